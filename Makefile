@@ -1,0 +1,94 @@
+# Verbs only: what each does in detail is said where it is done. `make help` lists them.
+#
+# The environment is .venv, made when first needed and brought up to date when pyproject.toml, setup.py or a source of
+# the extension changes; otherwise no verb calls pip, so everything but the first run works without a network.
+# Another interpreter: make test PYTHON=python3.12. Paths are relative, so the checkout may lie in any folder.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+EXT_SOURCES := $(wildcard csrc/*.c csrc/*.h slide/*.pyx slide/*.pxi)
+
+# A compile error must not hide behind the fallback where there is a compiler; where there is none, fall back.
+STRICT = SLIDE_REQUIRE_EXT=$${SLIDE_REQUIRE_EXT:-$$(echo 'int x;' | $(CC) -x c -fsyntax-only - 2>/dev/null && echo 1 || echo 0)}
+
+# The requirements that pyproject.toml lists under these keys, so that they are said once.
+named = $$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1))')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: train test test-all bench bench-peers bench-torch bench-report lint lint-c sanitize wheel test-wheel clean help
+
+train: .venv/extension  ## train a network on the embedded WordNet data, print its accuracy, write model.slide
+	$(PY) -m slide train wordnet-hypernym --out model.slide
+
+test: .venv/extension  ## run the fast tests
+	$(PY) -m pytest -q -m "not slow"
+
+test-all: .venv/extension  ## run all tests, the slow ones too
+	$(PY) -m pytest -q
+
+bench: .venv/extension  ## time kernels, training and prediction
+	$(PY) -m benchmarks.suite
+
+bench-peers: .venv/extension  ## accuracy, time and memory beside other libraries (installs them in .venvs)
+	$(PY) -m benchmarks.peers
+
+bench-torch: .venv/extension  ## the same network in PyTorch
+	$(PY) -m benchmarks.torch_baselines
+
+bench-report: .venv/extension .venv/bench  ## tables from the results so far
+	$(PY) -m benchmarks.report
+
+lint: .venv/lint lint-c  ## ruff, mypy, and the C sources under strict warnings
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+lint-c:
+	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp csrc/*.c
+
+sanitize: .venv/package  ## run the tests of the C engine under the address and undefined-behaviour sanitizers
+	bash tests/packaging/sanitize.sh $(PY)
+
+wheel: .venv/package  ## build the source distribution and, from it, the wheel, into dist/
+	@rm -rf dist; mkdir -p build
+	$(STRICT) $(PY) -m build --no-isolation --outdir dist . > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+	@ls dist
+
+test-wheel: wheel  ## install the wheel in an empty environment outside the checkout and run the fast tests there
+	bash tests/packaging/test_wheel.sh $(PY)
+
+clean:  ## remove everything that was built, and the environments
+	rm -rf .venv .venvs build dist *.egg-info slide/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find slide tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## list the verbs
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /\1\t/' | expand -t 16
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "slide needs Python 3.11 or later; '$(PYTHON)' is not. Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "making .venv: a minute or two, this once"
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+# Links slide/ into the environment; the extension is compiled in place by the rule below, which has no stamp where
+# there is no compiler, so that the warning comes each time and a compiler is noticed when there is one.
+.venv/package: .venv/made pyproject.toml setup.py
+	$(PIP) install build $(call named,["build-system"]["requires"])
+	SLIDE_NO_EXT=1 $(PIP) install --no-build-isolation --editable ".[test]"
+	@touch $@
+
+.venv/extension: .venv/package $(EXT_SOURCES)
+	$(STRICT) $(PY) setup.py --quiet build_ext --inplace --force
+	@! ls slide/_engine.*.so > /dev/null 2>&1 || touch $@
+
+# The tools alone, not the package again: another verb may be using it under make -j.
+.venv/lint: .venv/package
+	$(PIP) install $(call named,["project"]["optional-dependencies"]["lint"])
+	@touch $@
+
+.venv/bench: .venv/package
+	$(PIP) install $(call named,["project"]["optional-dependencies"]["bench"])
+	@touch $@

@@ -1,0 +1,47 @@
+/* kernels.h: the leaves: loops over one or a few rows, one set per instruction set, chosen once per network.
+ *
+ * Lengths n are multiples of SLIDE_LANES and padding is zero, so no kernel has a remainder loop. Pointers are 64-byte
+ * aligned unless said otherwise. Bodies: kernels_body.h. Choice: dispatch.c. */
+#ifndef SLIDE_KERNELS_H
+#define SLIDE_KERNELS_H
+
+#include <stdint.h>
+
+#define SLIDE_TILE_QUERIES 32 /* queries scored together by tile(), one per lane */
+#define SLIDE_TILE_ROWS 8
+#define SLIDE_DIRECTION_BLOCK 64
+
+/* HOGWILD's races are intended in functions with this mark and nowhere else; a thread sanitizer still finds all others. */
+#define SLIDE_RACY __attribute__((no_sanitize("thread")))
+
+/* Adam's coefficients for one row at one step: bias corrections follow the row's own count of updates. */
+typedef struct {
+    float beta1, beta2, step, root, eps, keep; /* step = lr / (1 - beta1^t), root = 1 / (1 - beta2^t), keep = 1 - lr wd */
+} slide_adam_step;
+
+typedef struct slide_kernels {
+    const char *name;
+    float (*dot)(const float *x, const float *y, int64_t n);
+    /* y += a x */
+    void (*axpy)(float *y, float a, const float *x, int64_t n);
+    /* The optimizer's row updates, where HOGWILD's races are intended (Niu et al., NIPS 2011). Row w has gradient
+     * g * x; dx (may be NULL) receives g * w from before the update. */
+    void (*update_scaled)(float *w, float *dx, const float *x, float g, float scale, float keep, int64_t n);
+    void (*update_adagrad)(float *w, float *s, float *dx, const float *x, float g, float lr, float eps, float keep,
+                           int64_t n);
+    void (*update_adam)(float *w, float *m, float *v, float *dx, const float *x, float g, const slide_adam_step *c,
+                        int64_t n);
+    /* z[i] = exp(z[i] - shift), returns the sum */
+    float (*exp_sum)(float *z, float shift, int64_t n);
+    float (*max)(const float *z, int64_t n);
+    /* acc[64] += x . directions[dim][64], in the order of the coordinates: directions are +-1, so every product is
+     * exact and sums are the same bits with or without fused multiply-add, on every instruction set */
+    void (*project)(float *acc, const float *directions, const float *x, int64_t dim);
+    /* out[r][q] = rows[r] . queries[.][q] for SLIDE_TILE_ROWS rows; queries is [n][SLIDE_TILE_QUERIES] */
+    void (*tile)(float *out, const float *rows, int64_t stride, const float *queries, int64_t n);
+} slide_kernels;
+
+/* NULL name: the best this processor runs. An unknown or unusable name gives NULL. */
+const slide_kernels *slide_kernels_get(const char *name);
+
+#endif

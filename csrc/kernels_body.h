@@ -1,0 +1,182 @@
+/* kernels_body.h: the one body of every kernel, compiled once per instruction set.
+ *
+ * The including file sets the target pragma, V (floats per vector) and ISA (suffix of the names). Vector types are the
+ * compiler's own (GCC and Clang), so the same lines become SSE2, AVX2, AVX-512 or NEON; plain loops are left to the
+ * vectoriser where no sum has to be reordered. */
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#define PASTE2(a, b) a##_##b
+#define PASTE(a, b) PASTE2(a, b)
+#define NAME(f) PASTE(slide_##f, ISA)
+#define STRING2(a) #a
+#define STRING(a) STRING2(a)
+#define ROWS_AT_ONCE (V == 16 ? 8 : 4) /* as many accumulators as the registers hold */
+
+typedef float vec __attribute__((vector_size(V * 4)));
+
+static inline vec NAME(splat)(float a)
+{
+    return a - (vec){0};
+}
+
+static inline float NAME(hsum)(vec v)
+{
+    float s = 0;
+    for (int i = 0; i < V; i++) s += v[i];
+    return s;
+}
+
+static float NAME(dot)(const float *x, const float *y, int64_t n)
+{
+    vec a = {0}, b = {0}, c = {0}, d = {0};
+    int64_t i = 0;
+    for (; i + 4 * V <= n; i += 4 * V) {
+        a += *(const vec *)(x + i) * *(const vec *)(y + i);
+        b += *(const vec *)(x + i + V) * *(const vec *)(y + i + V);
+        c += *(const vec *)(x + i + 2 * V) * *(const vec *)(y + i + 2 * V);
+        d += *(const vec *)(x + i + 3 * V) * *(const vec *)(y + i + 3 * V);
+    }
+    for (; i < n; i += V) a += *(const vec *)(x + i) * *(const vec *)(y + i);
+    return NAME(hsum)((a + b) + (c + d));
+}
+
+SLIDE_RACY static void NAME(axpy)(float *restrict y, float a, const float *restrict x, int64_t n)
+{
+    vec av = NAME(splat)(a);
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) += av * *(const vec *)(x + i);
+}
+
+SLIDE_RACY static void NAME(update_scaled)(float *restrict w, float *restrict dx, const float *restrict x, float g,
+                                              float scale, float keep, int64_t n)
+{
+    vec gv = NAME(splat)(g), sv = NAME(splat)(scale), kv = NAME(splat)(keep);
+    if (!dx) {
+        for (int64_t i = 0; i < n; i += V) *(vec *)(w + i) = kv * *(vec *)(w + i) + sv * *(const vec *)(x + i);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += V) {
+        vec wi = *(vec *)(w + i);
+        *(vec *)(dx + i) += gv * wi;
+        *(vec *)(w + i) = kv * wi + sv * *(const vec *)(x + i);
+    }
+}
+
+SLIDE_RACY static void NAME(update_adagrad)(float *restrict w, float *restrict s, float *restrict dx,
+                                               const float *restrict x, float g, float lr, float eps, float keep,
+                                               int64_t n)
+{
+    if (dx) NAME(axpy)(dx, g, w, n);
+    for (int64_t i = 0; i < n; i++) {
+        float gi = g * x[i];
+        s[i] += gi * gi;
+        w[i] = keep * w[i] - lr * gi / (sqrtf(s[i]) + eps);
+    }
+}
+
+SLIDE_RACY static void NAME(update_adam)(float *restrict w, float *restrict m, float *restrict v, float *restrict dx,
+                                            const float *restrict x, float g, const slide_adam_step *c, int64_t n)
+{
+    if (dx) NAME(axpy)(dx, g, w, n);
+    const slide_adam_step k = *c;
+    for (int64_t i = 0; i < n; i++) {
+        float gi = g * x[i];
+        m[i] = k.beta1 * m[i] + (1 - k.beta1) * gi;
+        v[i] = k.beta2 * v[i] + (1 - k.beta2) * gi * gi;
+        w[i] = k.keep * w[i] - k.step * m[i] / (sqrtf(v[i] * k.root) + k.eps);
+    }
+}
+
+static float NAME(max)(const float *z, int64_t n)
+{
+    float m[V];
+    for (int j = 0; j < V; j++) m[j] = z[j];
+    for (int64_t i = V; i < n; i += V)
+        for (int j = 0; j < V; j++) m[j] = z[i + j] > m[j] ? z[i + j] : m[j];
+    float r = m[0];
+    for (int j = 1; j < V; j++) r = m[j] > r ? m[j] : r;
+    return r;
+}
+
+/* exp by 2^round(x log2 e) times a degree-6 polynomial on [-ln 2 / 2, ln 2 / 2]; relative error under 2e-7. Arguments
+ * under -87 give 0. The coefficients are Taylor's, which suffice at this width. */
+static float NAME(exp_sum)(float *z, float shift, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float x = z[i] - shift;
+        float clipped = x > -87.0f ? x : -87.0f;
+        float k = (clipped * 1.44269504f + 12582912.0f) - 12582912.0f; /* rounds to nearest by the float's own width */
+        float r = clipped - k * 0.693145752f - k * 1.42860677e-6f;
+        float p = 1.0f / 720;
+        p = p * r + 1.0f / 120;
+        p = p * r + 1.0f / 24;
+        p = p * r + 1.0f / 6;
+        p = p * r + 0.5f;
+        p = p * r + 1;
+        p = p * r + 1;
+        union {
+            int32_t i;
+            float f;
+        } power = {.i = ((int32_t)k + 127) << 23};
+        z[i] = x > -87.0f ? p * power.f : 0.0f;
+    }
+    vec s = {0};
+    for (int64_t i = 0; i < n; i += V) s += *(const vec *)(z + i);
+    return NAME(hsum)(s);
+}
+
+static void NAME(project)(float *restrict acc, const float *restrict directions, const float *restrict x, int64_t dim)
+{
+    enum { M = SLIDE_DIRECTION_BLOCK / V };
+    for (int half = 0; half < M; half += (M > 8 ? 8 : M)) { /* narrow vectors: as many accumulators as registers */
+        enum { R = M > 8 ? 8 : M };
+        vec a[R];
+        for (int j = 0; j < R; j++) a[j] = *(const vec *)(acc + (half + j) * V);
+        for (int64_t d = 0; d < dim; d++) {
+            vec xv = NAME(splat)(x[d]);
+            const float *row = directions + d * SLIDE_DIRECTION_BLOCK + half * V;
+            for (int j = 0; j < R; j++) a[j] += xv * *(const vec *)(row + j * V);
+        }
+        for (int j = 0; j < R; j++) *(vec *)(acc + (half + j) * V) = a[j];
+    }
+}
+
+static void NAME(tile)(float *restrict out, const float *restrict rows, int64_t stride, const float *restrict queries,
+                       int64_t n)
+{
+    enum { R = ROWS_AT_ONCE, Q = SLIDE_TILE_QUERIES };
+    for (int r0 = 0; r0 < SLIDE_TILE_ROWS; r0 += R)
+        for (int q0 = 0; q0 < Q; q0 += 2 * V) {
+            vec a[R][2];
+            for (int r = 0; r < R; r++) a[r][0] = a[r][1] = (vec){0};
+            const float *w = rows + r0 * stride;
+            for (int64_t d = 0; d < n; d++) {
+                vec x0 = *(const vec *)(queries + d * Q + q0), x1 = *(const vec *)(queries + d * Q + q0 + V);
+                for (int r = 0; r < R; r++) {
+                    vec wv = NAME(splat)(w[r * stride + d]);
+                    a[r][0] += wv * x0;
+                    a[r][1] += wv * x1;
+                }
+            }
+            for (int r = 0; r < R; r++) {
+                *(vec *)(out + (r0 + r) * Q + q0) = a[r][0];
+                *(vec *)(out + (r0 + r) * Q + q0 + V) = a[r][1];
+            }
+        }
+}
+
+const slide_kernels NAME(kernels) = {
+    .name = STRING(ISA),
+    .dot = NAME(dot),
+    .axpy = NAME(axpy),
+    .update_scaled = NAME(update_scaled),
+    .update_adagrad = NAME(update_adagrad),
+    .update_adam = NAME(update_adam),
+    .exp_sum = NAME(exp_sum),
+    .max = NAME(max),
+    .project = NAME(project),
+    .tile = NAME(tile),
+};

@@ -1,0 +1,94 @@
+/* network.h: what is shared by all threads (slide_network) and what one thread owns (slide_scratch), kept apart by type.
+ *
+ * The only memory that threads write together is the layers' rows, and only optimizer.c writes them. */
+#ifndef SLIDE_NETWORK_H
+#define SLIDE_NETWORK_H
+
+#include "kernels.h"
+#include "rng.h"
+#include "slide.h"
+
+/* Output of a layer for one sample: n values; ids NULL means all neurons in order, else the active ones. */
+typedef struct {
+    int64_t n, capacity;
+    int32_t *ids;
+    float *val, *grad;
+} slide_vector;
+
+/* Counts collisions and remembers members by open addressing; a stamp stands in for clearing (active.c). */
+typedef struct {
+    uint64_t *entries;
+    uint64_t mask;
+    uint32_t stamp;
+} slide_counter;
+
+/* What the sparse linear part needs: a score, then a gradient, for every label; both are zero between samples. */
+typedef struct {
+    float *score;
+    uint8_t *touched;         /* blocks of labels with a score */
+    int32_t *ids;             /* active labels and their gradients */
+    float *gradient;
+} slide_wide_scratch;
+
+typedef struct {
+    slide_counter counter;
+    uint32_t *candidates;     /* places of counter entries, in order of first sight */
+    int64_t max_candidates;
+    int32_t *histogram;       /* neurons by collision count */
+    uint32_t *codes;          /* L */
+    float *projection;        /* K * L rounded up to blocks */
+    float *query;             /* hashed vector: fan_in + 1 coordinates */
+    float *corrections;       /* -log q of each active neuron, output layer */
+    slide_vector *outputs;    /* one per layer */
+    int32_t *features;        /* the sample after dropout */
+    float *feature_values;
+    int64_t n_features, max_features, max_labels;
+    slide_wide_scratch wide;
+    slide_train_stats stats;
+} slide_scratch;
+
+struct slide_network {
+    const slide_kernels *kernels;
+    slide_layer *layers;
+    int n_layers;
+    slide_wide wide;
+    int has_wide;
+    slide_optimizer optimizer;
+    int n_states;             /* weight-sized optimizer states behind a row's weights */
+    int loss, n_threads;
+    uint64_t seed;
+    slide_scratch *scratch;   /* one per thread */
+};
+
+static inline int64_t slide_pad(int64_t n)
+{
+    return (n + SLIDE_LANES - 1) / SLIDE_LANES * SLIDE_LANES;
+}
+
+static inline float *slide_row(const slide_layer *layer, int64_t i)
+{
+    return layer->rows + i * layer->stride;
+}
+
+static inline float *slide_tail(const slide_layer *layer, float *row)
+{
+    return row + layer->stride - SLIDE_TAIL;
+}
+
+/* Brings the first lines of a row on their way; the hardware follows a sequence once it has begun. */
+static inline void slide_prefetch_row(const float *row, int64_t floats)
+{
+    for (int64_t i = 0; i < floats; i += 16) __builtin_prefetch(row + i, 1, 2);
+}
+
+/* Scratch for samples of up to that many features and labels. dense: every neuron of hidden layers takes part, and the
+ * last layer has no output of its own (prediction). wide: with scores for every label. Free it also after a failure. */
+slide_status slide_scratch_new(const slide_network *net, slide_scratch *s, int64_t max_features, int64_t max_labels,
+                               int dense, int wide);
+void slide_scratch_free(const slide_network *net, slide_scratch *s);
+
+/* Grows the training scratch of every thread to the largest of these samples. */
+slide_status slide_reserve_for(slide_network *net, const slide_examples *ex);
+void slide_largest(const slide_examples *ex, int64_t *max_features, int64_t *max_labels);
+
+#endif

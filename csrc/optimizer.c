@@ -1,0 +1,94 @@
+/* optimizer.c: SGD, Adagrad (Duchi et al., JMLR 2011; one accumulator a weight or one a row), and lazy Adam (Kingma & Ba,
+ * 2015), for a row whose gradient is a scalar times a vector. Only rows in the active set get here: a row that sleeps
+ * keeps its moments and its decay, and Adam's bias correction follows the row's own count of updates, so the first
+ * step of a row that wakes late has the size of any first step. Weight decay is decoupled (Loshchilov & Hutter, 2019)
+ * and spares biases. */
+#include "optimizer.h"
+
+#include <math.h>
+
+int slide_optimizer_states(int kind)
+{
+    return kind == SLIDE_ADAM ? 2 : kind == SLIDE_ADAGRAD;
+}
+
+/* One coordinate, for biases and for factors that are sparse. */
+SLIDE_RACY static void step_one(const slide_optimizer *o, float *w, float *s1, float *s2, float g, float lr,
+                                const slide_adam_step *adam, float keep)
+{
+    if (o->kind == SLIDE_SGD) {
+        *w = keep * *w - lr * g;
+    } else if (o->kind == SLIDE_ADAGRAD) {
+        *s1 += g * g;
+        *w = keep * *w - lr * g / (sqrtf(*s1) + o->eps);
+    } else {
+        *s1 = adam->beta1 * *s1 + (1 - adam->beta1) * g;
+        *s2 = adam->beta2 * *s2 + (1 - adam->beta2) * g * g;
+        *w = keep * *w - adam->step * *s1 / (sqrtf(*s2 * adam->root) + adam->eps);
+    }
+}
+
+static slide_adam_step adam_step(const slide_optimizer *o, float count, float lr, float keep)
+{
+    return (slide_adam_step){.beta1 = o->beta1,
+                             .beta2 = o->beta2,
+                             .step = lr / (1 - powf(o->beta1, count)),
+                             .root = 1 / (1 - powf(o->beta2, count)),
+                             .eps = o->eps,
+                             .keep = keep};
+}
+
+SLIDE_RACY static void update_dense(const slide_network *net, const slide_layer *layer, float *row, const float *x,
+                                    float *dx, float g, float lr, float scale, float keep,
+                                    const slide_adam_step *adam)
+{
+    const slide_kernels *k = net->kernels;
+    int64_t p = layer->padded;
+    switch (net->optimizer.kind) {
+    case SLIDE_ADAGRAD: k->update_adagrad(row, row + p, dx, x, g, lr, net->optimizer.eps, keep, p); break;
+    case SLIDE_ADAM: k->update_adam(row, row + p, row + 2 * p, dx, x, g, adam, p); break;
+    default: k->update_scaled(row, dx, x, g, scale, keep, p);
+    }
+}
+
+/* The layer below is sampled too: only the coordinates of its active neurons have a gradient. */
+SLIDE_RACY static void update_sparse(const slide_network *net, const slide_layer *layer, float *row,
+                                     const slide_vector *x, float *dx, float g, float lr, float scale, float keep,
+                                     const slide_adam_step *adam)
+{
+    int64_t p = layer->padded;
+    int by_row = net->n_states == 0;
+    for (int64_t i = 0; i < x->n; i++) {
+        int32_t j = x->ids[i];
+        dx[i] += g * row[j];
+        if (by_row)
+            row[j] = keep * row[j] + scale * x->val[i];
+        else
+            step_one(&net->optimizer, row + j, row + p + j, row + 2 * p + j, g * x->val[i], lr, adam, keep);
+    }
+}
+
+SLIDE_RACY void slide_update_row(const slide_network *net, const slide_layer *layer, float *row,
+                                 const slide_factor *factor, float *d_factor, float g, float lr)
+{
+    const slide_optimizer *o = &net->optimizer;
+    float *tail = slide_tail(layer, row);
+    float keep = 1 - lr * o->weight_decay, scale = -lr * g;
+    int bias = layer->kind != SLIDE_SPARSE_INPUT && layer->has_bias;
+    slide_adam_step adam = {0};
+    if (o->kind == SLIDE_ADAGRAD_ROW) {
+        tail[SLIDE_ROW_ACC] += g * g * (factor->sqnorm + (float)bias) / (float)(layer->width + bias);
+        scale = -lr * g / (sqrtf(tail[SLIDE_ROW_ACC]) + o->eps);
+    } else if (o->kind == SLIDE_ADAM) {
+        adam = adam_step(o, ++tail[SLIDE_ROW_COUNT], lr, keep);
+    }
+    if (factor->vector->ids)
+        update_sparse(net, layer, row, factor->vector, d_factor, g, lr, scale, keep, &adam);
+    else
+        update_dense(net, layer, row, factor->vector->val, d_factor, g, lr, scale, keep, &adam);
+    if (!bias) return;
+    if (net->n_states == 0)
+        tail[SLIDE_BIAS] += scale;
+    else
+        step_one(o, tail + SLIDE_BIAS, tail + SLIDE_BIAS_S1, tail + SLIDE_BIAS_S2, g, lr, &adam, 1);
+}

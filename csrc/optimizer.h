@@ -1,0 +1,20 @@
+/* optimizer.h: one row's update. This is the HOGWILD leaf: the only place where threads write shared memory without
+ * locks, on purpose (Niu et al., NIPS 2011). */
+#ifndef SLIDE_OPTIMIZER_H
+#define SLIDE_OPTIMIZER_H
+
+#include "network.h"
+
+/* The vector a row meets in a sample, and its squared norm, taken once for all rows. */
+typedef struct {
+    const slide_vector *vector;
+    float sqnorm;
+} slide_factor;
+
+/* Row's gradient is g * factor (and g for the bias). d_factor, if any, receives g * row from before the update. */
+void slide_update_row(const slide_network *net, const slide_layer *layer, float *row, const slide_factor *factor,
+                      float *d_factor, float g, float lr);
+
+int slide_optimizer_states(int kind);
+
+#endif

@@ -1,0 +1,83 @@
+/* rebuild.c: fills a sampled layer's tables from its rows. Chunks of neurons are hashed by all threads, then each table
+ * is filled by one thread in the order of the neurons: the result does not depend on the number of threads, and no
+ * more than one chunk of codes is ever held. */
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#define omp_get_thread_num() 0
+#endif
+
+#include "hash.h"
+#include "tables.h"
+
+#define CHUNK 8192
+
+static void hash_row(const slide_network *net, const slide_layer *layer, slide_scratch *s, int64_t neuron,
+                     uint32_t *codes)
+{
+    float *row = slide_row(layer, neuron);
+    memcpy(s->query, row, (size_t)layer->fan_in * sizeof(float));
+    s->query[layer->fan_in] = slide_tail(layer, row)[SLIDE_BIAS];
+    slide_hash(net->kernels, &layer->lsh, s->query, s->projection, codes);
+}
+
+/* Neurons are visited from a random start, so that FIFO buckets do not favour high ids for ever. */
+static int64_t visit(int64_t i, int64_t start, int64_t n)
+{
+    int64_t j = i + start;
+    return j < n ? j : j - n;
+}
+
+slide_status slide_rebuild(slide_network *net, int index, uint64_t generation)
+{
+    const slide_layer *layer = &net->layers[index];
+    const slide_lsh *lsh = &layer->lsh;
+    uint32_t *codes = malloc(sizeof *codes * CHUNK * (size_t)lsh->L);
+    slide_rng *rngs = malloc(sizeof *rngs * (size_t)lsh->L);
+    if (!codes || !rngs) {
+        free(codes);
+        free(rngs);
+        return SLIDE_NO_MEMORY;
+    }
+    slide_rng order = slide_rng_stream(net->seed, SLIDE_STREAM_ORDER, generation);
+    int64_t start = slide_rng_below(&order, (uint32_t)layer->n);
+    int64_t table_size = (int64_t)lsh->bucket_stride << lsh->table_bits;
+    for (int t = 0; t < lsh->L; t++)
+        rngs[t] = slide_rng_stream(net->seed, SLIDE_STREAM_BUCKET, generation * (uint64_t)lsh->L + (uint64_t)t);
+#pragma omp parallel num_threads(net->n_threads)
+    {
+        slide_scratch *s = &net->scratch[omp_get_thread_num()];
+#pragma omp for schedule(static)
+        for (int t = 0; t < lsh->L; t++)
+            for (int64_t b = 0; b < (int64_t)1 << lsh->table_bits; b++)
+                lsh->slots[t * table_size + b * lsh->bucket_stride] = 0;
+        for (int64_t first = 0; first < layer->n; first += CHUNK) {
+            int64_t m = layer->n - first < CHUNK ? layer->n - first : CHUNK;
+#pragma omp for schedule(static)
+            for (int64_t i = 0; i < m; i++)
+                hash_row(net, layer, s, visit(first + i, start, layer->n), codes + i * lsh->L);
+#pragma omp for schedule(static)
+            for (int t = 0; t < lsh->L; t++)
+                for (int64_t i = 0; i < m; i++)
+                    slide_bucket_insert(lsh, slide_bucket(lsh, t, codes[i * lsh->L + t]),
+                                        (int32_t)visit(first + i, start, layer->n), &rngs[t]);
+        }
+    }
+    free(codes);
+    free(rngs);
+    return SLIDE_OK;
+}
+
+slide_status slide_hash_codes(slide_network *net, int index, const float *vectors, int64_t n, int64_t stride,
+                              uint32_t *codes)
+{
+    const slide_lsh *lsh = &net->layers[index].lsh;
+#pragma omp parallel for num_threads(net->n_threads) schedule(static)
+    for (int64_t i = 0; i < n; i++)
+        slide_hash(net->kernels, lsh, vectors + i * stride, net->scratch[omp_get_thread_num()].projection,
+                   codes + i * lsh->L);
+    return SLIDE_OK;
+}

@@ -1,0 +1,134 @@
+/* slide.h: the public face of the C core: types, status codes and the loops that open OpenMP regions.
+ *
+ * The core trains and serves LSH-sampled networks (SLIDE: Chen et al., MLSys 2020, arXiv 1903.03129). It never
+ * prints, never exits, and holds no global mutable state: memory for parameters and tables belongs to the caller,
+ * random numbers and scratch belong to a network and a thread. The caller checks arguments, the core trusts them.
+ *
+ * Reading order: slide.h, train.c (one step is the paper), active.c, hash.c, tables.c, layer.c, optimizer.c, infer.c.
+ *
+ * The alphabet, used in every file:
+ *   N neurons of a layer      D input dimension     H width of a hidden vector     A active neurons of a sample
+ *   B samples of a call       K hashes per table    L tables                       P width padded to 16 floats
+ */
+#ifndef SLIDE_H
+#define SLIDE_H
+
+#include <stdint.h>
+
+#define SLIDE_LANES 16       /* every row and scratch vector is padded with zeros to a multiple of this */
+#define SLIDE_TAIL 16        /* floats behind a row's weights and states: one cache line of scalars */
+#define SLIDE_MAX_TABLES 1022 /* collision counts share a word with a stamp; see active.c */
+
+/* Where the scalars of a row live, in floats behind its last state (one cache line with the row). */
+enum { SLIDE_BIAS, SLIDE_BIAS_S1, SLIDE_BIAS_S2, SLIDE_ROW_ACC, SLIDE_ROW_COUNT };
+
+typedef enum { SLIDE_OK, SLIDE_NO_MEMORY, SLIDE_NOT_FINITE } slide_status;
+typedef enum { SLIDE_SPARSE_INPUT, SLIDE_DENSE, SLIDE_SAMPLED } slide_layer_kind;
+typedef enum { SLIDE_IDENTITY, SLIDE_RELU, SLIDE_TANH } slide_activation;
+typedef enum { SLIDE_SOFTMAX, SLIDE_BINARY } slide_loss;
+typedef enum { SLIDE_SGD, SLIDE_ADAGRAD_ROW, SLIDE_ADAGRAD, SLIDE_ADAM } slide_optimizer_kind;
+typedef enum { SLIDE_SIMHASH, SLIDE_WTA, SLIDE_DWTA } slide_hash_kind;
+typedef enum { SLIDE_FIFO, SLIDE_RESERVOIR } slide_bucket_policy;
+
+/* One hash family with its L tables. Hashed vectors have dim = fan_in + 1 coordinates, the last one the bias.
+ *   SimHash  directions: float [blocks][dim][64], +1 or -1, 64 directions a block, K * L of them in use
+ *   WTA      positions:  int32 [K * L][window], coordinates that compete
+ *   DWTA     positions:  int32 [permutations][dim], where each coordinate lands; bin = position / window
+ * slots: int32 [L][2^table_bits][bucket_stride]; a bucket is {number ever inserted, ids...}. */
+typedef struct {
+    int32_t kind, K, L, window, log2_window;
+    int32_t dim, permutations;
+    const float *directions;
+    const int32_t *positions;
+    int32_t table_bits, capacity, bucket_stride, policy;
+    int32_t *slots;
+} slide_lsh;
+
+/* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, tail[SLIDE_TAIL]}.
+ * SPARSE_INPUT stores one row per feature (n_rows = D, + 1 for the bias row, width = n); the others one per neuron. */
+typedef struct {
+    int32_t kind, activation;
+    int64_t n, fan_in;
+    float *rows;
+    int64_t n_rows, width, padded, stride;
+    int32_t has_bias;        /* SPARSE_INPUT: row D is an always-on feature; others: the bias in the tail is trained */
+    float dropout;           /* SPARSE_INPUT only: chance that a feature is left out of a training sample */
+    int64_t n_active, n_random; /* SAMPLED only: size of the active set, and its share drawn uniformly */
+    slide_lsh lsh;
+} slide_layer;
+
+typedef struct {
+    int32_t kind;
+    float beta1, beta2, eps, weight_decay;
+} slide_optimizer;
+
+/* The sparse linear part (wide.c): CSR by feature of the labels it met in training; weights and bias are learned.
+ * A label's score is deep_share * logit + wide score. Its step is the schedule's times lr_ratio. */
+typedef struct {
+    const int64_t *indptr;   /* [n_features + 1] */
+    const int32_t *labels;   /* ascending within a feature */
+    float *weights, *bias;
+    int64_t n_labels;
+    float lr_ratio, bias_ratio, deep_share;
+} slide_wide;
+
+/* CSR examples; order[i] is the row of the i-th sample to visit. */
+typedef struct {
+    const int64_t *x_indptr, *y_indptr;
+    const int32_t *x_indices, *y_indices;
+    const float *x_data;
+    const int64_t *order;
+    int64_t n;
+} slide_examples;
+
+/* What a call of slide_train did. */
+typedef struct {
+    double loss;             /* summed over samples with a loss */
+    int64_t n_loss;
+    int64_t n_active;        /* summed size of the output layer's active sets */
+    double wide_loss;        /* of the sparse linear part, and its summed active sets */
+    int64_t n_wide_active;
+    int64_t bad_step, bad_layer; /* where a NaN or infinity was met; -1 if nowhere */
+} slide_train_stats;
+
+typedef struct slide_network slide_network;
+
+/* memory.c: zeroed, 2 MiB-aligned with huge pages advised when large, 64-byte aligned else. NULL when out of memory. */
+void *slide_alloc(int64_t bytes);
+void slide_free(void *p, int64_t bytes);
+
+/* dispatch.c: instruction sets compiled in and usable here; NULL-terminated names, best first. */
+const char *const *slide_isa_available(void);
+int slide_openmp_threads(void); /* 0 when built without OpenMP */
+
+/* network.c: copies the descriptions, never the arrays. n_layers may be 0 if there is a wide part, wide may be NULL.
+ * isa NULL picks the best. NULL when out of memory. */
+slide_network *slide_network_new(const slide_layer *layers, int n_layers, const slide_wide *wide,
+                                 const slide_optimizer *optimizer, int loss, uint64_t seed, int n_threads,
+                                 const char *isa);
+void slide_network_free(slide_network *net);
+const char *slide_network_isa(const slide_network *net);
+
+/* train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. */
+slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                         slide_train_stats *stats);
+
+/* rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation varies the order. */
+slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation);
+
+/* infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
+ * n_candidates 0: exact over all neurons; else the best that many neurons the tables return, by collision count. */
+slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int32_t *ids,
+                           float *scores);
+
+/* infer.c: the vectors that enter a layer, one row of width fan_in padded to 16 floats per example. */
+slide_status slide_hidden(slide_network *net, const slide_examples *ex, int layer, float *out, int64_t out_stride);
+
+/* hash.c / tables.c, for inspection and tests: codes uint32 [n][L] of n vectors [n][stride], dim coordinates each. */
+slide_status slide_hash_codes(slide_network *net, int layer, const float *vectors, int64_t n, int64_t stride,
+                              uint32_t *codes);
+/* active.c: ids the tables return for n queries, most collisions first, -1 padded; [n][n_candidates]. */
+slide_status slide_retrieve(slide_network *net, int layer, const float *queries, int64_t n, int64_t stride,
+                            int64_t n_candidates, int32_t *ids);
+
+#endif

@@ -1,0 +1,119 @@
+/* wide.c: training and scoring of the sparse linear part. Costs are those of the walk: about a nanosecond a pair. */
+#include "wide.h"
+
+#include <math.h>
+#include <string.h>
+
+SLIDE_RACY float slide_wide_accumulate(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,
+                                       slide_wide_scratch *w)
+{
+    float sqnorm = 0;
+    for (int64_t i = 0; i < n; i++) {
+        float x = values[i];
+        sqnorm += x * x;
+        int64_t end = wide->indptr[features[i] + 1];
+        for (int64_t p = wide->indptr[features[i]]; p < end; p++) {
+            int32_t l = wide->labels[p];
+            w->score[l] += x * wide->weights[p];
+            w->touched[l / SLIDE_WIDE_BLOCK] = 1;
+        }
+    }
+    return sqnorm;
+}
+
+/* The walk that learns: only pairs of labels with a gradient are written. */
+SLIDE_RACY static void update(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,
+                              const float *gradient, float step)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float x = step * values[i];
+        int64_t end = wide->indptr[features[i] + 1];
+        for (int64_t p = wide->indptr[features[i]]; p < end; p++) {
+            float g = gradient[wide->labels[p]];
+            if (g != 0) wide->weights[p] -= x * g;
+        }
+    }
+}
+
+/* Collects the labels of a touched block that score over -1 without being the sample's, and empties the block. */
+SLIDE_RACY static int64_t sweep_block(const slide_wide *wide, float *score, int64_t first, int32_t *ids, float *gradient)
+{
+    int64_t last = first + SLIDE_WIDE_BLOCK < wide->n_labels ? first + SLIDE_WIDE_BLOCK : wide->n_labels, n = 0;
+    int any = 0;
+    for (int64_t l = first; l < last; l++) any |= score[l] + wide->bias[l] > -1;
+    if (any)
+        for (int64_t l = first; l < last; l++) {
+            float z = score[l] + wide->bias[l];
+            if (z <= -1) continue;
+            ids[n] = (int32_t)l;
+            gradient[n++] = 2 * (1 + z);
+        }
+    memset(score + first, 0, (size_t)(last - first) * sizeof *score);
+    return n;
+}
+
+int64_t slide_wide_sweep(const slide_wide *wide, slide_wide_scratch *w)
+{
+    int64_t n = 0, blocks = (wide->n_labels + SLIDE_WIDE_BLOCK - 1) / SLIDE_WIDE_BLOCK;
+    for (int64_t b = 0; b < blocks; b++) {
+        if (!w->touched[b]) continue;
+        w->touched[b] = 0;
+        n += sweep_block(wide, w->score, b * SLIDE_WIDE_BLOCK, w->ids + n, w->gradient + n);
+    }
+    return n;
+}
+
+/* Puts the sample's labels first in the active set; -infinity keeps the sweep from taking them for others. */
+SLIDE_RACY static int64_t take_labels(const slide_wide *wide, slide_wide_scratch *w, const int32_t *labels, int64_t n,
+                                      double *loss)
+{
+    int64_t taken = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t l = labels[i];
+        float miss = 1 - (w->score[l] + wide->bias[l]);
+        if (miss > 0 && miss < INFINITY) {
+            w->ids[taken] = l;
+            w->gradient[taken++] = -2 * miss;
+            *loss += miss * miss;
+        }
+        w->score[l] = -INFINITY;
+        w->touched[l / SLIDE_WIDE_BLOCK] = 1;
+    }
+    return taken;
+}
+
+SLIDE_RACY void slide_wide_train(const slide_wide *wide, slide_scratch *s, const slide_examples *ex, int64_t row,
+                                 float lr)
+{
+    slide_wide_scratch w = s->wide;
+    const int32_t *features = ex->x_indices + ex->x_indptr[row];
+    const float *values = ex->x_data + ex->x_indptr[row];
+    int64_t n = ex->x_indptr[row + 1] - ex->x_indptr[row];
+    float sqnorm = slide_wide_accumulate(wide, features, values, n, &w);
+    int64_t active = take_labels(wide, &w, ex->y_indices + ex->y_indptr[row],
+                                 ex->y_indptr[row + 1] - ex->y_indptr[row], &s->stats.wide_loss);
+    float step = lr * wide->lr_ratio / (sqnorm > 1 ? sqnorm : 1); /* a long row must not overshoot */
+    w.ids += active, w.gradient += active;
+    int64_t others = slide_wide_sweep(wide, &w);
+    w.ids -= active, w.gradient -= active;
+    active += others;
+    s->stats.n_wide_active += active;
+    for (int64_t k = 0; k < active; k++) {
+        w.score[w.ids[k]] = w.gradient[k];
+        wide->bias[w.ids[k]] -= step * wide->bias_ratio * w.gradient[k];
+    }
+    update(wide, features, values, n, w.score, step);
+    for (int64_t k = 0; k < active; k++) w.score[w.ids[k]] = 0;
+}
+
+SLIDE_RACY void slide_wide_scores(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,
+                                  int64_t first, int64_t last, int64_t *cursors, float *scores, int64_t stride)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t p = cursors[i], end = wide->indptr[features[i] + 1];
+        float x = values[i];
+        for (; p < end && wide->labels[p] < last; p++)
+            scores[(wide->labels[p] - first) * stride] += x * wide->weights[p];
+        cursors[i] = p;
+    }
+}

@@ -1,0 +1,339 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
+"""The one binding to the C core: hold the arrays, release the GIL, make one C call, turn its status into an exception.
+
+Arguments are checked in slide/network.py; this module trusts them and is not public.
+"""
+from cpython.bytes cimport PyBytes_AsString
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+import threading
+
+import numpy as np
+
+from slide._state import KINDS, TrainStats
+
+
+cdef extern from "slide.h":
+    ctypedef struct slide_lsh:
+        int32_t kind, K, L, window, log2_window
+        int32_t dim, permutations
+        const float *directions
+        const int32_t *positions
+        int32_t table_bits, capacity, bucket_stride, policy
+        int32_t *slots
+
+    ctypedef struct slide_layer:
+        int32_t kind, activation
+        int64_t n, fan_in
+        float *rows
+        int64_t n_rows, width, padded, stride
+        int32_t has_bias
+        float dropout
+        int64_t n_active, n_random
+        slide_lsh lsh
+
+    ctypedef struct slide_optimizer:
+        int32_t kind
+        float beta1, beta2, eps, weight_decay
+
+    ctypedef struct slide_wide:
+        const int64_t *indptr
+        const int32_t *labels
+        float *weights
+        float *bias
+        int64_t n_labels
+        float lr_ratio, bias_ratio, deep_share
+
+    ctypedef struct slide_examples:
+        const int64_t *x_indptr
+        const int64_t *y_indptr
+        const int32_t *x_indices
+        const int32_t *y_indices
+        const float *x_data
+        const int64_t *order
+        int64_t n
+
+    ctypedef struct slide_train_stats:
+        double loss, wide_loss
+        int64_t n_loss, n_active, n_wide_active, bad_step, bad_layer
+
+    ctypedef struct slide_network:
+        pass
+
+    ctypedef enum slide_status:
+        SLIDE_OK
+        SLIDE_NO_MEMORY
+        SLIDE_NOT_FINITE
+
+    void *slide_alloc(int64_t bytes) nogil
+    void slide_free(void *p, int64_t bytes) nogil
+    const char *const *slide_isa_available() nogil
+    int slide_openmp_threads() nogil
+    slide_network *slide_network_new(const slide_layer *, int, const slide_wide *, const slide_optimizer *, int, uint64_t,
+                                     int, const char *) nogil
+    void slide_network_free(slide_network *) nogil
+    const char *slide_network_isa(const slide_network *) nogil
+    slide_status slide_train(slide_network *, const slide_examples *, int64_t, const float *,
+                             slide_train_stats *) nogil
+    slide_status slide_rebuild(slide_network *, int, uint64_t) nogil
+    slide_status slide_predict(slide_network *, const slide_examples *, int, int64_t, int32_t *, float *) nogil
+    slide_status slide_hidden(slide_network *, const slide_examples *, int, float *, int64_t) nogil
+    slide_status slide_hash_codes(slide_network *, int, const float *, int64_t, int64_t, uint32_t *) nogil
+    slide_status slide_retrieve(slide_network *, int, const float *, int64_t, int64_t, int64_t, int32_t *) nogil
+
+
+cdef class _Block:
+    """Owns one block of the core's memory; NumPy arrays made from it keep it alive."""
+
+    cdef void *p
+    cdef int64_t bytes
+    cdef Py_ssize_t shape[1]
+
+    def __cinit__(self, int64_t n_bytes):
+        self.bytes = n_bytes
+        self.p = slide_alloc(n_bytes)
+        if self.p == NULL:
+            raise MemoryError(f"could not get {n_bytes:,} bytes for parameters or tables")
+
+    def __dealloc__(self):
+        slide_free(self.p, self.bytes)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        self.shape[0] = self.bytes
+        view.buf = self.p
+        view.obj = self
+        view.len = self.bytes
+        view.itemsize = 1
+        view.readonly = 0
+        view.ndim = 1
+        view.format = b"B"
+        view.shape = self.shape
+        view.strides = NULL
+        view.suboffsets = NULL
+        view.internal = NULL
+
+
+def allocate(shape, dtype):
+    """Zeroed array on 2 MiB-aligned memory with huge pages advised (64-byte aligned when small)."""
+    dtype = np.dtype(dtype)
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return np.frombuffer(_Block(max(n_bytes, 1)), np.uint8)[:n_bytes].view(dtype).reshape(shape)
+
+
+def isa_available():
+    """Names of the instruction sets this processor runs, best first."""
+    cdef const char *const *names = slide_isa_available()
+    found = []
+    while names[0] != NULL:
+        found.append(names[0].decode())
+        names += 1
+    return found
+
+
+def openmp_threads():
+    """OpenMP's own default number of threads; 0 when built without OpenMP."""
+    return slide_openmp_threads()
+
+
+cdef float *_floats(array):
+    cdef float[:, ::1] view = array
+    return &view[0, 0] if view.shape[0] and view.shape[1] else NULL
+
+
+cdef class _Examples:
+    """Pointers into CSR arrays, held alive for one call."""
+
+    cdef slide_examples c
+    cdef object held
+
+    def __cinit__(self, X, Y=None, order=None):
+        cdef const int64_t[::1] xp = X.indptr, yp, visit
+        cdef const int32_t[::1] xi = X.indices, yi
+        cdef const float[::1] xd = X.data
+        memset(&self.c, 0, sizeof(self.c))
+        self.c.x_indptr = &xp[0]
+        if xi.shape[0]:
+            self.c.x_indices = &xi[0]
+            self.c.x_data = &xd[0]
+        self.c.n = xp.shape[0] - 1
+        if Y is not None:
+            yp, yi = Y.indptr, Y.indices
+            self.c.y_indptr = &yp[0]
+            if yi.shape[0]:
+                self.c.y_indices = &yi[0]
+        if order is not None:
+            visit = order
+            self.c.n = visit.shape[0]
+            if self.c.n:
+                self.c.order = &visit[0]
+        self.held = (X, Y, order)
+
+
+cdef class Engine:
+    """A network of the C core over arrays that Python owns (slide._state.LayerState)."""
+
+    cdef slide_network *net
+    cdef object layers, wide, lock
+    cdef readonly int n_threads
+
+    def __cinit__(self, layers, wide, optimizer, loss, seed, n_threads, isa=None):
+        cdef int n = len(layers)
+        cdef slide_layer *c = <slide_layer *>malloc((n + 1) * sizeof(slide_layer))
+        cdef slide_optimizer o
+        cdef slide_wide w
+        cdef bytes name = isa.encode() if isa else b""
+        if c == NULL:
+            raise MemoryError("could not describe the layers to the C core")
+        try:
+            for i in range(n):
+                _describe(&c[i], layers[i])
+            o.kind = KINDS[optimizer.kind]
+            o.beta1, o.beta2, o.eps = optimizer.beta1, optimizer.beta2, optimizer.eps
+            o.weight_decay = optimizer.weight_decay
+            if wide is not None:
+                _describe_wide(&w, wide)
+            self.net = slide_network_new(c, n, &w if wide is not None else NULL, &o, KINDS[loss], seed, n_threads,
+                                         PyBytes_AsString(name) if isa else NULL)
+        finally:
+            free(c)
+        if self.net == NULL:
+            if isa and isa not in isa_available():
+                raise ValueError(f"instruction set {isa!r} is not usable here; found: {', '.join(isa_available())}")
+            raise MemoryError("could not allocate the threads' scratch memory")
+        self.layers, self.wide = layers, wide
+        self.lock = threading.Lock()
+        self.n_threads = n_threads
+
+    def __dealloc__(self):
+        slide_network_free(self.net)
+
+    @property
+    def isa(self):
+        return slide_network_isa(self.net).decode()
+
+    def train(self, X, Y, order, int64_t first_step, const float[::1] lr):
+        """Visits the rows in order once. Returns TrainStats; bad_step >= 0 tells where a loss was not finite."""
+        cdef _Examples ex = _Examples(X, Y, order)
+        cdef slide_train_stats stats
+        cdef slide_status status
+        with self.lock:
+            with nogil:
+                status = slide_train(self.net, &ex.c, first_step, &lr[0], &stats)
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not grow the threads' scratch memory for the longest example")
+        return TrainStats(stats.loss, stats.n_loss, stats.n_active, stats.bad_step, stats.bad_layer, stats.wide_loss,
+                          stats.n_wide_active)
+
+    def rebuild(self, int layer, uint64_t generation):
+        """Empties and refills the tables of a sampled layer."""
+        cdef slide_status status
+        with self.lock:
+            with nogil:
+                status = slide_rebuild(self.net, layer, generation)
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get memory for hash codes while rebuilding tables")
+
+    def predict(self, X, int k, int64_t n_candidates):
+        """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons."""
+        cdef _Examples ex = _Examples(X)
+        ids = np.empty((ex.c.n, k), np.int32)
+        scores = np.empty((ex.c.n, k), np.float32)
+        if ex.c.n == 0:
+            return ids, scores
+        cdef int32_t[:, ::1] i = ids
+        cdef float[:, ::1] s = scores
+        cdef slide_status status
+        with nogil:
+            status = slide_predict(self.net, &ex.c, k, n_candidates, &i[0, 0], &s[0, 0])
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get scratch memory for prediction")
+        return ids, scores
+
+    def hidden(self, X, int layer):
+        """float32 [n, fan_in of the layer]: the vectors that enter it."""
+        cdef _Examples ex = _Examples(X)
+        out = np.zeros((ex.c.n, self.layers[layer].fan_in), np.float32)
+        cdef float *p = _floats(out)
+        cdef int64_t stride = out.shape[1]
+        cdef slide_status status
+        if ex.c.n == 0:
+            return out
+        with nogil:
+            status = slide_hidden(self.net, &ex.c, layer, p, stride)
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get scratch memory for the hidden vectors")
+        return out
+
+    def hash_codes(self, int layer, vectors):
+        """uint32 [n, L] codes of vectors float32 [n, fan_in + 1], whose last coordinate meets the bias."""
+        cdef float[:, ::1] v = vectors
+        codes = np.empty((v.shape[0], self.layers[layer].lsh.L), np.uint32)
+        cdef uint32_t[:, ::1] c = codes
+        if v.shape[0] == 0:
+            return codes
+        with self.lock:
+            with nogil:
+                slide_hash_codes(self.net, layer, &v[0, 0], v.shape[0], v.shape[1], &c[0, 0])
+        return codes
+
+    def retrieve(self, int layer, queries, int64_t n_candidates):
+        """int32 [n, n_candidates]: neurons in most buckets with each query float32 [n, fan_in], padded with -1."""
+        cdef float[:, ::1] q = queries
+        ids = np.empty((q.shape[0], n_candidates), np.int32)
+        cdef int32_t[:, ::1] i = ids
+        if q.shape[0] == 0:
+            return ids
+        with self.lock:
+            with nogil:
+                slide_retrieve(self.net, layer, &q[0, 0], q.shape[0], q.shape[1], n_candidates, &i[0, 0])
+        return ids
+
+
+cdef int _describe(slide_layer *c, layer) except -1:
+    """Copies a LayerState's numbers and the addresses of its arrays."""
+    cdef int32_t[:, :, ::1] slots
+    cdef float[::1] directions
+    cdef int32_t[::1] positions
+    memset(c, 0, sizeof(slide_layer))
+    c.kind, c.activation = KINDS[layer.kind], KINDS[layer.activation]
+    c.n, c.fan_in = layer.n, layer.fan_in
+    c.rows = _floats(layer.rows)
+    c.n_rows, c.stride = layer.rows.shape
+    c.width, c.padded = layer.width, layer.padded
+    c.has_bias, c.dropout = layer.bias, layer.dropout
+    c.n_active, c.n_random = layer.n_active, layer.n_random
+    if layer.lsh is None:
+        return 0
+    h = layer.lsh
+    c.lsh.kind = KINDS[h.kind]
+    c.lsh.K, c.lsh.L, c.lsh.window, c.lsh.dim, c.lsh.permutations = h.K, h.L, h.window, h.dim, h.permutations
+    c.lsh.log2_window = int(h.window).bit_length() - 1
+    c.lsh.table_bits, c.lsh.capacity, c.lsh.policy = h.table_bits, h.capacity, KINDS[h.policy]
+    if h.directions.size:
+        directions = h.directions.reshape(-1)
+        c.lsh.directions = &directions[0]
+    if h.positions.size:
+        positions = h.positions.reshape(-1)
+        c.lsh.positions = &positions[0]
+    slots = h.slots
+    c.lsh.slots = &slots[0, 0, 0]
+    c.lsh.bucket_stride = slots.shape[2]
+    return 0
+
+
+cdef int _describe_wide(slide_wide *c, wide) except -1:
+    """Copies a WideState's numbers and the addresses of its arrays."""
+    cdef const int64_t[::1] indptr = wide.indptr
+    cdef const int32_t[::1] labels = wide.labels
+    cdef float[::1] weights = wide.weights, bias = wide.bias
+    memset(c, 0, sizeof(slide_wide))
+    c.indptr, c.bias, c.n_labels = &indptr[0], &bias[0], bias.shape[0]
+    if labels.shape[0]:
+        c.labels, c.weights = &labels[0], &weights[0]
+    c.lr_ratio, c.bias_ratio, c.deep_share = wide.lr_ratio, wide.bias_ratio, wide.deep_share
+    return 0
+
+
+include "_engine_xmc.pxi"

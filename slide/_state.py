@@ -1,0 +1,160 @@
+"""What both back ends share: the arrays of a layer, the numbers that name kinds in C, and the protocol of an engine.
+
+The arrays belong to Python (NumPy arrays over the core's huge-page memory where it is built). Their layout is that of
+csrc/slide.h: a row is its weights padded to 16 floats, then each optimizer state padded alike, then 16 scalars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+LANES = 16
+TAIL = 16
+BIAS, BIAS_S1, BIAS_S2, ROW_ACC, ROW_COUNT = range(5)
+DIRECTION_BLOCK = 64
+
+#: The C core's enumerations by name.
+KINDS: dict[str, int] = {
+    **{"sparse_input": 0, "dense": 1, "sampled": 2},
+    **{"identity": 0, "relu": 1, "tanh": 2},
+    **{"softmax": 0, "binary": 1},
+    **{"sgd": 0, "adagrad_row": 1, "adagrad": 2, "adam": 3},
+    **{"simhash": 0, "wta": 1, "dwta": 2},
+    **{"fifo": 0, "reservoir": 1},
+}
+
+#: Weight-sized states a row carries for each optimizer.
+OPTIMIZER_STATES = {"sgd": 0, "adagrad_row": 0, "adagrad": 1, "adam": 2}
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+
+def pad(n: int) -> int:
+    """The next multiple of 16."""
+    return -(-n // LANES) * LANES
+
+
+class Examples(NamedTuple):
+    """CSR arrays as the engines read them: indptr int64, indices int32, data float32."""
+
+    indptr: npt.NDArray[np.int64]
+    indices: IntArray
+    data: FloatArray
+
+    @classmethod
+    def of(cls, X: sp.csr_matrix | sp.csr_array) -> Examples:
+        return cls(
+            np.ascontiguousarray(X.indptr, np.int64),
+            np.ascontiguousarray(X.indices, np.int32),
+            np.ascontiguousarray(X.data, np.float32),
+        )
+
+
+class TrainStats(NamedTuple):
+    """What one call of ``Engine.train`` did; bad_step is -1 unless a loss was not finite."""
+
+    loss: float
+    n_loss: int
+    n_active: int
+    bad_step: int
+    bad_layer: int
+    wide_loss: float = 0.0
+    n_wide_active: int = 0
+
+
+@dataclass
+class LshState:
+    """A hash family's random choices and its tables; shapes as in csrc/slide.h (slide_lsh)."""
+
+    kind: str
+    K: int
+    L: int
+    window: int
+    dim: int
+    permutations: int
+    directions: FloatArray
+    positions: IntArray
+    table_bits: int
+    capacity: int
+    policy: str
+    slots: npt.NDArray[np.int32]
+
+
+@dataclass
+class LayerState:
+    """One layer's numbers and arrays; rows float32 [n_rows, stride]."""
+
+    kind: str
+    activation: str
+    n: int
+    fan_in: int
+    width: int
+    rows: FloatArray
+    bias: bool
+    dropout: float = 0.0
+    n_active: int = 0
+    n_random: int = 0
+    lsh: LshState | None = None
+
+    @property
+    def padded(self) -> int:
+        return pad(self.width)
+
+    @property
+    def tail(self) -> FloatArray:
+        """The 16 scalars behind each row, as a view."""
+        return self.rows[:, self.rows.shape[1] - TAIL :]
+
+    @property
+    def weights(self) -> FloatArray:
+        """[n_rows, width] view of the weights, the bias row of a sparse input left out."""
+        n_rows = self.fan_in if self.kind == "sparse_input" else self.n
+        return self.rows[:n_rows, : self.width]
+
+    @property
+    def biases(self) -> FloatArray:
+        """[n] view of the biases."""
+        if self.kind == "sparse_input":
+            return self.rows[self.fan_in, : self.width] if self.bias else np.zeros(self.n, np.float32)
+        return self.tail[:, BIAS]
+
+
+class Engine(Protocol):
+    """What a back end does; ``slide._engine.Engine`` in C, ``slide.reference.engine.Engine`` in Numba."""
+
+    @property
+    def isa(self) -> str: ...
+
+    def train(
+        self,
+        X: Examples,
+        Y: Examples,
+        order: npt.NDArray[np.int64],
+        first_step: int,
+        lr: FloatArray,
+    ) -> TrainStats: ...
+
+    def rebuild(self, layer: int, generation: int) -> None: ...
+
+    def predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]: ...
+
+    def hidden(self, X: Examples, layer: int) -> FloatArray: ...
+
+    def hash_codes(self, layer: int, vectors: FloatArray) -> npt.NDArray[np.uint32]: ...
+
+    def retrieve(self, layer: int, queries: FloatArray, n_candidates: int) -> IntArray: ...
+
+
+def allocate_plain(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """Zeroed 64-byte aligned array from NumPy's own memory, for when the C core is not built."""
+    dtype = np.dtype(dtype)
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.zeros(n_bytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + n_bytes].view(dtype).reshape(shape)

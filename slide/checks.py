@@ -1,0 +1,72 @@
+"""What users hand in: turned into CSR with checked values, or refused with a sentence that says what was found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+
+def check_X(X: Any, n_features: int | None = None) -> sp.csr_array:
+    """CSR float32 [n, n_features] with sorted, summed, finite entries; dense arrays are converted.
+
+    Raises
+    ------
+    ValueError
+        Naming the shape or the row of a value that is not finite.
+    """
+    X = _csr(X, "X")
+    if n_features is not None and X.shape[1] != n_features:
+        raise ValueError(f"X: found {X.shape[1]:,} features, wanted {n_features:,}")
+    bad = np.flatnonzero(~np.isfinite(X.data))
+    if bad.size:
+        row = int(np.searchsorted(X.indptr, bad[0], side="right")) - 1
+        raise ValueError(f"X: found {X.data[bad[0]]} in row {row}, wanted finite float32 values")
+    return X
+
+
+def check_Y(Y: Any, n_labels: int | None = None) -> sp.csr_array:
+    """CSR float32 indicator [n, n_labels]; explicit zeros are dropped."""
+    Y = _csr(Y, "Y")
+    if n_labels is not None and Y.shape[1] != n_labels:
+        raise ValueError(f"Y: found {Y.shape[1]:,} labels, wanted {n_labels:,}")
+    if not np.isfinite(Y.data).all():
+        raise ValueError("Y: found NaN or infinity, wanted a 0/1 indicator")
+    if (Y.data == 0).any():
+        Y = Y.copy()
+        Y.eliminate_zeros()
+    return Y
+
+
+def check_XY(
+    X: Any, Y: Any, n_features: int | None = None, n_labels: int | None = None
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """Both, of equal length, with at least one row and one label."""
+    X, Y = check_X(X, n_features), check_Y(Y, n_labels)
+    if X.shape[0] != Y.shape[0]:
+        raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        raise ValueError(f"X: found shape {X.shape}, wanted at least one row and one feature")
+    if Y.shape[1] == 0 or Y.nnz == 0:
+        raise ValueError(f"Y: found shape {Y.shape} with {Y.nnz} labels set, wanted at least one")
+    return X, Y
+
+
+def _csr(M: Any, name: str) -> sp.csr_array:
+    if sp.issparse(M):
+        if M.dtype.kind not in "fiub":
+            raise ValueError(f"{name}: found dtype {M.dtype}, wanted real numbers")
+        M = sp.csr_array(M, dtype=np.float32)
+    else:
+        array = np.asarray(M)
+        if array.ndim != 2 or array.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{name}: found {type(M).__name__} of shape {array.shape} and dtype {array.dtype}, "
+                "wanted a two-dimensional matrix of real numbers"
+            )
+        M = sp.csr_array(array.astype(np.float32))
+    if not M.has_canonical_format:
+        M = M.copy()
+        M.sum_duplicates()
+    return M

@@ -1,0 +1,113 @@
+"""The layers a network is made of: sizes and options, checked here and frozen. What they compute is in csrc/layer.c."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from slide.lsh import HashFamily, SimHash, require
+
+ACTIVATIONS = ("identity", "relu", "tanh")
+MAX_NEURONS = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What all layers have: a number of neurons and an activation."""
+
+    kind: ClassVar[str] = ""
+
+    def _check_size(self, argument: str, value: int) -> None:
+        name = f"{type(self).__name__}({argument}=)"
+        require(isinstance(value, int) and 1 <= value <= MAX_NEURONS, name, value, f"an int, 1 to {MAX_NEURONS:,}")
+
+    def _check_activation(self, value: str) -> None:
+        require(value in ACTIVATIONS, f"{type(self).__name__}(activation=)", value, f"one of {ACTIVATIONS}")
+
+
+@dataclass(frozen=True)
+class SparseInput(Layer):
+    """The first layer: n_features sparse inputs to n neurons; the weights of a feature are one contiguous row.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns of X.
+    n : int
+        Width of the output.
+    activation : {"identity", "relu", "tanh"}
+    dropout : float in [0, 1)
+        Chance that a feature is left out of a training sample; the others are scaled by 1 / (1 - dropout).
+    bias : bool
+        Whether the n neurons have biases.
+    """
+
+    n_features: int
+    n: int
+    activation: str = "identity"
+    dropout: float = 0.0
+    bias: bool = True
+
+    kind: ClassVar[str] = "sparse_input"
+
+    def __post_init__(self) -> None:
+        self._check_size("n_features", self.n_features)
+        self._check_size("n", self.n)
+        self._check_activation(self.activation)
+        require(0 <= self.dropout < 1, "SparseInput(dropout=)", self.dropout, "at least 0 and under 1")
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """n neurons that all take part in every sample. As the last layer: the full softmax or full binary loss."""
+
+    n: int
+    activation: str = "identity"
+
+    kind: ClassVar[str] = "dense"
+
+    def __post_init__(self) -> None:
+        self._check_size("n", self.n)
+        self._check_activation(self.activation)
+
+
+@dataclass(frozen=True)
+class Sampled(Layer):
+    """n neurons of which n_active take part in a sample (SLIDE, section 3).
+
+    The active set is the sample's labels (in the last layer), the neurons that share most buckets with the
+    input, and n_random drawn uniformly from the rest. Where labels or tables give fewer, the uniform part is larger.
+
+    Parameters
+    ----------
+    n : int
+        Neurons.
+    lsh : HashFamily or None
+        The tables; None draws the whole active set uniformly (sampled softmax).
+    n_active : int
+        Size of the active set, labels and uniform part included. With n or more, every neuron is active.
+    n_random : int
+        Its uniform part at least.
+    activation : {"identity", "relu", "tanh"}
+        Ignored in the last layer, whose outputs are logits.
+    """
+
+    n: int
+    lsh: HashFamily | None = field(default_factory=SimHash)
+    n_active: int = 512
+    n_random: int = 64
+    activation: str = "identity"
+
+    kind: ClassVar[str] = "sampled"
+
+    def __post_init__(self) -> None:
+        self._check_size("n", self.n)
+        self._check_size("n_active", self.n_active)
+        self._check_activation(self.activation)
+        require(0 <= self.n_random <= self.n_active, "Sampled(n_random=)", self.n_random, "0 to n_active")
+        if self.lsh is not None:
+            require(isinstance(self.lsh, HashFamily), "Sampled(lsh=)", self.lsh, "a slide.lsh.HashFamily or None")
+
+
+#: Layers by the name under which they are stored.
+LAYERS: dict[str, type[Layer]] = {c.kind: c for c in (SparseInput, Dense, Sampled)}

@@ -1,0 +1,311 @@
+"""Model files: one safetensors file, written whole to a temporary name and renamed; no pickle, nothing is executed.
+
+Layout: the public safetensors format (8 bytes of header length, JSON header, arrays back to back). The header's
+``__metadata__`` holds under "slide" a JSON object (format version, layers, options, training state, a BLAKE2b checksum of
+each array) and a checksum of that object. Rows come first and start on 64-byte boundaries, so the file can be mapped
+into memory as it is. Tables are stored only where they are older than the weights; else they are rebuilt on loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from slide.errors import ModelFormatError
+from slide.layers import LAYERS, Sampled
+from slide.lsh import FAMILIES
+from slide.network import Network
+from slide.optim import OPTIMIZERS, Rebuild
+from slide.wide import Wide
+
+if TYPE_CHECKING:
+    from slide.classifier import SlideClassifier
+
+FORMAT_VERSION = 1
+MAX_HEADER = 1 << 26
+DTYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64, "I8": np.int8, "U8": np.uint8}
+DTYPE_NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
+
+Array = npt.NDArray[Any]
+
+
+# -- what a network becomes --------------------------------------------------------------------------------------------
+
+
+def network_arrays(net: Network) -> dict[str, Array]:
+    """Every array of a network by name, rows first."""
+    arrays: dict[str, Array] = {f"layer{i}.rows": s.rows for i, s in enumerate(net.states)}
+    for i, s in enumerate(net.states):
+        if s.lsh is None:
+            continue
+        arrays[f"layer{i}.positions"] = s.lsh.positions
+        arrays[f"layer{i}.signs"] = s.lsh.directions.astype(np.int8)
+        if net.tables_step != net.step:
+            arrays[f"layer{i}.slots"] = s.lsh.slots
+    if net.wide_state is not None:
+        w = net.wide_state
+        arrays |= {"wide.weights": w.weights, "wide.bias": w.bias, "wide.labels": w.labels, "wide.indptr": w.indptr}
+    return arrays
+
+
+def network_config(net: Network) -> dict[str, Any]:
+    """Everything else of a network as JSON values."""
+    return {
+        "layers": [_layer_config(layer) for layer in net.layers],
+        "wide": asdict(net.wide) if net.wide is not None else None,
+        "optimizer": {"name": type(net.optimizer).__name__, **asdict(net.optimizer)},
+        "rebuild": asdict(net.rebuild),
+        "loss": net.loss,
+        "seed": net.seed,
+        "progress": {
+            "step": net.step,
+            "epoch": net.epoch,
+            "generation": net.generation,
+            "next_rebuild": net.next_rebuild,
+            "tables_step": net.tables_step,
+        },
+    }
+
+
+def _layer_config(layer: Any) -> dict[str, Any]:
+    config: dict[str, Any] = {"kind": layer.kind, **{k: getattr(layer, k) for k in layer.__dataclass_fields__}}
+    if isinstance(layer, Sampled) and layer.lsh is not None:
+        config["lsh"] = {"kind": layer.lsh.kind, **asdict(layer.lsh)}
+    return config
+
+
+def _layer_from(config: Mapping[str, Any]) -> Any:
+    options = dict(config)
+    kind = options.pop("kind")
+    if options.get("lsh") is not None:
+        family = dict(options["lsh"])
+        options["lsh"] = FAMILIES[family.pop("kind")](**family)
+    return LAYERS[kind](**options)
+
+
+def network_from(
+    config: Mapping[str, Any], arrays: dict[str, Array], n_threads: int | None, backend: str | None
+) -> Network:
+    """The network again."""
+    optimizer = dict(config["optimizer"])
+    progress = config["progress"]
+    net = Network(
+        [_layer_from(c) for c in config["layers"]],
+        wide=Wide(**config["wide"]) if config["wide"] is not None else None,
+        optimizer=OPTIMIZERS[optimizer.pop("name")](**optimizer),
+        rebuild=Rebuild(**config["rebuild"]),
+        loss=config["loss"],
+        seed=config["seed"],
+        n_threads=n_threads,
+        backend=backend,
+        arrays=arrays,
+    )
+    net.step, net.epoch = progress["step"], progress["epoch"]
+    net.next_rebuild, net.tables_step = progress["next_rebuild"], progress["tables_step"]
+    net.generation = progress["generation"]
+    if net.generation and net.tables_step == net.step:
+        net.generation -= 1
+        net.rebuild_tables()
+    return net
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
+    """Writes a network, and what a classifier adds to it. The old file survives until the new one is complete.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing, read-only or full; no partial file is left.
+    """
+    arrays = {name: np.ascontiguousarray(a) for name, a in network_arrays(net).items()}
+    config = {
+        "format_version": FORMAT_VERSION,
+        "network": network_config(net),
+        "checksums": {name: _checksum(a) for name, a in arrays.items()},
+        **(extra or {}),
+    }
+    header = _header(arrays, json.dumps(config, default=_plain))
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except OSError as e:
+        raise type(e)(e.errno, f"cannot write into the folder {str(target.parent)!r}: {e.strerror}") from e
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(header)
+            for array in arrays.values():
+                file.write(memoryview(array).cast("B") if array.size else b"")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    mmap: bool = False,
+    n_threads: int | None = None,
+    backend: str | None = None,
+) -> SlideClassifier | Network:
+    """The classifier or network that was saved: ready to predict and to go on training.
+
+    Parameters
+    ----------
+    path : path of a file written by ``SlideClassifier.save`` or ``Network.save``
+    mmap : bool
+        Map the weights instead of reading them: loading is immediate and processes share the pages; training on them
+        changes this process's copy only. Checksums of mapped arrays are not verified.
+    n_threads, backend : as in Network
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is no model, truncated, altered, or of a newer format version.
+    """
+    config, arrays = read_model(path, mmap=mmap)
+    try:
+        net = network_from(config["network"], arrays, n_threads, backend)
+        if "classifier" not in config:
+            return net
+        from slide.classifier import SlideClassifier
+
+        return SlideClassifier._restore(net, config["classifier"])
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise ModelFormatError(f"{path}: the header does not describe a model ({type(e).__name__}: {e})") from e
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the header says, without reading the arrays."""
+    with open(path, "rb") as file:
+        config, entries, _ = _read_header(file, path)
+    sizes = {name: e["data_offsets"][1] - e["data_offsets"][0] for name, e in entries.items()}
+    return {**config, "array_bytes": sizes, "file_bytes": os.path.getsize(path)}
+
+
+def read_model(path: str | os.PathLike[str], *, mmap: bool = False) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The header's JSON object and the arrays, checked against each other and against the checksums."""
+    arrays: dict[str, Array] = {}
+    with open(path, "rb") as file:
+        config, entries, start = _read_header(file, path)
+        for name, entry in entries.items():
+            begin, end = entry["data_offsets"]
+            dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
+            if mmap and end > begin:
+                arrays[name] = np.memmap(path, dtype, "c", start + begin, shape)
+                continue
+            arrays[name] = _read_array(file, start + begin, dtype, shape)
+            if _checksum(arrays[name]) != config["checksums"].get(name):
+                raise ModelFormatError(f"{path}: array {name!r} was altered: its checksum does not match")
+    return config, arrays
+
+
+def _read_array(file: BinaryIO, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    from slide import backends
+
+    array = backends.allocate(shape, dtype, "the arrays of a model file")
+    file.seek(offset)
+    if array.size and file.readinto(memoryview(array).cast("B")) != array.nbytes:  # type: ignore[attr-defined]
+        raise ModelFormatError(f"{file.name}: truncated while it was read")
+    return array
+
+
+def _read_header(
+    file: BinaryIO, path: str | os.PathLike[str]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], int]:
+    """The JSON object, the arrays' entries and where the arrays start; every number is checked before it is used."""
+    size = os.fstat(file.fileno()).st_size
+    head = file.read(8)
+    length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+    if not 2 <= length <= min(MAX_HEADER, size - 8):
+        raise ModelFormatError(f"{path}: no slide model (or truncated): the first 8 bytes are no header length")
+    try:
+        header = json.loads(file.read(length))
+        metadata = header.pop("__metadata__")
+        text = metadata["slide"]
+        config = json.loads(text)
+        version = config["format_version"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise ModelFormatError(f"{path}: no slide model: its header is not readable") from e
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ModelFormatError(
+            f"{path}: found format version {version}, this slide reads up to {FORMAT_VERSION}: upgrade slide-xmc"
+        )
+    if metadata.get("checksum") != hashlib.blake2b(text.encode(), digest_size=16).hexdigest():
+        raise ModelFormatError(f"{path}: the header was altered: its checksum does not match")
+    start = 8 + length
+    _check_entries(header, size - start, path)
+    return config, header, start
+
+
+def _check_entries(entries: Any, available: int, path: str | os.PathLike[str]) -> None:
+    """Arrays must lie back to back within the file and be as long as their shapes say."""
+    position = 0
+    for name, entry in entries.items():
+        try:
+            begin, end = entry["data_offsets"]
+            n_bytes = np.dtype(DTYPES[entry["dtype"]]).itemsize
+            for n in entry["shape"]:
+                if not isinstance(n, int) or n < 0:
+                    raise ValueError(f"length {n!r}")
+                n_bytes *= n
+            if begin != position or end - begin != n_bytes:
+                raise ValueError(f"bytes {begin} to {end} for shape {entry['shape']}")
+        except (KeyError, TypeError, ValueError) as e:
+            raise ModelFormatError(f"{path}: array {name!r} is described wrongly ({e})") from e
+        position = end
+    if position != available:
+        raise ModelFormatError(f"{path}: found {available:,} bytes of arrays, wanted {position:,}: truncated or altered")
+
+
+def _header(arrays: Mapping[str, Array], config: str) -> bytes:
+    entries: dict[str, Any] = {
+        "__metadata__": {
+            "format": "slide",
+            "slide": config,
+            "checksum": hashlib.blake2b(config.encode(), digest_size=16).hexdigest(),
+        }
+    }
+    position = 0
+    for name, a in arrays.items():
+        span = [position, position + a.nbytes]
+        entries[name] = {"dtype": DTYPE_NAMES[a.dtype], "shape": list(a.shape), "data_offsets": span}
+        position += a.nbytes
+    text = json.dumps(entries).encode()
+    text += b" " * (-(8 + len(text)) % 64)
+    return struct.pack("<Q", len(text)) + text
+
+
+def _checksum(array: Array) -> str:
+    return hashlib.blake2b(memoryview(array).cast("B") if array.size else b"", digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """JSON for NumPy scalars and options."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"cannot store {value!r} in a model file")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,323 @@
+"""A network: layers' arrays, the engine that works on them, and the state that a resumed training needs.
+
+The training loop is in slide/training.py, files in slide/model_file.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slide import backends
+from slide._state import OPTIMIZER_STATES, TAIL, Engine, Examples, FloatArray, IntArray, LayerState, pad
+from slide.checks import check_X, check_XY
+from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.lsh import HashFamily, require
+from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
+from slide.threads import resolve_threads
+from slide.wide import Wide, add_pairs, make_state
+
+if TYPE_CHECKING:
+    from slide.training import Progress
+
+LOSSES = ("softmax", "binary")
+
+
+class Network:
+    """A stack of layers trained on sparse examples by sampled HOGWILD steps.
+
+    Parameters
+    ----------
+    layers : sequence
+        A SparseInput, then any of Dense and Sampled; the last one has a neuron for each label.
+    wide : Wide or None
+        A sparse linear part whose scores are added to the last layer's.
+    optimizer : Optimizer
+        SGD, Adagrad or Adam.
+    loss : {"softmax", "binary"}
+        Softmax cross-entropy against the uniform distribution over a sample's labels, or a binary cross-entropy a
+        label. Both subtract log q from the logit of a neuron that was active with probability q.
+    rebuild : Rebuild
+        When tables follow the weights.
+    n_threads : int or None
+        None: what this process may use.
+    seed : int
+        Initial weights, hash functions, order and random tails follow from it. With one thread, equal seeds give equal
+        bits.
+    backend : {"c", "numba", None}
+    arrays : mapping or None
+        Parameters and hash functions to start from, as slide.model_file names them, instead of random ones.
+
+    Raises
+    ------
+    ValueError
+        If the layers do not make a network.
+    MemoryError
+        If the parameters would not fit; says the bytes needed and available.
+
+    Examples
+    --------
+    >>> import slide
+    >>> X, Y = slide.datasets.synthetic(2000, 500, 100, nnz=10, labels_per_row=2)
+    >>> net = slide.Network([slide.SparseInput(500, 32), slide.Sampled(100, n_active=40, n_random=10)])
+    >>> net.fit(X, Y, epochs=2).step
+    4000
+    >>> ids, scores = net.predict_topk(X[:3], k=5)
+    >>> ids.shape
+    (3, 5)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        wide: Wide | None = None,
+        optimizer: Optimizer | None = None,
+        loss: str = "softmax",
+        rebuild: Rebuild | None = None,
+        n_threads: int | None = None,
+        seed: int = 0,
+        backend: str | None = None,
+        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
+        _check_stack(layers)
+        require(loss in LOSSES, "loss", loss, f"one of {LOSSES}")
+        require(isinstance(seed, int | np.integer) and 0 <= seed < 2**64, "seed", seed, "an int, 0 to 2^64 - 1")
+        self.layers: tuple[Layer, ...] = tuple(layers)
+        self.optimizer = optimizer or Adagrad()
+        self.loss = loss
+        self.rebuild = rebuild or Rebuild()
+        self.seed = int(seed)
+        self.n_threads = resolve_threads(n_threads)
+        self.backend = backends.resolve_backend(backend)
+        self.step = 0
+        self.epoch = 0
+        self.generation = 0
+        self.next_rebuild = 0
+        self.tables_step = -1
+        self.states = self._make_states(arrays)
+        self.wide = wide
+        self.wide_state = None
+        if wide is not None:
+            self.wide_state = make_state(wide, self.n_features, self.n_labels, self.optimizer.lr, arrays)
+        self._engine = self._make_engine()
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, self.layers))
+        return f"Network([{inside}], optimizer={self.optimizer!r}, loss={self.loss!r}, backend={self.backend!r})"
+
+    # -- sizes and parameters -------------------------------------------------------------------------------------
+
+    @property
+    def n_features(self) -> int:
+        """Columns of X."""
+        first = self.layers[0]
+        assert isinstance(first, SparseInput)
+        return first.n_features
+
+    @property
+    def n_labels(self) -> int:
+        """Columns of Y: neurons of the last layer."""
+        last = self.layers[-1]
+        assert isinstance(last, Dense | Sampled)
+        return last.n
+
+    @property
+    def isa(self) -> str:
+        """Instruction set in use."""
+        return self._engine.isa
+
+    def weights(self, layer: int) -> FloatArray:
+        """Weights of a layer, a view without a copy: [n_features, n] for the first, [n, fan_in] for the others."""
+        return self.states[layer].weights
+
+    def biases(self, layer: int) -> FloatArray:
+        """Biases [n] of a layer, a view without a copy."""
+        return self.states[layer].biases
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of parameters and optimizer state, tables left out."""
+        return sum(s.rows.nbytes for s in self.states)
+
+    def _make_engine(self) -> Engine:
+        return backends.make_engine(
+            self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
+        )
+
+    def _make_states(self, arrays: Mapping[str, npt.NDArray[Any]] | None) -> list[LayerState]:
+        rng = np.random.default_rng(self.seed)
+        states: list[LayerState] = []
+        fan_in = 0
+        for i, layer in enumerate(self.layers):
+            stored = {k.removeprefix(f"layer{i}."): a for k, a in (arrays or {}).items()}
+            state = _make_state(layer, fan_in, self.optimizer.kind, stored.get("rows"))
+            if arrays is None:
+                _initialise(state, rng)
+            if isinstance(layer, Sampled) and layer.lsh is not None:
+                _add_tables(state, layer.lsh, np.random.default_rng([self.seed, i]), stored)
+            states.append(state)
+            fan_in = state.n
+        return states
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        Y: Any,
+        *,
+        epochs: int = 1,
+        schedule: Schedule | None = None,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Network:
+        """Goes on training for that many epochs over X, a sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
+
+        KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far.
+
+        Raises
+        ------
+        ValueError
+            If shapes disagree or values are not finite.
+        NonFiniteError
+            If a loss is not finite; names step and layer.
+        """
+        from slide.training import run
+
+        X, Y = check_XY(X, Y, self.n_features, self.n_labels)
+        if self.wide_state is not None and add_pairs(self.wide_state, X, Y):
+            self._engine = self._make_engine()
+        run(self, Examples.of(X), Examples.of(Y), epochs, schedule or Schedule(), callback)
+        return self
+
+    def rebuild_tables(self) -> None:
+        """Fills the tables of every sampled layer from its current weights."""
+        for i, state in enumerate(self.states):
+            if state.lsh is not None:
+                self._engine.rebuild(i, self.generation)
+        self.generation += 1
+        self.tables_step = self.step
+
+    # -- prediction -------------------------------------------------------------------------------------------------
+
+    def predict_topk(self, X: Any, k: int = 5, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
+        """The k highest-scoring labels of each row of X.
+
+        Parameters
+        ----------
+        X : sparse [n, n_features]
+        k : int
+            1 to n_labels.
+        n_candidates : int or None
+            None scores every label exactly, in blocks: the n x n_labels matrix never exists. Else only that many labels
+            which the last layer's tables return are scored.
+
+        Returns
+        -------
+        ids : int32 [n, k]
+            Best first; -1 where the tables returned fewer than k.
+        scores : float32 [n, k]
+            Logits.
+        """
+        require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
+        if n_candidates is not None:
+            has_tables = self.states[-1].lsh is not None
+            require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
+            require(k <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
+        X = check_X(X, self.n_features)
+        return self._engine.predict(Examples.of(X), int(k), int(n_candidates or 0))
+
+    def hidden(self, X: Any, layer: int = -1) -> FloatArray:
+        """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""
+        index = range(len(self.layers))[layer]
+        require(index > 0, "layer", layer, "a layer after the first")
+        return self._engine.hidden(Examples.of(check_X(X, self.n_features)), index)
+
+    def retrieve(self, X: Any, n_candidates: int, layer: int = -1) -> IntArray:
+        """int32 [n, n_candidates]: the neurons a sampled layer's tables return, most collisions first, -1 padded."""
+        index = range(len(self.layers))[layer]
+        require(self.states[index].lsh is not None, "layer", layer, "a Sampled layer with tables")
+        return self._engine.retrieve(index, self.hidden(X, index), n_candidates)
+
+    def retrieval_recall(self, X: Any, *, k: int = 10, n_candidates: int | None = None) -> tuple[float, float]:
+        """Share of the exact top k that the last layer's tables return, labels not forced, and its chance level.
+
+        Chance is a random set of the same size: n_candidates / n_labels (n_candidates defaults to the tables' part of
+        the active set).
+        """
+        last = self.states[-1]
+        wanted = n_candidates or max(last.n_active - last.n_random, k)
+        exact, _ = self.predict_topk(X, k)
+        found = self.retrieve(X, wanted)
+        hits = [np.isin(e, f).sum() for e, f in zip(exact, found, strict=True)]
+        sizes = (found >= 0).sum(axis=1)
+        return float(np.mean(hits) / k), float(np.mean(sizes) / self.n_labels)
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: Any) -> None:
+        """Writes everything prediction and further training need (slide.model_file)."""
+        from slide.model_file import save_network
+
+        save_network(self, path)
+
+
+def _check_stack(layers: Sequence[Layer]) -> None:
+    require(isinstance(layers, Iterable) and len(layers) >= 2, "layers", layers, "an input layer and at least one more")
+    require(isinstance(layers[0], SparseInput), "layers[0]", layers[0], "a SparseInput")
+    for i, layer in enumerate(layers[1:], 1):
+        require(isinstance(layer, Dense | Sampled), f"layers[{i}]", layer, "a Dense or Sampled")
+
+
+def _make_state(
+    layer: Layer, fan_in: int, optimizer_kind: str, rows: npt.NDArray[np.float32] | None
+) -> LayerState:
+    n_states = OPTIMIZER_STATES[optimizer_kind]
+    if isinstance(layer, SparseInput):
+        width, n_rows, fan_in = layer.n, layer.n_features + layer.bias, layer.n_features
+        options: dict[str, Any] = {"bias": layer.bias, "dropout": layer.dropout}
+    else:
+        assert isinstance(layer, Dense | Sampled)
+        width, n_rows, options = fan_in, layer.n, {"bias": True}
+    if isinstance(layer, Sampled):
+        n_active = min(layer.n_active, layer.n)
+        options |= {"n_active": n_active, "n_random": min(layer.n_random, n_active)}
+    shape = (n_rows, pad(width) * (1 + n_states) + TAIL)
+    if rows is None:
+        what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"
+        rows = backends.allocate(shape, np.float32, what)
+    require(rows.shape == shape and rows.dtype == np.float32, "rows", (rows.shape, rows.dtype), f"{shape} float32")
+    return LayerState(layer.kind, layer.activation, layer.n, fan_in, width, rows, **options)
+
+
+def _initialise(state: LayerState, rng: np.random.Generator) -> None:
+    """Normal weights of variance 1 / width, zero biases: unit-length inputs give hidden vectors of about unit length."""
+    scale = np.float32(1 / np.sqrt(state.width))
+    block = max(1, 2**20 // state.width)
+    for first in range(0, len(state.weights), block):
+        rows = state.weights[first : first + block]
+        rows[:] = rng.standard_normal(rows.shape, np.float32) * scale
+
+
+def _add_tables(
+    state: LayerState, lsh: HashFamily, rng: np.random.Generator, stored: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    """Gives a sampled layer its hash functions and its tables, empty unless stored."""
+    shape = lsh.slots_shape(state.n)
+    slots = stored.get("slots")
+    if slots is None:
+        slots = backends.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
+    require(slots.shape == shape, "slots", slots.shape, str(shape))
+    if "slots" in stored:
+        require(bool(slots.min() >= 0 and slots[:, :, 1:].max() < state.n), "slots", "an id out of range", "known neurons")
+    state.lsh = lsh.make(state.fan_in + 1, state.n, rng, slots)
+    if "signs" in stored:
+        directions, positions = stored["signs"].astype(np.float32), stored["positions"]
+        same = directions.shape == state.lsh.directions.shape and positions.shape == state.lsh.positions.shape
+        require(same, "hash functions", (directions.shape, positions.shape), f"those of {lsh!r}")
+        inside = not positions.size or (positions.min() >= 0 and positions.max() <= state.fan_in)
+        require(bool(inside), "positions", "an id out of range", f"0 to {state.fan_in}")
+        state.lsh.directions, state.lsh.positions = directions, positions

@@ -1,0 +1,162 @@
+"""Optimizers and learning-rate schedules: frozen numbers. The arithmetic is in csrc/optimizer.c."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from slide.lsh import require
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A step size, and weight decay that is decoupled from it (Loshchilov & Hutter, ICLR 2019).
+
+    Only rows of the active set are touched: a row that sleeps keeps its weights, moments and decay.
+    """
+
+    lr: float = 0.05
+    weight_decay: float = 0.0
+
+    beta1: ClassVar[float] = 0.0
+    beta2: ClassVar[float] = 0.0
+    eps: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        require(np.isfinite(self.lr) and self.lr > 0, f"{name}(lr=)", self.lr, "a finite number over 0")
+        decay = self.weight_decay
+        require(np.isfinite(decay) and decay >= 0, f"{name}(weight_decay=)", decay, "a finite number, 0 or more")
+
+    @property
+    def kind(self) -> str:
+        """The name under which the back ends know it."""
+        raise TypeError("Optimizer is abstract: use SGD, Adagrad or Adam")
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Plain stochastic gradient descent."""
+
+    @property
+    def kind(self) -> str:
+        return "sgd"
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al., JMLR 2011), with one accumulator a row (the mean squared gradient) or one a weight.
+
+    One a row costs no memory beyond the row's own cache line and is the default.
+    """
+
+    per_row: bool = True
+    eps: float = 1e-8  # type: ignore[misc]
+
+    @property
+    def kind(self) -> str:
+        return "adagrad_row" if self.per_row else "adagrad"
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Lazy Adam (Kingma & Ba, ICLR 2015): moments move only when their row is touched.
+
+    Bias correction follows the row's own number of updates, so a row that first wakes after a million samples takes
+    a first step as large as any.
+    """
+
+    lr: float = 1e-3
+    beta1: float = 0.9  # type: ignore[misc]
+    beta2: float = 0.999  # type: ignore[misc]
+    eps: float = 1e-8  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.beta1 < 1, "Adam(beta1=)", self.beta1, "at least 0 and under 1")
+        require(0 <= self.beta2 < 1, "Adam(beta2=)", self.beta2, "at least 0 and under 1")
+
+    @property
+    def kind(self) -> str:
+        return "adam"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Factor of the learning rate over the course of a fit: constant after an optional warm-up.
+
+    Parameters
+    ----------
+    warmup : float in [0, 1)
+        Share of all samples over which the factor rises from 0 to 1.
+    """
+
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.warmup < 1, f"{type(self).__name__}(warmup=)", self.warmup, "at least 0 and under 1")
+
+    def after_warmup(self, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Factor for progress in [0, 1] since the end of the warm-up."""
+        return np.ones_like(progress)
+
+    def __call__(self, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Factors float32 for progress in [0, 1] through all samples of the fit."""
+        rest = np.clip((progress - self.warmup) / (1 - self.warmup), 0, 1)
+        rising = progress / self.warmup if self.warmup else np.ones_like(progress)
+        return (np.minimum(rising, 1) * self.after_warmup(rest)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The learning rate as it is."""
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """Falls linearly to `final` times the learning rate."""
+
+    final: float = 0.0
+
+    def after_warmup(self, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return 1 - (1 - self.final) * progress
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Falls to 0 along half a cosine (Loshchilov & Hutter, ICLR 2017, without restarts)."""
+
+    def after_warmup(self, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return 0.5 * (1 + np.cos(np.pi * progress))
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """When tables are rebuilt: the t-th time `every * exp(growth * t)` samples after the one before (SLIDE, 3.1.3).
+
+    Parameters
+    ----------
+    every : int or None
+        Samples up to the first rebuild. None: an eighth of the sampled layer's neurons, but at least 2,000.
+    growth : float
+        0 rebuilds at equal distances.
+    """
+
+    every: int | None = None
+    growth: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(self.every is None or self.every >= 1, "Rebuild(every=)", self.every, "1 sample or more, or None")
+        require(0 <= self.growth <= 10, "Rebuild(growth=)", self.growth, "0 to 10")
+
+    def interval(self, times: int, n_neurons: int) -> int:
+        """Samples between rebuild number `times` and the next."""
+        every = self.every if self.every is not None else max(2000, n_neurons // 8)
+        return int(min(every * np.exp(self.growth * times), 2.0**62))
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {c.__name__: c for c in (SGD, Adagrad, Adam)}
+SCHEDULES: dict[str, type[Schedule]] = {c.__name__: c for c in (Constant, Linear, Cosine)}

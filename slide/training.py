@@ -1,0 +1,129 @@
+"""The training loop: visits shuffled samples in chunks, rebuilds tables between them, reports progress.
+
+A chunk is one call of the engine, about a tenth of a second long, so that Ctrl-C and progress bars are served. Where
+chunks end has no influence on the result: order, learning rate and random numbers hang on the step alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from slide._state import Examples, TrainStats
+from slide.errors import NonFiniteError
+from slide.lsh import require
+from slide.network import Network
+from slide.optim import Schedule
+
+CHUNK_SECONDS = 0.1
+
+
+@dataclass
+class Progress:
+    """Where a fit stands, handed to the callback after every chunk."""
+
+    epochs: int
+    total: int
+    epoch: int = 0
+    done: int = 0
+    seconds: float = 0.0
+    rebuild_seconds: float = 0.0
+    rebuilds: int = 0
+    loss: float = float("nan")
+    active: float = float("nan")
+    epoch_ended: bool = False
+    _loss_sum: float = field(default=0.0, repr=False)
+    _loss_n: int = field(default=0, repr=False)
+
+    @property
+    def samples_per_second(self) -> float:
+        """Over the whole fit so far, rebuilds included."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """At the rate so far."""
+        return (self.total - self.done) / self.samples_per_second if self.done else float("inf")
+
+    def add(self, stats: TrainStats, n: int) -> None:
+        """Takes in one chunk: a running mean of the loss over about the last tenth of an epoch."""
+        self.done += n
+        self.active = stats.n_active / max(n, 1)
+        self._loss_sum += stats.loss
+        self._loss_n += stats.n_loss
+        self.loss = self._loss_sum / self._loss_n if self._loss_n else float("nan")
+        limit = max(1, self.total // max(self.epochs, 1) // 10)
+        if self._loss_n > limit:
+            self._loss_sum *= limit / self._loss_n
+            self._loss_n = limit
+
+
+def run(
+    net: Network,
+    X: Examples,
+    Y: Examples,
+    epochs: int,
+    schedule: Schedule,
+    callback: Callable[[Progress], None] | None = None,
+) -> Progress:
+    """Trains for whole epochs. See Network.fit."""
+    require(isinstance(epochs, int | np.integer) and epochs >= 0, "epochs", epochs, "a whole number, 0 or more")
+    n = len(X.indptr) - 1
+    progress = Progress(epochs=epochs, total=epochs * n)
+    started = time.perf_counter()
+    chunk = 256
+    for epoch in range(epochs):
+        order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
+        first = 0
+        while first < n:
+            if net.step >= net.next_rebuild:
+                _rebuild(net, progress)
+            size = min(chunk, n - first, net.next_rebuild - net.step)
+            took = _train_chunk(net, X, Y, order[first : first + size], schedule, progress)
+            first += size
+            progress.epoch, progress.epoch_ended = epoch, first == n
+            progress.seconds = time.perf_counter() - started
+            if callback:
+                callback(progress)
+            chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
+        net.epoch += 1
+    if epochs:
+        _rebuild(net, progress)
+        progress.seconds = time.perf_counter() - started
+    return progress
+
+
+def _rebuild(net: Network, progress: Progress) -> None:
+    begin = time.perf_counter()
+    interval = net.rebuild.interval(net.generation, max(_table_sizes(net), default=0))
+    net.rebuild_tables()
+    net.next_rebuild = net.step + interval
+    progress.rebuilds += 1
+    progress.rebuild_seconds += time.perf_counter() - begin
+
+
+def _table_sizes(net: Network) -> list[int]:
+    return [s.n for s in net.states if s.lsh is not None]
+
+
+def _train_chunk(
+    net: Network, X: Examples, Y: Examples, order: np.ndarray, schedule: Schedule, progress: Progress
+) -> float:
+    """One engine call; returns its seconds."""
+    n = len(order)
+    where = (progress.done + np.arange(n)) / progress.total
+    lr = np.ascontiguousarray(schedule(where) * np.float32(net.optimizer.lr), np.float32)
+    begin = time.perf_counter()
+    stats = net._engine.train(X, Y, order, net.step, lr)
+    if stats.bad_step >= 0:
+        raise NonFiniteError(
+            f"step {stats.bad_step}: the output of layer {stats.bad_layer} "
+            f"({type(net.layers[stats.bad_layer]).__name__}) is NaN or infinite; that sample changed nothing. "
+            f"The learning rate was {lr[stats.bad_step - net.step]:g}: try a smaller one"
+        )
+    net.step += n
+    progress.add(stats, n)
+    return time.perf_counter() - begin

@@ -1,0 +1,129 @@
+"""The sparse linear part of a network: which (feature, label) pairs have a weight, and how fast they learn.
+
+What it computes is in csrc/wide.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide._state import FloatArray, IntArray
+from slide.lsh import require
+
+
+@dataclass(frozen=True)
+class Wide:
+    """One weight for each (feature, label) pair that meets in a training row, added to the network's logits.
+
+    A narrow hidden layer cannot remember single pairs; this part does ("wide and deep": Cheng et al., DLRS 2016). It
+    learns by stochastic gradient descent on the squared hinge loss over every label on the wrong side of its margin, on
+    rows of at most unit length (longer rows take shorter steps).
+
+    Parameters
+    ----------
+    lr : float
+        Step size; follows the same schedule as the optimizer's.
+    bias_lr : float
+        Step size of the labels' biases.
+    deep_share : float
+        Factor of the network's logit in a label's score: score = deep_share * logit + wide score.
+    """
+
+    lr: float = 0.3
+    bias_lr: float = 0.03
+    deep_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "bias_lr", "deep_share"):
+            value = getattr(self, name)
+            require(np.isfinite(value) and value >= 0, f"Wide({name}=)", value, "a finite number, 0 or more")
+
+
+@dataclass
+class WideState:
+    """The pairs as CSR by feature: indptr int64 [D + 1], labels int32, weights float32; bias float32 [n_labels]."""
+
+    indptr: npt.NDArray[np.int64]
+    labels: IntArray
+    weights: FloatArray
+    bias: FloatArray
+    lr_ratio: float
+    bias_ratio: float
+    deep_share: float
+
+    def matrix(self) -> sp.csr_array:
+        """The weights as a sparse [n_features, n_labels] matrix that shares their memory."""
+        shape = (len(self.indptr) - 1, len(self.bias))
+        return sp.csr_array((self.weights, self.labels, self.indptr), shape=shape)
+
+
+#: Where biases start: on the margin of "not this label", so that a label costs nothing until it is met.
+INITIAL_BIAS = -1.0
+
+
+def make_state(
+    wide: Wide, n_features: int, n_labels: int, optimizer_lr: float, arrays: Mapping[str, npt.NDArray[Any]] | None
+) -> WideState:
+    """The stored pairs, or none yet."""
+    stored = {k.removeprefix("wide."): a for k, a in (arrays or {}).items() if k.startswith("wide.")}
+    state = WideState(
+        indptr=stored.get("indptr", np.zeros(n_features + 1, np.int64)),
+        labels=stored.get("labels", np.empty(0, np.int32)),
+        weights=stored.get("weights", np.empty(0, np.float32)),
+        bias=stored.get("bias", np.full(n_labels, INITIAL_BIAS, np.float32)),
+        lr_ratio=wide.lr / optimizer_lr,
+        bias_ratio=wide.bias_lr / wide.lr if wide.lr else 0.0,
+        deep_share=wide.deep_share,
+    )
+    _check_state(state, n_features, n_labels)
+    return state
+
+
+def _check_state(state: WideState, n_features: int, n_labels: int) -> None:
+    """Pairs from a file must stay within the arrays: the C core trusts them."""
+    p, labels = state.indptr, state.labels
+    sizes = (p.shape, state.bias.shape, labels.shape)
+    require(sizes == ((n_features + 1,), (n_labels,), state.weights.shape), "sizes of the pairs", sizes, "those of the model")
+    ascending = p[0] == 0 and p[-1] == len(labels) and bool(np.all(np.diff(p) >= 0))
+    require(ascending, "indptr of the pairs", "one out of order", "0 to the number of pairs, ascending")
+    inside = not len(labels) or (labels.min() >= 0 and labels.max() < n_labels)
+    require(bool(inside), "labels of the pairs", "an id out of range", f"0 to {n_labels - 1}")
+
+
+def add_pairs(state: WideState, X: sp.csr_array, Y: sp.csr_array) -> bool:
+    """Gives a zero weight to every pair that meets in X, Y and has none yet. Returns whether there were any."""
+    met = _met(X, Y)
+    if len(state.labels):
+        old = sp.csr_array((np.ones(len(state.labels), np.float32), state.labels, state.indptr), shape=met.shape)
+        met = sp.csr_array(met + old)
+    if met.nnz == len(state.labels):
+        return False
+    met.sort_indices()
+    weights = np.zeros(met.nnz, np.float32)
+    if len(state.labels):
+        weights[np.searchsorted(_keys(met.indptr, met.indices), _keys(state.indptr, state.labels))] = state.weights
+    state.indptr = met.indptr.astype(np.int64)
+    state.labels = met.indices.astype(np.int32)
+    state.weights = weights
+    return True
+
+
+def _met(X: sp.csr_array, Y: sp.csr_array) -> sp.csr_array:
+    """[n_features, n_labels] with a positive entry for each pair that meets."""
+    seen = sp.csr_array((np.ones(X.nnz, np.float32), X.indices, X.indptr), shape=X.shape)
+    seen.data[X.data == 0] = 0
+    seen.eliminate_zeros()
+    labels = sp.csr_array((np.ones(Y.nnz, np.float32), Y.indices, Y.indptr), shape=Y.shape)
+    return sp.csr_array(seen.T.tocsr() @ labels)
+
+
+def _keys(indptr: npt.NDArray[np.int64], labels: IntArray) -> npt.NDArray[np.int64]:
+    """One ascending integer for each pair."""
+    rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
+    return (rows << 32) | labels
