@@ -155,6 +155,11 @@ void slide_active_hash(const slide_network *net, const slide_layer *layer, slide
         memcpy(s->query, input->val, (size_t)layer->fan_in * sizeof(float));
     }
     s->query[layer->fan_in] = 1;
+    if (layer->lsh.frame) {
+        const float *query_centre = layer->lsh.frame + layer->lsh.dim;
+        for (int64_t d = 0; d < layer->fan_in; d++) s->query[d] -= query_centre[d];
+        s->query[layer->fan_in] = query_centre[layer->fan_in];
+    }
     slide_hash(net->kernels, &layer->lsh, s->query, s->projection, s->codes);
 }
 

@@ -15,12 +15,23 @@
 
 #define CHUNK 8192
 
+/* The bias coordinate sums exact products in double and in order: equal bits on every machine. */
 static void hash_row(const slide_network *net, const slide_layer *layer, slide_scratch *s, int64_t neuron,
                      uint32_t *codes)
 {
-    float *row = slide_row(layer, neuron);
-    memcpy(s->query, row, (size_t)layer->fan_in * sizeof(float));
-    s->query[layer->fan_in] = slide_tail(layer, row)[SLIDE_BIAS];
+    float *row = slide_row(layer, neuron), bias = slide_tail(layer, row)[SLIDE_BIAS];
+    const float *frame = layer->lsh.frame, *query_centre = frame + layer->lsh.dim;
+    int64_t n = layer->fan_in;
+    memcpy(s->query, row, (size_t)n * sizeof(float));
+    s->query[n] = bias;
+    if (frame) {
+        double last = (double)bias - frame[n];
+        for (int64_t d = 0; d < n; d++) {
+            s->query[d] -= frame[d];
+            last += (double)s->query[d] * query_centre[d];
+        }
+        s->query[n] = (float)(last / query_centre[n]);
+    }
     slide_hash(net->kernels, &layer->lsh, s->query, s->projection, codes);
 }
 

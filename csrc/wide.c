@@ -4,19 +4,26 @@
 #include <math.h>
 #include <string.h>
 
+/* Pairs the walk will meet; where they are many, marking single blocks costs more than sweeping all of them. */
+static int64_t count_pairs(const slide_wide *wide, const int32_t *features, int64_t n)
+{
+    int64_t pairs = 0;
+    for (int64_t i = 0; i < n; i++) pairs += wide->indptr[features[i] + 1] - wide->indptr[features[i]];
+    return pairs;
+}
+
 SLIDE_RACY float slide_wide_accumulate(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,
                                        slide_wide_scratch *w)
 {
+    int mark_each = count_pairs(wide, features, n) < wide->n_labels / 8;
     float sqnorm = 0;
+    if (!mark_each) memset(w->touched, 1, (size_t)(wide->n_labels / SLIDE_WIDE_BLOCK + 1));
     for (int64_t i = 0; i < n; i++) {
         float x = values[i];
+        int64_t begin = wide->indptr[features[i]], end = wide->indptr[features[i] + 1];
         sqnorm += x * x;
-        int64_t end = wide->indptr[features[i] + 1];
-        for (int64_t p = wide->indptr[features[i]]; p < end; p++) {
-            int32_t l = wide->labels[p];
-            w->score[l] += x * wide->weights[p];
-            w->touched[l / SLIDE_WIDE_BLOCK] = 1;
-        }
+        for (int64_t p = begin; p < end; p++) w->score[wide->labels[p]] += x * wide->weights[p];
+        for (int64_t p = begin; p < end && mark_each; p++) w->touched[wide->labels[p] / SLIDE_WIDE_BLOCK] = 1;
     }
     return sqnorm;
 }

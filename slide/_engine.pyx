@@ -21,6 +21,7 @@ cdef extern from "slide.h":
         int32_t dim, permutations
         const float *directions
         const int32_t *positions
+        const float *frame
         int32_t table_bits, capacity, bucket_stride, policy
         int32_t *slots
 
@@ -296,6 +297,7 @@ cdef int _describe(slide_layer *c, layer) except -1:
     cdef int32_t[:, :, ::1] slots
     cdef float[::1] directions
     cdef int32_t[::1] positions
+    cdef float[::1] frame
     memset(c, 0, sizeof(slide_layer))
     c.kind, c.activation = KINDS[layer.kind], KINDS[layer.activation]
     c.n, c.fan_in = layer.n, layer.fan_in
@@ -317,6 +319,9 @@ cdef int _describe(slide_layer *c, layer) except -1:
     if h.positions.size:
         positions = h.positions.reshape(-1)
         c.lsh.positions = &positions[0]
+    if h.frame.size:
+        frame = h.frame
+        c.lsh.frame = &frame[0]
     slots = h.slots
     c.lsh.slots = &slots[0, 0, 0]
     c.lsh.bucket_stride = slots.shape[2]

@@ -55,6 +55,13 @@ class Examples(NamedTuple):
             np.ascontiguousarray(X.data, np.float32),
         )
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Examples:
+        """Copies some rows."""
+        lengths = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        where = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        return Examples(indptr, self.indices[where], self.data[where])
+
 
 class TrainStats(NamedTuple):
     """What one call of ``Engine.train`` did; bad_step is -1 unless a loss was not finite."""
@@ -80,6 +87,7 @@ class LshState:
     permutations: int
     directions: FloatArray
     positions: IntArray
+    frame: FloatArray
     table_bits: int
     capacity: int
     policy: str

@@ -49,6 +49,7 @@ def network_arrays(net: Network) -> dict[str, Array]:
         if s.lsh is None:
             continue
         arrays[f"layer{i}.positions"] = s.lsh.positions
+        arrays[f"layer{i}.frame"] = s.lsh.frame
         arrays[f"layer{i}.signs"] = s.lsh.directions.astype(np.int8)
         if net.tables_step != net.step:
             arrays[f"layer{i}.slots"] = s.lsh.slots

@@ -15,7 +15,7 @@ from slide import backends
 from slide._state import OPTIMIZER_STATES, TAIL, Engine, Examples, FloatArray, IntArray, LayerState, pad
 from slide.checks import check_X, check_XY
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import HashFamily, require
+from slide.lsh import HashFamily, require, update_frame
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 from slide.threads import resolve_threads
 from slide.wide import Wide, add_pairs, make_state
@@ -193,11 +193,14 @@ class Network:
         run(self, Examples.of(X), Examples.of(Y), epochs, schedule or Schedule(), callback)
         return self
 
-    def rebuild_tables(self) -> None:
-        """Fills the tables of every sampled layer from its current weights."""
+    def rebuild_tables(self, examples: Examples | None = None) -> None:
+        """Fills the tables of every sampled layer from its current weights; examples centre the hash functions anew."""
         for i, state in enumerate(self.states):
-            if state.lsh is not None:
-                self._engine.rebuild(i, self.generation)
+            if state.lsh is None:
+                continue
+            if examples is not None and state.lsh.frame.size:
+                update_frame(state, self._engine.hidden(examples, i))
+            self._engine.rebuild(i, self.generation)
         self.generation += 1
         self.tables_step = self.step
 
@@ -320,4 +323,5 @@ def _add_tables(
         require(same, "hash functions", (directions.shape, positions.shape), f"those of {lsh!r}")
         inside = not positions.size or (positions.min() >= 0 and positions.max() <= state.fan_in)
         require(bool(inside), "positions", "an id out of range", f"0 to {state.fan_in}")
-        state.lsh.directions, state.lsh.positions = directions, positions
+        require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
+        state.lsh.directions, state.lsh.positions, state.lsh.frame = directions, positions, stored["frame"]

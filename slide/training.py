@@ -19,6 +19,7 @@ from slide.network import Network
 from slide.optim import Schedule
 
 CHUNK_SECONDS = 0.1
+FRAME_QUERIES = 512  # samples whose mean hidden vector centres the hash functions
 
 
 @dataclass
@@ -80,7 +81,7 @@ def run(
         first = 0
         while first < n:
             if net.step >= net.next_rebuild:
-                _rebuild(net, progress)
+                _rebuild(net, X, progress)
             size = min(chunk, n - first, net.next_rebuild - net.step)
             took = _train_chunk(net, X, Y, order[first : first + size], schedule, progress)
             first += size
@@ -91,15 +92,16 @@ def run(
             chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
         net.epoch += 1
     if epochs:
-        _rebuild(net, progress)
+        _rebuild(net, X, progress)
         progress.seconds = time.perf_counter() - started
     return progress
 
 
-def _rebuild(net: Network, progress: Progress) -> None:
+def _rebuild(net: Network, X: Examples, progress: Progress) -> None:
     begin = time.perf_counter()
     interval = net.rebuild.interval(net.generation, max(_table_sizes(net), default=0))
-    net.rebuild_tables()
+    sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, FRAME_QUERIES)
+    net.rebuild_tables(X.take(np.sort(sample)))
     net.next_rebuild = net.step + interval
     progress.rebuilds += 1
     progress.rebuild_seconds += time.perf_counter() - begin

@@ -230,7 +230,7 @@ class TestPeers:
 
     def test_losses_are_named_with_the_winner(self) -> None:
         rows = [row("slide", train_seconds=30.0), row("tree", train_seconds=10.0, **{"p@1": 0.6}), row("worse")]
-        rows[2].update({name: 0.1 for name in run.METRICS})
+        rows[2].update(dict.fromkeys(run.METRICS, 0.1))
         words = "; ".join(peers_main.losses(rows))
         assert "P@1 by 10.0 points to tree" in words
         assert "training time by a factor of 3.0 to tree" in words

@@ -52,11 +52,19 @@ def test_an_unknown_instruction_set_is_not_silently_another() -> None:
     assert np.isnan(kernels.Case("dot", "mmx", visits=1).run())
 
 
-def test_a_share_of_the_limit_takes_the_nearer_bound() -> None:
-    limits = {1: {"gflops": 100.0, "random_gb_per_s": 10.0}}
+def test_shares_of_the_limits() -> None:
+    limits = {1: {"gflops": 100.0, "random_gb_per_s": 10.0, "sequential_gb_per_s": 40.0}}
     info = {"isa": "x", "threads": 1, "flops": 5e9, "bytes": 8e9, "operations": 10}
     stats = {"median": 1.0, "iqr": 0.1, "rounds": 3}
     row = suite.row_of({"name": "test_a", "group": "g", "stats": stats, "extra_info": info}, limits)
-    assert row["bound"] == "memory"
-    assert row["share_of_limit"] == pytest.approx(0.8)
+    assert (row["of_fma"], row["of_rows"], row["of_stream"]) == pytest.approx((0.05, 0.8, 0.2))
     assert row["intensity"] == pytest.approx(5 / 8)
+    assert suite.cells(row)[-3:] == ["5%", "80%", "20%"]
+
+
+def test_a_slow_moment_does_not_lower_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.limits.measure", lambda n: {"gflops": 10.0 * n, "x": 1.0})
+    assert suite.limits_for([1, 2], {1: {"gflops": 50.0, "x": 0.5}}) == {
+        1: {"gflops": 50.0, "x": 1.0},
+        2: {"gflops": 20.0, "x": 1.0},
+    }

@@ -1,0 +1,267 @@
+"""The ``slide`` command: its options, its exit codes, and errors as one sentence. What the verbs do: slide/commands.py.
+
+Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C, 141 the reader of our output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import slide
+
+DESCRIPTION = """\
+Train and serve classifiers with 10,000 to 10,000,000 labels on an ordinary CPU.
+
+DATA is a file in the extreme-classification format (.txt or .txt.gz: a line "rows features labels", then
+"label,label feature:value feature:value ..." a row), or the name of an embedded data set: wordnet-hypernym.
+"""
+
+EXAMPLES = """\
+examples:
+  slide train wordnet-hypernym                                  train on embedded data, score its test part
+  slide train train.txt --test test.txt --out model.slide       train, score, save
+  slide predict model.slide test.txt -k 5 --out best.txt        the five best labels of each row
+  slide info model.slide                                        what is in a model, or in a data file
+
+slide COMMAND --help says more about each.
+"""
+
+TRAIN_EXAMPLES = """\
+examples:
+  slide train wordnet-hypernym --out model.slide
+  slide train train.txt.gz --test test.txt.gz --epochs 10 --hidden 256 --n-active 1500
+  slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
+
+Ctrl-C stops within a second; with --out the model so far is saved. --json: percentages are 0 to 100.
+"""
+
+EVAL_EXAMPLES = """\
+examples:
+  slide eval model.slide test.txt --train train.txt
+  slide eval model.slide wordnet-hypernym --json
+"""
+
+PREDICT_EXAMPLES = """\
+examples:
+  slide predict model.slide test.txt -k 5 > best.txt
+  slide predict model.slide test.txt -k 100 --n-candidates 2000 --header --out scores.txt
+
+A line of output belongs to a row of DATA and holds label:score pairs, best first. Labels in DATA are ignored.
+"""
+
+INFO_EXAMPLES = """\
+examples:
+  slide info model.slide
+  slide info train.txt.gz --json
+"""
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Examples as they are written, and room for long options."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, max_help_position=30, **options)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that reports an error as every other error of this program is reported."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"slide: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    try:
+        args = make_parser().parse_args(argv)
+    except SystemExit as e:  # argparse has said what there is to say
+        return int(e.code or 0)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        try:
+            code: int = args.run(args)
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt:
+            print("\nslide: stopped", file=sys.stderr)
+            return 130
+        except BrokenPipeError:
+            # What is still buffered has no reader; without this the interpreter complains when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except (slide.errors.SlideError, ValueError, OSError, MemoryError, ImportError) as e:
+            if args.debug:
+                traceback.print_exc()
+            print(f"slide: error: {sentence(e)}", file=sys.stderr)
+            return 2
+
+
+def sentence(error: BaseException) -> str:
+    """An exception as one line for a reader who never sees the program."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif isinstance(error, MemoryError):
+        text = str(error) or "not enough memory"
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"slide: warning: {message}", file=sys.stderr)
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+def make_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(prog="slide", description=DESCRIPTION, epilog=EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"slide {slide.__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_train(verbs)
+    _add_eval(verbs)
+    _add_predict(verbs)
+    _add_info(verbs)
+    config = _verb(verbs, "config", "[--json]", "say what runs here: instruction set, OpenMP, threads, versions")
+    _add_json(config)
+    return parser
+
+
+def _verb(verbs: Any, name: str, usage: str, says: str, examples: str = "") -> Parser:
+    from slide import commands
+
+    told = {"help": says, "description": says[0].upper() + says[1:] + ".", "epilog": examples}
+    parser: Parser = verbs.add_parser(
+        name, usage=f"slide {name} {usage}", help=says, description=sentence, epilog=examples
+    )
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
+    parser.set_defaults(run=commands.COMMANDS[name])
+    return parser
+
+
+def _add_json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
+
+
+def _add_train(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "train",
+        "DATA [--test DATA] [--out MODEL] [--json] [options]",
+        "train a network and say how good it is",
+        TRAIN_EXAMPLES,
+    )
+    parser.add_argument("data", metavar="DATA", help="training data: a file, or the name of an embedded data set")
+    parser.add_argument("--test", metavar="DATA", help="score on this file (an embedded data set brings its own)")
+    parser.add_argument("--out", metavar="MODEL", help="save the model to this file")
+    _add_json(parser)
+    group = parser.add_argument_group("the network and its training (names and defaults of slide.SlideClassifier)")
+    defaults = inspect.signature(slide.SlideClassifier.__init__).parameters
+
+    def option(*flags: str, says: str, **options: Any) -> None:
+        name = options.get("dest") or flags[0][2:].replace("-", "_")
+        default = in_words(defaults[name].default)
+        group.add_argument(*flags, default=argparse.SUPPRESS, help=f"{says} (default: {default})", **options)
+
+    option("--hidden", type=widths, metavar="N[,N...]", says="widths of the hidden layers")
+    option("--epochs", type=int, metavar="N", says="passes over the data")
+    option("--n-active", type=int, metavar="N", says="labels that take part in a sample")
+    option("--n-random", type=int, metavar="N", says="those of them drawn uniformly")
+    option("--lr", type=float, metavar="X", says="learning rate")
+    option("--dropout", type=float, metavar="X", says="chance that a feature is left out")
+    option("--loss", choices=("softmax", "binary"), says="loss of the network")
+    option("--activation", choices=("identity", "relu", "tanh"), says="of the hidden layers")
+    option("--wide", action=argparse.BooleanOptionalAction, says="the sparse linear part")
+    option("--normalize", action=argparse.BooleanOptionalAction, says="rows scaled to unit length")
+    option("--lsh", choices=("auto", "simhash", "wta", "dwta", "none"), says="hash family of the tables")
+    group.add_argument("--K", type=int, metavar="N", help="hashes a table, with --lsh (default: by labels)")
+    group.add_argument("--L", type=int, metavar="N", help="tables, with --lsh (default: 50)")
+    option("--optimizer", choices=("adagrad", "adam", "sgd"), says="takes --lr")
+    option("--random-state", "--seed", dest="random_state", type=int, metavar="N", says="seed")
+    _add_machine(group, argparse.SUPPRESS)
+
+
+def _add_machine(group: Any, default: Any = None) -> None:
+    """Options that change how fast, not what."""
+    says = "(default: the cores this process may use)"
+    group.add_argument("--n-threads", "--threads", dest="n_threads", type=int, metavar="N", default=default, help=says)
+    group.add_argument("--backend", choices=("c", "numba"), default=default, help="(default: c where it was built)")
+
+
+def _add_scoring(parser: Parser) -> None:
+    says = "score only about N labels a row, those the tables return (default: all labels, exactly)"
+    parser.add_argument("--n-candidates", type=int, metavar="N", help=says)
+    _add_machine(parser)
+
+
+def _add_eval(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "eval",
+        "MODEL DATA [--train DATA] [--json] [options]",
+        "score a saved model on data with known labels",
+        EVAL_EXAMPLES,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    parser.add_argument("data", metavar="DATA", help="a file, or an embedded data set (its test part)")
+    parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies for PSP@k")
+    _add_json(parser)
+    _add_scoring(parser)
+
+
+def _add_predict(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "predict",
+        "MODEL DATA [-k N] [--out FILE] [options]",
+        "write the best labels of each row",
+        PREDICT_EXAMPLES,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    parser.add_argument("data", metavar="DATA", help="a file, or an embedded data set (its test part)")
+    parser.add_argument("-k", type=int, default=5, metavar="N", help="labels a row (default: 5)")
+    parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output")
+    parser.add_argument("--header", action="store_true", help='a first line "rows labels", as score files have it')
+    _add_scoring(parser)
+
+
+def _add_info(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "info",
+        "MODEL|DATA [--json]",
+        "describe a model or data, without loading a model's weights",
+        INFO_EXAMPLES,
+    )
+    parser.add_argument("path", metavar="MODEL|DATA", help="a model, a data file, or the name of an embedded data set")
+    _add_json(parser)
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """``128`` or ``256,128``."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, wanted whole numbers with commas between, like 256,128"
+        ) from None
+
+
+def in_words(default: object) -> str:
+    """A default of the Python interface as the command line says it."""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return "chosen for you" if default is None else str(default)

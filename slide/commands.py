@@ -1,0 +1,340 @@
+"""What each verb of the command line does: train, eval, predict, info, config. Its options are in slide/cli.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import slide
+from slide import progress
+from slide.classifier import SlideClassifier
+from slide.files import Data, check_columns, read_data, read_test, size, whole_file, writable
+from slide.network import Network
+from slide.threads import resolve_threads
+
+KS = (1, 3, 5)
+METRICS = [f"{name}@{k}" for name in ("p", "psp") for k in KS]
+ROWS_AT_ONCE = 1024  # scored by one call, so that Ctrl-C and the bar are served in between
+
+Model = SlideClassifier | Network
+
+
+# -- train -------------------------------------------------------------------------------------------------------------
+
+
+def train(args: Namespace) -> int:
+    """Trains, saves, scores; saves what there is if interrupted."""
+    target = writable(args.out, args.data, args.test) if args.out else None
+    data, test = read_data(args.data)
+    if args.test:
+        test = read_test(args.test)
+    if test:
+        check_columns(test, data.X.shape[1], data.Y.shape[1], data.name)
+    clf = SlideClassifier(**classifier_options(args))
+    print(data, flush=True)
+    if test:
+        print(test, flush=True)
+    if not (seconds := _fit(clf, data)):
+        return _interrupted(clf, target)
+    facts = _trained(clf, data, seconds)
+    if target:
+        clf.save(target)
+        facts |= {"model": str(target), "model_bytes": target.stat().st_size}
+    print(f"trained {facts['n_trained']:,} samples in {progress.duration(seconds)}: ", end="")
+    print(f"{facts['samples_per_second']:,.0f} samples/s, {facts['n_threads']} threads", flush=True)
+    if target:
+        print(f"model: {target} ({size(target)})", flush=True)
+    if test:
+        facts |= score(clf, test, data.Y)
+        print(table(facts))
+    if args.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def _fit(clf: SlideClassifier, data: Data) -> float | None:
+    """Wall-clock seconds of the fit, preparation included; None if it was interrupted."""
+    begin = time.perf_counter()
+    try:
+        with progress.follow_fit(clf.epochs * data.X.shape[0]) as callback:
+            clf.fit(data.X, data.Y, callback=callback)
+    except KeyboardInterrupt:
+        return None
+    return time.perf_counter() - begin
+
+
+def _interrupted(clf: SlideClassifier, target: Path | None) -> int:
+    done = clf.network_.step if hasattr(clf, "fit_seconds_") else 0
+    told = f"\nslide: stopped after {done:,} samples"
+    if target and done:
+        clf.save(target)
+        told += f"; the model so far is in {target} ({size(target)})"
+    elif target:
+        told += f"; {target} was not written"
+    print(told, file=sys.stderr)
+    return 130
+
+
+def _trained(clf: SlideClassifier, data: Data, seconds: float) -> dict[str, Any]:
+    net = clf.network_
+    n = data.X.shape[0] * clf.epochs
+    return {
+        "data": data.name,
+        "n_samples": data.X.shape[0],
+        "n_features": data.X.shape[1],
+        "n_labels": data.Y.shape[1],
+        "epochs": clf.epochs,
+        "n_trained": n,
+        "train_seconds": round(seconds, 3),
+        "samples_per_second": round(n / seconds, 1),
+        "n_threads": net.n_threads,
+        "backend": net.backend,
+        "isa": net.isa,
+        "model": None,
+        "model_bytes": None,
+        **dict.fromkeys(METRICS),
+    }
+
+
+def classifier_options(args: Namespace) -> dict[str, Any]:
+    """Those options of SlideClassifier that were given, as Python takes them."""
+    given = {k: v for k, v in vars(args).items() if k in SlideClassifier().get_params()}
+    sizes = {k: getattr(args, k) for k in ("K", "L") if getattr(args, k) is not None}
+    family = given.pop("lsh", "auto")
+    if family == "none":
+        if sizes:
+            raise ValueError(f"--{next(iter(sizes))}: --lsh none has no tables")
+        given["lsh"] = None
+    elif family != "auto" or sizes:
+        families = {"auto": slide.SimHash, "simhash": slide.SimHash, "wta": slide.WTA, "dwta": slide.DWTA}
+        given["lsh"] = families[family](**sizes)
+    if "optimizer" in given:
+        kinds = {"adagrad": slide.Adagrad, "adam": slide.Adam, "sgd": slide.SGD}
+        rate = {"lr": given["lr"]} if "lr" in given else {}
+        given["optimizer"] = kinds[given["optimizer"]](**rate)
+    return given
+
+
+# -- eval, predict -----------------------------------------------------------------------------------------------------
+
+
+def evaluate(args: Namespace) -> int:
+    """Scores a saved model."""
+    model = load_model(args)
+    net = network_of(model)
+    train_part, test_part = read_data(args.data)
+    data, Y_train = test_part or train_part, train_part.Y if test_part else None
+    check_columns(data, net.n_features, net.n_labels, args.model)
+    if args.train:
+        Y_train = read_data(args.train)[0].Y
+        if Y_train.shape[1] != net.n_labels:
+            raise ValueError(
+                f"{args.train}: found {Y_train.shape[1]:,} labels, wanted the {net.n_labels:,} of {args.model}"
+            )
+    print(data, flush=True)
+    facts = {
+        "model": args.model,
+        "model_bytes": os.path.getsize(args.model),
+        "n_features": net.n_features,
+        "n_labels": net.n_labels,
+        "train_seconds": getattr(model, "fit_seconds_", None),
+        "samples_per_second": getattr(model, "samples_per_second_", None),
+        **dict.fromkeys(METRICS),
+        **score(model, data, Y_train, args.n_candidates),
+    }
+    print(table(facts))
+    if Y_train is None:
+        print("PSP@k needs the training data: --train DATA")
+    if args.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def score(model: Model, data: Data, Y_train: sp.csr_array | None, n_candidates: int | None = None) -> dict[str, Any]:
+    """Percentages of P@k and PSP@k, and how long scoring took."""
+    begin = time.perf_counter()
+    n, n_labels = data.Y.shape
+    k = min(max(KS), n_labels)
+    ids = np.full((n, max(KS)), -1, np.int32)
+    for rows, best, _ in blocks(model, data.X, k, n_candidates):
+        ids[rows, :k] = best
+    seconds = time.perf_counter() - begin
+    found = slide.metrics.evaluate(data.Y, ids, Y_train=Y_train, ks=KS)
+    percent = {name: round(100 * float(found[name]), 2) for name in METRICS if name in found}
+    return {"test": data.name, "n_test_samples": n, "predict_seconds": round(seconds, 3), **percent}
+
+
+def table(facts: dict[str, Any]) -> str:
+    """P@k and PSP@k as people read them."""
+    lines = ["  %   " + "".join(f"{'@' + str(k):>8}" for k in KS)]
+    for name in ("p", "psp"):
+        values = [facts[f"{name}@{k}"] for k in KS]
+        if None not in values:
+            lines.append(f"{name.upper():<6}" + "".join(f"{v:8.2f}" for v in values))
+    n, seconds = facts["n_test_samples"], facts["predict_seconds"]
+    lines.append(f"scored {n:,} rows in {progress.duration(seconds)}: {1000 * seconds / max(n, 1):.3g} ms a row")
+    return "\n".join(lines)
+
+
+def predict(args: Namespace) -> int:
+    """Writes label:score pairs, a line for each row."""
+    target = writable(args.out, args.data, args.model) if args.out else None
+    model = load_model(args)
+    data = read_test(args.data)
+    with whole_file(target) if target else _standard_output() as out:
+        first = True
+        for _, ids, scores in blocks(model, data.X, args.k, args.n_candidates):
+            if first and args.header:
+                out.write(f"{data.X.shape[0]} {network_of(model).n_labels}\n")
+            first = False
+            out.writelines(_lines(ids, scores))
+    return 0
+
+
+def _lines(ids: Any, scores: Any) -> Iterator[str]:
+    for labels, values in zip(ids.tolist(), scores.tolist(), strict=True):
+        yield " ".join(f"{i}:{s:.6g}" for i, s in zip(labels, values, strict=True) if i >= 0) + "\n"
+
+
+def blocks(model: Model, X: sp.csr_array, k: int, n_candidates: int | None) -> Iterator[tuple[slice, Any, Any]]:
+    """Rows, ids and scores of predict_topk, a block of rows at a time."""
+    n = X.shape[0]
+    with progress.follow_rows("scoring", n) as advance:
+        for first in range(0, max(n, 1), ROWS_AT_ONCE):
+            rows = slice(first, min(first + ROWS_AT_ONCE, n))
+            yield rows, *model.predict_topk(X[rows], k, n_candidates=n_candidates)
+            advance(rows.stop - first)
+
+
+@contextmanager
+def _standard_output() -> Iterator[IO[str]]:
+    yield sys.stdout
+
+
+def load_model(args: Namespace) -> Model:
+    """The model that an evaluation or prediction names."""
+    n_threads = resolve_threads(args.n_threads)
+    with progress.waiting(f"loading {args.model} ..."):
+        return slide.load(args.model, n_threads=n_threads, backend=args.backend)
+
+
+def network_of(model: Model) -> Network:
+    """A classifier's network, or the network itself."""
+    return model.network_ if isinstance(model, SlideClassifier) else model
+
+
+# -- info, config ------------------------------------------------------------------------------------------------------
+
+
+def info(args: Namespace) -> int:
+    """Describes a model or data."""
+    facts = describe_model(args.path) if is_model(args.path) else describe_data(args.path)
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):<{width}}{_told(value)}")
+    if args.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_told(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_told, value))
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def is_model(path: str) -> bool:
+    """Whether a file opens as a model does: 8 bytes of length, then JSON. Its name decides where it is too short."""
+    if path in slide.datasets.names() or not os.path.isfile(path):
+        return path.endswith(".slide")
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" or path.endswith(".slide")
+
+
+def describe_model(path: str) -> dict[str, Any]:
+    """Facts from a model's header."""
+    from slide.model_file import describe
+
+    header = describe(path)
+    net = header["network"]
+    layers = net["layers"]
+    facts = {
+        "model": path,
+        "format_version": header["format_version"],
+        "n_features": layers[0]["n_features"],
+        "n_labels": layers[-1]["n"],
+        "layers": [_named(layer) for layer in layers],
+        "wide": _options(net["wide"]) if net.get("wide") else "none",
+        "optimizer": _named(net["optimizer"], "name"),
+        "loss": net["loss"],
+        "samples_trained": net["progress"]["step"],
+        "epochs_trained": net["progress"]["epoch"],
+        "weights_bytes": sum(header["array_bytes"].values()),
+        "model_bytes": header["file_bytes"],
+    }
+    fitted = header.get("classifier", {}).get("fitted", {})
+    return facts | {k.rstrip("_"): v for k, v in fitted.items()}
+
+
+def _named(config: dict[str, Any], key: str = "kind") -> str:
+    """``sampled(n=12702, n_active=300)``."""
+    rest = {k: _named(v) if isinstance(v, dict) else v for k, v in config.items() if k != key}
+    return f"{config[key]}({_options(rest)})"
+
+
+def _options(config: dict[str, Any]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in config.items())
+
+
+def describe_data(name: str) -> dict[str, Any]:
+    """Sizes and frequencies of a data file or of an embedded data set's training part."""
+    data, test = read_data(name)
+    n, d = data.X.shape
+    features, labels = np.diff(data.X.indptr), np.diff(data.Y.indptr)
+    frequency = np.bincount(data.Y.indices, minlength=data.Y.shape[1])
+    facts: dict[str, Any] = {
+        "data": data.name,
+        "n_samples": n,
+        "n_features": d,
+        "n_labels": data.Y.shape[1],
+        "features_per_sample": float(features.mean()) if n else 0.0,
+        "labels_per_sample": float(labels.mean()) if n else 0.0,
+        "samples_without_features": int((features == 0).sum()),
+        "samples_without_labels": int((labels == 0).sum()),
+        "labels_without_samples": int((frequency == 0).sum()),
+        "samples_per_label_median": float(np.median(frequency)) if frequency.size else 0.0,
+        "samples_per_label_max": int(frequency.max(initial=0)),
+    }
+    return facts | ({"n_test_samples": test.X.shape[0]} if test else {})
+
+
+def config(args: Namespace) -> int:
+    """Prints slide.show_config()."""
+    facts = slide.show_config()
+    if args.json:
+        print(json.dumps(facts))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "info": info,
+    "config": config,
+}

@@ -1,0 +1,91 @@
+"""Where the commands read data from and how they write files: names of embedded data sets, whole files or none."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import scipy.sparse as sp
+
+import slide
+from slide.progress import waiting
+
+
+class Data(NamedTuple):
+    """Rows with labels, and what to call them."""
+
+    name: str
+    X: sp.csr_array
+    Y: sp.csr_array
+
+    def __str__(self) -> str:
+        n, d = self.X.shape
+        return f"{self.name}: {n:,} rows, {d:,} features, {self.Y.shape[1]:,} labels"
+
+
+def read_data(name: str) -> tuple[Data, Data | None]:
+    """A file, or an embedded data set with its test part."""
+    known = slide.datasets.names()
+    if name in known:
+        with waiting(f"unpacking {name} ..."):
+            X, Y, X_test, Y_test = slide.datasets.load(name)
+        return Data(name, X, Y), Data(f"{name}, test part", X_test, Y_test)
+    if not os.path.exists(name) and os.path.basename(name) == name:
+        names = ", ".join(known)
+        raise FileNotFoundError(f"{name}: no such file, and no embedded data set of that name (there are: {names})")
+    with waiting(f"reading {name} ..."):
+        return Data(name, *slide.read_xmc(name)), None
+
+
+def read_test(name: str) -> Data:
+    """A file, or an embedded data set's test part."""
+    data, test = read_data(name)
+    return test or data
+
+
+def check_columns(data: Data, n_features: int, n_labels: int, source: str) -> None:
+    """Refuses data that do not fit a model or other data."""
+    for what, found, wanted in (("features", data.X.shape[1], n_features), ("labels", data.Y.shape[1], n_labels)):
+        if found != wanted:
+            raise ValueError(f"{data.name}: found {found:,} {what}, wanted the {wanted:,} of {source}")
+
+
+def writable(path: str, *inputs: str | None) -> Path:
+    """Where to write, refused before any work is done: a missing or read-only folder, a folder, one of the inputs."""
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, wanted the name of a file")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{path}: cannot write into the folder {folder}")
+    for other in inputs:
+        if other and os.path.exists(other) and target.exists() and target.samefile(other):
+            raise ValueError(f"{path}: is read by this command, and would be overwritten by --out")
+    return target
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[IO[str]]:
+    """A text file that appears under its name when the body ends without an error, and leaves nothing if not."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def size(path: Path) -> str:
+    """Of a file, for people."""
+    return f"{path.stat().st_size / 1e6:,.1f} MB"

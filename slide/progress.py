@@ -1,0 +1,118 @@
+"""Shows how training and scoring go on: a live bar on a terminal, a few plain lines elsewhere. Alone imports tqdm."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slide.training import Progress
+
+REFRESH_SECONDS = 0.1  # of the bar
+LINE_SECONDS = 5.0  # between plain lines within an epoch
+
+
+class Lines:
+    """Callback of a fit that writes a line every few seconds and one at each epoch's end, for logs."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+        self.last = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.epoch_ended or progress.seconds - self.last >= LINE_SECONDS:
+            self.last = progress.seconds
+            print(f"{_where(progress)}  {_tail(progress)}", file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing is left to tidy."""
+
+
+class Bar:
+    """Callback of a fit that keeps a bar up to date on a terminal, and leaves a line behind for each epoch."""
+
+    def __init__(self, stream: IO[str], total: int) -> None:
+        self.stream = stream
+        self.last = 0.0
+        self.bar = _tqdm(total=total, file=stream, bar_format="getting ready |{bar}|", dynamic_ncols=True, leave=False)
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.epoch_ended:
+            self.bar.write(f"{_where(progress)}  {_tail(progress)}", file=self.stream)
+        if progress.epoch_ended or progress.seconds - self.last >= REFRESH_SECONDS:
+            self.last = progress.seconds
+            self.bar.n = progress.done
+            self.bar.bar_format = f"{_where(progress)} |{{bar}}| {_tail(progress)}"
+            self.bar.refresh()
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        self.bar.close()
+
+
+@contextmanager
+def follow_fit(total: int, stream: IO[str] | None = None) -> Iterator[Callable[[Progress], None]]:
+    """A callback for a fit of that many samples, epochs counted, which reports on the stream (standard error)."""
+    stream = stream or sys.stderr
+    shown = Bar(stream, total) if stream.isatty() else Lines(stream)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+@contextmanager
+def follow_rows(what: str, total: int, stream: IO[str] | None = None) -> Iterator[Callable[[int], Any]]:
+    """A function to be told of each number of rows done; shows a bar on a terminal and nothing elsewhere."""
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield lambda n: None
+        return
+    form = what + " {percentage:3.0f}% |{bar}| {rate_fmt}  {remaining} left"
+    with _tqdm(total=total, file=stream, bar_format=form, unit=" rows", dynamic_ncols=True, leave=False) as bar:
+        yield bar.update
+
+
+@contextmanager
+def waiting(text: str, stream: IO[str] | None = None) -> Iterator[None]:
+    """Shows the text on a terminal for as long as the body takes, and nothing elsewhere."""
+    stream = stream or sys.stderr
+    shown = stream.isatty()
+    if shown:
+        print(text, end="", file=stream, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print("\r" + " " * len(text) + "\r", end="", file=stream, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: ``8.4 s``, ``3:07``, ``1:02:00``.
+
+    >>> duration(8.42), duration(187), duration(3720)
+    ('8.4 s', '3:07', '1:02:00')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds == float("inf"):
+        return "some time"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _where(p: Progress) -> str:
+    return f"epoch {p.epoch + 1}/{p.epochs} {100 * p.done // max(p.total, 1):3d}%"
+
+
+def _tail(p: Progress) -> str:
+    return f"loss {p.loss:.4g}  {p.samples_per_second:,.0f} samples/s  {duration(p.seconds_left)} left"
+
+
+def _tqdm(**options: Any) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(**options)

@@ -1,0 +1,21 @@
+"""The whole algorithm again in Numba: readable, parallel, with the interface of the C core (slide._state.Engine).
+
+It is the oracle of the tests, the fallback where no extension was built, and the place to try a new idea. One module
+mirrors one file of csrc/; read them side by side:
+
+    rng.py         random numbers             csrc/rng.h
+    network.py     what a kernel is handed    csrc/network.h
+    hashing.py     SimHash, WTA, DWTA         csrc/hash.c
+    tables.py      buckets, and their refill  csrc/tables.h, rebuild.c
+    active.py      who takes part             csrc/active.c
+    passes.py      forward and backward       csrc/layer.c
+    losses.py      softmax, binary            csrc/loss.c
+    optimizers.py  one row's update           csrc/optimizer.c
+    wide.py        the sparse linear part     csrc/wide.c
+    loop.py        one step, and its loop     csrc/train.c
+    infer.py       top-k                      csrc/infer.c
+    engine.py      the class that holds it    slide/_engine.pyx
+
+What must be equal bit for bit is: random numbers, hash codes, tables, active sets and their order. Logits and
+gradients are sums whose order differs between instruction sets, so they agree to float32's rounding.
+"""

@@ -1,0 +1,146 @@
+"""Active sets: labels, then what the tables return ranked by collisions, then a uniform tail. Mirrors csrc/active.c.
+
+Where the C core counts in a small hash table, this has one counter for every neuron and zeroes what it touched.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from slide.reference.hashing import hash_vector
+from slide.reference.jit import kernel, loop
+from slide.reference.network import Vector
+from slide.reference.rng import LAYERS_APART, TAIL, below, stream
+from slide.reference.tables import bucket_of
+
+MEMBER = -1
+
+
+@kernel
+def hash_query(layer: Any, s: Any, x: Any) -> None:
+    """s.codes of the vector that enters the layer; the bias meets a 1."""
+    query = s.query[: layer.fan_in + 1]
+    query[:] = 0
+    for i in range(len(x.val)):
+        query[x.ids[i] if x.sparse else i] = x.val[i]
+    query[layer.fan_in] = 1
+    hash_vector(layer.lsh, query, s)
+
+
+@kernel
+def join(s: Any, neuron: Any, ids: Any, n: Any) -> Any:
+    """Appends the neuron to ids[:n] unless it is a member. Returns the new n."""
+    if s.count[neuron] == MEMBER:
+        return n
+    s.count[neuron] = MEMBER
+    ids[n] = neuron
+    return n + 1
+
+
+@kernel
+def count_collisions(layer: Any, s: Any) -> Any:
+    """How often each neuron outside the set shares a bucket with the query. Returns how many neurons do."""
+    n = 0
+    for t in range(layer.lsh.L):
+        bucket = bucket_of(layer.lsh, t, s.codes[t])
+        for neuron in bucket[1 : 1 + min(bucket[0], layer.lsh.capacity)]:
+            if s.count[neuron] == MEMBER:
+                continue
+            if s.count[neuron] == 0:
+                s.candidates[n] = neuron
+                n += 1
+            s.count[neuron] += 1
+    return n
+
+
+@kernel
+def take_colliding(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
+    """Puts the `wanted` neurons with most collisions into ids, ties in order of first sight. Returns how many."""
+    if wanted <= 0 or layer.lsh.L == 0:
+        return 0
+    n = count_collisions(layer, s)
+    place = s.histogram[: layer.lsh.L + 1]  # how many have that many collisions, then where the next of them goes
+    place[:] = 0
+    for i in range(n):
+        place[s.count[s.candidates[i]]] += 1
+    above = 0
+    for c in range(layer.lsh.L, 0, -1):
+        place[c], above = above, above + place[c]
+    for i in range(n):
+        neuron = s.candidates[i]
+        rank = place[s.count[neuron]]
+        place[s.count[neuron]] += 1
+        s.count[neuron] = 0
+        if rank < wanted:
+            ids[rank] = neuron
+    taken = min(n, wanted)
+    for neuron in ids[:taken]:
+        s.count[neuron] = MEMBER
+    return taken
+
+
+@kernel
+def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
+    """Fills ids and s.corrections. Returns the sizes of the set and of its part made of labels."""
+    n_labels = 0
+    for label in labels:
+        n_labels = join(s, label, ids, n_labels)
+    room = layer.n_active - n_labels
+    sure = n_labels + take_colliding(layer, s, room - layer.n_random, ids[n_labels:])
+    tail = min(max(layer.n_active - sure, layer.n_random), layer.n - sure)
+    n = sure
+    while n < sure + tail:
+        n = join(s, below(rng, layer.n), ids, n)
+    correction = np.float32(0)
+    if tail > 0:
+        correction = np.float32(math.log(np.float32(layer.n - sure) / np.float32(tail)))
+    s.corrections[:sure] = 0
+    s.corrections[sure:n] = correction
+    for neuron in ids[:n]:
+        s.count[neuron] = 0
+    return n, n_labels
+
+
+@kernel
+def choose(net: Any, i: Any, s: Any, x: Any, labels: Any, step: Any) -> Any:
+    """Chooses the active set of layer i for the vector x. Returns how many distinct labels lead it."""
+    layer = net.layers[i]
+    if layer.lsh.L > 0:
+        hash_query(layer, s, x)
+    rng = stream(net.seed, TAIL + LAYERS_APART * np.uint64(i), step)
+    s.size[i], n_labels = active_set(layer, s, labels, rng, s.ids[i])
+    return n_labels
+
+
+@kernel
+def top(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
+    """The `wanted` neurons with most collisions with s.codes. Returns how many were found."""
+    n = take_colliding(layer, s, wanted, ids)
+    for neuron in ids[:n]:
+        s.count[neuron] = 0
+    return n
+
+
+@kernel
+def dense_vector(x: Any, s: Any) -> Any:
+    """x as a Vector without a gradient."""
+    return Vector(False, s.ids[0], x, x)
+
+
+@loop
+def inspect(net: Any, i: Any, s: Any, x: Any, labels: Any, step: Any) -> Any:
+    """The active set of layer i in s.ids[i] and s.corrections. Returns its size and the number of labels."""
+    n_labels = choose(net, i, s, dense_vector(x, s), labels, step)
+    return s.size[i], n_labels
+
+
+@loop
+def retrieve(layer: Any, s: Any, queries: Any, n_candidates: Any, ids: Any) -> None:
+    """ids[i]: the neurons that share most buckets with queries[i], -1 behind the last."""
+    ids[:] = -1
+    for i in range(len(queries)):
+        hash_query(layer, s, dense_vector(queries[i], s))
+        top(layer, s, n_candidates, ids[i])

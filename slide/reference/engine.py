@@ -1,0 +1,168 @@
+"""The Numba engine: holds the arrays, deals samples out to threads, and calls the loops. The twin of slide/_engine.pyx.
+
+Arguments are checked in slide/network.py; this trusts them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from slide._state import Examples, FloatArray, IntArray, LayerState, TrainStats
+from slide.optim import Optimizer
+from slide.reference import active, infer, loop, tables
+from slide.reference.network import Scratch, describe, longest, make_scratch
+from slide.wide import WideState
+
+T = TypeVar("T")
+
+
+class Engine:
+    """A network over arrays that Python owns; same interface and, with one thread, same trajectory as the C core's.
+
+    Calls that train or fill tables wait for each other; prediction brings its own scratch.
+    """
+
+    def __init__(
+        self,
+        layers: list[LayerState],
+        wide: WideState | None,
+        optimizer: Optimizer,
+        loss: str,
+        seed: int,
+        n_threads: int,
+    ) -> None:
+        self.net = describe(layers, wide, optimizer, loss, seed)
+        self.n_threads = n_threads
+        self._lock = threading.Lock()
+        self._scratch: list[Scratch] = []
+
+    @property
+    def isa(self) -> str:
+        """Stands in the place of an instruction set: LLVM chooses."""
+        return "numba"
+
+    def train(
+        self,
+        X: Examples,
+        Y: Examples,
+        order: npt.NDArray[np.int64],
+        first_step: int,
+        lr: FloatArray,
+    ) -> TrainStats:
+        """Visits the rows in order once. bad_step >= 0 tells where a loss was not finite."""
+        stop = np.zeros(1, np.bool_)
+
+        def share(thread: int) -> TrainStats:
+            scratch = self._scratch[thread]
+            stats = loop.train_samples(
+                self.net, scratch, X, Y, order, first_step, lr, thread, self.n_threads, stop
+            )
+            return TrainStats(*stats)
+
+        with self._lock:
+            self._reserve(longest(X, order), longest(Y, order))
+            return _sum(self._on_threads(share))
+
+    def rebuild(self, layer: int, generation: int) -> None:
+        """Empties and refills the tables of a sampled layer."""
+        described = self.net.layers[layer]
+        codes = np.empty((described.n, described.lsh.L), np.uint32)
+        number = np.uint64(generation)
+
+        def hash_share(thread: int) -> None:
+            tables.hash_neurons(described, self._scratch[thread], thread, self.n_threads, codes)
+
+        def fill_share(thread: int) -> None:
+            tables.fill_tables(self.net, described, number, codes, thread, self.n_threads)
+
+        with self._lock:
+            self._reserve(0, 0)
+            self._on_threads(hash_share)
+            self._on_threads(fill_share)
+
+    def predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
+        """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons."""
+        n = len(X.indptr) - 1
+        ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+
+        def share(thread: int) -> None:
+            scratch = make_scratch(self.net, longest(X), 1, dense=True)
+            infer.predict_samples(self.net, scratch, X, thread, self.n_threads, n_candidates, ids, scores)
+
+        self._on_threads(share)
+        return ids, scores
+
+    def hidden(self, X: Examples, layer: int) -> FloatArray:
+        """float32 [n, fan_in of the layer]: the vectors that enter it."""
+        out = np.zeros((len(X.indptr) - 1, self.net.layers[layer].fan_in), np.float32)
+
+        def share(thread: int) -> None:
+            scratch = make_scratch(self.net, longest(X), 1, dense=True)
+            infer.hidden_samples(self.net, scratch, X, layer, thread, self.n_threads, out)
+
+        self._on_threads(share)
+        return out
+
+    def hash_codes(self, layer: int, vectors: FloatArray) -> npt.NDArray[np.uint32]:
+        """uint32 [n, L] codes of vectors float32 [n, fan_in + 1], whose last coordinate meets the bias."""
+        described = self.net.layers[layer]
+        codes = np.empty((len(vectors), described.lsh.L), np.uint32)
+
+        def share(thread: int) -> None:
+            tables.hash_vectors(described, self._scratch[thread], vectors, thread, self.n_threads, codes)
+
+        with self._lock:
+            self._reserve(0, 0)
+            self._on_threads(share)
+        return codes
+
+    def retrieve(self, layer: int, queries: FloatArray, n_candidates: int) -> IntArray:
+        """int32 [n, n_candidates]: neurons in most buckets with each query float32 [n, fan_in], padded with -1."""
+        ids = np.empty((len(queries), n_candidates), np.int32)
+        with self._lock:
+            self._reserve(0, 0)
+            active.retrieve(self.net.layers[layer], self._scratch[0], queries, n_candidates, ids)
+        return ids
+
+    def active_set(
+        self, layer: int, query: FloatArray, labels: IntArray, step: int
+    ) -> tuple[IntArray, FloatArray]:
+        """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""
+        with self._lock:
+            self._reserve(0, len(labels))
+            s = self._scratch[0]
+            n, _ = active.inspect(self.net, layer, s, query, labels, step)
+            return s.ids[layer, :n].copy(), s.corrections[:n].copy()
+
+    def _reserve(self, max_features: int, max_labels: int) -> None:
+        """Grows the threads' scratch to samples of that size."""
+        if self._scratch:
+            old = self._scratch[0]
+            had_labels = len(old.wide_ids) - len(old.wide_score)
+            if max_features <= len(old.features) and max_labels <= had_labels:
+                return
+            max_features, max_labels = max(max_features, len(old.features)), max(max_labels, had_labels)
+        self._scratch = [
+            make_scratch(self.net, max_features, max_labels, dense=False) for _ in range(self.n_threads)
+        ]
+
+    def _on_threads(self, share: Callable[[int], T]) -> list[T]:
+        """share(thread) for every thread, side by side; all have ended when this returns or raises."""
+        if self.n_threads == 1:
+            return [share(0)]
+        with ThreadPoolExecutor(self.n_threads) as pool:
+            return list(pool.map(share, range(self.n_threads)))
+
+
+def _sum(stats: list[TrainStats]) -> TrainStats:
+    """Of all threads; the earliest bad step is the one reported."""
+    total = TrainStats(*(sum(column) for column in zip(*stats, strict=True)))
+    bad = min((s for s in stats if s.bad_step >= 0), key=lambda s: s.bad_step, default=None)
+    where = (bad.bad_step, bad.bad_layer) if bad else (-1, -1)
+    return total._replace(bad_step=where[0], bad_layer=where[1])

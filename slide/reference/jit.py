@@ -1,0 +1,52 @@
+"""Two decorators: `kernel` for leaves, `loop` for what Python calls, whose machine code is kept on disk.
+
+Kernels release the GIL: threads are Python threads that each run one loop over their share of the samples, so nothing
+depends on Numba's threading layers, and calls may run side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
+def _hash_of_sources() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
+
+
+_SOURCES = _hash_of_sources()
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache looks at the file of the function alone; a loop must also be compiled again when a kernel changed."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return super()._index_key(sig, codegen), _SOURCES
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compiles on first use. Arithmetic keeps its order: no fast-math."""
+    return njit(**_OPTIONS)(function)
+
+
+def sum_kernel(function: Callable[..., Any]) -> Any:
+    """A kernel whose sums may be reordered, so that they vectorise; products and everything else stay exact."""
+    return njit(fastmath={"reassoc"}, **_OPTIONS)(function)
+
+
+def loop(function: Callable[..., Any]) -> Any:
+    """A kernel that Python calls; compiled once a machine where there is a writable folder (NUMBA_CACHE_DIR names one)."""
+    compiled = kernel(function)
+    try:
+        compiled._cache = _Cache(function)
+    except RuntimeError:  # no writable folder: compile in every process
+        return compiled
+    return compiled

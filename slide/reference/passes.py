@@ -1,0 +1,126 @@
+"""Forward and backward passes of one sample through one layer. Mirrors csrc/layer.c."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from slide._state import BIAS, KINDS, TAIL
+from slide.reference.jit import kernel, sum_kernel
+from slide.reference.network import output
+from slide.reference.optimizers import Factor, update_row
+from slide.reference.rng import DROPOUT, stream, uniform
+
+RELU, TANH = KINDS["relu"], KINDS["tanh"]
+ZERO, ONE = np.float32(0), np.float32(1)
+
+
+@sum_kernel
+def dot(x: Any, y: Any, n: Any) -> Any:
+    """Sum over the first n coordinates."""
+    z = ZERO
+    for i in range(n):
+        z += x[i] * y[i]
+    return z
+
+
+@kernel
+def dot_sparse(row: Any, x: Any) -> Any:
+    """Sum over the coordinates that x names."""
+    z = ZERO
+    for i in range(len(x.val)):
+        z += row[x.ids[i]] * x.val[i]
+    return z
+
+
+@kernel
+def activate(activation: Any, z: Any) -> None:
+    """z = f(z)"""
+    for i in range(len(z)):
+        if activation == RELU:
+            z[i] = z[i] if z[i] > 0 else ZERO
+        elif activation == TANH:
+            z[i] = math.tanh(z[i])
+
+
+@kernel
+def activation_backward(activation: Any, out: Any) -> None:
+    """The gradient of f's output becomes that of its input; f' is a function of the output."""
+    for i in range(len(out.val)):
+        if activation == RELU and not out.val[i] > 0:
+            out.grad[i] = 0
+        elif activation == TANH:
+            out.grad[i] *= ONE - out.val[i] * out.val[i]
+
+
+@kernel
+def load_features(net: Any, s: Any, X: Any, row: Any, step: Any, dropout: Any) -> Any:
+    """Copies the sample's features, each left out with chance `dropout`, the rest scaled up. Returns how many."""
+    scale = ONE / (ONE - dropout)
+    rng = stream(net.seed, DROPOUT, step)
+    n = 0
+    for i in range(X.indptr[row], X.indptr[row + 1]):
+        if dropout > 0 and uniform(rng) < dropout:
+            continue
+        s.features[n] = X.indices[i]
+        s.feature_values[n] = X.data[i] * scale
+        n += 1
+    return n
+
+
+@kernel
+def input_forward(layer: Any, s: Any, n_features: Any) -> None:
+    """Layer 0: f of the sum of the sample's feature rows."""
+    out = s.val[0][: layer.n]
+    for j in range(layer.n):
+        out[j] = layer.rows[layer.fan_in, j] if layer.has_bias else ZERO
+    for i in range(n_features):
+        row, value = layer.rows[s.features[i]], s.feature_values[i]
+        for j in range(layer.n):
+            out[j] += value * row[j]
+    activate(layer.activation, out)
+
+
+@kernel
+def input_backward(net: Any, s: Any, n_features: Any, lr: Any) -> None:
+    """Updates the sample's feature rows: a row's gradient is the feature's value times that of the sum."""
+    layer = net.layers[0]
+    out = output(s, 0)
+    activation_backward(layer.activation, out)
+    sqnorm = dot(out.grad, out.grad, layer.n)
+    if sqnorm == 0:
+        return
+    factor = Factor(False, out.ids, out.grad, sqnorm, False, out.val)
+    for i in range(n_features):
+        update_row(net.optimizer, layer, layer.rows[s.features[i]], factor, s.feature_values[i], lr)
+    if layer.has_bias:
+        update_row(net.optimizer, layer, layer.rows[layer.fan_in], factor, ONE, lr)
+
+
+@kernel
+def logit(layer: Any, neuron: Any, x: Any) -> Any:
+    """row . x + bias"""
+    row = layer.rows[neuron]
+    z = dot_sparse(row, x) if x.sparse else dot(row, x.val, layer.width)
+    return z + row[layer.rows.shape[1] - TAIL + BIAS]
+
+
+@kernel
+def layer_forward(layer: Any, x: Any, out: Any) -> None:
+    """out.val = f(logit) of the neurons in out.ids, or of all."""
+    for k in range(len(out.val)):
+        out.val[k] = logit(layer, out.ids[k] if out.sparse else k, x)
+    activate(layer.activation, out.val)
+
+
+@kernel
+def layer_backward(net: Any, layer: Any, x: Any, out: Any, lr: Any) -> None:
+    """From out.grad (of the logits): sets x.grad and updates the rows."""
+    x.grad[:] = 0
+    factor = Factor(x.sparse, x.ids, x.val, dot(x.val, x.val, len(x.val)), True, x.grad)
+    for k in range(len(out.val)):
+        if out.grad[k] != 0:
+            neuron = out.ids[k] if out.sparse else k
+            update_row(net.optimizer, layer, layer.rows[neuron], factor, out.grad[k], lr)

@@ -1,0 +1,82 @@
+"""L tables of contiguous buckets {number ever inserted, ids...}, and their refill from a layer's rows.
+
+A refill hashes all neurons, then fills each table in the order of the neurons: threads have no influence on the result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from slide._state import BIAS, KINDS, TAIL
+from slide.reference.hashing import hash_vector
+from slide.reference.jit import kernel, loop
+from slide.reference.rng import BUCKET, ORDER, below, stream
+
+FIFO = KINDS["fifo"]
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing (Knuth, TAOCP 6.4)
+
+
+@kernel
+def bucket_index(lsh: Any, code: Any) -> Any:
+    """The code itself where it fits, else its top bits after a multiplication: every bucket can be reached."""
+    if lsh.K * lsh.bits_per_hash <= lsh.table_bits:
+        return np.int64(code)
+    return np.int64((np.uint64(code) * _GOLDEN) >> np.uint64(64 - lsh.table_bits))
+
+
+@kernel
+def bucket_of(lsh: Any, table: Any, code: Any) -> Any:
+    """The bucket, a view."""
+    return lsh.slots[table, bucket_index(lsh, code)]
+
+
+@kernel
+def insert(lsh: Any, bucket: Any, neuron: Any, rng: Any) -> None:
+    """A full bucket forgets its oldest, or keeps a uniform sample of all it was offered (Vitter, TOMS 1985)."""
+    seen = np.int64(bucket[0])
+    bucket[0] += 1
+    place = seen
+    if seen >= lsh.capacity:
+        place = seen % lsh.capacity if lsh.policy == FIFO else below(rng, seen + 1)
+    if place < lsh.capacity:
+        bucket[1 + place] = neuron
+
+
+@kernel
+def _visited(i: Any, net: Any, layer: Any, generation: Any) -> Any:
+    """The i-th neuron to insert: from a random start, so that FIFO buckets do not favour high ids for ever."""
+    start = below(stream(net.seed, ORDER, generation), layer.n)
+    return (start + i) % layer.n
+
+
+@loop
+def hash_neurons(layer: Any, s: Any, thread: Any, n_threads: Any, codes: Any) -> None:
+    """codes[neuron] of this thread's neurons, weights and bias hashed together."""
+    bias = layer.rows.shape[1] - TAIL + BIAS
+    for neuron in range(thread, layer.n, n_threads):
+        s.query[: layer.fan_in] = layer.rows[neuron, : layer.fan_in]
+        s.query[layer.fan_in] = layer.rows[neuron, bias]
+        hash_vector(layer.lsh, s.query[: layer.fan_in + 1], s)
+        codes[neuron] = s.codes[: layer.lsh.L]
+
+
+@loop
+def fill_tables(net: Any, layer: Any, generation: Any, codes: Any, thread: Any, n_threads: Any) -> None:
+    """Empties and refills this thread's tables."""
+    lsh = layer.lsh
+    for t in range(thread, lsh.L, n_threads):
+        lsh.slots[t, :, 0] = 0
+        rng = stream(net.seed, BUCKET, generation * np.uint64(lsh.L) + np.uint64(t))
+        for i in range(layer.n):
+            neuron = _visited(i, net, layer, generation)
+            insert(lsh, bucket_of(lsh, t, codes[neuron, t]), neuron, rng)
+
+
+@loop
+def hash_vectors(layer: Any, s: Any, vectors: Any, thread: Any, n_threads: Any, codes: Any) -> None:
+    """codes[i] of this thread's vectors."""
+    for i in range(thread, len(vectors), n_threads):
+        hash_vector(layer.lsh, vectors[i], s)
+        codes[i] = s.codes[: layer.lsh.L]

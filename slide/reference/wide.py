@@ -1,0 +1,90 @@
+"""The sparse linear part: squared hinge over every label on the wrong side of its margin. Mirrors csrc/wide.c."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from slide.reference.jit import kernel
+from slide.reference.network import WIDE_BLOCK
+
+ONE, TWO = np.float32(1), np.float32(2)
+KEEP_OUT = np.float32(-math.inf)
+
+
+@kernel
+def accumulate(wide: Any, features: Any, values: Any, s: Any) -> Any:
+    """s.wide_score[l] += x . weights[:, l] for labels that share a feature. Returns the squared norm of x."""
+    sqnorm = np.float32(0)
+    for i in range(len(features)):
+        x = values[i]
+        sqnorm += x * x
+        for p in range(wide.indptr[features[i]], wide.indptr[features[i] + 1]):
+            label = wide.labels[p]
+            s.wide_score[label] += x * wide.weights[p]
+            s.wide_touched[label // WIDE_BLOCK] = True
+    return sqnorm
+
+
+@kernel
+def sweep(wide: Any, s: Any, n: Any) -> Any:
+    """Appends to s.wide_ids[:n] the labels of touched blocks that score z over -1, with gradient 2 (1 + z), and zeroes
+    all scores. Returns the new n.
+    """
+    for block in range(len(s.wide_touched)):
+        if not s.wide_touched[block]:
+            continue
+        s.wide_touched[block] = False
+        for label in range(block * WIDE_BLOCK, min((block + 1) * WIDE_BLOCK, len(wide.bias))):
+            z = s.wide_score[label] + wide.bias[label]
+            s.wide_score[label] = 0
+            if z > -ONE:
+                s.wide_ids[n] = label
+                s.wide_gradient[n] = TWO * (ONE + z)
+                n += 1
+    return n
+
+
+@kernel
+def keep_out(s: Any, label: Any) -> None:
+    """The next sweep leaves the label out."""
+    s.wide_score[label] = KEEP_OUT
+    s.wide_touched[label // WIDE_BLOCK] = True
+
+
+@kernel
+def take_labels(wide: Any, s: Any, labels: Any) -> Any:
+    """The sample's labels that score under 1 lead the active set. Returns how many, and their loss."""
+    n, loss = 0, 0.0
+    for label in labels:
+        miss = ONE - (s.wide_score[label] + wide.bias[label])
+        if 0 < miss < math.inf:
+            s.wide_ids[n] = label
+            s.wide_gradient[n] = -TWO * miss
+            n += 1
+            loss += miss * miss
+        keep_out(s, label)
+    return n, loss
+
+
+@kernel
+def train(wide: Any, s: Any, X: Any, Y: Any, row: Any, lr: Any) -> Any:
+    """One sample's step. Returns the loss of its labels and the size of its active set."""
+    features = X.indices[X.indptr[row] : X.indptr[row + 1]]
+    values = X.data[X.indptr[row] : X.indptr[row + 1]]
+    sqnorm = accumulate(wide, features, values, s)
+    n, loss = take_labels(wide, s, Y.indices[Y.indptr[row] : Y.indptr[row + 1]])
+    n = sweep(wide, s, n)
+    step = lr * wide.lr_ratio / max(sqnorm, ONE)  # a long row must not overshoot
+    for k in range(n):
+        label = s.wide_ids[k]
+        s.wide_score[label] = s.wide_gradient[k]
+        wide.bias[label] -= step * wide.bias_ratio * s.wide_gradient[k]
+    for i in range(len(features)):
+        for p in range(wide.indptr[features[i]], wide.indptr[features[i] + 1]):
+            wide.weights[p] -= step * values[i] * s.wide_score[wide.labels[p]]
+    for label in s.wide_ids[:n]:
+        s.wide_score[label] = 0
+    return loss, n

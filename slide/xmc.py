@@ -1,0 +1,269 @@
+"""Files in the text format of the extreme classification repository: read_xmc and write_xmc.
+
+Parsing is csrc/xmc.c's (the format is described in csrc/xmc.h) or, where no extension was built,
+slide/reference/xmc.py's; both report what is wrong as a Fault, which becomes a sentence here.
+"""
+
+from __future__ import annotations
+
+import enum
+import gzip
+import io
+import mmap
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide.errors import DataFormatError
+from slide.threads import resolve_threads
+
+Buffer = bytes | mmap.mmap
+Parsed = tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int32],
+    int,
+    int,
+    int,
+]
+
+GZIP_MAGIC = b"\x1f\x8b"
+EXCERPT = 40
+MAX_COLUMNS = 2**31 - 1
+ROWS_AT_ONCE = 8192
+
+
+class Kind(enum.IntEnum):
+    """What can be wrong with a file; the numbers of slide_xmc_status in csrc/xmc.h."""
+
+    EMPTY = 1
+    HEADER = 2
+    HEADER_RANGE = 3
+    ROWS = 4
+    LABEL = 5
+    LABEL_RANGE = 6
+    FEATURE = 7
+    FEATURE_RANGE = 8
+    VALUE = 9
+    NOT_FINITE = 10
+    SUM = 11
+
+
+class Fault(Exception):
+    """The first error of a file, as a parser saw it; read_xmc turns it into a DataFormatError."""
+
+    def __init__(
+        self, kind: int, line: int, column: int, offset: int, length: int, found: int = 0, wanted: int = 0
+    ) -> None:
+        super().__init__(kind, line, column, offset, length, found, wanted)
+        self.kind = Kind(kind)
+        self.line, self.column = line, column
+        self.offset, self.length = offset, length
+        self.found, self.wanted = found, wanted
+
+
+def read_xmc(
+    path: str | os.PathLike[str],
+    *,
+    n_threads: int | None = None,
+    n_features: int | None = None,
+    n_labels: int | None = None,
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """Read features and labels from a file in the extreme classification repository's text format.
+
+    Ids count from zero. Rows without labels, without features or without either are kept. Feature ids of a row are
+    sorted, values of a repeated feature are added, a repeated label counts once, values written as 0 stay stored.
+
+    Parameters
+    ----------
+    path : str or path
+        Plain text (mapped, not copied) or gzip, told apart by content, not by name. A file must not be cut short
+        by another process while it is read.
+    n_threads : int, optional
+        Threads that parse; None for as many as this process may use.
+    n_features, n_labels : int, optional
+        Columns of the results, in place of the header's numbers; ids must be below them.
+
+    Returns
+    -------
+    X : csr_array of float32, shape [rows, n_features]
+    Y : csr_array of float32, shape [rows, n_labels]
+        1 where a row has the label. Index arrays are int32, or int64 where a matrix has 2^31 entries or more.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    DataFormatError
+        The file is malformed; the message names file, line and column, what was found and what was wanted.
+
+    Examples
+    --------
+    >>> import tempfile, slide
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(folder + "/tiny.txt", "w") as file:
+    ...         _ = file.write("2 4 3\\n0,2 1:0.5 3:2\\n1 0:1\\n")
+    ...     X, Y = slide.read_xmc(folder + "/tiny.txt")
+    >>> X.toarray()
+    array([[0. , 0.5, 0. , 2. ],
+           [1. , 0. , 0. , 0. ]], dtype=float32)
+    >>> Y.toarray()
+    array([[1., 0., 1.],
+           [0., 1., 0.]], dtype=float32)
+    """
+    threads = resolve_threads(n_threads)
+    columns = _check_columns(n_features, "n_features"), _check_columns(n_labels, "n_labels")
+    buffer = _read_buffer(Path(path))
+    try:
+        parsed = _parser()(buffer, threads, *columns)
+    except Fault as fault:
+        raise DataFormatError(_describe(fault, os.fspath(path), buffer)) from None
+    indptr, indices, data, label_indptr, label_indices, n, d, labels = parsed
+    X = _csr(data, indices, indptr, (n, d))
+    Y = _csr(np.ones(len(label_indices), np.float32), label_indices, label_indptr, (n, labels))
+    return X, Y
+
+
+def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
+    """Write features and labels so that read_xmc gives them back exactly; gzip where the name ends in ".gz".
+
+    The file appears under its name only when it is complete: an older file survives an error.
+
+    Parameters
+    ----------
+    path : str or path
+    X : sparse or dense matrix, shape [rows, features]
+        Finite real numbers, taken as float32 and written with as few digits as tell them apart.
+    Y : sparse or dense matrix, shape [rows, labels]
+        What is not zero is a label.
+
+    Raises
+    ------
+    ValueError
+        Different numbers of rows, or values that are not finite.
+    OSError
+        The file cannot be written.
+    """
+    from slide.checks import check_X, check_Y
+
+    X, Y = check_X(X), check_Y(Y)
+    if X.shape[0] != Y.shape[0]:
+        raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            _write_rows(file, X, Y, compress=target.suffix == ".gz")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _check_columns(n: int | None, name: str) -> int:
+    if n is None:
+        return -1
+    if not isinstance(n, int | np.integer) or not 0 <= n <= MAX_COLUMNS:
+        raise ValueError(f"{name}: found {n!r}, wanted None or a whole number, 0 to {MAX_COLUMNS:,}")
+    return int(n)
+
+
+def _parser() -> Callable[..., Parsed]:
+    try:
+        from slide._engine import parse_xmc
+    except ImportError:
+        from slide.reference.xmc import parse_xmc
+    return parse_xmc  # type: ignore[no-any-return, unused-ignore]
+
+
+def _read_buffer(path: Path) -> Buffer:
+    """The text of a file: a map of a plain one, the decompressed bytes of a gzip."""
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        message = "no such data file (wanted a .txt or .txt.gz in the extreme classification format)"
+        raise FileNotFoundError(2, message, str(path)) from None
+    with file:
+        magic = file.read(2)
+        if magic == GZIP_MAGIC:
+            file.seek(0)
+            try:
+                with gzip.GzipFile(fileobj=file) as stream:
+                    return stream.read()
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise DataFormatError(f"{path}: truncated or altered gzip file ({error})") from error
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (ValueError, OSError):  # empty, or a pipe
+            return magic + file.read()
+
+
+def _describe(fault: Fault, path: str, buffer: Buffer) -> str:
+    """One sentence: where, what was found, what was wanted."""
+    raw = bytes(buffer[fault.offset : fault.offset + min(fault.length, EXCERPT)])
+    text = repr(raw.decode("utf-8", "backslashreplace").rstrip("\r"))
+    if fault.length > EXCERPT:
+        text += "..."
+    last = fault.wanted - 1
+    sentence = {
+        Kind.EMPTY: "the file is empty, wanted a header (rows features labels) and rows",
+        Kind.HEADER: f"found {text}, wanted a header of three whole numbers (rows features labels)",
+        Kind.HEADER_RANGE: f"found {text}, wanted at most {MAX_COLUMNS:,} features and labels",
+        Kind.ROWS: f"found {fault.found:,} rows, wanted the {fault.wanted:,} that the header {text} promises",
+        Kind.LABEL: f"found {text}, wanted a label (whole numbers with commas between, or feature:value)",
+        Kind.LABEL_RANGE: f"found label {text}, wanted 0 to {last:,}" if last >= 0 else f"found label {text}, wanted none",
+        Kind.FEATURE: f"found {text}, wanted feature:value",
+        Kind.FEATURE_RANGE: f"found feature {text}, wanted 0 to {last:,}"
+        if last >= 0
+        else f"found feature {text}, wanted none",
+        Kind.VALUE: f"found {text}, wanted a feature value",
+        Kind.NOT_FINITE: f"found {text}, wanted a finite float32 value",
+        Kind.SUM: f"found feature {fault.found:,} several times with a sum beyond float32, wanted a finite one",
+    }[fault.kind]
+    return f"{path}, line {fault.line:,}, column {fault.column:,}: {sentence}"
+
+
+def _csr(
+    data: npt.NDArray[np.float32],
+    indices: npt.NDArray[np.int32],
+    indptr: npt.NDArray[np.int64],
+    shape: tuple[int, int],
+) -> sp.csr_array:
+    index = np.int32 if len(indices) <= MAX_COLUMNS else np.int64
+    matrix = sp.csr_array((data, indices.astype(index, copy=False), indptr.astype(index)), shape=shape)
+    matrix.has_canonical_format = True  # sorted, no duplicates: the parsers' promise
+    return matrix
+
+
+def _write_rows(file: io.BufferedIOBase | Any, X: sp.csr_array, Y: sp.csr_array, compress: bool) -> None:
+    if compress:
+        with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as stream:
+            _write_rows(stream, X, Y, compress=False)
+        return
+    file.write(f"{X.shape[0]} {X.shape[1]} {Y.shape[1]}\n".encode())
+    for start in range(0, X.shape[0], ROWS_AT_ONCE):
+        stop = min(start + ROWS_AT_ONCE, X.shape[0])
+        file.write(b"".join(_lines(X[start:stop], Y[start:stop])))
+
+
+def _lines(X: sp.csr_array, Y: sp.csr_array) -> Iterator[bytes]:
+    values = X.data.astype("S32").tolist()  # NumPy writes as few digits as tell float32 values apart
+    features = [b"%d:%s" % pair for pair in zip(X.indices.tolist(), values, strict=True)]
+    labels = [b"%d" % label for label in Y.indices.tolist()]
+    x, y = X.indptr.tolist(), Y.indptr.tolist()
+    for i in range(X.shape[0]):
+        tail = b" ".join(features[x[i] : x[i + 1]])
+        head = b",".join(labels[y[i] : y[i + 1]])
+        yield head + b" " + tail + b"\n" if tail else head + b"\n"
