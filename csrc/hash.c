@@ -14,6 +14,15 @@ int64_t slide_projection_size(const slide_lsh *lsh)
     return (n + SLIDE_DIRECTION_BLOCK - 1) / SLIDE_DIRECTION_BLOCK * SLIDE_DIRECTION_BLOCK;
 }
 
+static void sides(const slide_lsh *lsh, const float *projection, uint32_t *codes)
+{
+    for (int t = 0; t < lsh->L; t++) {
+        uint32_t code = 0;
+        for (int k = 0; k < lsh->K; k++) code = code << 1 | (projection[t * lsh->K + k] > 0);
+        codes[t] = code;
+    }
+}
+
 /* SimHash (Charikar, STOC 2002): a bit is the side of a random hyperplane; directions are +-1 (Achlioptas, 2003). */
 static void simhash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, float *projection,
                     uint32_t *codes)
@@ -22,11 +31,7 @@ static void simhash(const slide_kernels *kernels, const slide_lsh *lsh, const fl
     memset(projection, 0, (size_t)padded * sizeof *projection);
     for (int64_t b = 0; b < padded; b += SLIDE_DIRECTION_BLOCK)
         kernels->project(projection + b, lsh->directions + b * lsh->dim, x, lsh->dim);
-    for (int t = 0; t < lsh->L; t++) {
-        uint32_t code = 0;
-        for (int k = 0; k < lsh->K; k++) code = code << 1 | (projection[t * lsh->K + k] > 0);
-        codes[t] = code;
-    }
+    sides(lsh, projection, codes);
 }
 
 /* Winner-take-all (Yagnik et al., ICCV 2011): which of a window of coordinates is the largest. */
@@ -86,6 +91,25 @@ static void dwta(const slide_lsh *lsh, const float *x, float *projection, uint32
         }
         codes[t] = code;
     }
+}
+
+int64_t slide_hash_scratch(const slide_lsh *lsh)
+{
+    int64_t size = slide_projection_size(lsh);
+    return lsh->kind == SLIDE_SIMHASH ? SLIDE_PROJECT_ROWS * size : 2 * size;
+}
+
+void slide_hash_rows(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
+                     float *projection, uint32_t *codes)
+{
+    int64_t padded = slide_projection_size(lsh);
+    if (lsh->kind != SLIDE_SIMHASH || n < SLIDE_PROJECT_ROWS) {
+        for (int r = 0; r < n; r++) slide_hash(kernels, lsh, x + r * x_stride, projection, codes + (int64_t)r * lsh->L);
+        return;
+    }
+    for (int64_t b = 0; b < padded; b += SLIDE_DIRECTION_BLOCK)
+        kernels->project_rows(projection + b, padded, lsh->directions + b * lsh->dim, x, x_stride, lsh->dim);
+    for (int r = 0; r < n; r++) sides(lsh, projection + r * padded, codes + (int64_t)r * lsh->L);
 }
 
 void slide_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, float *projection, uint32_t *codes)

@@ -10,6 +10,7 @@
 #define SLIDE_TILE_QUERIES 32 /* queries scored together by tile(), one per lane */
 #define SLIDE_TILE_ROWS 8
 #define SLIDE_DIRECTION_BLOCK 64
+#define SLIDE_PROJECT_ROWS 4
 
 /* HOGWILD's races are intended in functions with this mark and nowhere else; a thread sanitizer still finds all others. */
 #define SLIDE_RACY __attribute__((no_sanitize("thread")))
@@ -37,6 +38,9 @@ typedef struct slide_kernels {
     /* acc[64] += x . directions[dim][64], in the order of the coordinates: directions are +-1, so every product is
      * exact and sums are the same bits with or without fused multiply-add, on every instruction set */
     void (*project)(float *acc, const float *directions, const float *x, int64_t dim);
+    /* the same for SLIDE_PROJECT_ROWS vectors at once, x and acc that many strides apart: directions are read once */
+    void (*project_rows)(float *acc, int64_t acc_stride, const float *directions, const float *x, int64_t x_stride,
+                         int64_t dim);
     /* out[r][q] = rows[r] . queries[.][q] for SLIDE_TILE_ROWS rows; queries is [n][SLIDE_TILE_QUERIES] */
     void (*tile)(float *out, const float *rows, int64_t stride, const float *queries, int64_t n);
 } slide_kernels;

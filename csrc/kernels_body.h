@@ -101,14 +101,18 @@ static float NAME(max)(const float *z, int64_t n)
     return r;
 }
 
-/* exp by 2^round(x log2 e) times a degree-6 polynomial on [-ln 2 / 2, ln 2 / 2]; relative error under 2e-7. Arguments
- * under -87 give 0. The coefficients are Taylor's, which suffice at this width. */
+/* exp by 2^round(x log2 e) times a degree-6 polynomial on [-ln 2 / 2, ln 2 / 2]; relative error under 2.5e-7. Arguments
+ * under -87 give 0, NaN stays NaN. The coefficients are Taylor's, which suffice at this width. */
 static float NAME(exp_sum)(float *z, float shift, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         float x = z[i] - shift;
-        float clipped = x > -87.0f ? x : -87.0f;
-        float k = (clipped * 1.44269504f + 12582912.0f) - 12582912.0f; /* rounds to nearest by the float's own width */
+        float clipped = x < -87.0f ? -87.0f : x;
+        union {
+            float f;
+            uint32_t i;
+        } rounded = {.f = clipped * 1.44269504f + 12582912.0f}; /* 1.5 * 2^23: k in the low bits, to nearest */
+        float k = rounded.f - 12582912.0f;
         float r = clipped - k * 0.693145752f - k * 1.42860677e-6f;
         float p = 1.0f / 720;
         p = p * r + 1.0f / 120;
@@ -117,11 +121,8 @@ static float NAME(exp_sum)(float *z, float shift, int64_t n)
         p = p * r + 0.5f;
         p = p * r + 1;
         p = p * r + 1;
-        union {
-            int32_t i;
-            float f;
-        } power = {.i = ((int32_t)k + 127) << 23};
-        z[i] = x > -87.0f ? p * power.f : 0.0f;
+        rounded.i = (rounded.i - 0x4B400000u + 127u) << 23; /* the bits of 2^k */
+        z[i] = x < -87.0f ? 0.0f : p * rounded.f;
     }
     vec s = {0};
     for (int64_t i = 0; i < n; i += V) s += *(const vec *)(z + i);
@@ -141,6 +142,26 @@ static void NAME(project)(float *restrict acc, const float *restrict directions,
             for (int j = 0; j < R; j++) a[j] += xv * *(const vec *)(row + j * V);
         }
         for (int j = 0; j < R; j++) *(vec *)(acc + (half + j) * V) = a[j];
+    }
+}
+
+static void NAME(project_rows)(float *restrict acc, int64_t acc_stride, const float *restrict directions,
+                               const float *restrict x, int64_t x_stride, int64_t dim)
+{
+    enum { N = SLIDE_PROJECT_ROWS, W = V == 16 ? 4 : 2 }; /* N * W accumulators fill the registers */
+    for (int j0 = 0; j0 < SLIDE_DIRECTION_BLOCK; j0 += W * V) {
+        vec a[N][W];
+        for (int r = 0; r < N; r++)
+            for (int j = 0; j < W; j++) a[r][j] = (vec){0};
+        for (int64_t d = 0; d < dim; d++) {
+            const float *row = directions + d * SLIDE_DIRECTION_BLOCK + j0;
+            for (int r = 0; r < N; r++) {
+                vec xv = NAME(splat)(x[r * x_stride + d]);
+                for (int j = 0; j < W; j++) a[r][j] += xv * *(const vec *)(row + j * V);
+            }
+        }
+        for (int r = 0; r < N; r++)
+            for (int j = 0; j < W; j++) *(vec *)(acc + r * acc_stride + j0 + j * V) = a[r][j];
     }
 }
 
@@ -178,5 +199,6 @@ const slide_kernels NAME(kernels) = {
     .exp_sum = NAME(exp_sum),
     .max = NAME(max),
     .project = NAME(project),
+    .project_rows = NAME(project_rows),
     .tile = NAME(tile),
 };

@@ -35,8 +35,9 @@ static slide_status new_vector(slide_vector *v, int64_t capacity, int sparse, in
 
 void slide_scratch_free(const slide_network *net, slide_scratch *s)
 {
+    free(s->counter.direct);
     free(s->counter.entries);
-    free(s->candidates);
+    free(s->counter.candidates);
     free(s->histogram);
     free(s->codes);
     free(s->projection);
@@ -61,28 +62,32 @@ static void *aligned_floats(int64_t n)
 /* What hashing and counting need, the largest over the sampled layers. */
 static slide_status new_tools(const slide_network *net, slide_scratch *s)
 {
-    int64_t counter = 0, candidates = 1, tables = 1, projection = 1, query = 1, active = 1;
+    int64_t direct = 1, hashed = 1, candidates = 1, tables = 1, projection = 1, query = 1, active = 1;
     for (int i = 1; i < net->n_layers; i++) {
         const slide_layer *layer = &net->layers[i];
         if (layer->kind != SLIDE_SAMPLED) continue;
-        counter = max64(counter, slide_counter_size(layer, s->max_labels));
+        if (layer->n <= SLIDE_DIRECT_LIMIT)
+            direct = max64(direct, layer->n);
+        else
+            hashed = max64(hashed, slide_counter_size(layer, s->max_labels));
         candidates = max64(candidates, (int64_t)layer->lsh.L * layer->lsh.capacity);
         tables = max64(tables, layer->lsh.L);
-        projection = max64(projection, 2 * slide_projection_size(&layer->lsh));
-        query = max64(query, layer->fan_in + 1);
+        projection = max64(projection, slide_hash_scratch(&layer->lsh));
+        query = max64(query, SLIDE_PROJECT_ROWS * slide_pad(layer->fan_in + 1));
         active = max64(active, layer->n_active + layer->n_random + s->max_labels);
     }
-    s->counter = (slide_counter){.entries = counter ? calloc((size_t)counter, sizeof(uint64_t)) : NULL,
-                                 .mask = (uint64_t)counter - 1};
-    s->max_candidates = candidates;
-    s->candidates = malloc((size_t)candidates * sizeof(uint32_t));
+    s->counter = (slide_counter){.direct = calloc((size_t)direct, sizeof(uint16_t)),
+                                 .n_direct = direct,
+                                 .entries = calloc((size_t)hashed, sizeof(uint64_t)),
+                                 .mask = (uint64_t)hashed - 1,
+                                 .candidates = malloc((size_t)(candidates + 1) * sizeof(uint32_t))};
     s->histogram = malloc((size_t)(tables + 2) * sizeof(int32_t));
     s->codes = malloc((size_t)tables * sizeof(uint32_t));
     s->projection = aligned_floats(projection);
     s->query = aligned_floats(query);
     s->corrections = aligned_floats(active);
-    int ok = (s->counter.entries || !counter) && s->candidates && s->histogram && s->codes && s->projection &&
-             s->query && s->corrections;
+    int ok = s->counter.direct && s->counter.entries && s->counter.candidates && s->histogram && s->codes &&
+             s->projection && s->query && s->corrections;
     return ok ? SLIDE_OK : SLIDE_NO_MEMORY;
 }
 

@@ -15,12 +15,18 @@ typedef struct {
     float *val, *grad;
 } slide_vector;
 
-/* Counts collisions and remembers members by open addressing; a stamp stands in for clearing (active.c). */
+/* Collision counts and members of the active set: counter.h. */
 typedef struct {
-    uint64_t *entries;
-    uint64_t mask;
-    uint32_t stamp;
+    uint16_t *direct;         /* [n_direct] */
+    int64_t n_direct;
+    uint64_t *entries;        /* [mask + 1] */
+    uint64_t mask, stamp;
+    int is_direct;
+    uint32_t *candidates;     /* in order of first sight */
+    int64_t n_candidates;
 } slide_counter;
+
+#define SLIDE_DIRECT_LIMIT ((int64_t)1 << 18)
 
 /* What the sparse linear part needs: a score, then a gradient, for every label; both are zero between samples. */
 typedef struct {
@@ -32,12 +38,10 @@ typedef struct {
 
 typedef struct {
     slide_counter counter;
-    uint32_t *candidates;     /* places of counter entries, in order of first sight */
-    int64_t max_candidates;
     int32_t *histogram;       /* neurons by collision count */
     uint32_t *codes;          /* L */
-    float *projection;        /* K * L rounded up to blocks */
-    float *query;             /* hashed vector: fan_in + 1 coordinates */
+    float *projection;        /* slide_hash_scratch */
+    float *query;             /* hashed vectors: fan_in + 1 coordinates, up to SLIDE_PROJECT_ROWS of them */
     float *corrections;       /* -log q of each active neuron, output layer */
     slide_vector *outputs;    /* one per layer */
     int32_t *features;        /* the sample after dropout */

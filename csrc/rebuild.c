@@ -15,24 +15,22 @@
 
 #define CHUNK 8192
 
-/* The bias coordinate sums exact products in double and in order: equal bits on every machine. */
-static void hash_row(const slide_network *net, const slide_layer *layer, slide_scratch *s, int64_t neuron,
-                     uint32_t *codes)
+/* What is hashed of a neuron: slide.h, frame. The bias coordinate sums exact products in double and in order: equal
+ * bits on every machine. */
+static void hashed_vector(const slide_layer *layer, int64_t neuron, float *out)
 {
     float *row = slide_row(layer, neuron), bias = slide_tail(layer, row)[SLIDE_BIAS];
     const float *frame = layer->lsh.frame, *query_centre = frame + layer->lsh.dim;
     int64_t n = layer->fan_in;
-    memcpy(s->query, row, (size_t)n * sizeof(float));
-    s->query[n] = bias;
-    if (frame) {
-        double last = (double)bias - frame[n];
-        for (int64_t d = 0; d < n; d++) {
-            s->query[d] -= frame[d];
-            last += (double)s->query[d] * query_centre[d];
-        }
-        s->query[n] = (float)(last / query_centre[n]);
+    memcpy(out, row, (size_t)n * sizeof(float));
+    out[n] = bias;
+    if (!frame) return;
+    double last = (double)bias - frame[n];
+    for (int64_t d = 0; d < n; d++) {
+        out[d] -= frame[d];
+        last += (double)out[d] * query_centre[d];
     }
-    slide_hash(net->kernels, &layer->lsh, s->query, s->projection, codes);
+    out[n] = (float)(last / query_centre[n]);
 }
 
 /* Neurons are visited from a random start, so that FIFO buckets do not favour high ids for ever. */
@@ -68,8 +66,13 @@ slide_status slide_rebuild(slide_network *net, int index, uint64_t generation)
         for (int64_t first = 0; first < layer->n; first += CHUNK) {
             int64_t m = layer->n - first < CHUNK ? layer->n - first : CHUNK;
 #pragma omp for schedule(static)
-            for (int64_t i = 0; i < m; i++)
-                hash_row(net, layer, s, visit(first + i, start, layer->n), codes + i * lsh->L);
+            for (int64_t i = 0; i < m; i += SLIDE_PROJECT_ROWS) {
+                int n = m - i < SLIDE_PROJECT_ROWS ? (int)(m - i) : SLIDE_PROJECT_ROWS;
+                int64_t stride = slide_pad(lsh->dim);
+                for (int r = 0; r < n; r++)
+                    hashed_vector(layer, visit(first + i + r, start, layer->n), s->query + r * stride);
+                slide_hash_rows(net->kernels, lsh, s->query, stride, n, s->projection, codes + i * lsh->L);
+            }
 #pragma omp for schedule(static)
             for (int t = 0; t < lsh->L; t++)
                 for (int64_t i = 0; i < m; i++)

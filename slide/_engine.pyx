@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 
-from slide._state import KINDS, TrainStats
+from slide._state import KINDS, Examples, TrainStats
 
 
 cdef extern from "slide.h":
@@ -83,6 +83,8 @@ cdef extern from "slide.h":
     slide_status slide_hidden(slide_network *, const slide_examples *, int, float *, int64_t) nogil
     slide_status slide_hash_codes(slide_network *, int, const float *, int64_t, int64_t, uint32_t *) nogil
     slide_status slide_retrieve(slide_network *, int, const float *, int64_t, int64_t, int64_t, int32_t *) nogil
+    int64_t slide_active_inspect(slide_network *, int, const float *, const slide_examples *, uint64_t, int32_t *,
+                                 float *) nogil
 
 
 cdef class _Block:
@@ -290,6 +292,25 @@ cdef class Engine:
             with nogil:
                 slide_retrieve(self.net, layer, &q[0, 0], q.shape[0], q.shape[1], n_candidates, &i[0, 0])
         return ids
+
+    def active_set(self, int layer, query, labels, uint64_t step):
+        """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""
+        state = self.layers[layer]
+        most = state.n_active + state.n_random + len(labels)
+        ids, corrections = np.empty(most, np.int32), np.empty(most, np.float32)
+        nothing = np.empty(0, np.float32)
+        X = Examples(np.zeros(2, np.int64), np.empty(0, np.int32), nothing)
+        Y = Examples(np.array([0, len(labels)], np.int64), labels, nothing)
+        cdef _Examples example = _Examples(X, Y)
+        cdef float[::1] q = query, c = corrections
+        cdef int32_t[::1] i = ids
+        cdef int64_t n
+        with self.lock:
+            with nogil:
+                n = slide_active_inspect(self.net, layer, &q[0], &example.c, step, &i[0], &c[0])
+        if n < 0:
+            raise MemoryError("could not grow the threads' scratch memory for these labels")
+        return ids[:n], corrections[:n]
 
 
 cdef int _describe(slide_layer *c, layer) except -1:

@@ -32,7 +32,7 @@ cdef extern from "xmc.h":
     slide_xmc_status slide_xmc_fill(slide_xmc_plan *, const slide_xmc_csr *, slide_xmc_error *) nogil
 
 
-def parse_xmc(const unsigned char[::1] buffer, int n_threads, int64_t n_features=-1, int64_t n_labels=-1,
+def parse_xmc(const unsigned char[::1] buffer, int n_threads=1, int64_t n_features=-1, int64_t n_labels=-1,
               int64_t chunk_bytes=1 << 18):
     """Parse a whole file held in a buffer; chunk_bytes is the least a thread takes at a time.
 

@@ -93,6 +93,14 @@ class LshState:
     policy: str
     slots: npt.NDArray[np.int32]
 
+    def set_directions(self, directions: FloatArray) -> None:
+        """Copies directions to 64-byte aligned memory: kernels load whole vectors of them."""
+        self.directions = allocate_plain(directions.shape, np.float32)
+        self.directions[:] = directions
+
+    def __post_init__(self) -> None:
+        self.set_directions(self.directions)
+
 
 @dataclass
 class LayerState:
@@ -157,6 +165,10 @@ class Engine(Protocol):
     def hash_codes(self, layer: int, vectors: FloatArray) -> npt.NDArray[np.uint32]: ...
 
     def retrieve(self, layer: int, queries: FloatArray, n_candidates: int) -> IntArray: ...
+
+    def active_set(
+        self, layer: int, query: FloatArray, labels: IntArray, step: int
+    ) -> tuple[IntArray, FloatArray]: ...
 
 
 def allocate_plain(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:

@@ -142,9 +142,7 @@ def _verb(verbs: Any, name: str, usage: str, says: str, examples: str = "") -> P
     from slide import commands
 
     told = {"help": says, "description": says[0].upper() + says[1:] + ".", "epilog": examples}
-    parser: Parser = verbs.add_parser(
-        name, usage=f"slide {name} {usage}", help=says, description=sentence, epilog=examples
-    )
+    parser: Parser = verbs.add_parser(name, usage=f"slide {name} {usage}", **told)
     parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
     parser.set_defaults(run=commands.COMMANDS[name])
     return parser
@@ -152,6 +150,12 @@ def _verb(verbs: Any, name: str, usage: str, says: str, examples: str = "") -> P
 
 def _add_json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
+
+
+def _add_propensity(parser: Parser) -> None:
+    says = "of the propensity model behind PSP@k (default: {})"
+    parser.add_argument("--A", type=float, default=0.55, metavar="X", help=says.format(0.55))
+    parser.add_argument("--B", type=float, default=1.5, metavar="X", help=says.format(1.5))
 
 
 def _add_train(verbs: Any) -> None:
@@ -166,6 +170,7 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--test", metavar="DATA", help="score on this file (an embedded data set brings its own)")
     parser.add_argument("--out", metavar="MODEL", help="save the model to this file")
     _add_json(parser)
+    _add_propensity(parser)
     group = parser.add_argument_group("the network and its training (names and defaults of slide.SlideClassifier)")
     defaults = inspect.signature(slide.SlideClassifier.__init__).parameters
 
@@ -217,6 +222,7 @@ def _add_eval(verbs: Any) -> None:
     parser.add_argument("data", metavar="DATA", help="a file, or an embedded data set (its test part)")
     parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies for PSP@k")
     _add_json(parser)
+    _add_propensity(parser)
     _add_scoring(parser)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -55,7 +56,7 @@ def train(args: Namespace) -> int:
     if target:
         print(f"model: {target} ({size(target)})", flush=True)
     if test:
-        facts |= score(clf, test, data.Y)
+        facts |= score(clf, test, data.Y, A=args.A, B=args.B)
         print(table(facts))
     if args.json:
         print(json.dumps(facts))
@@ -150,7 +151,7 @@ def evaluate(args: Namespace) -> int:
         "train_seconds": getattr(model, "fit_seconds_", None),
         "samples_per_second": getattr(model, "samples_per_second_", None),
         **dict.fromkeys(METRICS),
-        **score(model, data, Y_train, args.n_candidates),
+        **score(model, data, Y_train, args.n_candidates, A=args.A, B=args.B),
     }
     print(table(facts))
     if Y_train is None:
@@ -160,8 +161,10 @@ def evaluate(args: Namespace) -> int:
     return 0
 
 
-def score(model: Model, data: Data, Y_train: sp.csr_array | None, n_candidates: int | None = None) -> dict[str, Any]:
-    """Percentages of P@k and PSP@k, and how long scoring took."""
+def score(
+    model: Model, data: Data, Y_train: sp.csr_array | None, n_candidates: int | None = None, **propensity: float
+) -> dict[str, Any]:
+    """Every metric in percent, and how long scoring took."""
     begin = time.perf_counter()
     n, n_labels = data.Y.shape
     k = min(max(KS), n_labels)
@@ -169,8 +172,8 @@ def score(model: Model, data: Data, Y_train: sp.csr_array | None, n_candidates: 
     for rows, best, _ in blocks(model, data.X, k, n_candidates):
         ids[rows, :k] = best
     seconds = time.perf_counter() - begin
-    found = slide.metrics.evaluate(data.Y, ids, Y_train=Y_train, ks=KS)
-    percent = {name: round(100 * float(found[name]), 2) for name in METRICS if name in found}
+    found = slide.metrics.evaluate(data.Y, ids, Y_train, KS, **propensity)
+    percent = {name: round(100 * value, 2) if math.isfinite(value) else None for name, value in found.items()}
     return {"test": data.name, "n_test_samples": n, "predict_seconds": round(seconds, 3), **percent}
 
 

@@ -1,4 +1,4 @@
-"""What this installation runs on: instruction set, OpenMP, threads and why, huge pages, versions. It changes nothing."""
+"""What this installation runs on: instruction set, OpenMP, threads and why, huge pages, versions."""
 
 from __future__ import annotations
 

@@ -200,7 +200,8 @@ def update_frame(state: LayerState, queries: FloatArray) -> None:
     frame[dim - 1] = biases.mean(dtype=np.float64)
     frame[dim:-1] = queries.mean(axis=0, dtype=np.float64)
     centred = weights - frame[: dim - 1]
-    shifted = biases - frame[dim - 1] + centred @ frame[dim:-1]
+    # einsum, not @: BLAS threads would go on spinning while ours train
+    shifted = biases - frame[dim - 1] + np.einsum("nd,d->n", centred, frame[dim:-1])
     sizes = [np.sqrt(np.mean(np.square(a).sum(axis=1))) for a in (queries - frame[dim:-1], shifted[:, None], centred)]
     x, b, w = (float(s) for s in sizes)
     frame[-1] = BIAS_SCALE * np.sqrt(x * b / w) if x * b * w > 0 else 1

@@ -161,6 +161,7 @@ class Network:
                 _add_tables(state, layer.lsh, np.random.default_rng([self.seed, i]), stored)
             states.append(state)
             fan_in = state.n
+        states[-1].activation = "identity"  # its outputs are logits
         return states
 
     # -- training ---------------------------------------------------------------------------------------------------
@@ -324,4 +325,5 @@ def _add_tables(
         inside = not positions.size or (positions.min() >= 0 and positions.max() <= state.fan_in)
         require(bool(inside), "positions", "an id out of range", f"0 to {state.fan_in}")
         require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
-        state.lsh.directions, state.lsh.positions, state.lsh.frame = directions, positions, stored["frame"]
+        state.lsh.set_directions(directions)
+        state.lsh.positions, state.lsh.frame = positions, stored["frame"]

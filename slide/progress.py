@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,14 +37,16 @@ class Bar:
     def __init__(self, stream: IO[str], total: int) -> None:
         self.stream = stream
         self.last = 0.0
-        self.bar = _tqdm(total=total, file=stream, bar_format="getting ready |{bar}|", dynamic_ncols=True, leave=False)
+        self.bar = _tqdm(
+            total=total, file=stream, bar_format="getting ready |{bar}|", ncols=_columns(stream), leave=False
+        )
 
     def __call__(self, progress: Progress) -> None:
         if progress.epoch_ended:
             self.bar.write(f"{_where(progress)}  {_tail(progress)}", file=self.stream)
         if progress.epoch_ended or progress.seconds - self.last >= REFRESH_SECONDS:
             self.last = progress.seconds
-            self.bar.n = progress.done
+            self.bar.n, self.bar.ncols = progress.done, _columns(self.stream)
             self.bar.bar_format = f"{_where(progress)} |{{bar}}| {_tail(progress)}"
             self.bar.refresh()
 
@@ -104,12 +107,20 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _columns(stream: IO[str]) -> int:
+    """Width for a bar: room is left for the ^C that a terminal echoes, which would else begin a new line."""
+    try:
+        return max(os.get_terminal_size(stream.fileno()).columns - 3, 20)
+    except (OSError, ValueError):
+        return 77
+
+
 def _where(p: Progress) -> str:
     return f"epoch {p.epoch + 1}/{p.epochs} {100 * p.done // max(p.total, 1):3d}%"
 
 
 def _tail(p: Progress) -> str:
-    return f"loss {p.loss:.4g}  {p.samples_per_second:,.0f} samples/s  {duration(p.seconds_left)} left"
+    return f"loss {p.loss:.3f}  {p.samples_per_second:,.0f} samples/s  {duration(p.seconds_left)} left"
 
 
 def _tqdm(**options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def _cgroup_limit(root: Path = Path("/sys/fs/cgroup")) -> float | None:
             return None
     try:
         limit = int(quota) / int(period)
-    except ValueError:  # "max": no limit
+    except (ValueError, ZeroDivisionError):  # "max": no limit
         return None
     return limit if limit > 0 else None
 
@@ -45,7 +46,7 @@ def resolve_threads(n_threads: int | str | None, argument: str = "n_threads") ->
     if n_threads is None:
         return available_threads()
     try:
-        n = int(n_threads)
+        n = int(n_threads) if isinstance(n_threads, str) else operator.index(n_threads)
     except (TypeError, ValueError):
         n = 0
     require(1 <= n <= MAX_THREADS, argument, n_threads, f"None or a whole number, 1 to {MAX_THREADS}")

@@ -7,15 +7,15 @@ slide/reference/xmc.py's; both report what is wrong as a Fault, which becomes a 
 from __future__ import annotations
 
 import enum
+import errno
 import gzip
-import io
 import mmap
 import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -190,18 +190,14 @@ def _parser() -> Callable[..., Parsed]:
 
 def _read_buffer(path: Path) -> Buffer:
     """The text of a file: a map of a plain one, the decompressed bytes of a gzip."""
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError:
+    if not path.exists():
         message = "no such data file (wanted a .txt or .txt.gz in the extreme classification format)"
-        raise FileNotFoundError(2, message, str(path)) from None
-    with file:
+        raise FileNotFoundError(errno.ENOENT, message, str(path))
+    with open(path, "rb") as file:
         magic = file.read(2)
         if magic == GZIP_MAGIC:
-            file.seek(0)
             try:
-                with gzip.GzipFile(fileobj=file) as stream:
-                    return stream.read()
+                return gzip.decompress(magic + file.read())
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise DataFormatError(f"{path}: truncated or altered gzip file ({error})") from error
         try:
@@ -216,18 +212,16 @@ def _describe(fault: Fault, path: str, buffer: Buffer) -> str:
     text = repr(raw.decode("utf-8", "backslashreplace").rstrip("\r"))
     if fault.length > EXCERPT:
         text += "..."
-    last = fault.wanted - 1
+    ids = f"0 to {fault.wanted - 1:,}" if fault.wanted else "none"
     sentence = {
         Kind.EMPTY: "the file is empty, wanted a header (rows features labels) and rows",
         Kind.HEADER: f"found {text}, wanted a header of three whole numbers (rows features labels)",
         Kind.HEADER_RANGE: f"found {text}, wanted at most {MAX_COLUMNS:,} features and labels",
         Kind.ROWS: f"found {fault.found:,} rows, wanted the {fault.wanted:,} that the header {text} promises",
         Kind.LABEL: f"found {text}, wanted a label (whole numbers with commas between, or feature:value)",
-        Kind.LABEL_RANGE: f"found label {text}, wanted 0 to {last:,}" if last >= 0 else f"found label {text}, wanted none",
+        Kind.LABEL_RANGE: f"found label {text}, wanted {ids}",
         Kind.FEATURE: f"found {text}, wanted feature:value",
-        Kind.FEATURE_RANGE: f"found feature {text}, wanted 0 to {last:,}"
-        if last >= 0
-        else f"found feature {text}, wanted none",
+        Kind.FEATURE_RANGE: f"found feature {text}, wanted {ids}",
         Kind.VALUE: f"found {text}, wanted a feature value",
         Kind.NOT_FINITE: f"found {text}, wanted a finite float32 value",
         Kind.SUM: f"found feature {fault.found:,} several times with a sum beyond float32, wanted a finite one",
@@ -247,7 +241,7 @@ def _csr(
     return matrix
 
 
-def _write_rows(file: io.BufferedIOBase | Any, X: sp.csr_array, Y: sp.csr_array, compress: bool) -> None:
+def _write_rows(file: BinaryIO | gzip.GzipFile, X: sp.csr_array, Y: sp.csr_array, compress: bool) -> None:
     if compress:
         with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as stream:
             _write_rows(stream, X, Y, compress=False)

@@ -21,12 +21,16 @@ MEMBER = -1
 
 @kernel
 def hash_query(layer: Any, s: Any, x: Any) -> None:
-    """s.codes of the vector that enters the layer; the bias meets a 1."""
-    query = s.query[: layer.fan_in + 1]
+    """s.codes of the vector that enters the layer; the bias meets a 1. See `neuron_vector` for the frame."""
+    query, frame = s.query[: layer.fan_in + 1], layer.lsh.frame
     query[:] = 0
     for i in range(len(x.val)):
         query[x.ids[i] if x.sparse else i] = x.val[i]
     query[layer.fan_in] = 1
+    if len(frame) > 0:
+        for d in range(layer.fan_in):
+            query[d] -= frame[layer.lsh.dim + d]
+        query[layer.fan_in] = frame[layer.lsh.dim + layer.fan_in]
     hash_vector(layer.lsh, query, s)
 
 
@@ -105,12 +109,11 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
 
 
 @kernel
-def choose(net: Any, i: Any, s: Any, x: Any, labels: Any, step: Any) -> Any:
+def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any) -> Any:
     """Chooses the active set of layer i for the vector x. Returns how many distinct labels lead it."""
-    layer = net.layers[i]
     if layer.lsh.L > 0:
         hash_query(layer, s, x)
-    rng = stream(net.seed, TAIL + LAYERS_APART * np.uint64(i), step)
+    rng = stream(seed, TAIL + LAYERS_APART * np.uint64(i), step)
     s.size[i], n_labels = active_set(layer, s, labels, rng, s.ids[i])
     return n_labels
 
@@ -131,9 +134,9 @@ def dense_vector(x: Any, s: Any) -> Any:
 
 
 @loop
-def inspect(net: Any, i: Any, s: Any, x: Any, labels: Any, step: Any) -> Any:
+def inspect(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any) -> Any:
     """The active set of layer i in s.ids[i] and s.corrections. Returns its size and the number of labels."""
-    n_labels = choose(net, i, s, dense_vector(x, s), labels, step)
+    n_labels = choose(layer, i, s, dense_vector(x, s), labels, seed, step)
     return s.size[i], n_labels
 
 

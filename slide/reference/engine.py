@@ -79,7 +79,7 @@ class Engine:
             tables.hash_neurons(described, self._scratch[thread], thread, self.n_threads, codes)
 
         def fill_share(thread: int) -> None:
-            tables.fill_tables(self.net, described, number, codes, thread, self.n_threads)
+            tables.fill_tables(self.net.seed, described, number, codes, thread, self.n_threads)
 
         with self._lock:
             self._reserve(0, 0)
@@ -137,7 +137,7 @@ class Engine:
         with self._lock:
             self._reserve(0, len(labels))
             s = self._scratch[0]
-            n, _ = active.inspect(self.net, layer, s, query, labels, step)
+            n, _ = active.inspect(self.net.layers[layer], layer, s, query, labels, self.net.seed, step)
             return s.ids[layer, :n].copy(), s.corrections[:n].copy()
 
     def _reserve(self, max_features: int, max_labels: int) -> None:

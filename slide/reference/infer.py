@@ -43,7 +43,7 @@ def offer(ids: Any, scores: Any, neuron: Any, score: Any) -> None:
 @kernel
 def forward_dense(net: Any, s: Any, X: Any, row: Any, upto: Any) -> Any:
     """The vector that enters layer `upto`: below it every neuron takes part."""
-    n = load_features(net, s, X, row, 0, ZERO)
+    n = load_features(net.seed, s, X, row, 0, ZERO)
     if net.n_layers == 0:
         return output(s, 0), n
     input_forward(net.layers[0], s, n)

@@ -34,7 +34,7 @@ def forward(net: Any, s: Any, labels: Any, n_features: Any, step: Any) -> Any:
         last = i == net.n_layers - 1
         x = output(s, i - 1)
         if net.layers[i].kind == SAMPLED:
-            found = choose(net, i, s, x, labels if last else labels[:0], step)
+            found = choose(net.layers[i], i, s, x, labels if last else labels[:0], net.seed, step)
             distinct = found if last else distinct
         layer_forward(net.layers[i], x, output(s, i))
     return distinct
@@ -46,17 +46,17 @@ def backward(net: Any, s: Any, n_features: Any, lr: Any) -> None:
     for i in range(net.n_layers - 1, 0, -1):
         if i < net.n_layers - 1:
             activation_backward(net.layers[i].activation, output(s, i))
-        layer_backward(net, net.layers[i], output(s, i - 1), output(s, i), lr)
-    input_backward(net, s, n_features, lr)
+        layer_backward(net.optimizer, net.layers[i], output(s, i - 1), output(s, i), lr)
+    input_backward(net.optimizer, net.layers[0], s, n_features, lr)
 
 
 @kernel
-def first_bad_layer(net: Any, s: Any) -> Any:
+def first_bad_layer(n_layers: Any, s: Any) -> Any:
     """The lowest layer with an output that is not finite; the last if there is none."""
-    for i in range(net.n_layers):
+    for i in range(n_layers):
         if not np.isfinite(output(s, i).val).all():
             return i
-    return net.n_layers - 1
+    return n_layers - 1
 
 
 @kernel
@@ -65,7 +65,7 @@ def train_deep(net: Any, s: Any, X: Any, Y: Any, row: Any, step: Any, lr: Any) -
     not finite.
     """
     labels = Y.indices[Y.indptr[row] : Y.indptr[row + 1]]
-    n_features = load_features(net, s, X, row, step, net.layers[0].dropout)
+    n_features = load_features(net.seed, s, X, row, step, net.layers[0].dropout)
     n_labels = forward(net, s, labels, n_features, step)
     out = output(s, net.n_layers - 1)
     loss = loss_gradient(net.loss, out, labels, n_labels, s.corrections)
@@ -96,7 +96,7 @@ def train_samples(
         its_loss, losses, size = train_deep(net, s, X, Y, order[i], step, lr[i])
         if not math.isfinite(its_loss):
             stop[0] = True
-            return loss, n_loss, n_active, step, first_bad_layer(net, s), wide_loss, n_wide_active
+            return loss, n_loss, n_active, step, first_bad_layer(net.n_layers, s), wide_loss, n_wide_active
         loss += its_loss
         n_loss += losses
         n_active += size

@@ -31,6 +31,7 @@ class Lsh(NamedTuple):
     dim: int
     directions: npt.NDArray[np.float32]
     positions: npt.NDArray[np.int32]
+    frame: npt.NDArray[np.float32]  # empty, or what hashed vectors are measured from
     table_bits: int
     capacity: int
     policy: int
@@ -149,8 +150,9 @@ def describe_layer(state: LayerState) -> Layer:
 
 def _describe_lsh(state: LshState | None) -> Lsh:
     if state is None:
-        empty = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32), np.empty((0, 0, 0), np.int32)
-        return Lsh(0, 0, 0, 1, 0, 0, empty[0], empty[1], 0, 0, 0, empty[2])
+        directions, positions = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32)
+        frame, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
+        return Lsh(0, 0, 0, 1, 0, 0, directions, positions, frame, 0, 0, 0, slots)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
@@ -160,6 +162,7 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         dim=state.dim,
         directions=np.require(state.directions, np.float32, "CW"),
         positions=np.require(state.positions, np.int32, "CW"),
+        frame=state.frame,
         table_bits=state.table_bits,
         capacity=state.capacity,
         policy=KINDS[state.policy],

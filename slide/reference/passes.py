@@ -56,10 +56,10 @@ def activation_backward(activation: Any, out: Any) -> None:
 
 
 @kernel
-def load_features(net: Any, s: Any, X: Any, row: Any, step: Any, dropout: Any) -> Any:
+def load_features(seed: Any, s: Any, X: Any, row: Any, step: Any, dropout: Any) -> Any:
     """Copies the sample's features, each left out with chance `dropout`, the rest scaled up. Returns how many."""
     scale = ONE / (ONE - dropout)
-    rng = stream(net.seed, DROPOUT, step)
+    rng = stream(seed, DROPOUT, step)
     n = 0
     for i in range(X.indptr[row], X.indptr[row + 1]):
         if dropout > 0 and uniform(rng) < dropout:
@@ -84,9 +84,8 @@ def input_forward(layer: Any, s: Any, n_features: Any) -> None:
 
 
 @kernel
-def input_backward(net: Any, s: Any, n_features: Any, lr: Any) -> None:
+def input_backward(optimizer: Any, layer: Any, s: Any, n_features: Any, lr: Any) -> None:
     """Updates the sample's feature rows: a row's gradient is the feature's value times that of the sum."""
-    layer = net.layers[0]
     out = output(s, 0)
     activation_backward(layer.activation, out)
     sqnorm = dot(out.grad, out.grad, layer.n)
@@ -94,9 +93,9 @@ def input_backward(net: Any, s: Any, n_features: Any, lr: Any) -> None:
         return
     factor = Factor(False, out.ids, out.grad, sqnorm, False, out.val)
     for i in range(n_features):
-        update_row(net.optimizer, layer, layer.rows[s.features[i]], factor, s.feature_values[i], lr)
+        update_row(optimizer, layer, layer.rows[s.features[i]], factor, s.feature_values[i], lr)
     if layer.has_bias:
-        update_row(net.optimizer, layer, layer.rows[layer.fan_in], factor, ONE, lr)
+        update_row(optimizer, layer, layer.rows[layer.fan_in], factor, ONE, lr)
 
 
 @kernel
@@ -116,11 +115,11 @@ def layer_forward(layer: Any, x: Any, out: Any) -> None:
 
 
 @kernel
-def layer_backward(net: Any, layer: Any, x: Any, out: Any, lr: Any) -> None:
+def layer_backward(optimizer: Any, layer: Any, x: Any, out: Any, lr: Any) -> None:
     """From out.grad (of the logits): sets x.grad and updates the rows."""
     x.grad[:] = 0
     factor = Factor(x.sparse, x.ids, x.val, dot(x.val, x.val, len(x.val)), True, x.grad)
     for k in range(len(out.val)):
         if out.grad[k] != 0:
             neuron = out.ids[k] if out.sparse else k
-            update_row(net.optimizer, layer, layer.rows[neuron], factor, out.grad[k], lr)
+            update_row(optimizer, layer, layer.rows[neuron], factor, out.grad[k], lr)

@@ -45,32 +45,46 @@ def insert(lsh: Any, bucket: Any, neuron: Any, rng: Any) -> None:
 
 
 @kernel
-def _visited(i: Any, net: Any, layer: Any, generation: Any) -> Any:
-    """The i-th neuron to insert: from a random start, so that FIFO buckets do not favour high ids for ever."""
-    start = below(stream(net.seed, ORDER, generation), layer.n)
-    return (start + i) % layer.n
+def neuron_vector(layer: Any, neuron: Any, x: Any) -> None:
+    """x = the neuron's weights and bias as they are hashed, relative to a frame where the family has one.
+
+    The frame is {centre of the weights, of the biases, centre of the queries, scale f of the bias}. The neuron becomes
+    {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query {x - query centre, f}: their inner product
+    differs from w . x + b by a constant for each query. The sum is of exact products, in double and in order.
+    """
+    row, n, frame = layer.rows[neuron], layer.fan_in, layer.lsh.frame
+    x[:n] = row[:n]
+    x[n] = row[layer.rows.shape[1] - TAIL + BIAS]
+    if len(frame) == 0:
+        return
+    query_centre = frame[layer.lsh.dim :]
+    last = np.float64(x[n]) - np.float64(frame[n])
+    for d in range(n):
+        x[d] -= frame[d]
+        last += np.float64(x[d]) * np.float64(query_centre[d])
+    x[n] = last / np.float64(query_centre[n])
 
 
 @loop
 def hash_neurons(layer: Any, s: Any, thread: Any, n_threads: Any, codes: Any) -> None:
     """codes[neuron] of this thread's neurons, weights and bias hashed together."""
-    bias = layer.rows.shape[1] - TAIL + BIAS
+    x = s.query[: layer.fan_in + 1]
     for neuron in range(thread, layer.n, n_threads):
-        s.query[: layer.fan_in] = layer.rows[neuron, : layer.fan_in]
-        s.query[layer.fan_in] = layer.rows[neuron, bias]
-        hash_vector(layer.lsh, s.query[: layer.fan_in + 1], s)
+        neuron_vector(layer, neuron, x)
+        hash_vector(layer.lsh, x, s)
         codes[neuron] = s.codes[: layer.lsh.L]
 
 
 @loop
-def fill_tables(net: Any, layer: Any, generation: Any, codes: Any, thread: Any, n_threads: Any) -> None:
-    """Empties and refills this thread's tables."""
+def fill_tables(seed: Any, layer: Any, generation: Any, codes: Any, thread: Any, n_threads: Any) -> None:
+    """Empties and refills this thread's tables, from a random neuron on: FIFO buckets must not favour high ids."""
     lsh = layer.lsh
+    start = below(stream(seed, ORDER, generation), layer.n)
     for t in range(thread, lsh.L, n_threads):
         lsh.slots[t, :, 0] = 0
-        rng = stream(net.seed, BUCKET, generation * np.uint64(lsh.L) + np.uint64(t))
+        rng = stream(seed, BUCKET, generation * np.uint64(lsh.L) + np.uint64(t))
         for i in range(layer.n):
-            neuron = _visited(i, net, layer, generation)
+            neuron = (start + i) % layer.n
             insert(lsh, bucket_of(lsh, t, codes[neuron, t]), neuron, rng)
 
 

@@ -17,7 +17,11 @@ KEEP_OUT = np.float32(-math.inf)
 @kernel
 def accumulate(wide: Any, features: Any, values: Any, s: Any) -> Any:
     """s.wide_score[l] += x . weights[:, l] for labels that share a feature. Returns the squared norm of x."""
-    sqnorm = np.float32(0)
+    sqnorm, pairs = np.float32(0), 0
+    for feature in features:
+        pairs += wide.indptr[feature + 1] - wide.indptr[feature]
+    if pairs >= len(wide.bias) // 8:  # so many that sweeping every block is cheaper than marking some
+        s.wide_touched[:] = True
     for i in range(len(features)):
         x = values[i]
         sqnorm += x * x

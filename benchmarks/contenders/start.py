@@ -1,0 +1,139 @@
+"""The parent's side of the harness for networks: starts a contender, gathers its events.
+
+Which contenders there are is said here; what they do is in the module each one names. A contender that cannot be
+installed, or dies, is an outcome with a reason, never an exception.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measure, venvs
+from benchmarks.contenders.session import PREFIX
+from benchmarks.peers.run import child_environment
+
+TORCH = ("torch==2.13.0", "numpy>=1.26", "scipy>=1.11")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network and how to start it; `pins` empty means the interpreter that runs the benchmark."""
+
+    name: str
+    title: str
+    module: str
+    pins: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+
+
+def _torch(kind: str, device: str) -> Contender:
+    words = {"full": "full softmax", "sampled": "sampled softmax"}[kind]
+    suffix = "" if device == "cpu" else f"-{device}"
+    title = f"PyTorch {words} ({device.upper()})"
+    options = {"kind": kind, "device": device}
+    return Contender(f"torch-{kind}{suffix}", title, "benchmarks.contenders.torch_net", TORCH, options, device)
+
+
+SLIDE = "benchmarks.contenders.slide_net"
+ALL = (
+    Contender("slide", "slide (network, Adagrad)", SLIDE),
+    Contender("slide-adam", "slide (network, Adam 1e-3)", SLIDE, options={"optimizer": "adam", "lr": 1e-3}),
+    Contender("slide-estimator", "slide (estimator defaults)", SLIDE, options={"estimator": True}),
+    _torch("sampled", "cpu"),
+    _torch("full", "cpu"),
+    _torch("sampled", "cuda"),
+    _torch("full", "cuda"),
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run lasts and how it is judged; see Session."""
+
+    seconds: float | None = None
+    epochs: int = 1
+    target: float | None = None
+    warmup_seconds: float = 0.0
+    eval_rows: int = 0
+    evaluate_epochs: bool = False
+
+
+@dataclass
+class Outcome:
+    """What became of a run: its events in order, its cost, and the reason when `status` is not ok."""
+
+    status: str
+    reason: str = ""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    peak_rss_bytes: int = 0
+    wall_seconds: float = 0.0
+
+    def last(self, event: str) -> dict[str, Any]:
+        """The latest event of that name, or an empty one."""
+        return next((e for e in reversed(self.events) if e["event"] == event), {})
+
+
+def choose(names: str | None, cuda: bool) -> list[Contender]:
+    """Contenders by comma-separated names, or all of one architecture that this machine has a device for."""
+    if not names:
+        return [c for c in ALL if (c.device == "cpu" or cuda) and not c.options.get("estimator")]
+    by_name = {c.name: c for c in ALL}
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in by_name]
+    if unknown:
+        raise ValueError(f"unknown contender {unknown[0]!r}; known: {', '.join(by_name)}")
+    return [by_name[name] for name in wanted]
+
+
+def interpreter(contender: Contender, say: Callable[[str], None]) -> Path:
+    """The Python a contender runs in. Raises venvs.InstallError."""
+    return venvs.ensure("torch", contender.pins, say=say) if contender.pins else Path(sys.executable)
+
+
+def run(
+    contender: Contender,
+    folder: Path,
+    budget: Budget,
+    *,
+    threads: int,
+    seed: int,
+    network: dict[str, Any],
+    timeout: float | None = None,
+    say: Callable[[str], None] = print,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+) -> Outcome:
+    """One run. `network` holds hidden, activation and batch; a contender's options override nothing in it."""
+    try:
+        python = interpreter(contender, say)
+    except (venvs.InstallError, OSError) as error:
+        return Outcome("not installed", str(error))
+    events: list[dict[str, Any]] = []
+
+    def hear(line: str) -> None:
+        if line.startswith(PREFIX):
+            events.append(json.loads(line[len(PREFIX) :]))
+            if on_event:
+                on_event(events[-1])
+
+    with tempfile.TemporaryDirectory(prefix="slide-net-") as work:
+        job = {"folder": str(folder), "threads": threads, "seed": seed, "options": contender.options}
+        path = Path(work) / "job.json"
+        path.write_text(json.dumps({**job, **network, **dataclasses.asdict(budget)}))
+        cost = measure.run(
+            [str(python), "-m", contender.module, str(path)],
+            cwd=venvs.ROOT,
+            env=child_environment(threads),
+            timeout=timeout,
+            on_line=hear,
+        )
+    finished = cost.returncode == 0 and any(e["event"] == "stop" for e in events)
+    status, reason = ("ok", "") if finished else ("failed", cost.last_words())
+    return Outcome(status, reason, events, cost.peak_rss_bytes, cost.wall_seconds)

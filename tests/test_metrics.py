@@ -1,0 +1,214 @@
+"""Metrics: cases worked out by hand, and brute force over dense matrices for everything Hypothesis thinks of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import indicator, truth_and_top
+
+from slide.metrics import evaluate, inverse_propensity, ndcg_at_k, precision_at_k, psp_at_k, recall_at_k
+
+Top = tuple[sp.csr_array, np.ndarray[Any, Any], int]
+
+#: Rows with true labels {0, 2}, {1}, {} and {0, 1, 2, 3}; L = 5.
+Y = sp.csr_array([[1, 0, 1, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 0]])
+IDS = np.array([[2, 4, 0], [3, -1, 1], [0, 1, 2], [4, 0, -1]])
+#: Hits:        1  0  1    0   0  1    0  0  0    0  1   0
+
+
+def test_precision_by_hand() -> None:
+    assert precision_at_k(Y, IDS, 1) == pytest.approx(1 / 4)
+    assert precision_at_k(Y, IDS, 2) == pytest.approx(2 / 8)
+    assert precision_at_k(Y, IDS, k=3) == pytest.approx(4 / 12)
+
+
+def test_recall_by_hand() -> None:
+    assert recall_at_k(Y, IDS, 1) == pytest.approx((1 / 2) / 4)
+    assert recall_at_k(Y, IDS, 3) == pytest.approx((2 / 2 + 1 / 1 + 0 + 1 / 4) / 4)
+
+
+def test_ndcg_by_hand() -> None:
+    second, third = 1 / math.log2(3), 1 / math.log2(4)
+    rows = [(1 + third) / (1 + second), third / 1, 0, second / (1 + second + third)]
+    assert ndcg_at_k(Y, IDS, 3) == pytest.approx(sum(rows) / 4)
+    assert ndcg_at_k(Y, IDS, 1) == pytest.approx(1 / 4)
+
+
+def test_psp_by_hand() -> None:
+    weights = [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert psp_at_k(Y, IDS, weights, 1) == pytest.approx(4 / (4 + 2 + 8))
+    assert psp_at_k(Y, IDS, weights, k=2) == pytest.approx((4 + 0 + 1) / ((4 + 1) + 2 + (8 + 4)))
+    assert psp_at_k(Y, IDS, weights, k=3) == pytest.approx((5 + 2 + 1) / (5 + 2 + 14))
+
+
+def test_inverse_propensity_by_the_formula() -> None:
+    Y_train = sp.csr_array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    C = (math.log(4) - 1) * 2.5**0.55
+    expected = [1 + C * (count + 1.5) ** -0.55 for count in (3, 1, 0)]
+    np.testing.assert_allclose(inverse_propensity(Y_train), expected, rtol=1e-12)
+    C = (math.log(4) - 1) * 3.6**0.6
+    np.testing.assert_allclose(inverse_propensity(Y_train, A=0.6, B=2.6)[0], 1 + C * 5.6**-0.6, rtol=1e-12)
+    # The paper writes the propensity itself, p = 1 / (1 + C exp(-A log(N_l + B))).
+    p = 1 / (1 + (math.log(4) - 1) * 2.5**0.55 * math.exp(-0.55 * math.log(3 + 1.5)))
+    assert inverse_propensity(Y_train)[0] == pytest.approx(1 / p)
+
+
+def test_inverse_propensity_of_very_few_rows_is_one() -> None:
+    assert inverse_propensity(sp.csr_array([[1, 0], [0, 0]])).tolist() == [1, 1]
+
+
+def test_psp_takes_training_labels() -> None:
+    Y_train = sp.csr_array(np.eye(7, 5))
+    assert psp_at_k(Y, IDS, Y_train=Y_train, k=2, A=0.6, B=2.6) == pytest.approx(
+        psp_at_k(Y, IDS, inverse_propensity(Y_train, 0.6, 2.6), 2)
+    )
+
+
+def test_perfect_predictions_score_one() -> None:
+    truth = sp.csr_array([[1, 1, 0], [0, 1, 1]])
+    scores = evaluate(truth, [[1, 0], [1, 2]], Y_train=truth, ks=(2,))
+    assert scores == pytest.approx({"p@2": 1, "ndcg@2": 1, "recall@2": 1, "psp@2": 1})
+
+
+def test_rare_labels_count_more() -> None:
+    Y_train = sp.csr_array([[1, 0], [1, 0], [1, 0], [1, 1]])
+    truth = sp.csr_array([[1, 1]])
+    assert psp_at_k(truth, [[1]], Y_train=Y_train, k=1) == 1
+    assert psp_at_k(truth, [[0]], Y_train=Y_train, k=1) < 1
+
+
+def test_nothing_to_find_scores_zero() -> None:
+    scores = evaluate(sp.csr_array((2, 3)), [[0], [1]], Y_train=sp.csr_array(np.eye(3)), ks=(1,))
+    assert set(scores.values()) == {0.0}
+
+
+# -- brute force -------------------------------------------------------------------------------------------------------
+
+
+def brute(truth: sp.csr_array, ids: np.ndarray[Any, Any], k: int, weights: list[float]) -> list[float]:
+    """Precision, nDCG, recall, PSP, row by row in plain Python."""
+    precision = ndcg = recall = gained = best = 0.0
+    for row, predicted in zip(truth.toarray(), ids, strict=True):
+        true = {i for i, value in enumerate(row) if value}
+        hits = [int(i) in true for i in predicted[:k]]
+        precision += sum(hits) / k
+        if true:
+            recall += sum(hits) / len(true)
+            ideal = sum(1 / math.log2(r + 2) for r in range(min(k, len(true))))
+            ndcg += sum(1 / math.log2(r + 2) for r, hit in enumerate(hits) if hit) / ideal
+        gained += sum(weights[i] for i, hit in zip(predicted[:k], hits, strict=True) if hit)
+        best += sum(sorted((weights[i] for i in true), reverse=True)[:k])
+    n = len(ids)
+    return [precision / n, ndcg / n, recall / n, gained / best if best else 0.0]
+
+
+@given(truth_and_top(), st.lists(st.floats(0.1, 100), min_size=9, max_size=9))
+def test_against_brute_force(given_top: Top, weights: list[float]) -> None:
+    truth, ids, k = given_top
+    weights = weights[: truth.shape[1]]
+    found = [
+        precision_at_k(truth, ids, k),
+        ndcg_at_k(truth, ids, k),
+        recall_at_k(truth, ids, k),
+        psp_at_k(truth, ids, weights, k),
+    ]
+    np.testing.assert_allclose(found, brute(truth, ids, k, weights), rtol=1e-12, atol=1e-15)
+    assert all(0 <= value <= 1 + 1e-12 for value in found)
+
+
+@given(truth_and_top(), st.data())
+def test_evaluate_gathers_the_functions(given_top: Top, data: st.DataObject) -> None:
+    truth, ids, k = given_top
+    Y_train = data.draw(indicator(st.integers(1, 9), st.just(truth.shape[1])))
+    ks = sorted({1, k})
+    scores = evaluate(truth, ids, Y_train, ks)
+    functions: dict[str, Callable[..., Any]] = {
+        "p": precision_at_k,
+        "ndcg": ndcg_at_k,
+        "recall": recall_at_k,
+        "psp": lambda *a, **b: psp_at_k(*a, Y_train=Y_train, **b),
+    }
+    assert set(scores) == {f"{name}@{k}" for name in functions for k in ks}
+    for name, function in functions.items():
+        several = function(truth, ids, k=ks)
+        assert several.shape == (len(ks),)
+        for k, value in zip(ks, several, strict=True):
+            assert scores[f"{name}@{k}"] == pytest.approx(value)
+            assert function(truth, ids, k=k) == pytest.approx(value)
+    assert not any("psp" in name for name in evaluate(truth, ids, ks=ks))
+    assert all(type(value) is float for value in scores.values())
+
+
+def test_no_dense_matrix_is_made() -> None:
+    """A million rows and labels would be a terabyte."""
+    n = 1_000_000
+    truth = sp.csr_array((np.ones(n), (np.arange(n), np.arange(n))), shape=(n, n))
+    ids = np.stack([np.arange(n) + 1, np.arange(n)], axis=1) % n
+    assert evaluate(truth, ids, truth, ks=(1, 2)) == pytest.approx(
+        {"p@1": 0, "p@2": 0.5, "ndcg@1": 0, "ndcg@2": 1 / math.log2(3), "recall@1": 0, "recall@2": 1}
+        | {"psp@1": 0, "psp@2": 1}
+    )
+
+
+def test_input_is_left_alone_and_need_not_be_canonical() -> None:
+    truth = sp.csr_array((np.ones(4), np.array([3, 0, 0, 1]), np.array([0, 2, 4])), shape=(2, 4))
+    before = truth.indices.tolist(), truth.data.tolist()
+    assert precision_at_k(truth, np.array([[0, 3], [2, 1]], np.uint8), 2) == 0.75
+    assert (truth.indices.tolist(), truth.data.tolist()) == before
+    explicit_zero = sp.csr_array((np.array([0.0, 1.0]), np.array([0, 1]), np.array([0, 2])), shape=(1, 2))
+    assert precision_at_k(explicit_zero, [[0]], 1) == 0
+    assert precision_at_k(np.array([[True, False]]), [[0]], 1) == 1
+
+
+def weighted_alike(truth: Any, ids: Any, k: Any) -> Any:
+    return psp_at_k(truth, ids, np.ones(5), k)
+
+
+BAD = {
+    "one dimension": (Y, [1, 2], 1, r"ids: found shape \(2,\)"),
+    "rows": (Y, IDS[:2], 1, r"found 4 and 2 rows"),
+    "no rows": (Y[:0], IDS[:0], 1, r"found no rows"),
+    "floats": (Y, IDS * 1.0, 1, r"ids: found dtype float64"),
+    "k zero": (Y, IDS, 0, r"k: found 0, wanted a whole number, 1 to 3"),
+    "k too large": (Y, IDS, 4, r"k: found 4, wanted a whole number, 1 to 3"),
+    "k a float": (Y, IDS, 1.0, r"k: found 1\.0"),
+    "k a bool": (Y, IDS, True, r"k: found True"),
+    "no k": (Y, IDS, [], r"k: found none"),
+    "one k of several": (Y, IDS, [1, 5], r"k: found 5"),
+    "label too large": (Y, np.where(IDS == 4, 5, IDS), 1, r"ids: found 5 in row 0, wanted 0 to 4, or -1"),
+    "label negative": (Y, np.where(IDS == -1, -2, IDS), 1, r"ids: found -2 in row 1"),
+    "twice": (Y, [[0, 1], [2, 2], [0, 1], [0, 1]], 1, r"ids: found label 2 twice in row 1"),
+    "dense truth of one dimension": ([1, 0], IDS, 1, r"Y: found list of shape \(2,\)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("metric", [precision_at_k, ndcg_at_k, recall_at_k, weighted_alike])
+def test_bad_arguments(metric: Callable[..., Any], case: str) -> None:
+    truth, ids, k, words = BAD[case]
+    with pytest.raises(ValueError, match=words):
+        metric(truth, ids, k)
+
+
+def test_bad_propensities() -> None:
+    with pytest.raises(ValueError, match="found neither, wanted one"):
+        psp_at_k(Y, IDS, k=1)
+    with pytest.raises(ValueError, match="found both, wanted one"):
+        psp_at_k(Y, IDS, np.ones(5), 1, Y_train=Y)
+    with pytest.raises(ValueError, match=r"found shape \(4,\), wanted \(5,\)"):
+        psp_at_k(Y, IDS, np.ones(4), 1)
+    with pytest.raises(ValueError, match="not finite and positive"):
+        psp_at_k(Y, IDS, [1, 1, 0, 1, 1], 1)
+    with pytest.raises(ValueError, match="A: found 0, wanted a positive number"):
+        inverse_propensity(Y, A=0)
+    with pytest.raises(ValueError, match="B: found nan"):
+        inverse_propensity(Y, B=float("nan"))
+    with pytest.raises(ValueError, match="found no rows"):
+        inverse_propensity(Y[:0])
