@@ -73,8 +73,9 @@ SLIDE_RACY void slide_update_row(const slide_network *net, const slide_layer *la
 {
     const slide_optimizer *o = &net->optimizer;
     float *tail = slide_tail(layer, row);
-    float keep = 1 - lr * o->weight_decay, scale = -lr * g;
-    int bias = layer->kind != SLIDE_SPARSE_INPUT && layer->has_bias;
+    int by_feature = layer->kind == SLIDE_SPARSE_INPUT, bias = !by_feature && layer->has_bias;
+    int bias_row = by_feature && row == slide_row(layer, layer->fan_in);
+    float keep = bias_row ? 1 : 1 - lr * o->weight_decay, scale = -lr * g;
     slide_adam_step adam = {0};
     if (o->kind == SLIDE_ADAGRAD_ROW) {
         tail[SLIDE_ROW_ACC] += g * g * (factor->sqnorm + (float)bias) / (float)(layer->width + bias);

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 import slide
 from slide import progress
 from slide.classifier import SlideClassifier
-from slide.files import Data, check_columns, read_data, read_test, size, whole_file, writable
+from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
 from slide.threads import resolve_threads
 
@@ -49,7 +49,7 @@ def train(args: Namespace) -> int:
         return _interrupted(clf, target)
     facts = _trained(clf, data, seconds)
     if target:
-        clf.save(target)
+        save(clf, target)
         facts |= {"model": str(target), "model_bytes": target.stat().st_size}
     print(f"trained {facts['n_trained']:,} samples in {progress.duration(seconds)}: ", end="")
     print(f"{facts['samples_per_second']:,.0f} samples/s, {facts['n_threads']} threads", flush=True)
@@ -78,12 +78,18 @@ def _interrupted(clf: SlideClassifier, target: Path | None) -> int:
     done = clf.network_.step if hasattr(clf, "fit_seconds_") else 0
     told = f"\nslide: stopped after {done:,} samples"
     if target and done:
-        clf.save(target)
+        save(clf, target)
         told += f"; the model so far is in {target} ({size(target)})"
     elif target:
         told += f"; {target} was not written"
     print(told, file=sys.stderr)
     return 130
+
+
+def save(clf: SlideClassifier, target: Path) -> None:
+    """SlideClassifier.save, with the file named in what goes wrong."""
+    with naming(target):
+        clf.save(target)
 
 
 def _trained(clf: SlideClassifier, data: Data, seconds: float) -> dict[str, Any]:
@@ -137,11 +143,9 @@ def evaluate(args: Namespace) -> int:
     data, Y_train = test_part or train_part, train_part.Y if test_part else None
     check_columns(data, net.n_features, net.n_labels, args.model)
     if args.train:
-        Y_train = read_data(args.train)[0].Y
-        if Y_train.shape[1] != net.n_labels:
-            raise ValueError(
-                f"{args.train}: found {Y_train.shape[1]:,} labels, wanted the {net.n_labels:,} of {args.model}"
-            )
+        trained_on = read_data(args.train)[0]
+        check_columns(trained_on, net.n_features, net.n_labels, args.model)
+        Y_train = trained_on.Y
     print(data, flush=True)
     facts = {
         "model": args.model,

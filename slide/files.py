@@ -71,16 +71,31 @@ def writable(path: str, *inputs: str | None) -> Path:
 
 
 @contextmanager
+def naming(target: Path) -> Iterator[None]:
+    """Errors of writing name the file that was asked for, not a temporary one or none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        if e.errno is None:
+            raise
+        raise type(e)(e.errno, e.strerror, str(target)) from e
+
+
+@contextmanager
 def whole_file(target: Path) -> Iterator[IO[str]]:
     """A text file that appears under its name when the body ends without an error, and leaves nothing if not."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    with naming(target):
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
-        with os.fdopen(handle, "w") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
+        with naming(target):
+            with os.fdopen(handle, "w") as file:
+                yield file
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

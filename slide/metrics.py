@@ -262,8 +262,7 @@ def _best_weights(m: _Matched, weights: Floats) -> Floats:
     rank = np.arange(len(row)) - m.Y.indptr[row]
     k = m.ids.shape[1]
     used = rank < k
-    best: Floats = np.bincount(rank[used], weights=entries[order][used], minlength=k)
-    return best
+    return np.bincount(rank[used], weights=entries[order][used], minlength=k).astype(np.float64, copy=False)
 
 
 def _check_k(k: int | Sequence[int], ids: npt.ArrayLike) -> list[int]:

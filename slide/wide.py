@@ -35,9 +35,9 @@ class Wide:
         Factor of the network's logit in a label's score: score = deep_share * logit + wide score.
     """
 
-    lr: float = 0.3
-    bias_lr: float = 0.03
-    deep_share: float = 0.05
+    lr: float = 0.2
+    bias_lr: float = 0.02
+    deep_share: float = 0.07
 
     def __post_init__(self) -> None:
         for name in ("lr", "bias_lr", "deep_share"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import gzip
 import hashlib
 import os
@@ -264,3 +265,10 @@ def test_synthetic_bad_arguments(options: dict[str, object], words: str) -> None
     arguments = {"n": 50, "d": 300, "l": 80, "nnz": 10, "labels_per_row": 2} | options
     with pytest.raises(ValueError, match=words):
         datasets.synthetic(**arguments)
+
+
+def test_examples_in_the_documentation() -> None:
+    for module in (embedded, planted):
+        tried = doctest.testmod(module)
+        assert tried.attempted > 0
+        assert tried.failed == 0

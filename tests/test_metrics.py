@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import indicator, truth_and_top
 
+from slide import metrics
 from slide.metrics import evaluate, inverse_propensity, ndcg_at_k, precision_at_k, psp_at_k, recall_at_k
 
 Top = tuple[sp.csr_array, np.ndarray[Any, Any], int]
@@ -212,3 +214,10 @@ def test_bad_propensities() -> None:
         inverse_propensity(Y, B=float("nan"))
     with pytest.raises(ValueError, match="found no rows"):
         inverse_propensity(Y[:0])
+
+
+def test_examples_in_the_documentation() -> None:
+    for module in (metrics,):
+        tried = doctest.testmod(module)
+        assert tried.attempted > 0
+        assert tried.failed == 0

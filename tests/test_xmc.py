@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import gzip
 import locale
 import os
@@ -421,3 +422,10 @@ def test_an_error_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
         slide.write_xmc(path, one, one)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["train.txt"]
+
+
+def test_examples_in_the_documentation() -> None:
+    for module in (xmc,):
+        tried = doctest.testmod(module)
+        assert tried.attempted > 0
+        assert tried.failed == 0

@@ -70,11 +70,10 @@ def move(o: Any, row: Any, w: Any, s1: Any, s2: Any, x: Any, g: Any, r: Any, kee
 
 
 @kernel
-def update_row(o: Any, layer: Any, row: Any, factor: Any, g: Any, lr: Any) -> None:
-    """factor.d_x += g row, from before the update; then the row takes its step."""
+def update_row(o: Any, layer: Any, row: Any, factor: Any, g: Any, lr: Any, decay: Any) -> None:
+    """factor.d_x += g row, from before the update; then the row takes its step, less `decay` times its weights."""
     tail = layer.rows.shape[1] - TAIL
     bias = layer.kind != SPARSE_INPUT and layer.has_bias
-    keep = ONE - lr * o.weight_decay
     r = row_step(o, layer, row[tail:], factor.sqnorm, bias, g, lr)
     p = layer.padded
     if factor.wants_gradient:
@@ -83,9 +82,9 @@ def update_row(o: Any, layer: Any, row: Any, factor: Any, g: Any, lr: Any) -> No
     if factor.sparse:
         for i in range(len(factor.x)):
             j = factor.ids[i]
-            move(o, row, j, p + j, 2 * p + j, factor.x[i], g, r, keep)
+            move(o, row, j, p + j, 2 * p + j, factor.x[i], g, r, ONE - decay)
     else:
         for j in range(len(factor.x)):
-            move(o, row, j, p + j, 2 * p + j, factor.x[j], g, r, keep)
+            move(o, row, j, p + j, 2 * p + j, factor.x[j], g, r, ONE - decay)
     if bias:
         move(o, row, tail + BIAS, tail + BIAS_S1, tail + BIAS_S2, ONE, g, r, ONE)

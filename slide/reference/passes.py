@@ -91,11 +91,12 @@ def input_backward(optimizer: Any, layer: Any, s: Any, n_features: Any, lr: Any)
     sqnorm = dot(out.grad, out.grad, layer.n)
     if sqnorm == 0:
         return
+    decay = lr * optimizer.weight_decay
     factor = Factor(False, out.ids, out.grad, sqnorm, False, out.val)
     for i in range(n_features):
-        update_row(optimizer, layer, layer.rows[s.features[i]], factor, s.feature_values[i], lr)
+        update_row(optimizer, layer, layer.rows[s.features[i]], factor, s.feature_values[i], lr, decay)
     if layer.has_bias:
-        update_row(optimizer, layer, layer.rows[layer.fan_in], factor, ONE, lr)
+        update_row(optimizer, layer, layer.rows[layer.fan_in], factor, ONE, lr, ZERO)
 
 
 @kernel
@@ -118,8 +119,9 @@ def layer_forward(layer: Any, x: Any, out: Any) -> None:
 def layer_backward(optimizer: Any, layer: Any, x: Any, out: Any, lr: Any) -> None:
     """From out.grad (of the logits): sets x.grad and updates the rows."""
     x.grad[:] = 0
+    decay = lr * optimizer.weight_decay
     factor = Factor(x.sparse, x.ids, x.val, dot(x.val, x.val, len(x.val)), True, x.grad)
     for k in range(len(out.val)):
         if out.grad[k] != 0:
             neuron = out.ids[k] if out.sparse else k
-            update_row(optimizer, layer, layer.rows[neuron], factor, out.grad[k], lr)
+            update_row(optimizer, layer, layer.rows[neuron], factor, out.grad[k], lr, decay)

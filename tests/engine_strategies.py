@@ -1,0 +1,115 @@
+"""Networks, data and Hypothesis strategies that the tests of the engines share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.sparse as sp
+from hypothesis import strategies as st
+
+import slide
+from slide._state import Examples
+from slide.backends import c_core
+
+CORE = c_core()
+ISAS: list[str] = CORE.isa_available() if CORE else []
+#: Every engine that runs here: the reference, and the C core on each instruction set, best first.
+ENGINES = ["numba", *ISAS]
+#: The reference and the C core as users get it.
+BACKENDS = ENGINES[:2]
+
+needs_c = pytest.mark.skipif(CORE is None, reason="the C extension was not built")
+
+
+def make_network(layers: list[Any], engine: str = "numba", **options: Any) -> slide.Network:
+    """A single-threaded network (unless told otherwise) on an engine of ENGINES."""
+    backend = "numba" if engine == "numba" else "c"
+    net = slide.Network(layers, **({"n_threads": 1, "backend": backend} | options))
+    if engine != "numba":
+        assert CORE is not None
+        net._engine = CORE.Engine(
+            net.states, net.wide_state, net.optimizer, net.loss, net.seed, net.n_threads, engine
+        )
+    return net
+
+
+def random_data(
+    n: int, d: int, n_labels: int, *, nnz: int = 6, labels: int = 2, seed: int = 0
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """n rows of nnz normal features, and distinct random labels, from one to `labels` a row."""
+    rng = np.random.default_rng(seed)
+    X, Y = np.zeros((n, d), np.float32), np.zeros((n, n_labels), np.float32)
+    for i in range(n):
+        X[i, rng.choice(d, min(nnz, d), replace=False)] = rng.standard_normal(min(nnz, d))
+        Y[i, rng.choice(n_labels, rng.integers(1, min(labels, n_labels) + 1), replace=False)] = 1
+    return sp.csr_array(X), sp.csr_array(Y)
+
+
+def planted_data(n: int, d: int, n_labels: int, *, seed: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
+    """One label a row, whose four features of its own are there among four of noise: learnable to nearly 1."""
+    own = np.random.default_rng(1234).integers(0, d, (n_labels, 4))
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, n_labels, n)
+    columns = np.hstack([own[labels], rng.integers(0, d, (n, 4))])
+    X = sp.csr_array((np.full(8 * n, 0.35, np.float32), (np.repeat(np.arange(n), 8), columns.ravel())), shape=(n, d))
+    X.sum_duplicates()
+    return X, sp.csr_array((np.ones(n, np.float32), (np.arange(n), labels)), shape=(n, n_labels))
+
+
+def precision_at_1(net: slide.Network, X: sp.csr_array, Y: sp.csr_array) -> float:
+    """Share of the rows whose best label is right."""
+    ids, _ = net.predict_topk(X, 1)
+    return float(Y[np.arange(Y.shape[0]), ids[:, 0]].mean())
+
+
+def train(net: slide.Network, X: sp.csr_array, Y: sp.csr_array, steps: int, lr: float, first: int = 0) -> Any:
+    """Visits rows 0, 1, ... for that many steps at one learning rate; no schedule, no rebuilds. Returns TrainStats."""
+    order = (np.arange(first, first + steps) % X.shape[0]).astype(np.int64)
+    return net._engine.train(Examples.of(X), Examples.of(Y), order, first, np.full(steps, lr, np.float32))
+
+
+def rows_of(net: slide.Network) -> list[npt.NDArray[np.float32]]:
+    """Copies of all layers' rows: weights, optimizer states and scalars."""
+    return [state.rows.copy() for state in net.states]
+
+
+def used_slots(net: slide.Network, layer: int = -1) -> list[list[list[int]]]:
+    """Ids in each bucket of each table, in the order of their places."""
+    lsh = net.states[layer].lsh
+    assert lsh is not None
+    return [[list(b[1 : 1 + min(b[0], lsh.capacity)]) for b in table] for table in lsh.slots.tolist()]
+
+
+#: Families small enough for tests, one of each kind.
+FAMILIES = {
+    "simhash": slide.SimHash(K=3, L=6, capacity=8),
+    "simhash-plain": slide.SimHash(K=3, L=6, capacity=8, policy="fifo", centred=False),
+    "wta": slide.WTA(K=1, L=6, capacity=8),
+    "dwta": slide.DWTA(K=1, L=6, capacity=8, policy="fifo"),
+}
+
+
+@st.composite
+def hash_families(draw: st.DrawFn, centred: bool = True) -> slide.lsh.HashFamily:
+    """Any family, with small tables that often overflow. WTA and DWTA need vectors of 8 coordinates or more."""
+    sizes: dict[str, Any] = {
+        "L": draw(st.integers(1, 9)),
+        "capacity": draw(st.integers(1, 20)),
+        "policy": draw(st.sampled_from(["fifo", "reservoir"])),
+    }
+    kind = draw(st.sampled_from([slide.SimHash, slide.WTA, slide.DWTA]))
+    if kind is slide.SimHash:
+        return slide.SimHash(K=draw(st.integers(1, 12)), centred=centred and draw(st.booleans()), **sizes)
+    return kind(K=draw(st.integers(1, 4)), **sizes)
+
+
+@st.composite
+def sampled_layers(draw: st.DrawFn, max_n: int = 60) -> slide.Sampled:
+    """A sampled layer with any sizes that are allowed, with tables or without."""
+    n = draw(st.integers(1, max_n))
+    n_active = draw(st.integers(1, max_n + 5))
+    lsh = draw(st.none() | hash_families())
+    return slide.Sampled(n, lsh=lsh, n_active=n_active, n_random=draw(st.integers(0, n_active)))

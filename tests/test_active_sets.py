@@ -1,0 +1,140 @@
+"""Active sets against a plain count of collisions: labels, then the tables' best, then a uniform tail."""
+
+from __future__ import annotations
+
+import engine_strategies as es
+import numpy as np
+import numpy.typing as npt
+import pytest
+from engine_strategies import BACKENDS, make_network
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import slide
+
+H = 8
+
+
+def colliding(net: slide.Network, query: npt.NDArray[np.float32], outside: list[int]) -> list[int]:
+    """Neurons that share a bucket with the query, most often first, ties in the order in which they are met."""
+    lsh = net.states[1].lsh
+    if lsh is None:
+        return []
+    x = np.append(query, np.float32(1))
+    if lsh.frame.size:
+        x[:-1] -= lsh.frame[lsh.dim : -1]
+        x[-1] = lsh.frame[-1]
+    codes = net._engine.hash_codes(1, x[None])[0].astype(object)
+    bits = lsh.K * (1 if lsh.kind == "simhash" else 3)
+    counts: dict[int, int] = {}
+    for table, code in zip(es.used_slots(net, 1), codes, strict=True):
+        folded = (code * 0x9E3779B97F4A7C15 % 2**64) >> (64 - lsh.table_bits)
+        for neuron in table[code if bits <= lsh.table_bits else folded]:
+            counts[neuron] = counts.get(neuron, 0) + (neuron not in outside)
+    met = [neuron for neuron in counts if neuron not in outside]
+    return sorted(met, key=lambda neuron: -counts[neuron])
+
+
+def make(layer: slide.Sampled, engine: str, seed: int = 0) -> slide.Network:
+    net = make_network([slide.SparseInput(3, H), layer], engine, seed=seed)
+    net.rebuild_tables(slide._state.Examples(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32)))
+    return net
+
+
+@given(
+    layer=es.sampled_layers(),
+    labels=st.lists(st.integers(0, 59), max_size=8),
+    step=st.integers(0, 2**40),
+    seed=st.integers(0, 3),
+    engine=st.sampled_from(BACKENDS),
+)
+@settings(max_examples=300)
+def test_an_active_set_is_what_it_should_be(
+    layer: slide.Sampled, labels: list[int], step: int, seed: int, engine: str
+) -> None:
+    net = make(layer, engine, seed)
+    n, n_active, n_random = layer.n, net.states[1].n_active, net.states[1].n_random
+    labels = [label % n for label in labels]
+    query = np.random.default_rng(step).standard_normal(H).astype(np.float32)
+    ids, corrections = net._engine.active_set(1, query, np.array(labels, np.int32), step)
+
+    distinct = list(dict.fromkeys(labels))
+    best = colliding(net, query, distinct)[: max(n_active - n_random - len(distinct), 0)]
+    sure = len(distinct) + len(best)
+    tail = min(max(n_active - sure, n_random), n - sure)
+    assert ids[:sure].tolist() == distinct + best
+    assert len(ids) == sure + tail
+    assert len(set(ids.tolist())) == len(ids)
+    assert ids.min() >= 0
+    assert ids.max() < n
+    assert (corrections[:sure] == 0).all()
+    if tail:
+        np.testing.assert_allclose(corrections[sure:], -np.log(tail / (n - sure)), rtol=1e-6, atol=1e-7)
+
+
+@given(layer=es.sampled_layers(), candidates=st.integers(1, 70), engine=st.sampled_from(BACKENDS))
+@settings(max_examples=100)
+def test_retrieval_ranks_by_collisions(layer: slide.Sampled, candidates: int, engine: str) -> None:
+    if layer.lsh is None:
+        return
+    net = make(layer, engine)
+    queries = np.random.default_rng(candidates).standard_normal((4, H)).astype(np.float32)
+    for query, found in zip(queries, net._engine.retrieve(1, queries, candidates), strict=True):
+        expected = colliding(net, query, [])[:candidates]
+        assert found.tolist() == expected + [-1] * (candidates - len(expected))
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_the_tail_is_uniform_over_the_neurons_outside(engine: str) -> None:
+    n, tail, steps = 30, 6, 6000
+    net = make(slide.Sampled(n, lsh=None, n_active=8, n_random=tail), engine)
+    labels = np.array([4, 21], np.int32)
+    query, drawn = np.zeros(H, np.float32), np.zeros(n)
+    for step in range(steps):
+        ids, _ = net._engine.active_set(1, query, labels, step)
+        drawn[ids[2:]] += 1
+    assert (drawn[labels] == 0).all()
+    p = tail / (n - 2)
+    others = np.delete(drawn, labels)
+    assert np.abs(others - steps * p).max() < 4.5 * np.sqrt(steps * p * (1 - p))
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_the_tail_follows_from_seed_layer_and_step(engine: str) -> None:
+    layer = slide.Sampled(1000, lsh=None, n_active=20, n_random=20)
+    query, labels = np.zeros(H, np.float32), np.empty(0, np.int32)
+
+    def tail(seed: int, step: int, index: int = 1) -> list[int]:
+        net = make_network([slide.SparseInput(3, H), layer, slide.Sampled(1000, lsh=None)], engine, seed=seed)
+        size = net.states[index].fan_in
+        return net._engine.active_set(index, np.zeros(size, np.float32), labels, step)[0][:20].tolist()
+
+    assert tail(0, 5) == tail(0, 5)
+    assert len({tuple(t) for t in (tail(0, 5), tail(0, 6), tail(1, 5), tail(0, 5, index=2))}) == 4
+    assert len(query) == H
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_labels_are_forced_in_the_last_layer_alone(engine: str) -> None:
+    """Neuron 3 of a hidden sampled layer is no label 3."""
+    hidden = slide.Sampled(500, lsh=None, n_active=5, n_random=5)
+    net = make_network([slide.SparseInput(4, H), hidden, slide.Sampled(500, lsh=None, n_active=5, n_random=2)], engine,
+                       optimizer=slide.SGD())
+    X, Y = es.random_data(1, 4, 500, nnz=4, labels=1)
+    before = es.rows_of(net)
+    es.train(net, X, Y, 1, 0.1)
+    moved = [set(np.flatnonzero((a != b).any(axis=1))) for a, b in zip(before, es.rows_of(net), strict=True)]
+    label = int(Y.indices[0])
+    assert label in moved[2]
+    assert label not in moved[1]
+    assert (len(moved[1]), len(moved[2])) == (5, 5)
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_more_labels_than_room_keep_all_labels_and_the_tail(engine: str) -> None:
+    net = make(slide.Sampled(50, lsh=es.FAMILIES["simhash"], n_active=6, n_random=2), engine)
+    labels = np.arange(30, 40, dtype=np.int32)
+    ids, corrections = net._engine.active_set(1, np.zeros(H, np.float32), labels, 0)
+    assert ids[:10].tolist() == labels.tolist()
+    assert len(ids) == 12
+    np.testing.assert_allclose(corrections[10:], np.log(40 / 2), rtol=1e-6)
