@@ -32,7 +32,7 @@ bench: .venv/extension  ## time kernels, training and prediction
 	$(PY) -m benchmarks.suite
 
 bench-peers: .venv/extension  ## accuracy, time and memory beside other libraries (installs them in .venvs)
-	$(PY) -m benchmarks.peers
+	$(PY) -m benchmarks.peers --data $(or $(DATA),wordnet-hypernym)
 
 bench-torch: .venv/extension  ## the same network in PyTorch
 	$(PY) -m benchmarks.torch_baselines
