@@ -18,7 +18,7 @@ from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, require, update_frame
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 from slide.threads import resolve_threads
-from slide.wide import Wide, add_pairs, make_state
+from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
     from slide.training import Progress
@@ -193,6 +193,13 @@ class Network:
             self._engine = self._make_engine()
         run(self, Examples.of(X), Examples.of(Y), epochs, schedule or Schedule(), callback)
         return self
+
+    def prune(self, typical_value: float) -> None:
+        """Drops the pairs of the sparse linear part that matter least; typical_value is the mean absolute value of X."""
+        if self.wide is None or self.wide_state is None or not self.wide.prune:
+            return
+        drop_pairs(self.wide_state, self.wide.prune * typical_value)
+        self._engine = self._make_engine()
 
     def rebuild_tables(self, examples: Examples | None = None) -> None:
         """Fills the tables of every sampled layer from its current weights; examples centre the hash functions anew."""

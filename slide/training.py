@@ -91,6 +91,8 @@ def run(
                 callback(progress)
             chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
         net.epoch += 1
+        if epoch == 0 and epochs > 1 and len(X.data):
+            net.prune(float(np.mean(np.abs(X.data), dtype=np.float64)))
     if epochs:
         _rebuild(net, X, progress)
         progress.seconds = time.perf_counter() - started

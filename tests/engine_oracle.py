@@ -87,7 +87,7 @@ def gradients(
             array[at] = old + shift * h
             values.append(loss(net, params, x, labels, sets))
         array[at] = old
-        return (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
+        return ((values[0] - values[3]) + 8 * (values[2] - values[1])) / (12 * h)  # 0 if all are equal
 
     result = []
     for arrays in params:
@@ -121,28 +121,57 @@ class Optimizer:
         self.s1, self.s2 = ([np.zeros(s) for s in self.shapes] for _ in range(2))
         self.row = [np.zeros(s[0]) for s in self.shapes]
 
-    def update(self, layer: int, weights: Array, gradient: Array, decays: npt.NDArray[np.bool_], lr: float) -> None:
-        """Moves the rows with a gradient; the others sleep. decays: which entries are weights, not biases."""
-        o, s1, s2, row = self.options, self.s1[layer], self.s2[layer], self.row[layer]
-        awake = np.abs(gradient).max(axis=1) > 0
-        g = gradient[awake]
+    def update(
+        self,
+        layer: int,
+        weights: Array,
+        gradient: Array,
+        decays: npt.NDArray[np.bool_],
+        lr: float,
+        columns: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Moves the rows with a gradient; the others sleep.
+
+        decays: which entries are weights, not biases. columns: those of the inputs that took part; the weights of the
+        others sleep too.
+        """
+        o, row = self.options, self.row[layer]
+        rows = np.flatnonzero(np.abs(gradient).max(axis=1) > 0)
+        taking_part = np.arange(gradient.shape[1]) if columns is None else np.flatnonzero(columns)
+        at = np.ix_(rows, taking_part)
+        g = gradient[at]
+        s1, s2 = self.s1[layer][at], self.s2[layer][at]
         if o.kind == "sgd":
             step = lr * g
         elif o.kind == "adagrad_row":
-            row[awake] += np.mean(g**2, axis=1)
-            step = lr * g / (np.sqrt(row[awake])[:, None] + o.eps)
+            row[rows] += np.mean(gradient[rows] ** 2, axis=1)
+            step = lr * g / (np.sqrt(row[rows])[:, None] + o.eps)
         elif o.kind == "adagrad":
-            s1[awake] += g**2
-            step = lr * g / (np.sqrt(s1[awake]) + o.eps)
+            s1 += g**2
+            step = lr * g / (np.sqrt(s1) + o.eps)
         else:
-            row[awake] += 1
-            t = row[awake][:, None]
-            s1[awake] = o.beta1 * s1[awake] + (1 - o.beta1) * g
-            s2[awake] = o.beta2 * s2[awake] + (1 - o.beta2) * g**2
-            m, v = s1[awake] / (1 - o.beta1**t), s2[awake] / (1 - o.beta2**t)
+            row[rows] += 1
+            t = row[rows][:, None]
+            s1 = o.beta1 * s1 + (1 - o.beta1) * g
+            s2 = o.beta2 * s2 + (1 - o.beta2) * g**2
+            m, v = s1 / (1 - o.beta1**t), s2 / (1 - o.beta2**t)
             step = lr * m / (np.sqrt(v) + o.eps)
-        keep = np.where(decays[awake], 1 - lr * o.weight_decay, 1)
-        weights[awake] = keep * weights[awake] - step
+        self.s1[layer][at], self.s2[layer][at] = s1, s2
+        keep = np.where(decays[at], 1 - lr * o.weight_decay, 1)
+        weights[at] = keep * weights[at] - step
+
+
+def columns_taking_part(net: slide.Network, sets: list[ActiveSet]) -> list[npt.NDArray[np.bool_] | None]:
+    """For each of row_view's matrices: which inputs, bias included, took part. None for all."""
+    result: list[npt.NDArray[np.bool_] | None] = [None]
+    for state, below in zip(net.states[1:], sets[:-1], strict=True):
+        if below is None:
+            result.append(None)
+            continue
+        mask = np.zeros(state.fan_in + 1, np.bool_)
+        mask[below[0]] = mask[-1] = True
+        result.append(mask)
+    return result
 
 
 def decaying(net: slide.Network, rows: list[Array]) -> list[npt.NDArray[np.bool_]]:

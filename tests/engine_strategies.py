@@ -49,12 +49,13 @@ def random_data(
 
 
 def planted_data(n: int, d: int, n_labels: int, *, seed: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
-    """One label a row, whose four features of its own are there among four of noise: learnable to nearly 1."""
-    own = np.random.default_rng(1234).integers(0, d, (n_labels, 4))
+    """One label a row: three features of its own, which other labels use too, and two of noise."""
+    assert n_labels <= d
+    own = np.stack([np.random.default_rng(s).permutation(d)[:n_labels] for s in (1234, 7, 8)], axis=1)
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, n_labels, n)
-    columns = np.hstack([own[labels], rng.integers(0, d, (n, 4))])
-    X = sp.csr_array((np.full(8 * n, 0.35, np.float32), (np.repeat(np.arange(n), 8), columns.ravel())), shape=(n, d))
+    columns = np.hstack([own[labels], rng.integers(0, d, (n, 2))])
+    X = sp.csr_array((np.full(5 * n, 0.5, np.float32), (np.repeat(np.arange(n), 5), columns.ravel())), shape=(n, d))
     X.sum_duplicates()
     return X, sp.csr_array((np.ones(n, np.float32), (np.arange(n), labels)), shape=(n, n_labels))
 

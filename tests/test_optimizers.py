@@ -44,10 +44,12 @@ def test_steps_follow_the_formulas(
     asleep = 0
     for step in range(6):
         x, labels = X[[step]].toarray()[0].astype(np.float64), Y[[step]].indices
-        gradient = oracle.row_view(net, oracle.gradients(net, x, labels, oracle.active_sets(net, x, labels, step)))
+        sets = oracle.active_sets(net, x, labels, step)
+        gradient = oracle.row_view(net, oracle.gradients(net, x, labels, sets))
+        columns = oracle.columns_taking_part(net, sets)
         asleep += sum(int((np.abs(g).max(axis=1) == 0).sum()) for g in gradient)
         for i, matrix in enumerate(rows):
-            expected.update(i, matrix, gradient[i], oracle.decaying(net, rows)[i], 0.1)
+            expected.update(i, matrix, gradient[i], oracle.decaying(net, rows)[i], 0.1, columns[i])
         train(net, X, Y, 1, 0.1, first=step)
         found = oracle.row_view(net, oracle.parameters(net))
         for i, (a, b) in enumerate(zip(found, rows, strict=True)):
