@@ -166,9 +166,7 @@ class Engine(Protocol):
 
     def retrieve(self, layer: int, queries: FloatArray, n_candidates: int) -> IntArray: ...
 
-    def active_set(
-        self, layer: int, query: FloatArray, labels: IntArray, step: int
-    ) -> tuple[IntArray, FloatArray]: ...
+    def active_set(self, layer: int, query: FloatArray, labels: IntArray, step: int) -> tuple[IntArray, FloatArray]: ...
 
 
 def allocate_plain(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:

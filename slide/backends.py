@@ -42,6 +42,8 @@ def resolve_backend(name: str | None) -> str:
             stacklevel=3,
         )
         return "numba"
+    if name != "numba":
+        forced_isa()
     return name or "c"
 
 
@@ -62,8 +64,16 @@ def make_engine(
         return engine
     core = c_core()
     assert core is not None
-    engine = core.Engine(layers, wide, optimizer, loss, seed, n_threads, os.environ.get("SLIDE_ISA") or None)
+    engine = core.Engine(layers, wide, optimizer, loss, seed, n_threads, forced_isa())
     return engine
+
+
+def forced_isa() -> str | None:
+    """SLIDE_ISA, if set to an instruction set that is usable here."""
+    isa, core = os.environ.get("SLIDE_ISA") or None, c_core()
+    usable = core.isa_available() if core else []
+    require(isa is None or isa in usable, "SLIDE_ISA", isa, f"one usable here: {', '.join(usable)}")
+    return isa
 
 
 def allocate(shape: tuple[int, ...], dtype: Any, what: str) -> npt.NDArray[Any]:

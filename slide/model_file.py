@@ -1,8 +1,8 @@
 """Model files: one safetensors file, written whole to a temporary name and renamed; no pickle, nothing is executed.
 
 Layout: the public safetensors format (8 bytes of header length, JSON header, arrays back to back). The header's
-``__metadata__`` holds under "slide" a JSON object (format version, layers, options, training state, a BLAKE2b checksum of
-each array) and a checksum of that object. Rows come first and start on 64-byte boundaries, so the file can be mapped
+``__metadata__`` holds under "slide" a JSON object (format version, layers, options, training state, a BLAKE2b checksum
+of each array) and a checksum of that object. Rows come first and start on 64-byte boundaries, so the file can be mapped
 into memory as it is. Tables are stored only where they are older than the weights; else they are rebuilt on loading.
 """
 
@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from slide.backends import resolve_backend
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS, Sampled
 from slide.lsh import FAMILIES
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Rebuild
+from slide.threads import resolve_threads
 from slide.wide import Wide
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str,
         with os.fdopen(handle, "wb") as file:
             file.write(header)
             for array in arrays.values():
-                file.write(memoryview(array).cast("B") if array.size else b"")
+                file.write(_bytes(array))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -180,6 +182,7 @@ def load(
     ModelFormatError
         If the file is no model, truncated, altered, or of a newer format version.
     """
+    n_threads, backend = resolve_threads(n_threads), resolve_backend(backend)
     config, arrays = read_model(path, mmap=mmap)
     try:
         net = network_from(config["network"], arrays, n_threads, backend)
@@ -222,14 +225,12 @@ def _read_array(file: BinaryIO, offset: int, dtype: np.dtype[Any], shape: tuple[
 
     array = backends.allocate(shape, dtype, "the arrays of a model file")
     file.seek(offset)
-    if array.size and file.readinto(memoryview(array).cast("B")) != array.nbytes:  # type: ignore[attr-defined]
+    if file.readinto(_bytes(array)) != array.nbytes:  # type: ignore[attr-defined]
         raise ModelFormatError(f"{file.name}: truncated while it was read")
     return array
 
 
-def _read_header(
-    file: BinaryIO, path: str | os.PathLike[str]
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]], int]:
+def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]], int]:
     """The JSON object, the arrays' entries and where the arrays start; every number is checked before it is used."""
     size = os.fstat(file.fileno()).st_size
     head = file.read(8)
@@ -272,7 +273,9 @@ def _check_entries(entries: Any, available: int, path: str | os.PathLike[str]) -
             raise ModelFormatError(f"{path}: array {name!r} is described wrongly ({e})") from e
         position = end
     if position != available:
-        raise ModelFormatError(f"{path}: found {available:,} bytes of arrays, wanted {position:,}: truncated or altered")
+        raise ModelFormatError(
+            f"{path}: found {available:,} bytes of arrays, wanted {position:,}: truncated or altered"
+        )
 
 
 def _header(arrays: Mapping[str, Array], config: str) -> bytes:
@@ -293,8 +296,13 @@ def _header(arrays: Mapping[str, Array], config: str) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
+def _bytes(array: Array) -> memoryview:
+    """An array's bytes without a copy."""
+    return array.reshape(-1).view(np.uint8).data
+
+
 def _checksum(array: Array) -> str:
-    return hashlib.blake2b(memoryview(array).cast("B") if array.size else b"", digest_size=16).hexdigest()
+    return hashlib.blake2b(_bytes(array), digest_size=16).hexdigest()
 
 
 def _plain(value: Any) -> Any:

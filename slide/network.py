@@ -175,7 +175,7 @@ class Network:
         schedule: Schedule | None = None,
         callback: Callable[[Progress], None] | None = None,
     ) -> Network:
-        """Goes on training for that many epochs over X, a sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
+        """Goes on training for that many epochs over X, sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
 
         KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far.
 
@@ -195,7 +195,7 @@ class Network:
         return self
 
     def prune(self, typical_value: float) -> None:
-        """Drops the pairs of the sparse linear part that matter least; typical_value is the mean absolute value of X."""
+        """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""
         if self.wide is None or self.wide_state is None or not self.wide.prune:
             return
         drop_pairs(self.wide_state, self.wide.prune * typical_value)
@@ -283,9 +283,7 @@ def _check_stack(layers: Sequence[Layer]) -> None:
         require(isinstance(layer, Dense | Sampled), f"layers[{i}]", layer, "a Dense or Sampled")
 
 
-def _make_state(
-    layer: Layer, fan_in: int, optimizer_kind: str, rows: npt.NDArray[np.float32] | None
-) -> LayerState:
+def _make_state(layer: Layer, fan_in: int, optimizer_kind: str, rows: npt.NDArray[np.float32] | None) -> LayerState:
     n_states = OPTIMIZER_STATES[optimizer_kind]
     if isinstance(layer, SparseInput):
         width, n_rows, fan_in = layer.n, layer.n_features + layer.bias, layer.n_features
@@ -305,7 +303,7 @@ def _make_state(
 
 
 def _initialise(state: LayerState, rng: np.random.Generator) -> None:
-    """Normal weights of variance 1 / width, zero biases: unit-length inputs give hidden vectors of about unit length."""
+    """Normal weights of variance 1 / width, zero biases: inputs of length 1 give hidden vectors of about length 1."""
     scale = np.float32(1 / np.sqrt(state.width))
     block = max(1, 2**20 // state.width)
     for first in range(0, len(state.weights), block):
@@ -323,7 +321,9 @@ def _add_tables(
         slots = backends.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
     require(slots.shape == shape, "slots", slots.shape, str(shape))
     if "slots" in stored:
-        require(bool(slots.min() >= 0 and slots[:, :, 1:].max() < state.n), "slots", "an id out of range", "known neurons")
+        require(
+            bool(slots.min() >= 0 and slots[:, :, 1:].max() < state.n), "slots", "an id out of range", "known neurons"
+        )
     state.lsh = lsh.make(state.fan_in + 1, state.n, rng, slots)
     if "signs" in stored:
         directions, positions = stored["signs"].astype(np.float32), stored["positions"]

@@ -94,7 +94,12 @@ def _check_state(state: WideState, n_features: int, n_labels: int) -> None:
     """Pairs from a file must stay within the arrays: the C core trusts them."""
     p, labels = state.indptr, state.labels
     sizes = (p.shape, state.bias.shape, labels.shape)
-    require(sizes == ((n_features + 1,), (n_labels,), state.weights.shape), "sizes of the pairs", sizes, "those of the model")
+    require(
+        sizes == ((n_features + 1,), (n_labels,), state.weights.shape),
+        "sizes of the pairs",
+        sizes,
+        "those of the model",
+    )
     ascending = p[0] == 0 and p[-1] == len(labels) and bool(np.all(np.diff(p) >= 0))
     require(ascending, "indptr of the pairs", "one out of order", "0 to the number of pairs, ascending")
     inside = not len(labels) or (labels.min() >= 0 and labels.max() < n_labels)

@@ -30,9 +30,7 @@ def make_network(layers: list[Any], engine: str = "numba", **options: Any) -> sl
     net = slide.Network(layers, **({"n_threads": 1, "backend": backend} | options))
     if engine != "numba":
         assert CORE is not None
-        net._engine = CORE.Engine(
-            net.states, net.wide_state, net.optimizer, net.loss, net.seed, net.n_threads, engine
-        )
+        net._engine = CORE.Engine(net.states, net.wide_state, net.optimizer, net.loss, net.seed, net.n_threads, engine)
     return net
 
 

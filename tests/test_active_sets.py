@@ -118,8 +118,11 @@ def test_the_tail_follows_from_seed_layer_and_step(engine: str) -> None:
 def test_labels_are_forced_in_the_last_layer_alone(engine: str) -> None:
     """Neuron 3 of a hidden sampled layer is no label 3."""
     hidden = slide.Sampled(500, lsh=None, n_active=5, n_random=5)
-    net = make_network([slide.SparseInput(4, H), hidden, slide.Sampled(500, lsh=None, n_active=5, n_random=2)], engine,
-                       optimizer=slide.SGD())
+    net = make_network(
+        [slide.SparseInput(4, H), hidden, slide.Sampled(500, lsh=None, n_active=5, n_random=2)],
+        engine,
+        optimizer=slide.SGD(),
+    )
     X, Y = es.random_data(1, 4, 500, nnz=4, labels=1)
     before = es.rows_of(net)
     es.train(net, X, Y, 1, 0.1)

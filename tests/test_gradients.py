@@ -57,7 +57,7 @@ def test_a_step_is_minus_lr_times_the_gradient(stack: list[slide.layers.Layer], 
 
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_the_sampled_loss_is_an_unbiased_estimate_of_the_full_sum(engine: str) -> None:
-    """exp(loss) is the corrected sum over the active set divided by the label's own term: its mean is the full sum's."""
+    """exp(loss) is the corrected sum over the active set over the label's own term: its mean is the full sum's."""
     layers = [slide.SparseInput(D, 6), slide.Sampled(40, lsh=None, n_active=9, n_random=8)]
     sampled = make_network(layers, engine, optimizer=slide.SGD(), seed=3)
     full = make_network([layers[0], slide.Dense(40)], engine, optimizer=slide.SGD(), seed=3)
@@ -83,5 +83,3 @@ def test_a_sample_without_labels(loss: str, engine: str) -> None:
     assert any(moved) == (loss == "binary")
     if loss == "binary":
         assert (after[1][1] < before[1][1]).all()
-
-

@@ -94,12 +94,13 @@ def plain_dwta(lsh: slide._state.LshState, x: npt.NDArray[np.float32]) -> npt.ND
 @pytest.mark.parametrize("engine", BACKENDS)
 @pytest.mark.parametrize("density", [0.0, 0.02, 0.1, 0.5, 1.0])
 def test_dwta_ignores_zeros_and_fills_empty_bins(density: float, engine: str) -> None:
-    net = hasher(slide.DWTA(K=3, L=12), 45, engine)  # not a multiple of 8: the last coordinates of an order are left out
+    dim = 45  # not a multiple of 8: the last coordinates of an order are left out
+    net = hasher(slide.DWTA(K=3, L=12), dim, engine)
     lsh = net.states[1].lsh
     assert lsh is not None
     rng = np.random.default_rng(3)
     for _ in range(10):
-        x = (rng.standard_normal(45) * (rng.random(45) < density)).astype(np.float32)
+        x = (rng.standard_normal(dim) * (rng.random(dim) < density)).astype(np.float32)
         winners = plain_dwta(lsh, x)
         (codes,) = codes_of(net, [x])
         found = (codes[:, None] >> np.array([6, 3, 0]) & 7).ravel()

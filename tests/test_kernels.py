@@ -203,7 +203,8 @@ def test_the_sparse_part_takes_a_step_on_the_squared_hinge(engine: str) -> None:
     """Labels should score over 1, all others under -1; rows longer than 1 take shorter steps."""
     n = 150
     X, Y = random_data(40, D, n, nnz=4)
-    net = make_network([slide.SparseInput(D, 4), slide.Dense(n)], engine, wide=slide.Wide(), optimizer=slide.SGD(lr=0.1))
+    layers = [slide.SparseInput(D, 4), slide.Dense(n)]
+    net = make_network(layers, engine, wide=slide.Wide(), optimizer=slide.SGD(lr=0.1))
     slide.wide.add_pairs(net.wide_state, X, Y)
     state = net.wide_state
     assert state is not None

@@ -75,7 +75,7 @@ def test_a_row_that_wakes_late_takes_a_first_step_of_adam(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
-@pytest.mark.parametrize("optimizer", [slide.SGD(), slide.Adagrad(), slide.Adagrad(per_row=False), slide.Adam()], ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_only_rows_of_the_sample_are_touched(optimizer: slide.optim.Optimizer, engine: str) -> None:
     layers = [slide.SparseInput(D, 6), slide.Sampled(N, lsh=None, n_active=4, n_random=2)]
     net = make_network(layers, engine, optimizer=optimizer)

@@ -1,4 +1,4 @@
-"""The training loop through Network: what repeats, what does not matter, what is learned, and what errors leave behind."""
+"""The training loop through Network: what repeats, what does not matter, what is learned, what errors leave behind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import engine_strategies as es
 import numpy as np
 import pytest
-import slide.training
 from engine_strategies import BACKENDS, ENGINES, make_network, planted_data, precision_at_1, random_data, rows_of
 
 import slide
+import slide.training
 
 D, N = 300, 200
 
@@ -54,15 +54,13 @@ def test_where_chunks_end_does_not_matter(engine: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_fitting_twice_goes_on_where_it_was(engine: str) -> None:
-    """Two calls of one epoch are one call of two, apart from the schedule."""
+    """Two calls of one epoch are one of two, where no tables are filled anew in between."""
     X, Y = planted_data(300, D, N, seed=1)
-    once = make_network(layers(slide.SimHash(K=4, L=10, centred=False)), engine).fit(X, Y, epochs=2)
-    twice = make_network(layers(slide.SimHash(K=4, L=10, centred=False)), engine)
-    twice.fit(X, Y)
-    twice.next_rebuild = once.step + 1
-    twice.fit(X, Y)
+    stack = [slide.SparseInput(D, 24, dropout=0.1), slide.Sampled(N, lsh=None, n_active=40, n_random=40)]
+    once = make_network(stack, engine).fit(X, Y, epochs=2)
+    twice = make_network(stack, engine).fit(X, Y).fit(X, Y)
     assert twice.step == once.step == 600
-    assert once.epoch == twice.epoch == 2
+    assert_same_bits(once, twice)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -165,9 +163,9 @@ def test_parameters_that_do_not_fit_name_the_bytes() -> None:
 def test_divergence_names_step_and_layer_and_leaves_weights_finite(loss: str, engine: str) -> None:
     X, Y = planted_data(100, D, N)
     net = make_network(layers(), engine, loss=loss, optimizer=slide.SGD(lr=1e6))
-    with pytest.raises(slide.NonFiniteError, match=r"step \d+: the output of layer [01] \(\w+\) is NaN or infinite") as e:
+    told = r"step \d+: the output of layer [01] \(\w+\) is NaN or infinite; .* The learning rate was 1e\+06"
+    with pytest.raises(slide.NonFiniteError, match=told):
         net.fit(X, Y, epochs=5)
-    assert "The learning rate was 1e+06" in str(e.value)
     assert all(np.isfinite(rows).all() for rows in rows_of(net))
 
 
@@ -223,7 +221,9 @@ def test_samples_longer_than_any_before(engine: str) -> None:
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_the_last_layer_gives_logits_whatever_its_activation(engine: str) -> None:
     X, Y = planted_data(100, D, N)
-    nets = [make_network([slide.SparseInput(D, 20), slide.Dense(N, activation=a)], engine) for a in ("identity", "relu")]
+    nets = [
+        make_network([slide.SparseInput(D, 20), slide.Dense(N, activation=a)], engine) for a in ("identity", "relu")
+    ]
     for net in nets:
         net.fit(X, Y)
     assert_same_bits(*nets)

@@ -37,9 +37,9 @@ def hash_query(layer: Any, s: Any, x: Any) -> None:
 @kernel
 def join(s: Any, neuron: Any, ids: Any, n: Any) -> Any:
     """Appends the neuron to ids[:n] unless it is a member. Returns the new n."""
-    if s.count[neuron] == MEMBER:
+    if s.collisions[neuron] == MEMBER:
         return n
-    s.count[neuron] = MEMBER
+    s.collisions[neuron] = MEMBER
     ids[n] = neuron
     return n + 1
 
@@ -51,12 +51,12 @@ def count_collisions(layer: Any, s: Any) -> Any:
     for t in range(layer.lsh.L):
         bucket = bucket_of(layer.lsh, t, s.codes[t])
         for neuron in bucket[1 : 1 + min(bucket[0], layer.lsh.capacity)]:
-            if s.count[neuron] == MEMBER:
+            if s.collisions[neuron] == MEMBER:
                 continue
-            if s.count[neuron] == 0:
+            if s.collisions[neuron] == 0:
                 s.candidates[n] = neuron
                 n += 1
-            s.count[neuron] += 1
+            s.collisions[neuron] += 1
     return n
 
 
@@ -69,20 +69,20 @@ def take_colliding(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
     place = s.histogram[: layer.lsh.L + 1]  # how many have that many collisions, then where the next of them goes
     place[:] = 0
     for i in range(n):
-        place[s.count[s.candidates[i]]] += 1
+        place[s.collisions[s.candidates[i]]] += 1
     above = 0
     for c in range(layer.lsh.L, 0, -1):
         place[c], above = above, above + place[c]
     for i in range(n):
         neuron = s.candidates[i]
-        rank = place[s.count[neuron]]
-        place[s.count[neuron]] += 1
-        s.count[neuron] = 0
+        rank = place[s.collisions[neuron]]
+        place[s.collisions[neuron]] += 1
+        s.collisions[neuron] = 0
         if rank < wanted:
             ids[rank] = neuron
     taken = min(n, wanted)
     for neuron in ids[:taken]:
-        s.count[neuron] = MEMBER
+        s.collisions[neuron] = MEMBER
     return taken
 
 
@@ -104,7 +104,7 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
     s.corrections[:sure] = 0
     s.corrections[sure:n] = correction
     for neuron in ids[:n]:
-        s.count[neuron] = 0
+        s.collisions[neuron] = 0
     return n, n_labels
 
 
@@ -123,7 +123,7 @@ def top(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
     """The `wanted` neurons with most collisions with s.codes. Returns how many were found."""
     n = take_colliding(layer, s, wanted, ids)
     for neuron in ids[:n]:
-        s.count[neuron] = 0
+        s.collisions[neuron] = 0
     return n
 
 

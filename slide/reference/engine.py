@@ -60,9 +60,7 @@ class Engine:
 
         def share(thread: int) -> TrainStats:
             scratch = self._scratch[thread]
-            stats = loop.train_samples(
-                self.net, scratch, X, Y, order, first_step, lr, thread, self.n_threads, stop
-            )
+            stats = loop.train_samples(self.net, scratch, X, Y, order, first_step, lr, thread, self.n_threads, stop)
             return TrainStats(*stats)
 
         with self._lock:
@@ -130,9 +128,7 @@ class Engine:
             active.retrieve(self.net.layers[layer], self._scratch[0], queries, n_candidates, ids)
         return ids
 
-    def active_set(
-        self, layer: int, query: FloatArray, labels: IntArray, step: int
-    ) -> tuple[IntArray, FloatArray]:
+    def active_set(self, layer: int, query: FloatArray, labels: IntArray, step: int) -> tuple[IntArray, FloatArray]:
         """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""
         with self._lock:
             self._reserve(0, len(labels))
@@ -148,9 +144,7 @@ class Engine:
             if max_features <= len(old.features) and max_labels <= had_labels:
                 return
             max_features, max_labels = max(max_features, len(old.features)), max(max_labels, had_labels)
-        self._scratch = [
-            make_scratch(self.net, max_features, max_labels, dense=False) for _ in range(self.n_threads)
-        ]
+        self._scratch = [make_scratch(self.net, max_features, max_labels, dense=False) for _ in range(self.n_threads)]
 
     def _on_threads(self, share: Callable[[int], T]) -> list[T]:
         """share(thread) for every thread, side by side; all have ended when this returns or raises."""

@@ -25,11 +25,11 @@ def _hash_of_sources() -> str:
 _SOURCES = _hash_of_sources()
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache looks at the file of the function alone; a loop must also be compiled again when a kernel changed."""
+class _Cache(FunctionCache):
+    """Numba's cache looks at the function's own file alone; a loop must be compiled again when a kernel changed."""
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return super()._index_key(sig, codegen), _SOURCES
+        return super()._index_key(sig, codegen), _SOURCES  # type: ignore[no-untyped-call]
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -43,10 +43,13 @@ def sum_kernel(function: Callable[..., Any]) -> Any:
 
 
 def loop(function: Callable[..., Any]) -> Any:
-    """A kernel that Python calls; compiled once a machine where there is a writable folder (NUMBA_CACHE_DIR names one)."""
+    """A kernel that Python calls.
+
+    Its machine code is kept beside the source, in the user's cache folder or in NUMBA_CACHE_DIR, if one is writable.
+    """
     compiled = kernel(function)
     try:
-        compiled._cache = _Cache(function)
+        compiled._cache = _Cache(function)  # type: ignore[no-untyped-call]
     except RuntimeError:  # no writable folder: compile in every process
         return compiled
     return compiled

@@ -93,7 +93,7 @@ class Net(NamedTuple):
 class Scratch(NamedTuple):
     """What one thread owns. The arrays val, grad and ids have one row for each layer, of which `size` are in use."""
 
-    count: npt.NDArray[np.int32]  # [N] collisions of each neuron, MEMBER if it is in; zero between samples
+    collisions: npt.NDArray[np.int32]  # [N] of each neuron, MEMBER if it is in; zero between samples
     candidates: npt.NDArray[np.int32]  # neurons in order of first sight
     histogram: npt.NDArray[np.int32]  # neurons by collisions
     codes: npt.NDArray[np.uint32]
@@ -160,8 +160,8 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         window=state.window,
         bits_per_hash=1 if state.kind == "simhash" else int(state.window).bit_length() - 1,
         dim=state.dim,
-        directions=np.require(state.directions, np.float32, "CW"),
-        positions=np.require(state.positions, np.int32, "CW"),
+        directions=np.require(state.directions, np.float32, ["C", "W"]),
+        positions=np.require(state.positions, np.int32, ["C", "W"]),
         frame=state.frame,
         table_bits=state.table_bits,
         capacity=state.capacity,
@@ -176,8 +176,8 @@ def _describe_wide(state: WideState | None) -> Wide:
         zero = np.float32(0)
         return Wide(np.zeros(1, np.int64), np.empty(0, np.int32), nothing, nothing, zero, zero, np.float32(1))
     return Wide(
-        np.require(state.indptr, np.int64, "CW"),
-        np.require(state.labels, np.int32, "CW"),
+        np.require(state.indptr, np.int64, ["C", "W"]),
+        np.require(state.labels, np.int32, ["C", "W"]),
         state.weights,
         state.bias,
         np.float32(state.lr_ratio),
@@ -236,7 +236,7 @@ def make_scratch(net: Net, max_features: int, max_labels: int, *, dense: bool) -
     n_hashes = largest([layer.lsh.K * layer.lsh.L for layer in sampled]) + DIRECTION_BLOCK
     n_wide = net.n_labels if net.has_wide else 0
     return Scratch(
-        count=np.zeros(largest([layer.n for layer in sampled]), np.int32),
+        collisions=np.zeros(largest([layer.n for layer in sampled]), np.int32),
         candidates=np.empty(largest([layer.n for layer in sampled]), np.int32),
         histogram=np.empty(largest([layer.lsh.L for layer in sampled]) + 1, np.int32),
         codes=np.empty(largest([layer.lsh.L for layer in sampled]), np.uint32),

@@ -1,7 +1,7 @@
 """One row's update: SGD, Adagrad (one accumulator a row or a weight), lazy Adam. Mirrors csrc/optimizer.c.
 
-A row's gradient is a scalar g times a vector (the Factor), and g for its bias. Threads write the same rows without locks
-here and nowhere else (HOGWILD: Niu et al., NIPS 2011).
+A row's gradient is a scalar g times a vector (the Factor), and g for its bias. Here and in wide.py threads write the
+same memory without locks, and nowhere else (HOGWILD: Niu et al., NIPS 2011).
 """
 
 from __future__ import annotations
