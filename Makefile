@@ -41,7 +41,7 @@ bench-report: .venv/extension .venv/bench  ## tables from the results so far
 	$(PY) -m benchmarks.report
 
 lint: .venv/lint lint-c  ## ruff, mypy, and the C sources under strict warnings
-	$(PY) -m ruff check .
+	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 

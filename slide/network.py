@@ -175,7 +175,7 @@ class Network:
         schedule: Schedule | None = None,
         callback: Callable[[Progress], None] | None = None,
     ) -> Network:
-        """Goes on training for that many epochs over X, sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
+        """Goes on training for so many epochs over X, sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
 
         KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far.
 

@@ -101,6 +101,7 @@ def _outcome(cost: measure.Cost, work: Path, problem: Problem) -> dict[str, Any]
 def score(problem: Problem, ids_path: Path) -> dict[str, float]:
     """P@k and PSP@k as fractions over all test rows. Raises ValueError when the ids cannot be an answer."""
     import numpy as np
+
     import slide.metrics
 
     matrices = problem.load()
