@@ -35,7 +35,7 @@ class SlideClassifier:
     epochs : int
         Passes over the data in ``fit``; the learning rate falls linearly to 0 over them.
     n_active : int or None
-        Labels that take part in a sample, true ones included. None: 2 % of the labels, but 300 to 1,000.
+        Labels that take part in a sample, true ones included. None: 4 % of the labels, but 300 to 1,000.
     n_random : int or None
         Those of them drawn uniformly. None: a sixth.
     lr : float
@@ -227,7 +227,7 @@ class SlideClassifier:
         )
 
     def _output_layer(self, n_labels: int) -> Sampled:
-        n_active = self.n_active if self.n_active is not None else int(np.clip(0.02 * n_labels, 300, 1000))
+        n_active = self.n_active if self.n_active is not None else int(np.clip(0.04 * n_labels, 300, 1000))
         n_random = self.n_random if self.n_random is not None else n_active // 6
         lsh = SimHash() if self.lsh == "auto" else self.lsh
         require(lsh is None or isinstance(lsh, HashFamily), "lsh", self.lsh, "a HashFamily, 'auto' or None")

@@ -39,10 +39,10 @@ class Wide:
         features most pairs go and nothing is lost. 0 keeps all.
     """
 
-    lr: float = 0.2
-    bias_lr: float = 0.02
-    deep_share: float = 0.07
-    prune: float = 0.25
+    lr: float = 0.15
+    bias_lr: float = 0.015
+    deep_share: float = 0.1
+    prune: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("lr", "bias_lr", "deep_share", "prune"):
