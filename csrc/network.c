@@ -179,7 +179,8 @@ slide_network *slide_network_new(const slide_layer *layers, int n_layers, const 
     net->seed = seed;
     net->n_threads = n_threads;
     net->layers = malloc((size_t)max64(n_layers, 1) * sizeof *net->layers);
-    net->scratch = calloc((size_t)n_threads, sizeof *net->scratch);
+    net->scratch = aligned_alloc(128, (size_t)n_threads * sizeof *net->scratch);
+    if (net->scratch) memset(net->scratch, 0, (size_t)n_threads * sizeof *net->scratch);
     if (net->layers) memcpy(net->layers, layers, (size_t)n_layers * sizeof *net->layers);
     if (!net->layers || !net->scratch || reserve(net, 1, 1)) {
         slide_network_free(net);

@@ -36,8 +36,9 @@ typedef struct {
     float *gradient;
 } slide_wide_scratch;
 
+/* Aligned so that no two threads' scratch shares a cache line, nor the pair of lines that is fetched together. */
 typedef struct {
-    slide_counter counter;
+    _Alignas(128) slide_counter counter;
     int32_t *histogram;       /* neurons by collision count */
     uint32_t *codes;          /* L */
     float *projection;        /* slide_hash_scratch */
