@@ -5,6 +5,8 @@ Widths run from 1 to 70, past four vectors of the widest kind, so every remainde
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import engine_oracle as oracle
 import engine_strategies as es
 import numpy as np
@@ -102,6 +104,19 @@ def test_threads_share_out_prediction(engine: str) -> None:
             np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(one.hidden(X), three.hidden(X))
     assert Y.shape == (150, 40)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_predictions_may_run_side_by_side(engine: str) -> None:
+    X, _ = random_data(150, D, 40)
+    net = make_network([slide.SparseInput(D, 9), slide.Sampled(40, lsh=es.FAMILIES["simhash"])], engine, n_threads=2)
+    net.rebuild_tables()
+    for options in ({}, {"n_candidates": 10}):
+        alone = net.predict_topk(X, 3, **options)
+        with ThreadPoolExecutor(4) as pool:
+            for together in pool.map(lambda _, options=options: net.predict_topk(X, 3, **options), range(12)):
+                for a, b in zip(alone, together, strict=True):
+                    np.testing.assert_array_equal(a, b)
 
 
 OPTIMIZERS = [

@@ -66,8 +66,9 @@ def test_a_full_fifo_bucket_keeps_the_latest(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
-def test_a_full_reservoir_keeps_each_neuron_with_equal_chance(engine: str) -> None:
-    n, capacity, L, generations = 40, 8, 200, 25
+@pytest.mark.parametrize(("n", "capacity"), [(2, 1), (5, 4), (40, 8)])
+def test_a_full_reservoir_keeps_each_neuron_with_equal_chance(n: int, capacity: int, engine: str) -> None:
+    L, generations = 200, 25
     kept = np.zeros(n)
     net = filled(slide.SimHash(K=1, L=L, capacity=capacity), n, engine, weights=None)
     for generation in range(generations):
