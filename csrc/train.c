@@ -78,8 +78,9 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
 static int train_sample(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
                         uint64_t step, float lr)
 {
+    if (net->n_layers && !train_deep(net, s, ex, row, step, lr)) return 0;
     if (net->has_wide) slide_wide_train(&net->wide, s, ex, row, lr);
-    return net->n_layers == 0 || train_deep(net, s, ex, row, step, lr);
+    return 1;
 }
 
 slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,

@@ -188,9 +188,23 @@ def test_a_weight_that_is_not_finite_is_found_where_it_is(layer: int, value: flo
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_a_sample_that_is_not_finite_changes_nothing_in_the_linear_part(engine: str) -> None:
+    X, Y = random_data(20, D, N, nnz=5, labels=1)
+    net = make_network([slide.SparseInput(D, 20), slide.Dense(N)], engine, wide=slide.Wide())
+    net.biases(1)[:] = np.nan
+    with pytest.raises(slide.NonFiniteError, match="step 0: "):
+        net.fit(X, Y)
+    assert net.wide_state is not None
+    assert len(net.wide_state.weights)
+    assert not net.wide_state.weights.any()
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("engine", BACKENDS)
-def test_ctrl_c_leaves_a_usable_network(engine: str, n_threads: int) -> None:
+def test_ctrl_c_leaves_a_usable_network(engine: str, n_threads: int, request: pytest.FixtureRequest) -> None:
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
     X, Y = planted_data(2000, D, N, seed=1)
     net = make_network(layers(), engine, n_threads=n_threads)
 

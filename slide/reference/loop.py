@@ -86,18 +86,17 @@ def train_samples(
     for i in range(thread, len(order), n_threads):
         if stop[0]:
             break
+        if net.n_layers > 0:
+            step = first_step + i
+            its_loss, losses, size = train_deep(net, s, X, Y, order[i], step, lr[i])
+            if not math.isfinite(its_loss):
+                stop[0] = True
+                return loss, n_loss, n_active, step, first_bad_layer(net.n_layers, s), wide_loss, n_wide_active
+            loss += its_loss
+            n_loss += losses
+            n_active += size
         if net.has_wide:
             its_loss, size = wide.train(net.wide, s, X, Y, order[i], lr[i])
             wide_loss += its_loss
             n_wide_active += size
-        if net.n_layers == 0:
-            continue
-        step = first_step + i
-        its_loss, losses, size = train_deep(net, s, X, Y, order[i], step, lr[i])
-        if not math.isfinite(its_loss):
-            stop[0] = True
-            return loss, n_loss, n_active, step, first_bad_layer(net.n_layers, s), wide_loss, n_wide_active
-        loss += its_loss
-        n_loss += losses
-        n_active += size
     return loss, n_loss, n_active, -1, -1, wide_loss, n_wide_active
