@@ -30,26 +30,43 @@ static void count_collisions(const slide_layer *layer, slide_scratch *s)
     }
 }
 
-/* Counting sort: writes the `wanted` candidates with most collisions, most first, ties in order of first sight, and
- * makes them members. Returns how many were written. */
+
+/* Fills start[count] with how many candidates have more collisions, for all counts from 1 to L. */
+static void count_counts(slide_counter c, int L, int32_t *start)
+{
+    int32_t above = 0;
+    memset(start, 0, (size_t)(SLIDE_HISTOGRAMS * (L + 1)) * sizeof *start);
+    for (int64_t i = 0; i < c.n_candidates; i++)
+        start[(i % SLIDE_HISTOGRAMS) * (L + 1) + slide_counter_count(&c, c.candidates[i])]++;
+    for (int n = L; n > 0; n--) {
+        int32_t here = 0;
+        for (int h = 0; h < SLIDE_HISTOGRAMS; h++) here += start[h * (L + 1) + n];
+        start[n] = above;
+        above += here;
+    }
+}
+
+/* Counting sort of those that can win: writes the `wanted` candidates with most collisions, most first, ties in order
+ * of first sight, and makes them members. Returns how many were written. */
 static int64_t take_colliding(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
 {
     if (wanted <= 0) return 0;
     count_collisions(layer, s);
-    slide_counter *c = &s->counter;
-    int32_t *start = s->histogram, above = 0;
-    memset(start, 0, (size_t)(layer->lsh.L + 1) * sizeof *start);
-    for (int64_t i = 0; i < c->n_candidates; i++) start[slide_counter_count(c, c->candidates[i])]++;
-    for (int n = layer->lsh.L; n > 0; n--) {
-        int32_t here = start[n];
-        start[n] = above;
-        above += here;
+    const slide_counter c = s->counter; /* a copy: stores below cannot touch it, so it stays in registers */
+    uint32_t *winners = s->winners;
+    int32_t *start = s->histogram, least = 1;
+    int64_t n = 0;
+    count_counts(c, layer->lsh.L, start);
+    while (least < layer->lsh.L && start[least] >= wanted) least++;
+    for (int64_t i = 0; i < c.n_candidates; i++) {
+        winners[n] = c.candidates[i]; /* overwritten unless it can win */
+        n += slide_counter_count(&c, c.candidates[i]) >= least;
     }
-    for (int64_t i = 0; i < c->n_candidates; i++) {
-        int32_t rank = start[slide_counter_count(c, c->candidates[i])]++;
-        if (rank < wanted) ids[rank] = slide_counter_take(c, c->candidates[i]);
+    for (int64_t i = 0; i < n; i++) {
+        int32_t rank = start[slide_counter_count(&c, winners[i])]++;
+        if (rank < wanted) ids[rank] = slide_counter_take(&c, winners[i]);
     }
-    return c->n_candidates < wanted ? c->n_candidates : wanted;
+    return c.n_candidates < wanted ? c.n_candidates : wanted;
 }
 
 /* Draws until `wanted` neurons outside the set are in: each of them has the same chance. */

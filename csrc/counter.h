@@ -83,7 +83,7 @@ static inline int32_t slide_counter_count(const slide_counter *c, uint32_t candi
 }
 
 /* Makes a candidate a member and returns its id. */
-static inline int32_t slide_counter_take(slide_counter *c, uint32_t candidate)
+static inline int32_t slide_counter_take(const slide_counter *c, uint32_t candidate)
 {
     if (c->is_direct) {
         c->direct[candidate] = SLIDE_MEMBER;

@@ -205,7 +205,7 @@ static float deep_score(const slide_network *net, const slide_vector *x, int32_t
 /* Labels that only the sparse part puts on the positive side; those of the tables have been offered already. */
 static void offer_nominated(const slide_network *net, slide_scratch *s, const slide_vector *x, topk *best)
 {
-    int64_t n = slide_wide_sweep(&net->wide, &s->wide);
+    int64_t n = slide_wide_sweep(net->kernels, &net->wide, &s->wide);
     for (int64_t i = 0; i < n; i++)
         topk_offer(best, s->wide.ids[i],
                    s->wide.gradient[i] / 2 - 1 + net->wide.deep_share * deep_score(net, x, s->wide.ids[i]));

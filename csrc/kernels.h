@@ -43,6 +43,9 @@ typedef struct slide_kernels {
                          int64_t dim);
     /* out[r][q] = rows[r] . queries[.][q] for SLIDE_TILE_ROWS rows; queries is [n][SLIDE_TILE_QUERIES] */
     void (*tile)(float *out, const float *rows, int64_t stride, const float *queries, int64_t n);
+    /* Lists the labels first + i with z = score[i] + bias[i] over -1 and their 2 (1 + z), zeroes the scores, returns how
+     * many; ids and gradient have room for one more. */
+    int64_t (*sweep)(float *score, const float *bias, int64_t n, int32_t first, int32_t *ids, float *gradient);
 } slide_kernels;
 
 /* NULL name: the best this processor runs. An unknown or unusable name gives NULL. */

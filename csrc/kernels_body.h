@@ -23,11 +23,16 @@ static inline vec NAME(splat)(float a)
     return a - (vec){0};
 }
 
+typedef float NAME(quarter) __attribute__((vector_size(16)));
+
+/* A tree of halves: a chain of additions would take longer than the products did. */
 static inline float NAME(hsum)(vec v)
 {
-    float s = 0;
-    for (int i = 0; i < V; i++) s += v[i];
-    return s;
+    union { vec all; NAME(quarter) part[V / 4]; } u = {v};
+    NAME(quarter) s = u.part[0];
+    if (V == 8) s += u.part[V / 4 - 1];
+    if (V == 16) s = (s + u.part[V / 8]) + (u.part[V / 16] + u.part[V / 4 - 1]);
+    return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
 static float NAME(dot)(const float *x, const float *y, int64_t n)
@@ -189,6 +194,31 @@ static void NAME(tile)(float *restrict out, const float *restrict rows, int64_t 
         }
 }
 
+SLIDE_RACY static int NAME(any_over)(const float *score, const float *bias, int n)
+{
+    int any = 0;
+    for (int i = 0; i < n; i++) any |= score[i] + bias[i] > -1;
+    return any;
+}
+
+SLIDE_RACY static int64_t NAME(sweep)(float *restrict score, const float *restrict bias, int64_t n, int32_t first,
+                                      int32_t *restrict ids, float *restrict gradient)
+{
+    int64_t found = 0, i = 0;
+    for (; i < n; i += V) {
+        int m = n - i < V ? (int)(n - i) : V;
+        if (!(m == V ? NAME(any_over)(score + i, bias + i, V) : NAME(any_over)(score + i, bias + i, m))) continue;
+        for (int j = 0; j < m; j++) {
+            float z = score[i + j] + bias[i + j];
+            ids[found] = first + (int32_t)(i + j); /* overwritten unless it is over */
+            gradient[found] = 2 * (1 + z);
+            found += z > -1;
+        }
+    }
+    memset(score, 0, (size_t)n * sizeof *score);
+    return found;
+}
+
 const slide_kernels NAME(kernels) = {
     .name = STRING(ISA),
     .dot = NAME(dot),
@@ -201,4 +231,5 @@ const slide_kernels NAME(kernels) = {
     .project = NAME(project),
     .project_rows = NAME(project_rows),
     .tile = NAME(tile),
+    .sweep = NAME(sweep),
 };

@@ -39,6 +39,7 @@ void slide_scratch_free(const slide_network *net, slide_scratch *s)
     free(s->counter.entries);
     free(s->counter.candidates);
     free(s->histogram);
+    free(s->winners);
     free(s->codes);
     free(s->projection);
     free(s->query);
@@ -81,12 +82,13 @@ static slide_status new_tools(const slide_network *net, slide_scratch *s)
                                  .entries = calloc((size_t)hashed, sizeof(uint64_t)),
                                  .mask = (uint64_t)hashed - 1,
                                  .candidates = malloc((size_t)(candidates + 1) * sizeof(uint32_t))};
-    s->histogram = malloc((size_t)(tables + 2) * sizeof(int32_t));
+    s->histogram = malloc((size_t)(SLIDE_HISTOGRAMS * (tables + 1)) * sizeof(int32_t));
+    s->winners = malloc((size_t)(candidates + 1) * sizeof(uint32_t));
     s->codes = malloc((size_t)tables * sizeof(uint32_t));
     s->projection = aligned_floats(projection);
     s->query = aligned_floats(query);
     s->corrections = aligned_floats(active);
-    int ok = s->counter.direct && s->counter.entries && s->counter.candidates && s->histogram && s->codes &&
+    int ok = s->counter.direct && s->counter.entries && s->counter.candidates && s->histogram && s->winners && s->codes &&
              s->projection && s->query && s->corrections;
     return ok ? SLIDE_OK : SLIDE_NO_MEMORY;
 }
@@ -107,7 +109,7 @@ static slide_status new_outputs(const slide_network *net, slide_scratch *s, int 
 
 static slide_status new_wide(const slide_network *net, slide_scratch *s)
 {
-    size_t n = (size_t)net->wide.n_labels, active = n + (size_t)s->max_labels;
+    size_t n = (size_t)net->wide.n_labels, active = n + (size_t)s->max_labels + 1;
     s->wide = (slide_wide_scratch){.score = slide_alloc((int64_t)(n * sizeof(float))),
                                    .touched = calloc(n / SLIDE_WIDE_BLOCK + 1, 1),
                                    .ids = malloc(active * sizeof(int32_t)),

@@ -27,6 +27,7 @@ typedef struct {
 } slide_counter;
 
 #define SLIDE_DIRECT_LIMIT ((int64_t)1 << 18)
+#define SLIDE_HISTOGRAMS 4 /* used in turn: most counts are equal, and adding to a number waits for the last addition */
 
 /* What the sparse linear part needs: a score, then a gradient, for every label; both are zero between samples. */
 typedef struct {
@@ -39,7 +40,8 @@ typedef struct {
 /* Aligned so that no two threads' scratch shares a cache line, nor the pair of lines that is fetched together. */
 typedef struct {
     _Alignas(128) slide_counter counter;
-    int32_t *histogram;       /* neurons by collision count */
+    int32_t *histogram;       /* neurons by collision count, four times */
+    uint32_t *winners;        /* candidates with enough collisions */
     uint32_t *codes;          /* L */
     float *projection;        /* slide_hash_scratch */
     float *query;             /* hashed vectors: fan_in + 1 coordinates, up to SLIDE_PROJECT_ROWS of them */

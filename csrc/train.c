@@ -79,7 +79,7 @@ static int train_sample(const slide_network *net, slide_scratch *s, const slide_
                         uint64_t step, float lr)
 {
     if (net->n_layers && !train_deep(net, s, ex, row, step, lr)) return 0;
-    if (net->has_wide) slide_wide_train(&net->wide, s, ex, row, lr);
+    if (net->has_wide) slide_wide_train(net->kernels, &net->wide, s, ex, row, lr);
     return 1;
 }
 

@@ -42,30 +42,14 @@ SLIDE_RACY static void update(const slide_wide *wide, const int32_t *features, c
     }
 }
 
-/* Collects the labels of a touched block that score over -1 without being the sample's, and empties the block. */
-SLIDE_RACY static int64_t sweep_block(const slide_wide *wide, float *score, int64_t first, int32_t *ids, float *gradient)
+int64_t slide_wide_sweep(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *w)
 {
-    int64_t last = first + SLIDE_WIDE_BLOCK < wide->n_labels ? first + SLIDE_WIDE_BLOCK : wide->n_labels, n = 0;
-    int any = 0;
-    for (int64_t l = first; l < last; l++) any |= score[l] + wide->bias[l] > -1;
-    if (any)
-        for (int64_t l = first; l < last; l++) {
-            float z = score[l] + wide->bias[l];
-            if (z <= -1) continue;
-            ids[n] = (int32_t)l;
-            gradient[n++] = 2 * (1 + z);
-        }
-    memset(score + first, 0, (size_t)(last - first) * sizeof *score);
-    return n;
-}
-
-int64_t slide_wide_sweep(const slide_wide *wide, slide_wide_scratch *w)
-{
-    int64_t n = 0, blocks = (wide->n_labels + SLIDE_WIDE_BLOCK - 1) / SLIDE_WIDE_BLOCK;
-    for (int64_t b = 0; b < blocks; b++) {
-        if (!w->touched[b]) continue;
-        w->touched[b] = 0;
-        n += sweep_block(wide, w->score, b * SLIDE_WIDE_BLOCK, w->ids + n, w->gradient + n);
+    int64_t n = 0;
+    for (int64_t first = 0; first < wide->n_labels; first += SLIDE_WIDE_BLOCK) {
+        if (!w->touched[first / SLIDE_WIDE_BLOCK]) continue;
+        w->touched[first / SLIDE_WIDE_BLOCK] = 0;
+        int64_t size = wide->n_labels - first < SLIDE_WIDE_BLOCK ? wide->n_labels - first : SLIDE_WIDE_BLOCK;
+        n += kernels->sweep(w->score + first, wide->bias + first, size, (int32_t)first, w->ids + n, w->gradient + n);
     }
     return n;
 }
@@ -89,8 +73,8 @@ SLIDE_RACY static int64_t take_labels(const slide_wide *wide, slide_wide_scratch
     return taken;
 }
 
-SLIDE_RACY void slide_wide_train(const slide_wide *wide, slide_scratch *s, const slide_examples *ex, int64_t row,
-                                 float lr)
+SLIDE_RACY void slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_scratch *s,
+                                 const slide_examples *ex, int64_t row, float lr)
 {
     slide_wide_scratch w = s->wide;
     const int32_t *features = ex->x_indices + ex->x_indptr[row];
@@ -101,7 +85,7 @@ SLIDE_RACY void slide_wide_train(const slide_wide *wide, slide_scratch *s, const
                                  ex->y_indptr[row + 1] - ex->y_indptr[row], &s->stats.wide_loss);
     float step = lr * wide->lr_ratio / (sqnorm > 1 ? sqnorm : 1); /* a long row must not overshoot */
     w.ids += active, w.gradient += active;
-    int64_t others = slide_wide_sweep(wide, &w);
+    int64_t others = slide_wide_sweep(kernels, wide, &w);
     w.ids -= active, w.gradient -= active;
     active += others;
     s->stats.n_wide_active += active;

@@ -11,7 +11,8 @@
 /* One sample by squared hinge (as DiSMEC: Babbar & Schoelkopf, WSDM 2017): its labels should score over 1, all others
  * under -1. The active set is every label on the wrong side; the rest have no gradient, so nothing is approximated
  * but that labels without a common feature are left alone. */
-void slide_wide_train(const slide_wide *wide, slide_scratch *s, const slide_examples *ex, int64_t row, float lr);
+void slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_scratch *s, const slide_examples *ex,
+                      int64_t row, float lr);
 
 #define SLIDE_WIDE_BLOCK 64 /* labels that share a "touched" byte */
 
@@ -22,7 +23,7 @@ float slide_wide_accumulate(const slide_wide *wide, const int32_t *features, con
 
 /* Lists in w->ids the labels with score + bias z over -1, in w->gradient their 2 (1 + z), and zeroes all scores. A score of
  * -infinity keeps a label out. Returns how many. */
-int64_t slide_wide_sweep(const slide_wide *wide, slide_wide_scratch *w);
+int64_t slide_wide_sweep(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *w);
 
 /* scores[(l - first) * stride] += the sample's wide score for labels l in [first, last). cursors[i] is where feature
  * i's labels from `first` on begin; it is moved to `last`. */
