@@ -34,8 +34,8 @@ class SlideClassifier:
         Widths of the dense layers between the sparse input and the labels; at least one.
     epochs : int
         Passes over the data in ``fit``; the learning rate falls linearly to 0 over them.
-    n_active : int or None
-        Labels that take part in a sample, true ones included. None: 4 % of the labels, but 300 to 1,000.
+    n_active : int
+        Labels that take part in a sample, true ones included.
     n_random : int or None
         Those of them drawn uniformly. None: a sixth.
     lr : float
@@ -91,7 +91,7 @@ class SlideClassifier:
         hidden: Sequence[int] = (128,),
         *,
         epochs: int = 5,
-        n_active: int | None = None,
+        n_active: int = 300,
         n_random: int | None = None,
         lr: float = 0.1,
         dropout: float = 0.0,
@@ -227,12 +227,12 @@ class SlideClassifier:
         )
 
     def _output_layer(self, n_labels: int) -> Sampled:
-        n_active = self.n_active if self.n_active is not None else int(np.clip(0.04 * n_labels, 300, 1000))
-        n_random = self.n_random if self.n_random is not None else n_active // 6
+        require(isinstance(self.n_active, int | np.integer), "n_active", self.n_active, "a whole number")
+        n_random = self.n_random if self.n_random is not None else self.n_active // 6
         lsh = SimHash() if self.lsh == "auto" else self.lsh
         require(lsh is None or isinstance(lsh, HashFamily), "lsh", self.lsh, "a HashFamily, 'auto' or None")
         assert not isinstance(lsh, str)
-        return Sampled(n_labels, lsh=lsh, n_active=n_active, n_random=n_random)
+        return Sampled(n_labels, lsh=lsh, n_active=self.n_active, n_random=n_random)
 
     # -- prediction -------------------------------------------------------------------------------------------------
 

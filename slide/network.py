@@ -189,7 +189,8 @@ class Network:
         from slide.training import run
 
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
-        if self.wide_state is not None and add_pairs(self.wide_state, X, Y):
+        new_pairs = self.wide and self.wide_state and add_pairs(self.wide_state, X, Y, self.wide.row_pairs)
+        if new_pairs:
             self._engine = self._make_engine()
         run(self, Examples.of(X), Examples.of(Y), epochs, schedule or Schedule(), callback)
         return self

@@ -37,15 +37,19 @@ class Wide:
         After the first of several epochs, pairs whose weight is under prune times the mean absolute value of X are
         dropped (DiSMEC does so after training: Babbar & Schoelkopf, WSDM 2017, section 2.3). On rows with many common
         features most pairs go and nothing is lost. 0 keeps all.
+    row_pairs : int
+        Pairs that a training row may meet, on average: what a step costs. Where it would be more, features that met
+        many labels keep only those they met most strongly, by the sum of |x|. 0 sets no limit.
     """
 
     lr: float = 0.15
     bias_lr: float = 0.015
     deep_share: float = 0.1
     prune: float = 0.3
+    row_pairs: int = 40_000
 
     def __post_init__(self) -> None:
-        for name in ("lr", "bias_lr", "deep_share", "prune"):
+        for name in ("lr", "bias_lr", "deep_share", "prune", "row_pairs"):
             value = getattr(self, name)
             require(np.isfinite(value) and value >= 0, f"Wide({name}=)", value, "a finite number, 0 or more")
 
@@ -106,12 +110,17 @@ def _check_state(state: WideState, n_features: int, n_labels: int) -> None:
     require(bool(inside), "labels of the pairs", "an id out of range", f"0 to {n_labels - 1}")
 
 
-def add_pairs(state: WideState, X: sp.csr_array, Y: sp.csr_array) -> bool:
-    """Gives a zero weight to every pair that meets in X, Y and has none yet. Returns whether there were any."""
+def add_pairs(state: WideState, X: sp.csr_array, Y: sp.csr_array, row_pairs: int = 0) -> bool:
+    """Gives a zero weight to the pairs that meet in X, Y and have none yet, within the limit of `Wide`.
+
+    Returns whether there were any.
+    """
     met = _met(X, Y)
     if len(state.labels):
-        old = sp.csr_array((np.ones(len(state.labels), np.float32), state.labels, state.indptr), shape=met.shape)
+        old = sp.csr_array((np.full(len(state.labels), np.inf, np.float32), state.labels, state.indptr), met.shape)
         met = sp.csr_array(met + old)
+    if row_pairs:
+        met = _strongest(met, np.bincount(X.indices, minlength=X.shape[1]) / max(X.shape[0], 1), row_pairs)
     if met.nnz == len(state.labels):
         return False
     met.sort_indices()
@@ -124,6 +133,29 @@ def add_pairs(state: WideState, X: sp.csr_array, Y: sp.csr_array) -> bool:
     return True
 
 
+def _strongest(met: sp.csr_array, frequency: npt.NDArray[np.float64], row_pairs: int) -> sp.csr_array:
+    """Cuts every feature's list at one length, so that a row meets row_pairs pairs on average; infinite ones stay.
+
+    frequency is the share of rows that have a feature.
+    """
+    lengths = np.diff(met.indptr)
+    if lengths @ frequency <= row_pairs:
+        return met
+    below, above = 1, int(lengths.max())  # a length that is short enough (or the least there is), one that is not
+    while above - below > 1:
+        middle = (below + above) // 2
+        fits = np.minimum(lengths, middle) @ frequency <= row_pairs
+        below, above = (middle, above) if fits else (below, middle)
+    keep = np.ones(met.nnz, bool)
+    for feature in np.flatnonzero(lengths > below):
+        strength = met.data[met.indptr[feature] : met.indptr[feature + 1]]
+        listed = keep[met.indptr[feature] : met.indptr[feature + 1]]
+        listed[np.argpartition(strength, -below)[:-below]] = False
+        listed |= np.isinf(strength)
+    indptr = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])[met.indptr]
+    return sp.csr_array((met.data[keep], met.indices[keep], indptr), shape=met.shape)
+
+
 def drop_pairs(state: WideState, threshold: float) -> None:
     """Forgets the pairs whose weight is under the threshold in absolute value."""
     keep = np.abs(state.weights) >= threshold
@@ -134,12 +166,13 @@ def drop_pairs(state: WideState, threshold: float) -> None:
 
 
 def _met(X: sp.csr_array, Y: sp.csr_array) -> sp.csr_array:
-    """[n_features, n_labels] with a positive entry for each pair that meets."""
-    seen = sp.csr_array((np.ones(X.nnz, np.float32), X.indices, X.indptr), shape=X.shape)
-    seen.data[X.data == 0] = 0
-    seen.eliminate_zeros()
+    """[n_features, n_labels]: the sum of |x| over the rows where feature and label meet; no entry where they do not."""
+    strength = sp.csr_array((np.abs(X.data), X.indices, X.indptr), shape=X.shape)
+    if not strength.data.all():
+        strength = strength.copy()  # eliminate_zeros works in place, on X's own indices
+        strength.eliminate_zeros()
     labels = sp.csr_array((np.ones(Y.nnz, np.float32), Y.indices, Y.indptr), shape=Y.shape)
-    return sp.csr_array(seen.T.tocsr() @ labels)
+    return sp.csr_array(strength.T.tocsr() @ labels)
 
 
 def _keys(indptr: npt.NDArray[np.int64], labels: IntArray) -> npt.NDArray[np.int64]:
