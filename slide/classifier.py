@@ -22,6 +22,7 @@ from slide.optim import Adagrad, Constant, Linear, Optimizer, Rebuild, Schedule
 from slide.wide import Wide
 
 if TYPE_CHECKING:
+    from slide.explain import Explanation
     from slide.training import Progress
 
 
@@ -262,6 +263,34 @@ class SlideClassifier:
         from slide.metrics import precision_at_k
 
         return float(precision_at_k(Y, self.predict_topk(X, k=1)[0], k=1))
+
+    def explain(self, x: Any, label: int) -> Explanation:
+        """What each feature of one sample added to a label's score.
+
+        Parameters
+        ----------
+        x : sparse or dense [1, n_features] or [n_features]
+        label : int
+            0 to n_labels - 1.
+
+        Returns
+        -------
+        slide.explain.Explanation
+            ``print`` it, or take its `features` and `contributions`, which add up to the score with its `rest`.
+
+        Raises
+        ------
+        ValueError
+            For more than one row, or a label that does not exist.
+        """
+        from slide.explain import explain
+
+        net = self._fitted()
+        row = check_X(np.atleast_2d(x) if isinstance(x, np.ndarray) else x, net.n_features)
+        require(row.shape[0] == 1, "x", f"{row.shape[0]:,} rows", "one row")
+        known = isinstance(label, int | np.integer) and 0 <= label < net.n_labels
+        require(known, "label", label, f"an int, 0 to {net.n_labels - 1:,}")
+        return explain(net, self._prepare(row), int(label))
 
     # -- files ------------------------------------------------------------------------------------------------------
 

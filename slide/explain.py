@@ -1,0 +1,118 @@
+"""Why a label scored as it did: what each feature of a sample added to the score.
+
+The sparse linear part and a network without non-linear activations are sums over features, so their shares are exact.
+Where there are activations, the network's shares are its gradient times the input (Baehrens et al., JMLR 2010, section
+2), and what they leave unexplained is counted to the rest, so that everything always adds up to the score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide._state import FloatArray, IntArray, LayerState
+from slide.network import Network
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A label's score for one sample: ``score == contributions.sum() + rest``.
+
+    Attributes
+    ----------
+    label : int
+    score : float
+        As ``predict_topk`` returns it.
+    features : int32 [n]
+        The sample's features, from the one that spoke most for the label to the one that spoke most against it.
+    contributions : float32 [n]
+        What each added to the score.
+    wide : float32 [n]
+        The part of a contribution that comes from the sparse linear part.
+    rest : float
+        Biases, and what activations add that no single feature explains.
+    """
+
+    label: int
+    score: float
+    features: IntArray
+    contributions: FloatArray
+    wide: FloatArray
+    rest: float
+
+    def __str__(self) -> str:
+        shown = [*range(min(5, len(self.features)))]
+        shown += [i for i in range(max(len(self.features) - 3, 0), len(self.features)) if i not in shown]
+        lines = [f"  {self.contributions[i]:+8.3f}  feature {self.features[i]}" for i in shown]
+        if len(shown) < len(self.features):
+            lines.insert(5, f"            ({len(self.features) - len(shown)} more)")
+        return "\n".join([f"label {self.label} scores {self.score:.3f}", *lines, f"  {self.rest:+8.3f}  rest"])
+
+
+def explain(net: Network, x: sp.csr_array, label: int) -> Explanation:
+    """Takes apart the score of one label for the one row x [1, n_features]."""
+    features, values = x.indices.astype(np.int32), x.data.astype(np.float64)
+    logit, gradient = _logit_and_gradient(net.states, features, values, label)
+    share = 1.0 if net.wide_state is None else net.wide_state.deep_share
+    deep = share * values * (net.states[0].weights[features] @ gradient)
+    wide, score = np.zeros(len(features)), share * logit
+    if net.wide_state is not None:
+        wide = values * _wide_weights(net, features, label)
+        score += wide.sum() + float(net.wide_state.bias[label])
+    total = deep + wide
+    order = np.argsort(-total, kind="stable")
+    return Explanation(
+        label=label,
+        score=float(score),
+        features=features[order],
+        contributions=total[order].astype(np.float32),
+        wide=wide[order].astype(np.float32),
+        rest=float(score - total.sum()),
+    )
+
+
+def _wide_weights(net: Network, features: IntArray, label: int) -> npt.NDArray[np.float64]:
+    """The weight of each (feature, label) pair; 0 where it has none."""
+    state = net.wide_state
+    assert state is not None
+    weights = np.zeros(len(features))
+    for i, f in enumerate(features):
+        first, last = state.indptr[f], state.indptr[f + 1]
+        at = first + np.searchsorted(state.labels[first:last], label)
+        if at < last and state.labels[at] == label:
+            weights[i] = state.weights[at]
+    return weights
+
+
+def _logit_and_gradient(
+    states: list[LayerState], features: IntArray, values: npt.NDArray[np.float64], label: int
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """The network's logit, and its gradient by the first layer's sums; every neuron takes part."""
+    sums = values @ states[0].weights[features] + states[0].biases
+    slopes = []
+    for state, above in pairwise(states):
+        out, slope = _activate(state.activation, sums)
+        slopes.append(slope)
+        if above is not states[-1]:
+            sums = above.weights @ out + above.biases
+    last = states[-1]
+    logit = float(last.weights[label] @ out + last.biases[label])
+    gradient = last.weights[label] * slopes[-1]
+    for state, slope in zip(states[-2:0:-1], slopes[-2::-1], strict=True):
+        gradient = (gradient @ state.weights) * slope
+    return logit, gradient.astype(np.float64)
+
+
+def _activate(
+    activation: str, sums: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Outputs and slopes."""
+    if activation == "relu":
+        return np.maximum(sums, 0), (sums > 0).astype(np.float64)
+    if activation == "tanh":
+        return np.tanh(sums), 1 - np.tanh(sums) ** 2
+    return sums, np.ones_like(sums)
