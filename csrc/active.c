@@ -88,6 +88,13 @@ int64_t slide_active_set(const slide_layer *layer, slide_scratch *s, const int32
     for (int64_t i = 0; i < n_labels; i++)
         if (slide_counter_join(&s->counter, labels[i])) out->ids[out->n++] = labels[i];
     int64_t distinct = out->n, room = layer->n_active - distinct;
+    if (slide_all_active(layer)) {
+        for (int32_t id = 0; id < layer->n; id++)
+            if (slide_counter_join(&s->counter, id)) out->ids[out->n++] = id;
+        slide_counter_end(&s->counter, out->ids, out->n);
+        memset(s->corrections, 0, (size_t)out->n * sizeof *s->corrections);
+        return distinct;
+    }
     if (layer->lsh.L) out->n += take_colliding(layer, s, room - layer->n_random, out->ids + distinct);
     int64_t sure = out->n, tail = layer->n_active - sure;
     if (tail < layer->n_random) tail = layer->n_random; /* more labels than room: the tail is kept all the same */
@@ -148,7 +155,7 @@ int64_t slide_active_inspect(slide_network *net, int index, const float *query, 
     slide_vector input = {.n = layer->fan_in, .val = (float *)query}, out = {.ids = ids};
     int64_t n_labels = example->y_indptr[1] - example->y_indptr[0];
     slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)index, step); /* as train.c does */
-    if (layer->lsh.L) slide_active_hash(net, layer, s, &input);
+    if (layer->lsh.L && !slide_all_active(layer)) slide_active_hash(net, layer, s, &input);
     slide_active_set(layer, s, example->y_indices + example->y_indptr[0], n_labels, &rng, &out);
     memcpy(corrections, s->corrections, (size_t)out.n * sizeof *corrections);
     return out.n;

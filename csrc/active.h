@@ -4,6 +4,12 @@
 
 #include "network.h"
 
+/* Whether every neuron takes part in every sample: few labels, or a wide active set. Then no table is asked. */
+static inline int slide_all_active(const slide_layer *layer)
+{
+    return layer->n_active >= layer->n;
+}
+
 /* Fills out->ids with labels (distinct first), the neurons with most collisions, and a uniform tail; corrections gets
  * -log of the probability with which each came in. Returns the number of distinct labels at the front. */
 int64_t slide_active_set(const slide_layer *layer, slide_scratch *s, const int32_t *labels, int64_t n_labels,

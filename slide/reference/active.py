@@ -87,11 +87,24 @@ def take_colliding(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
 
 
 @kernel
+def all_active(layer: Any) -> Any:
+    """Whether every neuron takes part in every sample, so that there is nothing to look up."""
+    return layer.n_active >= layer.n
+
+
+@kernel
 def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
     """Fills ids and s.corrections. Returns the sizes of the set and of its part made of labels."""
     n_labels = 0
     for label in labels:
         n_labels = join(s, label, ids, n_labels)
+    if all_active(layer):
+        n = n_labels
+        for neuron in range(layer.n):
+            n = join(s, neuron, ids, n)
+        s.corrections[:n] = 0
+        s.collisions[:n] = 0
+        return n, n_labels
     room = layer.n_active - n_labels
     sure = n_labels + take_colliding(layer, s, room - layer.n_random, ids[n_labels:])
     tail = min(max(layer.n_active - sure, layer.n_random), layer.n - sure)
@@ -111,7 +124,7 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
 @kernel
 def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any) -> Any:
     """Chooses the active set of layer i for the vector x. Returns how many distinct labels lead it."""
-    if layer.lsh.L > 0:
+    if layer.lsh.L > 0 and not all_active(layer):
         hash_query(layer, s, x)
     rng = stream(seed, TAIL + LAYERS_APART * np.uint64(i), step)
     s.size[i], n_labels = active_set(layer, s, labels, rng, s.ids[i])
