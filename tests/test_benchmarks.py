@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
-from benchmarks import compare, data, environment, measure, report, scaling, tables, torch_baselines, venvs
+from benchmarks import compare, data, environment, ladder, measure, report, scaling, tables, torch_baselines, venvs
 from benchmarks import time_to_quality as ttq
 from benchmarks.contenders import start
 from benchmarks.peers import __main__ as peers_main
@@ -319,6 +319,34 @@ class TestScaling:
     def test_threads_double_up_to_the_most(self) -> None:
         assert scaling.thread_counts(6) == [1, 2, 4, 6]
         assert scaling.thread_counts(1) == [1]
+
+
+class TestLadder:
+    def test_the_held_out_rows_are_a_tenth_and_no_training_rows(self) -> None:
+        X, Y, *_ = small()
+        X_in, Y_in, X_out, Y_out = ladder.split(X, Y)
+        assert (X_in.shape[0], X_out.shape[0]) == (X.shape[0] - X.shape[0] // 10, X.shape[0] // 10)
+        assert (Y_in.shape[0], Y_out.shape[0]) == (X_in.shape[0], X_out.shape[0])
+        together = np.vstack([X_in.toarray(), X_out.toarray()])
+        assert sorted(map(tuple, together)) == sorted(map(tuple, X.toarray()))
+
+    def test_rungs_are_trained_and_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: data.Problem
+    ) -> None:
+        monkeypatch.setattr(ladder, "resolve", lambda _name: problem)
+        out = tmp_path / "ladder.json"
+        assert ladder.main(["--seeds", "2", "--only", "pruning", "--out", str(out)]) == 0
+        (rung,) = environment.load(out)["rungs"]
+        assert [0 <= run["p@1"] <= 1 for run in rung["runs"]] == [True, True]
+        assert "aside: no pruning" in capsys.readouterr().out
+
+    def test_a_rung_that_does_not_exist_and_data_that_is_not_there(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: data.Problem
+    ) -> None:
+        assert ladder.main(["--data", "nowhere"]) == 2
+        monkeypatch.setattr(ladder, "resolve", lambda _name: problem)
+        assert ladder.main(["--only", "magic"]) == 2
+        assert "--only: found 'magic'" in capsys.readouterr().err
 
 
 def test_a_contender_that_died_is_a_row() -> None:
