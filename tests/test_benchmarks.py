@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
+import slide
 from benchmarks import compare, data, environment, ladder, measure, report, scaling, tables, torch_baselines, venvs
 from benchmarks import time_to_quality as ttq
 from benchmarks.contenders import start
@@ -331,8 +332,10 @@ class TestLadder:
         assert sorted(map(tuple, together)) == sorted(map(tuple, X.toarray()))
 
     def test_rungs_are_trained_and_written(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: data.Problem
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        X, Y = slide.datasets.synthetic(250, 60, 20, nnz=8, labels_per_row=2)
+        problem = data.from_matrices("synthetic", (X[:200], Y[:200], X[200:], Y[200:]), tmp_path)
         monkeypatch.setattr(ladder, "resolve", lambda _name: problem)
         out = tmp_path / "ladder.json"
         assert ladder.main(["--seeds", "2", "--only", "pruning", "--out", str(out)]) == 0
