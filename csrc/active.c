@@ -4,13 +4,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "cells.h"
 #include "counter.h"
 #include "hash.h"
 #include "tables.h"
 
 int64_t slide_counter_size(const slide_layer *layer, int64_t max_labels)
 {
-    int64_t most = layer->n_active + max_labels + (int64_t)layer->lsh.L * layer->lsh.capacity;
+    int64_t buckets = layer->lsh.kind == SLIDE_QUERY_CELLS ? SLIDE_CELL_PROBES : layer->lsh.L;
+    int64_t most = layer->n_active + max_labels + buckets * layer->lsh.capacity;
     int64_t size = 1024;
     while (size < 2 * most) size *= 2;
     return size;
@@ -69,6 +71,14 @@ static int64_t take_colliding(const slide_layer *layer, slide_scratch *s, int64_
     return c.n_candidates < wanted ? c.n_candidates : wanted;
 }
 
+/* What the tables return for the query last hashed, most wanted first. */
+static int64_t take_retrieved(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
+{
+    if (layer->lsh.kind == SLIDE_QUERY_CELLS)
+        return slide_cells_take_nearest(&layer->lsh, &s->counter, s->projection, wanted, ids);
+    return take_colliding(layer, s, wanted, ids);
+}
+
 /* Draws until `wanted` neurons outside the set are in: each of them has the same chance. */
 static void take_uniform(const slide_layer *layer, slide_scratch *s, int64_t wanted, slide_rng *rng, slide_vector *out)
 {
@@ -95,7 +105,7 @@ int64_t slide_active_set(const slide_layer *layer, slide_scratch *s, const int32
         memset(s->corrections, 0, (size_t)out->n * sizeof *s->corrections);
         return distinct;
     }
-    if (layer->lsh.L) out->n += take_colliding(layer, s, room - layer->n_random, out->ids + distinct);
+    if (layer->lsh.L) out->n += take_retrieved(layer, s, room - layer->n_random, out->ids + distinct);
     int64_t sure = out->n, tail = layer->n_active - sure;
     if (tail < layer->n_random) tail = layer->n_random; /* more labels than room: the tail is kept all the same */
     if (tail > layer->n - sure) tail = layer->n - sure;
@@ -109,7 +119,7 @@ int64_t slide_active_set(const slide_layer *layer, slide_scratch *s, const int32
 int64_t slide_active_top(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
 {
     slide_counter_begin(&s->counter, layer->n);
-    int64_t n = take_colliding(layer, s, wanted, ids);
+    int64_t n = take_retrieved(layer, s, wanted, ids);
     slide_counter_end(&s->counter, ids, n);
     return n;
 }

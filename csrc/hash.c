@@ -5,12 +5,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "cells.h"
+
 #define EMPTY (-1)
 #define DENSIFY_TRIES 64
 
 int64_t slide_projection_size(const slide_lsh *lsh)
 {
-    int64_t n = (int64_t)lsh->K * lsh->L;
+    int64_t n = lsh->kind == SLIDE_QUERY_CELLS ? slide_cells_count(lsh) : (int64_t)lsh->K * lsh->L;
     return (n + SLIDE_DIRECTION_BLOCK - 1) / SLIDE_DIRECTION_BLOCK * SLIDE_DIRECTION_BLOCK;
 }
 
@@ -32,6 +34,22 @@ static void simhash(const slide_kernels *kernels, const slide_lsh *lsh, const fl
     for (int64_t b = 0; b < padded; b += SLIDE_DIRECTION_BLOCK)
         kernels->project(projection + b, lsh->directions + b * lsh->dim, x, lsh->dim);
     sides(lsh, projection, codes);
+}
+
+/* The nearest centre: the largest x . c - |c|^2 / 2, which stays in projection for all cells. The rounded vector is
+ * kept behind the projections. */
+static void nearest_cell(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, float *projection,
+                         uint32_t *codes)
+{
+    int64_t n = slide_cells_count(lsh), best = 0;
+    float *rounded = projection + n;
+    for (int d = 0; d < lsh->dim; d++) rounded[d] = slide_cells_round(x[d]);
+    memset(projection, 0, (size_t)n * sizeof *projection);
+    for (int64_t b = 0; b < n; b += SLIDE_DIRECTION_BLOCK)
+        kernels->project(projection + b, lsh->directions + b * lsh->dim, rounded, lsh->dim);
+    for (int64_t c = 1; c < n; c++)
+        if (projection[c] > projection[best]) best = c;
+    codes[0] = (uint32_t)best;
 }
 
 /* Winner-take-all (Yagnik et al., ICCV 2011): which of a window of coordinates is the largest. */
@@ -96,6 +114,7 @@ static void dwta(const slide_lsh *lsh, const float *x, float *projection, uint32
 int64_t slide_hash_scratch(const slide_lsh *lsh)
 {
     int64_t size = slide_projection_size(lsh);
+    if (lsh->kind == SLIDE_QUERY_CELLS) return size + slide_pad(lsh->dim);
     return lsh->kind == SLIDE_SIMHASH ? SLIDE_PROJECT_ROWS * size : 2 * size;
 }
 
@@ -116,6 +135,8 @@ void slide_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float 
 {
     if (lsh->kind == SLIDE_SIMHASH)
         simhash(kernels, lsh, x, projection, codes);
+    else if (lsh->kind == SLIDE_QUERY_CELLS)
+        nearest_cell(kernels, lsh, x, projection, codes);
     else if (lsh->kind == SLIDE_WTA)
         wta(lsh, x, codes);
     else

@@ -10,6 +10,7 @@
 #define omp_get_thread_num() 0
 #endif
 
+#include "cells.h"
 #include "hash.h"
 #include "tables.h"
 
@@ -44,6 +45,7 @@ slide_status slide_rebuild(slide_network *net, int index, uint64_t generation)
 {
     const slide_layer *layer = &net->layers[index];
     const slide_lsh *lsh = &layer->lsh;
+    if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_fill(net, layer);
     uint32_t *codes = malloc(sizeof *codes * CHUNK * (size_t)lsh->L);
     slide_rng *rngs = malloc(sizeof *rngs * (size_t)lsh->L);
     if (!codes || !rngs) {

@@ -27,13 +27,15 @@ typedef enum { SLIDE_SPARSE_INPUT, SLIDE_DENSE, SLIDE_SAMPLED } slide_layer_kind
 typedef enum { SLIDE_IDENTITY, SLIDE_RELU, SLIDE_TANH } slide_activation;
 typedef enum { SLIDE_SOFTMAX, SLIDE_BINARY } slide_loss;
 typedef enum { SLIDE_SGD, SLIDE_ADAGRAD_ROW, SLIDE_ADAGRAD, SLIDE_ADAM } slide_optimizer_kind;
-typedef enum { SLIDE_SIMHASH, SLIDE_WTA, SLIDE_DWTA } slide_hash_kind;
+typedef enum { SLIDE_SIMHASH, SLIDE_WTA, SLIDE_DWTA, SLIDE_QUERY_CELLS } slide_hash_kind;
 typedef enum { SLIDE_FIFO, SLIDE_RESERVOIR } slide_bucket_policy;
 
 /* One hash family with its L tables. Hashed vectors have dim = fan_in + 1 coordinates, the last one the bias.
  *   SimHash  directions: float [blocks][dim][64], +1 or -1, 64 directions a block, K * L of them in use
  *   WTA      positions:  int32 [K * L][window], coordinates that compete
  *   DWTA     positions:  int32 [permutations][dim], where each coordinate lands; bin = position / window
+ *   cells    directions: float [blocks][dim][64], 2^K centres c of query cells, last coordinate -|c|^2 / 2 (cells.h); L is
+ *            1 and a bucket lists the neurons that score highest at its centre, best first
  * frame: float [2 dim] or NULL: {centre of the weights, of the biases, centre of the queries, scale f of the bias}.
  *   A neuron w, b is hashed as {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query x as
  *   {x - query centre, f}: their inner product differs from w . x + b by a constant for each query, so the ranking is
@@ -46,6 +48,7 @@ typedef struct {
     const int32_t *positions;
     const float *frame;
     int32_t table_bits, capacity, bucket_stride, policy;
+    int32_t probes;          /* cells: how many a query takes its candidates from */
     int32_t *slots;
 } slide_lsh;
 

@@ -19,6 +19,7 @@ _WHERE = {
     "SimHash": "slide.lsh",
     "WTA": "slide.lsh",
     "DWTA": "slide.lsh",
+    "QueryCells": "slide.cells",
     "SGD": "slide.optim",
     "Adagrad": "slide.optim",
     "Adam": "slide.optim",
@@ -41,6 +42,7 @@ _MODULES = ("datasets", "metrics", "lsh", "optim", "layers", "errors")
 
 if TYPE_CHECKING:
     from slide import datasets, errors, layers, lsh, metrics, optim
+    from slide.cells import QueryCells
     from slide.classifier import SlideClassifier
     from slide.config import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError

@@ -22,7 +22,7 @@ cdef extern from "slide.h":
         const float *directions
         const int32_t *positions
         const float *frame
-        int32_t table_bits, capacity, bucket_stride, policy
+        int32_t table_bits, capacity, bucket_stride, policy, probes
         int32_t *slots
 
     ctypedef struct slide_layer:
@@ -334,6 +334,7 @@ cdef int _describe(slide_layer *c, layer) except -1:
     c.lsh.K, c.lsh.L, c.lsh.window, c.lsh.dim, c.lsh.permutations = h.K, h.L, h.window, h.dim, h.permutations
     c.lsh.log2_window = int(h.window).bit_length() - 1
     c.lsh.table_bits, c.lsh.capacity, c.lsh.policy = h.table_bits, h.capacity, KINDS[h.policy]
+    c.lsh.probes = h.probes
     if h.directions.size:
         directions = h.directions.reshape(-1)
         c.lsh.directions = &directions[0]

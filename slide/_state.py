@@ -24,8 +24,8 @@ KINDS: dict[str, int] = {
     **{"identity": 0, "relu": 1, "tanh": 2},
     **{"softmax": 0, "binary": 1},
     **{"sgd": 0, "adagrad_row": 1, "adagrad": 2, "adam": 3},
-    **{"simhash": 0, "wta": 1, "dwta": 2},
-    **{"fifo": 0, "reservoir": 1},
+    **{"simhash": 0, "wta": 1, "dwta": 2, "query_cells": 3},
+    **{"fifo": 0, "reservoir": 1, "best": 2},
 }
 
 #: Weight-sized states a row carries for each optimizer.
@@ -92,6 +92,7 @@ class LshState:
     capacity: int
     policy: str
     slots: npt.NDArray[np.int32]
+    probes: int = 1
 
     def set_directions(self, directions: FloatArray) -> None:
         """Copies directions to 64-byte aligned memory: kernels load whole vectors of them."""

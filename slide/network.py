@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from slide import backends
 from slide._state import OPTIMIZER_STATES, TAIL, Engine, Examples, FloatArray, IntArray, LayerState, pad
+from slide.cells import QueryCells, learn
 from slide.checks import check_X, check_XY
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, require, update_frame
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from slide.training import Progress
 
 LOSSES = ("softmax", "binary")
+FRAME_QUERIES = 512  # samples whose mean hidden vector centres the hash functions
 
 
 class Network:
@@ -207,11 +209,31 @@ class Network:
         for i, state in enumerate(self.states):
             if state.lsh is None:
                 continue
-            if examples is not None and state.lsh.frame.size:
-                update_frame(state, self._engine.hidden(examples, i))
+            self._learn_hash(i, examples)
             self._engine.rebuild(i, self.generation)
         self.generation += 1
         self.tables_step = self.step
+
+    def _learn_hash(self, layer: int, examples: Examples | None) -> None:
+        """Fits a layer's hash functions to the vectors that enter it, where its family learns from them."""
+        state = self.states[layer]
+        assert state.lsh is not None
+        if examples is not None and state.lsh.frame.size:
+            update_frame(state, self._engine.hidden(examples, layer))
+        if state.lsh.kind == QueryCells.kind:
+            rng = np.random.default_rng([self.seed, layer, self.generation])
+            queries = state.weights if examples is None else self._engine.hidden(examples, layer)
+            if examples is not None or not state.lsh.directions.any():
+                learn(state.lsh, queries, rng, lambda vectors: self._engine.hash_codes(layer, vectors))
+
+    def n_queries(self) -> int:
+        """Examples that `rebuild_tables` should get: what the hash families learn from."""
+        wanted = [FRAME_QUERIES]
+        for layer, state in zip(self.layers, self.states, strict=True):
+            if isinstance(layer, Sampled) and isinstance(layer.lsh, QueryCells):
+                assert state.lsh is not None
+                wanted.append(layer.lsh.n_queries(state.lsh))
+        return max(wanted)
 
     # -- prediction -------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,6 @@ from slide.network import Network
 from slide.optim import Schedule
 
 CHUNK_SECONDS = 0.1
-FRAME_QUERIES = 512  # samples whose mean hidden vector centres the hash functions
 
 
 @dataclass
@@ -102,7 +101,7 @@ def run(
 def _rebuild(net: Network, X: Examples, progress: Progress) -> None:
     begin = time.perf_counter()
     interval = net.rebuild.interval(net.generation, max(_table_sizes(net), default=0))
-    sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, FRAME_QUERIES)
+    sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, net.n_queries())
     net.rebuild_tables(X.take(np.sort(sample)))
     net.next_rebuild = net.step + interval
     progress.rebuilds += 1

@@ -1,0 +1,307 @@
+/* cells.c: fills and reads the lists of query cells.
+ *
+ * A fill scores neurons against all centres, 64 cells at a time (one block of directions). Where neurons are many, a
+ * first pass scores them against the mean centre of each block only and keeps those that score highest, the pool: with
+ * neighbouring cells in a block (slide/cells.py sorts them so) their lists come from it. Neither pass depends on the
+ * number of threads. */
+#include "cells.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#define omp_get_thread_num() 0
+#endif
+
+#include "counter.h"
+#include "tables.h"
+
+#define BLOCK SLIDE_DIRECTION_BLOCK
+#define POOL_LISTS 8   /* a pool holds at least so many times the neurons of a list */
+#define POOL_SHARE 16  /* and at least one in so many neurons */
+#define POOL_WORTH 8   /* a pool of more than one in so many neurons costs more than it spares */
+#define CHUNK 8192
+
+typedef struct {
+    float score;
+    int32_t id;
+} scored;
+
+/* The best `wanted` of all that was offered, in a buffer with room for `room`. */
+typedef struct {
+    scored *items;
+    int64_t n, wanted, room;
+    float least; /* what scores lower is not among the best */
+} shortlist;
+
+static int precedes(scored a, scored b)
+{
+    return a.score > b.score || (a.score == b.score && a.id < b.id);
+}
+
+/* Moves the best `wanted` of n items to the front (Hoare's FIND, CACM 1961; median of three). */
+static void select_best(scored *a, int64_t n, int64_t wanted)
+{
+    int64_t lo = 0, hi = n - 1;
+    while (lo < hi) {
+        scored x = a[lo], y = a[lo + (hi - lo) / 2], z = a[hi];
+        scored pivot = precedes(x, y) ? (precedes(y, z) ? y : precedes(x, z) ? z : x)
+                                      : (precedes(x, z) ? x : precedes(y, z) ? z : y);
+        int64_t i = lo, j = hi;
+        while (i <= j) {
+            while (precedes(a[i], pivot)) i++;
+            while (precedes(pivot, a[j])) j--;
+            if (i > j) break;
+            scored t = a[i];
+            a[i++] = a[j];
+            a[j--] = t;
+        }
+        if (wanted - 1 <= j)
+            hi = j;
+        else if (wanted - 1 >= i)
+            lo = i;
+        else
+            return;
+    }
+}
+
+static void trim(shortlist *s)
+{
+    if (s->n <= s->wanted) return;
+    select_best(s->items, s->n, s->wanted);
+    s->n = s->wanted;
+    s->least = s->items[0].score;
+    for (int64_t i = 1; i < s->n; i++)
+        if (s->items[i].score < s->least) s->least = s->items[i].score;
+}
+
+static void offer(shortlist *s, int32_t id, float score)
+{
+    if (!(score >= s->least)) return;
+    s->items[s->n++] = (scored){score, id};
+    if (s->n == s->room) trim(s);
+}
+
+static int by_score(const void *a, const void *b)
+{
+    return precedes(*(const scored *)a, *(const scored *)b) ? -1 : 1;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* n shortlists in one allocation that the first one owns. */
+static shortlist *new_shortlists(int64_t n, int64_t wanted, int64_t room)
+{
+    shortlist *lists = malloc((size_t)n * sizeof *lists);
+    scored *items = malloc((size_t)(n * room) * sizeof *items);
+    if (!lists || !items) {
+        free(lists);
+        free(items);
+        return NULL;
+    }
+    for (int64_t i = 0; i < n; i++) lists[i] = (shortlist){items + i * room, 0, wanted, room, -INFINITY};
+    return lists;
+}
+
+static void free_shortlists(shortlist *lists)
+{
+    if (lists) free(lists[0].items);
+    free(lists);
+}
+
+/* out[r][c] = score of each of 4 neurons (n of them in use) with the 64 centres of a block; x is scratch. */
+static void score_four(const slide_network *net, const slide_layer *layer, const float *centres, const int32_t *ids,
+                       int n, float *x, float *out)
+{
+    int64_t stride = slide_pad(layer->fan_in + 1);
+    float bias[SLIDE_PROJECT_ROWS] = {0};
+    for (int r = 0; r < n; r++) {
+        float *row = slide_row(layer, ids[r]);
+        for (int64_t d = 0; d < layer->fan_in; d++) x[r * stride + d] = slide_cells_round(row[d]);
+        bias[r] = slide_tail(layer, row)[SLIDE_BIAS];
+    }
+    net->kernels->project_rows(out, BLOCK, centres, x, stride, layer->fan_in);
+    for (int r = 0; r < n; r++)
+        for (int c = 0; c < BLOCK; c++) out[r * BLOCK + c] += bias[r];
+}
+
+/* Offers neuron ids[0..n) to the lists of one block of cells. */
+static void offer_neurons(const slide_network *net, const slide_layer *layer, slide_scratch *s, const float *centres,
+                          const int32_t *ids, int64_t n, shortlist *lists)
+{
+    float scores[SLIDE_PROJECT_ROWS * BLOCK] __attribute__((aligned(64)));
+    for (int64_t i = 0; i < n; i += SLIDE_PROJECT_ROWS) {
+        int m = (int)min64(n - i, SLIDE_PROJECT_ROWS);
+        for (int r = 0; r < m && i + r + 16 < n; r++)
+            slide_prefetch_row(slide_row(layer, ids[i + r + 16]), layer->stride);
+        score_four(net, layer, centres, ids + i, m, s->query, scores);
+        for (int r = 0; r < m; r++)
+            for (int c = 0; c < BLOCK; c++) offer(&lists[c], ids[i + r], scores[r * BLOCK + c]);
+    }
+}
+
+/* groups: the mean centre of each block of cells, as directions [blocks of groups][dim][64]. */
+static void mean_centres(const slide_lsh *lsh, int64_t blocks, float *groups)
+{
+    memset(groups, 0, (size_t)((blocks + BLOCK - 1) / BLOCK * BLOCK * lsh->dim) * sizeof *groups);
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t d = 0; d < lsh->dim; d++) {
+            double sum = 0;
+            for (int c = 0; c < BLOCK; c++) sum += lsh->directions[(b * lsh->dim + d) * BLOCK + c];
+            groups[(b / BLOCK * lsh->dim + d) * BLOCK + b % BLOCK] = slide_cells_round((float)(sum / BLOCK));
+        }
+}
+
+/* Ids of the `wanted` neurons that score highest with each block's mean centre, ascending: pools [blocks][wanted]. */
+static slide_status fill_pools(slide_network *net, const slide_layer *layer, int64_t blocks, int64_t wanted,
+                               int32_t *pools)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    int64_t lanes = (blocks + BLOCK - 1) / BLOCK * BLOCK;
+    float *groups = aligned_alloc(64, (size_t)(lanes * lsh->dim) * sizeof *groups);
+    float *scores = aligned_alloc(64, (size_t)(CHUNK * lanes) * sizeof *scores);
+    shortlist *lists = new_shortlists(blocks, wanted, wanted + wanted / 4 + 16);
+    slide_status status = groups && scores && lists ? SLIDE_OK : SLIDE_NO_MEMORY;
+    if (!status) {
+        mean_centres(lsh, blocks, groups);
+#pragma omp parallel num_threads(net->n_threads)
+        {
+            slide_scratch *s = &net->scratch[omp_get_thread_num()];
+            for (int64_t first = 0; first < layer->n; first += CHUNK) {
+                int64_t m = min64(CHUNK, layer->n - first);
+#pragma omp for schedule(static)
+                for (int64_t i = 0; i < m; i += SLIDE_PROJECT_ROWS) {
+                    int32_t ids[SLIDE_PROJECT_ROWS];
+                    float out[SLIDE_PROJECT_ROWS * BLOCK] __attribute__((aligned(64)));
+                    int n = (int)min64(m - i, SLIDE_PROJECT_ROWS);
+                    for (int r = 0; r < n; r++) ids[r] = (int32_t)(first + i + r);
+                    for (int64_t g = 0; g < lanes; g += BLOCK) {
+                        score_four(net, layer, groups + g * lsh->dim, ids, n, s->query, out);
+                        for (int r = 0; r < n; r++)
+                            memcpy(scores + (i + r) * lanes + g, out + r * BLOCK, BLOCK * sizeof *out);
+                    }
+                }
+#pragma omp for schedule(static)
+                for (int64_t b = 0; b < blocks; b++)
+                    for (int64_t i = 0; i < m; i++) offer(&lists[b], (int32_t)(first + i), scores[i * lanes + b]);
+            }
+#pragma omp for schedule(static)
+            for (int64_t b = 0; b < blocks; b++) {
+                trim(&lists[b]);
+                for (int64_t i = 0; i < wanted; i++) pools[b * wanted + i] = i < lists[b].n ? lists[b].items[i].id : -1;
+                qsort(pools + b * wanted, (size_t)lists[b].n, sizeof *pools, by_id);
+            }
+        }
+    }
+    free(groups);
+    free(scores);
+    free_shortlists(lists);
+    return status;
+}
+
+/* Fills the 64 buckets of a block from a pool of neurons; NULL stands for all of them. */
+static void fill_block(const slide_network *net, const slide_layer *layer, slide_scratch *s, int64_t block,
+                       const int32_t *pool, int64_t pool_size, shortlist *lists)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    const float *centres = lsh->directions + block * lsh->dim * BLOCK;
+    int32_t ids[CHUNK];
+    for (int c = 0; c < BLOCK; c++) lists[c].n = 0, lists[c].least = -INFINITY;
+    if (pool) {
+        while (pool_size > 0 && pool[pool_size - 1] < 0) pool_size--;
+        offer_neurons(net, layer, s, centres, pool, pool_size, lists);
+    }
+    for (int64_t first = 0; !pool && first < layer->n; first += CHUNK) {
+        int64_t m = min64(CHUNK, layer->n - first);
+        for (int64_t i = 0; i < m; i++) ids[i] = (int32_t)(first + i);
+        offer_neurons(net, layer, s, centres, ids, m, lists);
+    }
+    for (int c = 0; c < BLOCK; c++) {
+        int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)(block * BLOCK + c));
+        trim(&lists[c]);
+        qsort(lists[c].items, (size_t)lists[c].n, sizeof(scored), by_score);
+        bucket[0] = (int32_t)lists[c].n;
+        for (int64_t i = 0; i < lists[c].n; i++) bucket[1 + i] = lists[c].items[i].id;
+    }
+}
+
+slide_status slide_cells_fill(slide_network *net, const slide_layer *layer)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    int64_t blocks = slide_cells_count(lsh) / BLOCK, wanted = min64(lsh->capacity, layer->n);
+    int64_t pool_size = min64(layer->n, POOL_LISTS * wanted > layer->n / POOL_SHARE ? POOL_LISTS * wanted
+                                                                                   : layer->n / POOL_SHARE);
+    int has_pools = blocks > 1 && pool_size <= layer->n / POOL_WORTH;
+    int32_t *pools = has_pools ? malloc((size_t)(blocks * pool_size) * sizeof *pools) : NULL;
+    slide_status status = has_pools && !pools ? SLIDE_NO_MEMORY : SLIDE_OK;
+    if (!status && has_pools) status = fill_pools(net, layer, blocks, pool_size, pools);
+    int failed = 0;
+#pragma omp parallel num_threads(net->n_threads) if (!status)
+    {
+        shortlist *lists = status ? NULL : new_shortlists(BLOCK, wanted, 2 * wanted + 16);
+        if (!lists) {
+#pragma omp atomic write
+            failed = 1;
+        }
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t b = 0; b < blocks; b++)
+            if (lists)
+                fill_block(net, layer, &net->scratch[omp_get_thread_num()], b, pools ? pools + b * pool_size : NULL,
+                           pool_size, lists);
+        free_shortlists(lists);
+    }
+    free(pools);
+    return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
+}
+
+int64_t slide_cells_take(const slide_lsh *lsh, slide_counter *counter, const int32_t *cells, int n_cells,
+                         int64_t wanted, int32_t *ids)
+{
+    int64_t taken = 0;
+    for (int32_t rank = 0; rank < lsh->capacity && taken < wanted; rank++) {
+        int any = 0;
+        for (int c = 0; c < n_cells && taken < wanted; c++) {
+            const int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)cells[c]);
+            if (rank >= bucket[0]) continue;
+            any = 1;
+            if (slide_counter_join(counter, bucket[1 + rank])) ids[taken++] = bucket[1 + rank];
+        }
+        if (!any) break;
+    }
+    return taken;
+}
+
+static int32_t next_nearest(const slide_lsh *lsh, float *scores)
+{
+    int64_t best = 0, n = slide_cells_count(lsh);
+    for (int64_t c = 1; c < n; c++)
+        if (scores[c] > scores[best]) best = c;
+    scores[best] = -INFINITY;
+    return (int32_t)best;
+}
+
+int64_t slide_cells_take_nearest(const slide_lsh *lsh, slide_counter *counter, float *scores, int64_t wanted,
+                                 int32_t *ids)
+{
+    int32_t cells[SLIDE_CELL_PROBES];
+    int n = 0;
+    for (; n < lsh->probes; n++) cells[n] = next_nearest(lsh, scores);
+    int64_t taken = slide_cells_take(lsh, counter, cells, n, wanted, ids);
+    for (; taken < wanted && n < SLIDE_CELL_PROBES; n++) {
+        cells[0] = next_nearest(lsh, scores);
+        taken += slide_cells_take(lsh, counter, cells, 1, wanted - taken, ids + taken);
+    }
+    return taken;
+}
