@@ -35,9 +35,11 @@ def project_dense(lsh: Any, x: Any, s: Any) -> None:
 
 
 @kernel
-def shortened(x: Any) -> Any:
-    """x to 17 significant digits: a product with a 7-digit integer is exact."""
-    return ((x.view(np.uint32) + np.uint32(0x40)) & np.uint32(0xFFFFFF80)).view(np.float32)
+def shorten(x: Any, out: Any) -> None:
+    """out = x to 17 significant digits: a product with a 7-digit integer is exact."""
+    digits, shortened = x.view(np.uint32), out.view(np.uint32)
+    for d in range(len(x)):
+        shortened[d] = (digits[d] + np.uint32(0x40)) & np.uint32(0xFFFFFF80)
 
 
 @kernel
@@ -53,21 +55,23 @@ def project_sparse(lsh: Any, x: Any, s: Any) -> None:
 @kernel
 def project_hadamard(lsh: Any, x: Any, s: Any) -> None:
     """Signs and Walsh-Hadamard transforms in turn (Ailon & Chazelle, STOC 2006; Andoni et al., NIPS 2015)."""
-    n, wanted = lsh.window, lsh.K * lsh.L
+    n, n_hashes = lsh.window, lsh.K * lsh.L
+    v, w = np.empty(n, np.float32), np.empty(n, np.float32)
     for block in range(lsh.directions.shape[0]):
-        v = np.zeros(n, np.float32)
-        v[: lsh.dim] = x
+        for d in range(n):
+            v[d] = x[d] if d < lsh.dim else 0
         for signs in range(HADAMARD_ROUNDS):
-            v *= lsh.directions[block, signs]
+            for d in range(n):
+                v[d] *= lsh.directions[block, signs, d]
             done = 1
             while done < n:
-                w = np.empty(n, np.float32)
-                w[0::2] = v[: n // 2] + v[n // 2 :]
-                w[1::2] = v[: n // 2] - v[n // 2 :]
-                v = w
+                for d in range(n // 2):
+                    w[2 * d] = v[d] + v[d + n // 2]
+                    w[2 * d + 1] = v[d] - v[d + n // 2]
+                v, w = w, v
                 done *= 2
-        first = block * n
-        s.projection[first : min(first + n, wanted)] = v[: min(n, wanted - first)]
+        for d in range(min(n, n_hashes - block * n)):
+            s.projection[block * n + d] = v[d]
 
 
 @kernel
@@ -77,8 +81,11 @@ def simhash(lsh: Any, x: Any, s: Any) -> None:
         project_sparse(lsh, x, s)
     elif lsh.kind == HADAMARD:
         project_hadamard(lsh, x, s)
+    elif lsh.kind == GAUSSIAN:
+        shorten(x, s.shortened)
+        project_dense(lsh, s.shortened, s)
     else:
-        project_dense(lsh, shortened(x) if lsh.kind == GAUSSIAN else x, s)
+        project_dense(lsh, x, s)
     for t in range(lsh.L):
         code = 0
         for k in range(lsh.K):
@@ -122,7 +129,10 @@ def densified_codes(lsh: Any, winners: Any, s: Any) -> None:
     """Codes from the low bits of the winners, all 0 where every bin is empty."""
     n_bins = lsh.K * lsh.L
     s.codes[: lsh.L] = 0
-    if (winners[:n_bins] == EMPTY).all():
+    filled = 0
+    for b in range(n_bins):
+        filled += winners[b] != EMPTY
+    if filled == 0:
         return
     for b in range(n_bins):
         winner = _borrow(winners, n_bins, b) if winners[b] == EMPTY else winners[b]
@@ -152,11 +162,14 @@ def dwta(lsh: Any, x: Any, s: Any) -> None:
 
 
 @kernel
-def strongest(x: Any, size: Any) -> Any:
-    """The elements 2 coordinate + sign of the largest magnitudes, zeros left out, ties to the lower coordinate."""
-    n = min(size, np.count_nonzero(x))
-    order = np.argsort(-np.abs(x), kind="mergesort")[:n]
-    return 2 * order + (x[order] < 0)
+def next_strongest(x: Any, last: Any) -> Any:
+    """The coordinate of largest magnitude behind `last`, of equals the first; -1 where there is none but zeros."""
+    found = -1
+    for d in range(len(x)):
+        behind = last < 0 or abs(x[d]) < abs(x[last]) or (abs(x[d]) == abs(x[last]) and d > last)
+        if behind and x[d] != 0 and (found < 0 or abs(x[d]) > abs(x[found])):
+            found = d
+    return found
 
 
 @kernel
@@ -164,7 +177,12 @@ def minhash(lsh: Any, x: Any, s: Any) -> None:
     """Densified one-permutation MinHash (Shrivastava & Li, ICML 2014): the least rank in each bin."""
     n_bins, least = lsh.K * lsh.L, s.winners
     least[:n_bins] = EMPTY
-    for element in strongest(x, lsh.window):
+    d = -1
+    for _ in range(lsh.window):
+        d = next_strongest(x, d)
+        if d < 0:
+            break
+        element = 2 * d + (x[d] < 0)
         for p in range(lsh.positions.shape[1]):
             rank = lsh.positions[element, p]
             bin_ = p * lsh.window + ((np.int64(rank) * lsh.window) >> 31)

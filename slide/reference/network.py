@@ -105,6 +105,7 @@ class Scratch(NamedTuple):
     projection: npt.NDArray[np.float32]
     winners: npt.NDArray[np.int32]
     query: npt.NDArray[np.float32]
+    shortened: npt.NDArray[np.float32]  # the query with fewer digits
     corrections: npt.NDArray[np.float32]  # -log q of the output layer's active neurons
     ids: npt.NDArray[np.int32]
     val: npt.NDArray[np.float32]
@@ -252,7 +253,8 @@ def make_scratch(net: Net, max_features: int, max_labels: int, *, dense: bool) -
         codes=np.empty(largest([layer.lsh.L for layer in sampled]), np.uint32),
         projection=np.empty(n_hashes, np.float32),
         winners=np.empty(n_hashes, np.int32),
-        query=np.empty(largest([max(layer.lsh.dim, layer.fan_in + 1) for layer in sampled]), np.float32),
+        query=np.empty(largest([layer.lsh.dim for layer in sampled]), np.float32),
+        shortened=np.empty(largest([layer.lsh.dim for layer in sampled]), np.float32),
         corrections=np.zeros(capacity, np.float32),
         ids=np.empty(shape, np.int32),
         val=np.zeros(shape, np.float32),
