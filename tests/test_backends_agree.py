@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import slide
+from slide import training
 
 pytestmark = needs_c
 
@@ -23,6 +24,12 @@ OPTIMIZERS = {
     "adagrad": slide.Adagrad(lr=LR["adagrad"], per_row=False, weight_decay=1e-3),
     "adam": slide.Adam(lr=LR["adam"], weight_decay=1e-3),
 }
+
+
+@pytest.fixture(autouse=True)
+def _equal_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks are cut by time, and the running mean of the loss hangs on where."""
+    monkeypatch.setattr(training, "CHUNK_SECONDS", np.inf)
 
 
 def sampled(lsh: slide.lsh.HashFamily | None, n: int = N) -> slide.Sampled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from math import comb
 from typing import Any
 
@@ -339,3 +340,9 @@ def test_a_saved_family_is_the_same_family(family: slide.lsh.HashFamily, tmp_pat
     assert net.states[1].lsh is not None
     assert again.states[1].lsh is not None
     np.testing.assert_array_equal(again.states[1].lsh.frame, net.states[1].lsh.frame)
+
+
+def test_the_examples_in_the_docstrings() -> None:
+    tried = doctest.testmod(slide.lsh)
+    assert tried.attempted > 1
+    assert tried.failed == 0
