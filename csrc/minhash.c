@@ -52,7 +52,7 @@ int64_t slide_minhash_scratch(const slide_lsh *lsh)
 void slide_minhash(const slide_lsh *lsh, const int32_t *ids, const float *x, int64_t n, int with_one, float *scratch,
                    uint32_t *codes)
 {
-    int bins = lsh->K * lsh->L;
+    int bins = lsh->K * lsh->L, whole = (bins + lsh->permutations - 1) / lsh->permutations;
     int32_t *least = (int32_t *)scratch, last = lsh->dim - 1;
     uint64_t *heap = (uint64_t *)(scratch + slide_projection_size(lsh));
     float one = 1;
@@ -64,7 +64,7 @@ void slide_minhash(const slide_lsh *lsh, const int32_t *ids, const float *x, int
         if (!heap[i]) continue;
         const int32_t *ranks = lsh->positions + (int64_t)element_of(heap[i]) * lsh->permutations;
         for (int p = 0; p < lsh->permutations; p++) {
-            int64_t bin = p * (int64_t)lsh->window + (((int64_t)ranks[p] * lsh->window) >> 31);
+            int64_t bin = (int64_t)p * whole + (((int64_t)ranks[p] * whole) >> 31);
             if (bin < bins && (least[bin] == SLIDE_EMPTY || ranks[p] < least[bin])) least[bin] = ranks[p];
         }
     }

@@ -52,7 +52,7 @@ typedef void (*slide_custom_hash)(void *context, const float *x, int64_t n, int6
  *   Hadamard   directions: float [blocks][SLIDE_HADAMARD_ROUNDS][window], +1 or -1; window = 2^log2_window >= dim
  *   WTA        positions:  int32 [K * L][window], coordinates that compete
  *   DWTA       positions:  int32 [permutations][dim], where each coordinate lands; bin = position / window
- *   MinHash    positions:  int32 [2 dim][permutations], random 31-bit ranks of the elements; window bins a permutation
+ *   MinHash    positions:  int32 [2 dim][permutations], random 31-bit ranks of the elements; window = largest set
  *   Custom     hash, context
  * frame: float [2 (fan_in + 1)] or NULL: {centre of the weights, of the biases, centre of the queries, scale f of the
  *   bias}. A neuron w, b becomes {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query x becomes

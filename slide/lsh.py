@@ -292,7 +292,7 @@ class MinHash(HashFamily):
     Parameters
     ----------
     size : int
-        Largest set, and bins that share one permutation.
+        Largest set. Elements are ranked anew for every so many hashes: about one element a bin.
     """
 
     size: int = 32
@@ -305,9 +305,10 @@ class MinHash(HashFamily):
         require(1 <= self.size <= 2**16, "MinHash(size=)", self.size, "1 to 65,536 coordinates")
 
     def random_choices(self, K: int, dim: int, rng: np.random.Generator) -> dict[str, Any]:
-        permutations = -(-K * self.L // self.size)
+        size = min(self.size, dim)
+        permutations = -(-K * self.L // size)
         ranks = rng.integers(0, 2**31, size=(2 * dim, permutations), dtype=np.int32)
-        return {"positions": ranks, "permutations": permutations, "window": self.size}
+        return {"positions": ranks, "permutations": permutations, "window": size}
 
 
 FRAME_SAMPLE = 16_384  # neurons

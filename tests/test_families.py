@@ -109,14 +109,16 @@ def test_dwta_agrees_with_the_jaccard_similarity_on_sparse_sets(shared: int, own
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
-@pytest.mark.parametrize("family", [slide.DWTA(K=1, L=L), slide.MinHash(K=1, L=L)], ids=lambda f: f.kind)
+@pytest.mark.parametrize(
+    "family", [slide.DWTA(K=1, L=L), slide.MinHash(K=1, L=L), slide.MinHash(K=1, L=100, size=30_000)], ids=repr
+)
 def test_one_coordinate_fills_all_bins(family: slide.lsh.HashFamily, engine: str) -> None:
     """No bin is left with a code of its own that all sparse vectors would share."""
     dim = 800
     net = hasher(family, dim, engine)
-    codes = codes_of(net, np.eye(dim, dtype=np.float32)[:40])
+    codes = codes_of(net, np.eye(dim, dtype=np.float32)[:300])
     zeros = (codes == 0).mean()
-    assert zeros == pytest.approx(2.0**-family.bits_per_hash, abs=0.04)
+    assert zeros == pytest.approx(2.0**-family.bits_per_hash, abs=0.05)
     assert not codes_of(net, np.zeros((1, dim))).any()
 
 
@@ -127,9 +129,10 @@ def plain_minhash(lsh: slide._state.LshState, x: Array) -> Array:
     """The least rank in each bin, -1 where a bin is empty."""
     strongest = sorted((d for d in range(lsh.dim) if x[d] != 0), key=lambda d: (-abs(x[d]), d))[: lsh.window]
     winners = np.full(lsh.K * lsh.L, -1, np.int64)
+    bins = -(-len(winners) // lsh.permutations)
     for d in strongest:
         for p, rank in enumerate(lsh.positions[2 * d + (x[d] < 0)].tolist()):
-            b = p * lsh.window + rank * lsh.window // 2**31
+            b = p * bins + rank * bins // 2**31
             if b < len(winners) and (winners[b] < 0 or rank < winners[b]):
                 winners[b] = rank
     return winners

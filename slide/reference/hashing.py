@@ -175,7 +175,8 @@ def next_strongest(x: Any, last: Any) -> Any:
 @kernel
 def minhash(lsh: Any, x: Any, s: Any) -> None:
     """Densified one-permutation MinHash (Shrivastava & Li, ICML 2014): the least rank in each bin."""
-    n_bins, least = lsh.K * lsh.L, s.winners
+    n_bins, least, permutations = lsh.K * lsh.L, s.winners, lsh.positions.shape[1]
+    whole = (n_bins + permutations - 1) // permutations  # bins of one permutation
     least[:n_bins] = EMPTY
     d = -1
     for _ in range(lsh.window):
@@ -183,9 +184,9 @@ def minhash(lsh: Any, x: Any, s: Any) -> None:
         if d < 0:
             break
         element = 2 * d + (x[d] < 0)
-        for p in range(lsh.positions.shape[1]):
+        for p in range(permutations):
             rank = lsh.positions[element, p]
-            bin_ = p * lsh.window + ((np.int64(rank) * lsh.window) >> 31)
+            bin_ = p * whole + ((np.int64(rank) * whole) >> 31)
             if bin_ < n_bins and (least[bin_] == EMPTY or rank < least[bin_]):
                 least[bin_] = rank
     densified_codes(lsh, least, s)
