@@ -8,6 +8,7 @@
 #include "counter.h"
 #include "hash.h"
 #include "tables.h"
+#include "transform.h"
 
 int64_t slide_counter_size(const slide_layer *layer, int64_t max_labels)
 {
@@ -126,19 +127,13 @@ int64_t slide_active_top(const slide_layer *layer, slide_scratch *s, int64_t wan
 
 void slide_active_hash(const slide_network *net, const slide_layer *layer, slide_scratch *s, const slide_vector *input)
 {
-    if (input->ids) {
-        memset(s->query, 0, (size_t)layer->fan_in * sizeof(float));
-        for (int64_t i = 0; i < input->n; i++) s->query[input->ids[i]] = input->val[i];
-    } else {
-        memcpy(s->query, input->val, (size_t)layer->fan_in * sizeof(float));
+    const slide_lsh *lsh = &layer->lsh;
+    if (input->ids && slide_hash_takes_sparse(lsh)) {
+        slide_hash_sparse(lsh, input->ids, input->val, input->n, s->projection, s->codes);
+        return;
     }
-    s->query[layer->fan_in] = 1;
-    if (layer->lsh.frame) {
-        const float *query_centre = layer->lsh.frame + layer->lsh.dim;
-        for (int64_t d = 0; d < layer->fan_in; d++) s->query[d] -= query_centre[d];
-        s->query[layer->fan_in] = query_centre[layer->fan_in];
-    }
-    slide_hash(net->kernels, &layer->lsh, s->query, s->projection, s->codes);
+    slide_hashed_query(layer, input, s->query);
+    slide_hash(net->kernels, lsh, s->query, s->projection, s->codes);
 }
 
 slide_status slide_retrieve(slide_network *net, int index, const float *queries, int64_t n, int64_t stride,

@@ -25,6 +25,36 @@
 #define POOL_WORTH 8   /* a pool of more than one in so many neurons costs more than it spares */
 #define CHUNK 8192
 
+int64_t slide_cells_scratch(const slide_lsh *lsh)
+{
+    return SLIDE_PROJECT_ROWS * (slide_cells_count(lsh) + slide_pad(lsh->dim));
+}
+
+void slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
+                      float *projection, uint32_t *codes)
+{
+    int64_t cells = slide_cells_count(lsh), stride = slide_pad(lsh->dim);
+    float *rounded = projection + SLIDE_PROJECT_ROWS * cells;
+    for (int r = 0; r < n; r++)
+        for (int d = 0; d < lsh->dim; d++) rounded[r * stride + d] = slide_cells_round(x[r * x_stride + d]);
+    if (n < SLIDE_PROJECT_ROWS) memset(projection, 0, (size_t)(n * cells) * sizeof *projection);
+    for (int64_t b = 0; b < cells; b += BLOCK) {
+        const float *centres = lsh->directions + b * lsh->dim;
+        if (n == SLIDE_PROJECT_ROWS)
+            kernels->project_rows(projection + b, cells, centres, rounded, stride, lsh->dim);
+        else
+            for (int r = 0; r < n; r++)
+                kernels->project(projection + r * cells + b, centres, rounded + r * stride, lsh->dim);
+    }
+    for (int r = 0; r < n; r++) {
+        const float *scores = projection + r * cells;
+        int64_t best = 0;
+        for (int64_t c = 1; c < cells; c++)
+            if (scores[c] > scores[best]) best = c;
+        codes[r] = (uint32_t)best;
+    }
+}
+
 typedef struct {
     float score;
     int32_t id;

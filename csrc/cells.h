@@ -27,6 +27,13 @@ static inline float slide_cells_round(float x)
     return bits.f;
 }
 
+int64_t slide_cells_scratch(const slide_lsh *lsh);
+
+/* The nearest centre of each of n (up to SLIDE_PROJECT_ROWS) vectors {query, 1}: the largest x . c - |c|^2 / 2. The
+ * scores of all cells stay in projection, [n][cells]. */
+void slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
+                      float *projection, uint32_t *codes);
+
 /* Fills every bucket of a layer from its current rows. */
 slide_status slide_cells_fill(slide_network *net, const slide_layer *layer);
 

@@ -35,12 +35,15 @@ typedef struct slide_kernels {
     /* z[i] = exp(z[i] - shift), returns the sum */
     float (*exp_sum)(float *z, float shift, int64_t n);
     float (*max)(const float *z, int64_t n);
-    /* acc[64] += x . directions[dim][64], in the order of the coordinates: directions are +-1, so every product is
-     * exact and sums are the same bits with or without fused multiply-add, on every instruction set */
+    /* acc[64] += x . directions[dim][64], in the order of the coordinates: directions are small integers and x leaves
+     * room for their digits, so every product is exact and sums are the same bits with or without fused multiply-add,
+     * on every instruction set */
     void (*project)(float *acc, const float *directions, const float *x, int64_t dim);
     /* the same for SLIDE_PROJECT_ROWS vectors at once, x and acc that many strides apart: directions are read once */
     void (*project_rows)(float *acc, int64_t acc_stride, const float *directions, const float *x, int64_t x_stride,
                          int64_t dim);
+    /* y = Walsh-Hadamard transform of x, which is overwritten; n is a power of two. Each sum has two terms. */
+    void (*hadamard)(float *y, float *x, int64_t n);
     /* out[r][q] = rows[r] . queries[.][q] for SLIDE_TILE_ROWS rows; queries is [n][SLIDE_TILE_QUERIES] */
     void (*tile)(float *out, const float *rows, int64_t stride, const float *queries, int64_t n);
     /* Lists the labels first + i with z = score[i] + bias[i] over -1 and their 2 (1 + z), zeroes the scores, returns how

@@ -170,6 +170,25 @@ static void NAME(project_rows)(float *restrict acc, int64_t acc_stride, const fl
     }
 }
 
+/* Every pass reads halves and writes pairs (Pease, J. ACM 1968): one geometry, wide vectors in all of them. */
+static void NAME(hadamard)(float *restrict y, float *restrict x, int64_t n)
+{
+    float *from = x, *to = y;
+    for (int64_t done = 1; done < n; done *= 2) {
+        const float *restrict low = from, *restrict high = from + n / 2;
+        float *restrict out = to;
+        for (int64_t j = 0; j < n / 2; j++) {
+            float a = low[j], b = high[j];
+            out[2 * j] = a + b;
+            out[2 * j + 1] = a - b;
+        }
+        float *other = from;
+        from = to;
+        to = other;
+    }
+    if (from != y) memcpy(y, from, (size_t)n * sizeof *y);
+}
+
 static void NAME(tile)(float *restrict out, const float *restrict rows, int64_t stride, const float *restrict queries,
                        int64_t n)
 {
@@ -230,6 +249,7 @@ const slide_kernels NAME(kernels) = {
     .max = NAME(max),
     .project = NAME(project),
     .project_rows = NAME(project_rows),
+    .hadamard = NAME(hadamard),
     .tile = NAME(tile),
     .sweep = NAME(sweep),
 };

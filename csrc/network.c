@@ -74,7 +74,7 @@ static slide_status new_tools(const slide_network *net, slide_scratch *s)
         candidates = max64(candidates, (int64_t)layer->lsh.L * layer->lsh.capacity);
         tables = max64(tables, layer->lsh.L);
         projection = max64(projection, slide_hash_scratch(&layer->lsh));
-        query = max64(query, SLIDE_PROJECT_ROWS * slide_pad(layer->fan_in + 1));
+        query = max64(query, SLIDE_PROJECT_ROWS * slide_pad(max64(layer->lsh.dim, layer->fan_in + 1)));
         active = max64(active, layer->n_active + layer->n_random + s->max_labels);
     }
     s->counter = (slide_counter){.direct = calloc((size_t)direct, sizeof(uint16_t)),

@@ -44,7 +44,7 @@ typedef struct {
     uint32_t *winners;        /* candidates with enough collisions */
     uint32_t *codes;          /* L */
     float *projection;        /* slide_hash_scratch */
-    float *query;             /* hashed vectors: fan_in + 1 coordinates, up to SLIDE_PROJECT_ROWS of them */
+    float *query;             /* hashed vectors: dim coordinates, up to SLIDE_PROJECT_ROWS of them */
     float *corrections;       /* -log q of each active neuron, output layer */
     slide_vector *outputs;    /* one per layer */
     int32_t *features;        /* the sample after dropout */

@@ -13,26 +13,9 @@
 #include "cells.h"
 #include "hash.h"
 #include "tables.h"
+#include "transform.h"
 
 #define CHUNK 8192
-
-/* What is hashed of a neuron: slide.h, frame. The bias coordinate sums exact products in double and in order: equal
- * bits on every machine. */
-static void hashed_vector(const slide_layer *layer, int64_t neuron, float *out)
-{
-    float *row = slide_row(layer, neuron), bias = slide_tail(layer, row)[SLIDE_BIAS];
-    const float *frame = layer->lsh.frame, *query_centre = frame + layer->lsh.dim;
-    int64_t n = layer->fan_in;
-    memcpy(out, row, (size_t)n * sizeof(float));
-    out[n] = bias;
-    if (!frame) return;
-    double last = (double)bias - frame[n];
-    for (int64_t d = 0; d < n; d++) {
-        out[d] -= frame[d];
-        last += (double)out[d] * query_centre[d];
-    }
-    out[n] = (float)(last / query_centre[n]);
-}
 
 /* Neurons are visited from a random start, so that FIFO buckets do not favour high ids for ever. */
 static int64_t visit(int64_t i, int64_t start, int64_t n)
@@ -72,7 +55,7 @@ slide_status slide_rebuild(slide_network *net, int index, uint64_t generation)
                 int n = m - i < SLIDE_PROJECT_ROWS ? (int)(m - i) : SLIDE_PROJECT_ROWS;
                 int64_t stride = slide_pad(lsh->dim);
                 for (int r = 0; r < n; r++)
-                    hashed_vector(layer, visit(first + i + r, start, layer->n), s->query + r * stride);
+                    slide_hashed_neuron(layer, visit(first + i + r, start, layer->n), s->query + r * stride);
                 slide_hash_rows(net->kernels, lsh, s->query, stride, n, s->projection, codes + i * lsh->L);
             }
 #pragma omp for schedule(static)

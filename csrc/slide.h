@@ -4,7 +4,7 @@
  * prints, never exits, and holds no global mutable state: memory for parameters and tables belongs to the caller,
  * random numbers and scratch belong to a network and a thread. The caller checks arguments, the core trusts them.
  *
- * Reading order: slide.h, train.c (one step is the paper), active.c, hash.c, tables.c, layer.c, optimizer.c, infer.c.
+ * Reading order: slide.h, train.c (one step is the paper), active.c, transform.c, hash.c, tables.c, layer.c, optimizer.c, infer.c.
  *
  * The alphabet, used in every file:
  *   N neurons of a layer      D input dimension     H width of a hidden vector     A active neurons of a sample
@@ -17,6 +17,7 @@
 
 #define SLIDE_LANES 16       /* every row and scratch vector is padded with zeros to a multiple of this */
 #define SLIDE_TAIL 16        /* floats behind a row's weights and states: one cache line of scalars */
+#define SLIDE_HADAMARD_ROUNDS 3
 #define SLIDE_MAX_TABLES 1022 /* collision counts share a word with a stamp; see active.c */
 
 /* Where the scalars of a row live, in floats behind its last state (one cache line with the row). */
@@ -27,26 +28,51 @@ typedef enum { SLIDE_SPARSE_INPUT, SLIDE_DENSE, SLIDE_SAMPLED } slide_layer_kind
 typedef enum { SLIDE_IDENTITY, SLIDE_RELU, SLIDE_TANH } slide_activation;
 typedef enum { SLIDE_SOFTMAX, SLIDE_BINARY } slide_loss;
 typedef enum { SLIDE_SGD, SLIDE_ADAGRAD_ROW, SLIDE_ADAGRAD, SLIDE_ADAM } slide_optimizer_kind;
-typedef enum { SLIDE_SIMHASH, SLIDE_WTA, SLIDE_DWTA, SLIDE_QUERY_CELLS } slide_hash_kind;
+typedef enum {
+    SLIDE_SIMHASH,
+    SLIDE_WTA,
+    SLIDE_DWTA,
+    SLIDE_MINHASH,
+    SLIDE_SIMHASH_GAUSSIAN,
+    SLIDE_SIMHASH_SPARSE,
+    SLIDE_SIMHASH_HADAMARD,
+    SLIDE_CUSTOM,
+    SLIDE_QUERY_CELLS
+} slide_hash_kind;
+typedef enum { SLIDE_AS_IT_IS, SLIDE_NORM_AUGMENTED, SLIDE_SIGN_ALSH } slide_transform;
 typedef enum { SLIDE_FIFO, SLIDE_RESERVOIR } slide_bucket_policy;
 
-/* One hash family with its L tables. Hashed vectors have dim = fan_in + 1 coordinates, the last one the bias.
- *   SimHash  directions: float [blocks][dim][64], +1 or -1, 64 directions a block, K * L of them in use
- *   WTA      positions:  int32 [K * L][window], coordinates that compete
- *   DWTA     positions:  int32 [permutations][dim], where each coordinate lands; bin = position / window
- *   cells    directions: float [blocks][dim][64], 2^K centres c of query cells, last coordinate -|c|^2 / 2 (cells.h); L is
- *            1 and a bucket lists the neurons that score highest at its centre, best first
- * frame: float [2 dim] or NULL: {centre of the weights, of the biases, centre of the queries, scale f of the bias}.
- *   A neuron w, b is hashed as {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query x as
+/* Codes uint32 [n][L] of n vectors that lie stride floats apart: a family from outside. Called by all threads. */
+typedef void (*slide_custom_hash)(void *context, const float *x, int64_t n, int64_t stride, uint32_t *codes);
+
+/* One hash family with its L tables. A neuron is {weights, bias}, a query {x, 1}, of fan_in + 1 coordinates; what is
+ * hashed is made from them by transform.c and has dim coordinates.
+ *   SimHash    directions: float [blocks][dim][64], +1 or -1, 64 directions a block, K * L of them in use
+ *   Gaussian   the same, integers of -127 to 127
+ *   Sparse     positions:  int32 [K * L][window], coordinates to add, or ~coordinate to subtract
+ *   Hadamard   directions: float [blocks][SLIDE_HADAMARD_ROUNDS][window], +1 or -1; window = 2^log2_window >= dim
+ *   WTA        positions:  int32 [K * L][window], coordinates that compete
+ *   DWTA       positions:  int32 [permutations][dim], where each coordinate lands; bin = position / window
+ *   MinHash    positions:  int32 [2 dim][permutations], random 31-bit ranks of the elements; window = largest set
+ *   Custom     hash, context
+ *   cells      directions: float [blocks][dim][64], 2^K centres c of query cells, last coordinate -|c|^2 / 2 (cells.h); L is
+ *              1 and a bucket lists the neurons that score highest at its centre, best first
+ * frame: float [2 (fan_in + 1)] or NULL: {centre of the weights, of the biases, centre of the queries, scale f of the
+ *   bias}. A neuron w, b becomes {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query x becomes
  *   {x - query centre, f}: their inner product differs from w . x + b by a constant for each query, so the ranking is
  *   kept while the angles, which SimHash sees, spread out (recall of the exact top 10 rises by half and more).
+ * transform: what is appended so that angles see norms; norms: float [n_norms], ascending, of groups of neurons.
  * slots: int32 [L][2^table_bits][bucket_stride]; a bucket is {number ever inserted, ids...}. */
 typedef struct {
     int32_t kind, K, L, window, log2_window;
-    int32_t dim, permutations;
+    int32_t dim, permutations, code_bits;
     const float *directions;
     const int32_t *positions;
     const float *frame;
+    int32_t transform, n_norms;
+    const float *norms;
+    slide_custom_hash hash;
+    void *context;
     int32_t table_bits, capacity, bucket_stride, policy;
     int32_t probes;          /* cells: how many a query takes its candidates from */
     int32_t *slots;

@@ -8,9 +8,8 @@
  * Knuth, TAOCP 6.4). */
 static inline int64_t slide_bucket_index(const slide_lsh *lsh, int table, uint32_t code)
 {
-    int code_bits = lsh->K * (lsh->kind == SLIDE_WTA || lsh->kind == SLIDE_DWTA ? lsh->log2_window : 1);
     uint64_t index = code;
-    if (code_bits > lsh->table_bits) index = (code * 0x9E3779B97F4A7C15u) >> (64 - lsh->table_bits);
+    if (lsh->code_bits > lsh->table_bits) index = (code * 0x9E3779B97F4A7C15u) >> (64 - lsh->table_bits);
     return ((int64_t)table << lsh->table_bits) + (int64_t)index;
 }
 

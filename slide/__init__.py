@@ -20,6 +20,7 @@ _WHERE = {
     "WTA": "slide.lsh",
     "DWTA": "slide.lsh",
     "QueryCells": "slide.cells",
+    "MinHash": "slide.lsh",
     "SGD": "slide.optim",
     "Adagrad": "slide.optim",
     "Adam": "slide.optim",
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from slide.config import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
     from slide.layers import Dense, Sampled, SparseInput
-    from slide.lsh import DWTA, WTA, SimHash
+    from slide.lsh import DWTA, WTA, MinHash, SimHash
     from slide.model_file import load
     from slide.network import Network
     from slide.optim import SGD, Adagrad, Adam, Constant, Cosine, Linear, Rebuild
@@ -83,6 +84,7 @@ __all__ = [
     "DataFormatError",
     "Dense",
     "Linear",
+    "MinHash",
     "ModelFormatError",
     "Network",
     "NonFiniteError",

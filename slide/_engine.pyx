@@ -4,7 +4,7 @@
 Arguments are checked in slide/network.py; this module trusts them and is not public.
 """
 from cpython.bytes cimport PyBytes_AsString
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -16,12 +16,18 @@ from slide._state import KINDS, Examples, TrainStats
 
 
 cdef extern from "slide.h":
+    ctypedef void (*slide_custom_hash)(void *, const float *, int64_t, int64_t, uint32_t *)
+
     ctypedef struct slide_lsh:
         int32_t kind, K, L, window, log2_window
-        int32_t dim, permutations
+        int32_t dim, permutations, code_bits
         const float *directions
         const int32_t *positions
         const float *frame
+        int32_t transform, n_norms
+        const float *norms
+        slide_custom_hash hash
+        void *context
         int32_t table_bits, capacity, bucket_stride, policy, probes
         int32_t *slots
 
@@ -270,7 +276,7 @@ cdef class Engine:
         return out
 
     def hash_codes(self, int layer, vectors):
-        """uint32 [n, L] codes of vectors float32 [n, fan_in + 1], whose last coordinate meets the bias."""
+        """uint32 [n, L] codes of vectors float32 [n, dim] as they are hashed: see slide_lsh in csrc/slide.h."""
         cdef float[:, ::1] v = vectors
         codes = np.empty((v.shape[0], self.layers[layer].lsh.L), np.uint32)
         cdef uint32_t[:, ::1] c = codes
@@ -318,7 +324,7 @@ cdef int _describe(slide_layer *c, layer) except -1:
     cdef int32_t[:, :, ::1] slots
     cdef float[::1] directions
     cdef int32_t[::1] positions
-    cdef float[::1] frame
+    cdef float[::1] centre, norms
     memset(c, 0, sizeof(slide_layer))
     c.kind, c.activation = KINDS[layer.kind], KINDS[layer.activation]
     c.n, c.fan_in = layer.n, layer.fan_in
@@ -332,7 +338,7 @@ cdef int _describe(slide_layer *c, layer) except -1:
     h = layer.lsh
     c.lsh.kind = KINDS[h.kind]
     c.lsh.K, c.lsh.L, c.lsh.window, c.lsh.dim, c.lsh.permutations = h.K, h.L, h.window, h.dim, h.permutations
-    c.lsh.log2_window = int(h.window).bit_length() - 1
+    c.lsh.log2_window, c.lsh.code_bits = int(h.window).bit_length() - 1, h.code_bits
     c.lsh.table_bits, c.lsh.capacity, c.lsh.policy = h.table_bits, h.capacity, KINDS[h.policy]
     c.lsh.probes = h.probes
     if h.directions.size:
@@ -341,9 +347,15 @@ cdef int _describe(slide_layer *c, layer) except -1:
     if h.positions.size:
         positions = h.positions.reshape(-1)
         c.lsh.positions = &positions[0]
-    if h.frame.size:
-        frame = h.frame
-        c.lsh.frame = &frame[0]
+    if h.centre.size:
+        centre = h.centre
+        c.lsh.frame = &centre[0]
+    c.lsh.transform, c.lsh.n_norms = KINDS[h.transform], h.n_norms
+    if h.n_norms:
+        norms = h.norms
+        c.lsh.norms = &norms[0]
+    if h.custom is not None:
+        c.lsh.hash, c.lsh.context = <slide_custom_hash><uintptr_t>h.custom.address, <void *><uintptr_t>h.custom.context
     slots = h.slots
     c.lsh.slots = &slots[0, 0, 0]
     c.lsh.bucket_stride = slots.shape[2]

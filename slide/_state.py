@@ -7,16 +7,21 @@ csrc/slide.h: a row is its weights padded to 16 floats, then each optimizer stat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+if TYPE_CHECKING:
+    from slide.custom import CustomHash
+
 LANES = 16
 TAIL = 16
 BIAS, BIAS_S1, BIAS_S2, ROW_ACC, ROW_COUNT = range(5)
 DIRECTION_BLOCK = 64
+HADAMARD_ROUNDS = 3
+NORM_RANGES = 32
 
 #: The C core's enumerations by name.
 KINDS: dict[str, int] = {
@@ -24,7 +29,9 @@ KINDS: dict[str, int] = {
     **{"identity": 0, "relu": 1, "tanh": 2},
     **{"softmax": 0, "binary": 1},
     **{"sgd": 0, "adagrad_row": 1, "adagrad": 2, "adam": 3},
-    **{"simhash": 0, "wta": 1, "dwta": 2, "query_cells": 3},
+    **{"simhash": 0, "wta": 1, "dwta": 2, "minhash": 3},
+    **{"simhash_gaussian": 4, "simhash_sparse": 5, "simhash_hadamard": 6, "custom": 7, "query_cells": 8},
+    **{"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": 2},
     **{"fifo": 0, "reservoir": 1, "best": 2},
 }
 
@@ -85,14 +92,39 @@ class LshState:
     window: int
     dim: int
     permutations: int
+    code_bits: int
     directions: FloatArray
     positions: IntArray
+    transform: str
     frame: FloatArray
     table_bits: int
     capacity: int
     policy: str
     slots: npt.NDArray[np.int32]
     probes: int = 1
+    custom: CustomHash | None = None
+
+    @property
+    def centre(self) -> FloatArray:
+        """The frame without the norms, a view: empty or [2 (fan_in + 1)]."""
+        return self.frame[: len(self.frame) - self.n_norms]
+
+    @property
+    def norms(self) -> FloatArray:
+        """Lengths that a transform gives to neurons, ascending; a view of the frame's end."""
+        return self.frame[len(self.frame) - self.n_norms :]
+
+    @property
+    def n_norms(self) -> int:
+        """One for each group of neurons of about the same length."""
+        return {"none": 0, "norm-ranging": NORM_RANGES}.get(self.transform, 1)
+
+    @property
+    def positions_range(self) -> tuple[int, int]:
+        """Smallest and largest value that positions may have."""
+        if self.kind == "minhash":
+            return 0, 2**31 - 1
+        return (-self.dim if self.kind == "simhash_sparse" else 0), self.dim - 1
 
     def set_directions(self, directions: FloatArray) -> None:
         """Copies directions to 64-byte aligned memory: kernels load whole vectors of them."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide._state import Engine, LayerState, allocate_plain
+from slide.custom import guard
 from slide.lsh import require
 from slide.optim import Optimizer
 from slide.wide import WideState
@@ -60,12 +61,10 @@ def make_engine(
     if backend == "numba":
         from slide.reference.engine import Engine as NumbaEngine
 
-        engine: Engine = NumbaEngine(layers, wide, optimizer, loss, seed, n_threads)
-        return engine
+        return guard(NumbaEngine(layers, wide, optimizer, loss, seed, n_threads), layers)
     core = c_core()
     assert core is not None
-    engine = core.Engine(layers, wide, optimizer, loss, seed, n_threads, forced_isa())
-    return engine
+    return guard(core.Engine(layers, wide, optimizer, loss, seed, n_threads, forced_isa()), layers)
 
 
 def forced_isa() -> str | None:

@@ -49,6 +49,8 @@ class QueryCells(HashFamily):
     L: int = 1
     capacity: int = 0
     policy: str = "best"
+    centred: bool = False
+    transform: str = "none"
     probes: int = 1
 
     kind: ClassVar[str] = "query_cells"
@@ -57,6 +59,8 @@ class QueryCells(HashFamily):
         require(self.L == 1, "QueryCells(L=)", self.L, "1: one partition")
         require(0 <= self.capacity < 2**20, "QueryCells(capacity=)", self.capacity, "0 to 1,048,575 neurons a list")
         require(self.policy == "best", "QueryCells(policy=)", self.policy, "'best'")
+        require(not self.centred, "QueryCells(centred=)", self.centred, "False: neurons are not hashed")
+        require(self.transform == "none", "QueryCells(transform=)", self.transform, "'none': norms count as they are")
         require(1 <= self.probes <= MAX_PROBES, "QueryCells(probes=)", self.probes, f"1 to {MAX_PROBES} cells")
         if self.K is not None:
             require(6 <= self.K <= MAX_BITS, "QueryCells(K=)", self.K, f"6 to {MAX_BITS} bits of a cell's number")
@@ -92,6 +96,8 @@ class QueryCells(HashFamily):
             window=1,
             dim=dim,
             permutations=0,
+            code_bits=K,
+            transform="none",
             directions=np.zeros((2**K // DIRECTION_BLOCK, dim, DIRECTION_BLOCK), np.float32),
             positions=np.empty((0, 0), np.int32),
             frame=np.empty(0, np.float32),

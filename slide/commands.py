@@ -123,8 +123,7 @@ def classifier_options(args: Namespace) -> dict[str, Any]:
             raise ValueError(f"--{next(iter(sizes))}: --lsh none has no tables")
         given["lsh"] = None
     elif family != "auto" or sizes:
-        families = {"auto": slide.SimHash, "simhash": slide.SimHash, "wta": slide.WTA, "dwta": slide.DWTA}
-        given["lsh"] = families[family](**sizes)
+        given["lsh"] = slide.lsh.FAMILIES["simhash" if family == "auto" else family](**sizes)
     if "optimizer" in given:
         kinds = {"adagrad": slide.Adagrad, "adam": slide.Adam, "sgd": slide.SGD}
         rate = {"lr": given["lr"]} if "lr" in given else {}

@@ -1,6 +1,7 @@
 """Hash families: how many bits, how many tables, how large the buckets; and the random choices they stand on.
 
-The hashing itself is in csrc/hash.c and, readable, in slide/reference/hashing.py.
+The hashing itself is in csrc/hash.c and, readable, in slide/reference/hashing.py; slide/custom.py calls a family of the
+user's own.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slide._state import DIRECTION_BLOCK, FloatArray, LayerState, LshState
+from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, FloatArray, LayerState, LshState
 
 MAX_TABLES = 1022
 MAX_CODE_BITS = 30
+SIGN_ALSH_TERMS, SIGN_ALSH_LENGTH = 2, 0.75  # m and U, as its authors recommend
+#: Coordinates that a transform appends.
+APPENDED = {"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": SIGN_ALSH_TERMS}
 
 
 def require(ok: bool, argument: str, found: object, wanted: str) -> None:
@@ -27,6 +31,8 @@ def require(ok: bool, argument: str, found: object, wanted: str) -> None:
 class HashFamily:
     """L tables, each addressed by K hashes of a neuron's weights and bias.
 
+    A subclass that implements `codes` is a family of its own, in both back ends.
+
     Parameters
     ----------
     K : int or None
@@ -38,19 +44,43 @@ class HashFamily:
         Neurons a bucket holds.
     policy : {"reservoir", "fifo"}
         What a full bucket keeps: a uniform sample of all it was offered, or the latest.
+    centred : bool
+        Hash neurons and queries relative to their means, with the bias scaled to the norms. This changes every inner
+        product with a query by the same constant, so no ranking changes, while the angles spread out.
+    transform : {"none", "norm-augmented", "norm-ranging", "sign-alsh"}
+        Coordinates appended to neurons (to queries: zeros), so that the angle with a query follows the inner product,
+        not the angle of the weights. "norm-augmented": sqrt(M^2 - |w|^2), M being the largest norm (simple-LSH:
+        Neyshabur & Srebro, ICML 2015); "norm-ranging": the same with the largest norm in each 32nd of the neurons in
+        order of their norms (Yan et al., NeurIPS 2018, whose probing by norm is left out); "sign-alsh":
+        1/2 - |w|^2 and 1/2 - |w|^4, with all w scaled to norms of 0.75 or less (Shrivastava & Li, UAI 2015).
 
     Raises
     ------
     ValueError
         For sizes that make no sense.
+
+    Examples
+    --------
+    The signs of the first K coordinates, in every table:
+
+    >>> class Signs(HashFamily):
+    ...     def prepare(self, K, dim, rng):
+    ...         return 1 << np.arange(K)
+    ...
+    ...     def codes(self, vectors, bits):
+    ...         return np.repeat((vectors[:, : len(bits)] > 0) @ bits, self.L).reshape(-1, self.L)
+    >>> Signs(K=3, L=2).codes(np.array([[1.0, -1.0, 2.0, 7.0]]), np.array([1, 2, 4])).tolist()
+    [[5, 5]]
     """
 
     K: int | None = None
     L: int = 50
     capacity: int = 256
     policy: str = "reservoir"
+    centred: bool = False
+    transform: str = "none"
 
-    kind: ClassVar[str] = ""
+    kind: ClassVar[str] = "custom"
     bits_per_hash: ClassVar[int] = 1
     window: ClassVar[int] = 1
 
@@ -59,9 +89,41 @@ class HashFamily:
         require(1 <= self.L <= MAX_TABLES, f"{name}(L=)", self.L, f"1 to {MAX_TABLES} tables")
         require(1 <= self.capacity < 2**20, f"{name}(capacity=)", self.capacity, "1 to 1,048,575 neurons a bucket")
         require(self.policy in ("fifo", "reservoir"), f"{name}(policy=)", self.policy, "'fifo' or 'reservoir'")
+        require(self.transform in APPENDED, f"{name}(transform=)", self.transform, f"one of {tuple(APPENDED)}")
         if self.K is not None:
             limit = MAX_CODE_BITS // self.bits_per_hash
             require(1 <= self.K <= limit, f"{name}(K=)", self.K, f"1 to {limit} hashes a table")
+
+    # -- what a family of one's own implements ------------------------------------------------------------------------
+
+    def prepare(self, K: int, dim: int, rng: np.random.Generator) -> Any:
+        """The random choices that `codes` needs, anything. They follow from the network's seed and are not stored."""
+        return None
+
+    def codes(self, vectors: FloatArray, choices: Any) -> Any:
+        """Codes of vectors float32 [m, dim]: integers [m, L], 0 to 2^(K * bits_per_hash) - 1.
+
+        Called by all threads, a few vectors at a time, with what `prepare` gave. It must depend on nothing else, and
+        on each vector alone. An exception ends the fit or prediction that needed the codes.
+        """
+        raise TypeError(f"{type(self).__name__} is abstract: use SimHash, WTA, DWTA or MinHash, or implement codes()")
+
+    def compiled(self, choices: Any) -> Any:
+        """None, or a function pointer in the place of `codes`, which runs at full speed on all threads.
+
+        That is an object with an `address`, such as a `numba.cfunc` of slide.custom.signature():
+        void (void *context, const float *x, int64_t n, int64_t stride, uint32_t *codes), for n vectors that lie stride
+        floats apart and codes [n][L]. The context is the address of choices, if that is an array, or NULL.
+        """
+        return None
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the codes come from a class of the user's, and not from the core."""
+        mine = type(self)
+        return mine.codes is not HashFamily.codes or mine.compiled is not HashFamily.compiled
+
+    # -- sizes --------------------------------------------------------------------------------------------------------
 
     def resolved_K(self, n: int) -> int:
         """K itself, or the choice for n neurons."""
@@ -79,71 +141,117 @@ class HashFamily:
         stride = -(-(self.capacity + 1) // 16) * 16
         return self.L, 2 ** self.table_bits(n), stride
 
-    def random_choices(self, K: int, dim: int, rng: np.random.Generator) -> dict[str, Any]:
-        """directions, positions and permutations of the LshState."""
-        raise TypeError(f"{type(self).__name__} is abstract: use SimHash, WTA or DWTA")
+    # -- what the engines are given -----------------------------------------------------------------------------------
 
-    def initial_frame(self, dim: int) -> FloatArray:
-        """Where hashed vectors are measured from (csrc/slide.h); empty for families that hash them as they are."""
-        return np.empty(0, np.float32)
+    @property
+    def engine_kind(self) -> str:
+        """The name of the family in the core."""
+        return self.kind
+
+    def random_choices(self, K: int, dim: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Those fields of the LshState that are the family's own."""
+        return self.codes(np.empty((0, dim), np.float32), None)  # says that it is abstract
 
     def make(self, dim: int, n: int, rng: np.random.Generator, slots: np.ndarray) -> LshState:
         """The state for vectors of dim coordinates (bias included) and n neurons, over empty slots."""
-        K = self.resolved_K(n)
-        return LshState(
-            kind=self.kind,
+        K, hashed = self.resolved_K(n), dim + APPENDED[self.transform]
+        fields: dict[str, Any] = {
+            "kind": self.engine_kind,
+            "window": self.window,
+            "permutations": 0,
+            "directions": np.empty((0, 0, DIRECTION_BLOCK), np.float32),
+            "positions": np.empty((0, 0), np.int32),
+        }
+        if self.is_custom:
+            from slide.custom import CustomHash
+
+            fields |= {"kind": "custom", "custom": CustomHash(self, K, hashed, self.prepare(K, hashed, rng))}
+        else:
+            fields |= self.random_choices(K, hashed, rng)
+        state = LshState(
             K=K,
             L=self.L,
-            window=self.window,
-            dim=dim,
+            dim=hashed,
+            code_bits=K * self.bits_per_hash,
             table_bits=self.table_bits(n),
             capacity=self.capacity,
             policy=self.policy,
             slots=slots,
-            frame=self.initial_frame(dim),
-            **self.random_choices(K, dim, rng),
+            transform=self.transform,
+            frame=np.empty(0, np.float32),
+            **fields,
         )
+        state.frame = np.zeros(2 * dim * self.centred + state.n_norms, np.float32)
+        state.centre[-1:] = state.norms[:] = 1
+        return state
 
 
 @dataclass(frozen=True)
 class SimHash(HashFamily):
     """Signed random projections: a bit is the side of a random hyperplane (Charikar, STOC 2002).
 
-    Two vectors at angle t agree in a bit with probability 1 - t / pi. Directions are random signs
-    (Achlioptas, JCSS 2003).
+    Two vectors at angle t agree in a bit with probability 1 - t / pi.
 
     Parameters
     ----------
-    centred : bool
-        Hash neurons and queries relative to their means, with the bias scaled to the norms. This changes every inner
-        product with a query by the same constant, so no ranking changes, while the angles spread out.
+    directions : {"signs", "gaussian", "sparse", "hadamard"}
+        Normals of the hyperplanes: random signs (Achlioptas, JCSS 2003); Gaussian numbers, in steps of 1/32; signs in
+        sqrt(dim) coordinates and zeros in the others (Li, Hastie & Church, KDD 2006); or the rows of rotations made of
+        signs and Walsh-Hadamard transforms, at a cost of log(dim) additions each (Ailon & Chazelle, STOC 2006; Andoni
+        et al., NIPS 2015).
 
     >>> SimHash(K=9, L=50).slots_shape(10_000)
     (50, 512, 272)
     """
 
     centred: bool = True
+    directions: str = "signs"
 
     kind: ClassVar[str] = "simhash"
 
-    def initial_frame(self, dim: int) -> FloatArray:
-        frame = np.zeros(2 * dim if self.centred else 0, np.float32)
-        frame[-1:] = 1
-        return frame
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.directions in _DIRECTIONS, "SimHash(directions=)", self.directions, f"one of {_DIRECTIONS}")
+
+    @property
+    def engine_kind(self) -> str:
+        """The name of the family in the core."""
+        return "simhash" if self.directions == "signs" else f"simhash_{self.directions}"
 
     def random_choices(self, K: int, dim: int, rng: np.random.Generator) -> dict[str, Any]:
-        blocks = -(-K * self.L // DIRECTION_BLOCK)
-        signs = rng.integers(0, 2, size=(blocks, dim, DIRECTION_BLOCK), dtype=np.int8)
-        return {
-            "directions": (2.0 * signs - 1).astype(np.float32),
-            "positions": np.empty((0, 0), np.int32),
-            "permutations": 0,
-        }
+        if self.directions == "sparse":
+            return _sparse_directions(K * self.L, dim, rng)
+        if self.directions == "hadamard":
+            size = 2 ** max(1, math.ceil(math.log2(dim)))
+            return {"directions": _signs((-(-K * self.L // size), HADAMARD_ROUNDS, size), rng), "window": size}
+        shape = (-(-K * self.L // DIRECTION_BLOCK), dim, DIRECTION_BLOCK)
+        if self.directions == "signs":
+            return {"directions": _signs(shape, rng)}
+        return {"directions": np.clip(np.rint(32 * rng.standard_normal(shape, np.float32)), -127, 127)}
+
+
+_DIRECTIONS = ("signs", "gaussian", "sparse", "hadamard")
+
+
+def _signs(shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
+    return (2.0 * rng.integers(0, 2, size=shape, dtype=np.int8) - 1).astype(np.float32)
+
+
+def _sparse_directions(n: int, dim: int, rng: np.random.Generator) -> dict[str, Any]:
+    """n directions of exactly sqrt(dim) coordinates each, where Li, Hastie & Church have that many on average."""
+    size = max(1, round(math.sqrt(dim)))
+    chosen = np.argpartition(rng.random((n, dim), dtype=np.float32), size - 1, axis=1)[:, :size]
+    chosen = np.sort(chosen, axis=1)
+    return {"positions": np.where(rng.random(chosen.shape) < 0.5, chosen, ~chosen).astype(np.int32), "window": size}
 
 
 @dataclass(frozen=True)
 class WTA(HashFamily):
-    """Winner-take-all: which of 8 random coordinates is the largest, 3 bits a hash (Yagnik et al., ICCV 2011)."""
+    """Winner-take-all: which of 8 random coordinates is the largest, 3 bits a hash (Yagnik et al., ICCV 2011).
+
+    Vectors agree in a hash if one coordinate beats the seven others in both: with probability sum over i of
+    C(r_i, 7) / C(dim, 8), r_i being the number of coordinates that are smaller than coordinate i in both.
+    """
 
     kind: ClassVar[str] = "wta"
     bits_per_hash: ClassVar[int] = 3
@@ -153,18 +261,15 @@ class WTA(HashFamily):
         require(dim >= self.window, "WTA on vectors of dimension", dim, f"at least {self.window}, bias included")
         keys = rng.random((K * self.L, dim), dtype=np.float32)
         windows = np.argpartition(keys, self.window - 1, axis=1)[:, : self.window]
-        return {
-            "directions": np.empty((0, 0, DIRECTION_BLOCK), np.float32),
-            "positions": np.ascontiguousarray(windows, np.int32),
-            "permutations": 0,
-        }
+        return {"positions": np.ascontiguousarray(windows, np.int32)}
 
 
 @dataclass(frozen=True)
 class DWTA(WTA):
     """Densified winner-take-all: zeros do not compete, empty bins borrow (Chen & Shrivastava, UAI 2018).
 
-    Meant for vectors with many exact zeros, such as activations of ReLU or of a sampled layer.
+    Meant for vectors with many exact zeros, such as activations of ReLU or of a sampled layer, whose non-zero
+    coordinates alone are read.
     """
 
     kind: ClassVar[str] = "dwta"
@@ -173,11 +278,37 @@ class DWTA(WTA):
         require(dim >= self.window, "DWTA on vectors of dimension", dim, f"at least {self.window}, bias included")
         permutations = -(-K * self.L // (dim // self.window))
         places = np.stack([rng.permutation(dim) for _ in range(permutations)]).astype(np.int32)
-        return {
-            "directions": np.empty((0, 0, DIRECTION_BLOCK), np.float32),
-            "positions": places,
-            "permutations": permutations,
-        }
+        return {"positions": places, "permutations": permutations}
+
+
+@dataclass(frozen=True)
+class MinHash(HashFamily):
+    """Densified one-permutation minwise hashing, 4 bits a hash (Shrivastava & Li, ICML 2014; Shrivastava, ICML 2017).
+
+    The set of a vector holds its non-zero coordinates, each with its sign; of more than `size` of them, those of the
+    largest magnitude (of equals, the lower coordinates). Vectors whose sets have the Jaccard similarity J agree in a
+    hash with probability J + (1 - J) / 16.
+
+    Parameters
+    ----------
+    size : int
+        Largest set. Elements are ranked anew for every so many hashes: about one element a bin.
+    """
+
+    size: int = 32
+
+    kind: ClassVar[str] = "minhash"
+    bits_per_hash: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.size <= 2**16, "MinHash(size=)", self.size, "1 to 65,536 coordinates")
+
+    def random_choices(self, K: int, dim: int, rng: np.random.Generator) -> dict[str, Any]:
+        size = min(self.size, dim)
+        permutations = -(-K * self.L // size)
+        ranks = rng.integers(0, 2**31, size=(2 * dim, permutations), dtype=np.int32)
+        return {"positions": ranks, "permutations": permutations, "window": size}
 
 
 FRAME_SAMPLE = 16_384  # neurons
@@ -185,17 +316,27 @@ BIAS_SCALE = 1.6  # times the scale that makes the norms' product least; measure
 
 
 def update_frame(state: LayerState, queries: FloatArray) -> None:
-    """Moves the frame of a layer's hash family to the means of its neurons and of some queries [m, fan_in], in place.
+    """Moves the frame of a layer's hash family to its neurons and some queries [m, fan_in], in place: see csrc/slide.h.
 
-    The scale f of the bias coordinate starts from the one that minimises the product of the norms of
-    {w, b / f} and {x, f}: f^2 = |x| |b| / |w|, with root mean squares for the norms.
+    The centres are their means. The scale f of the bias coordinate starts from the one that minimises the product of
+    the norms of {w, b / f} and {x, f}: f^2 = |x| |b| / |w|, with root mean squares for the norms.
     """
     assert state.lsh is not None
-    frame, dim = state.lsh.frame, state.lsh.dim
-    if not frame.size or not len(queries):
+    if not state.lsh.frame.size or not len(queries):
         return
     every = -(-state.n // FRAME_SAMPLE)
     weights, biases = state.weights[::every], state.biases[::every]
+    if state.lsh.centre.size:
+        weights, biases = _update_centre(state.lsh.centre, weights, biases, queries)
+    if state.lsh.n_norms:
+        _update_norms(state.lsh, np.sqrt(np.einsum("nd,nd->n", weights, weights) + biases**2))
+
+
+def _update_centre(
+    frame: FloatArray, weights: FloatArray, biases: FloatArray, queries: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Fills the frame; returns weights and biases as they are relative to it."""
+    dim = len(frame) // 2
     frame[: dim - 1] = weights.mean(axis=0, dtype=np.float64)
     frame[dim - 1] = biases.mean(dtype=np.float64)
     frame[dim:-1] = queries.mean(axis=0, dtype=np.float64)
@@ -205,7 +346,17 @@ def update_frame(state: LayerState, queries: FloatArray) -> None:
     sizes = [np.sqrt(np.mean(np.square(a).sum(axis=1))) for a in (queries - frame[dim:-1], shifted[:, None], centred)]
     x, b, w = (float(s) for s in sizes)
     frame[-1] = BIAS_SCALE * np.sqrt(x * b / w) if x * b * w > 0 else 1
+    return centred, shifted / frame[-1]
+
+
+def _update_norms(state: LshState, lengths: FloatArray) -> None:
+    """The largest norm of each group of neurons; neurons that outgrow the last before the next update count as it."""
+    n = state.n_norms
+    largest = np.quantile(lengths, np.arange(1, n + 1) / n)
+    if state.transform == "sign-alsh":
+        largest /= SIGN_ALSH_LENGTH
+    state.norms[:] = np.where(largest > 0, largest, 1)
 
 
 #: Families by the name under which they are stored.
-FAMILIES: dict[str, type[HashFamily]] = {c.kind: c for c in (SimHash, WTA, DWTA)}
+FAMILIES: dict[str, type[HashFamily]] = {c.kind: c for c in (SimHash, WTA, DWTA, MinHash)}

@@ -13,7 +13,8 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from slide.backends import resolve_backend
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS, Sampled
-from slide.lsh import FAMILIES
+from slide.lsh import FAMILIES, HashFamily, require
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Rebuild
 from slide.threads import resolve_threads
@@ -83,27 +84,54 @@ def network_config(net: Network) -> dict[str, Any]:
 def _layer_config(layer: Any) -> dict[str, Any]:
     config: dict[str, Any] = {"kind": layer.kind, **{k: getattr(layer, k) for k in layer.__dataclass_fields__}}
     if isinstance(layer, Sampled) and layer.lsh is not None:
-        config["lsh"] = {"kind": layer.lsh.kind, **asdict(layer.lsh)}
+        config["lsh"] = _family_config(layer.lsh)
     return config
 
 
-def _layer_from(config: Mapping[str, Any]) -> Any:
+def _family_config(family: HashFamily) -> dict[str, Any]:
+    """A family of the user's own is stored by the name of its class, for comparison: no file names code to run."""
+    kind = {"kind": "custom", "name": type(family).__name__} if family.is_custom else {"kind": family.kind}
+    return {**kind, **asdict(family)}
+
+
+def _layer_from(config: Mapping[str, Any], own: HashFamily | None) -> Any:
     options = dict(config)
     kind = options.pop("kind")
     if options.get("lsh") is not None:
         family = dict(options["lsh"])
-        options["lsh"] = FAMILIES[family.pop("kind")](**family)
+        stored_kind = family.pop("kind")
+        options["lsh"] = own if stored_kind == "custom" else FAMILIES[stored_kind](**family)
     return LAYERS[kind](**options)
 
 
+def _own_families(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    families = [layer["lsh"] for layer in config["network"]["layers"] if layer.get("lsh")]
+    return [family for family in families if family["kind"] == "custom"]
+
+
+def _check_family(stored: list[dict[str, Any]], own: HashFamily | None, path: Any) -> None:
+    """A family of the user's own must be handed over, with the options that it had."""
+    if not stored:
+        require(own is None, "load(lsh=)", own, f"None: {path} holds no hash family of your own")
+    given = json.loads(json.dumps(_family_config(own), default=_plain)) if own is not None else None
+    for family in stored:
+        options = ", ".join(f"{k}={v!r}" for k, v in family.items() if k not in ("kind", "name"))
+        wanted = f"{family.get('name')}({options}), which {path} was saved with: a model file holds no code"
+        require(given == family, "load(lsh=)", own, wanted)
+
+
 def network_from(
-    config: Mapping[str, Any], arrays: dict[str, Array], n_threads: int | None, backend: str | None
+    config: Mapping[str, Any],
+    arrays: dict[str, Array],
+    n_threads: int | None,
+    backend: str | None,
+    lsh: HashFamily | None = None,
 ) -> Network:
     """The network again."""
     optimizer = dict(config["optimizer"])
     progress = config["progress"]
     net = Network(
-        [_layer_from(c) for c in config["layers"]],
+        [_layer_from(c, lsh) for c in config["layers"]],
         wide=Wide(**config["wide"]) if config["wide"] is not None else None,
         optimizer=OPTIMIZERS[optimizer.pop("name")](**optimizer),
         rebuild=Rebuild(**config["rebuild"]),
@@ -166,6 +194,7 @@ def load(
     mmap: bool = False,
     n_threads: int | None = None,
     backend: str | None = None,
+    lsh: HashFamily | None = None,
 ) -> SlideClassifier | Network:
     """The classifier or network that was saved: ready to predict and to go on training.
 
@@ -176,21 +205,35 @@ def load(
         Map the weights instead of reading them: loading is immediate and processes share the pages; training on them
         changes this process's copy only. Checksums of mapped arrays are not verified.
     n_threads, backend : as in Network
+    lsh : HashFamily or None
+        The hash family, if it was one of your own (slide.lsh.HashFamily): files hold no code.
 
     Raises
     ------
     ModelFormatError
         If the file is no model, truncated, altered, or of a newer format version.
+    ValueError
+        If it needs a hash family of your own and lsh is not that one; says which.
     """
     n_threads, backend = resolve_threads(n_threads), resolve_backend(backend)
     config, arrays = read_model(path, mmap=mmap)
-    try:
-        net = network_from(config["network"], arrays, n_threads, backend)
+    with _header_errors(path):
+        stored = _own_families(config)
+    _check_family(stored, lsh, path)
+    with _header_errors(path):
+        net = network_from(config["network"], arrays, n_threads, backend, lsh)
         if "classifier" not in config:
             return net
         from slide.classifier import SlideClassifier
 
         return SlideClassifier._restore(net, config["classifier"])
+
+
+@contextmanager
+def _header_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What a header says that makes no sense is a ModelFormatError."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise ModelFormatError(f"{path}: the header does not describe a model ({type(e).__name__}: {e})") from e
 

@@ -352,8 +352,9 @@ def _add_tables(
         directions, positions = stored["signs"].astype(np.float32), stored["positions"]
         same = directions.shape == state.lsh.directions.shape and positions.shape == state.lsh.positions.shape
         require(same, "hash functions", (directions.shape, positions.shape), f"those of {lsh!r}")
-        inside = not positions.size or (positions.min() >= 0 and positions.max() <= state.fan_in)
-        require(bool(inside), "positions", "an id out of range", f"0 to {state.fan_in}")
+        low, high = state.lsh.positions_range
+        inside = not positions.size or (positions.min() >= low and positions.max() <= high)
+        require(bool(inside), "positions", "an id out of range", f"{low} to {high}")
         require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
         state.lsh.set_directions(directions)
         state.lsh.positions, state.lsh.frame = positions, stored["frame"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import slide
 from slide._state import Examples
 from slide.backends import c_core
+from slide.custom import guard
 
 CORE = c_core()
 ISAS: list[str] = CORE.isa_available() if CORE else []
@@ -30,7 +31,8 @@ def make_network(layers: list[Any], engine: str = "numba", **options: Any) -> sl
     net = slide.Network(layers, **({"n_threads": 1, "backend": backend} | options))
     if engine != "numba":
         assert CORE is not None
-        net._engine = CORE.Engine(net.states, net.wide_state, net.optimizer, net.loss, net.seed, net.n_threads, engine)
+        core = CORE.Engine(net.states, net.wide_state, net.optimizer, net.loss, net.seed, net.n_threads, engine)
+        net._engine = guard(core, net.states)
     return net
 
 
@@ -86,22 +88,34 @@ def used_slots(net: slide.Network, layer: int = -1) -> list[list[list[int]]]:
 FAMILIES = {
     "simhash": slide.SimHash(K=3, L=6, capacity=8),
     "simhash-plain": slide.SimHash(K=3, L=6, capacity=8, policy="fifo", centred=False),
+    "gaussian": slide.SimHash(K=3, L=6, capacity=8, directions="gaussian"),
+    "sparse": slide.SimHash(K=3, L=6, capacity=8, directions="sparse", transform="sign-alsh"),
+    "hadamard": slide.SimHash(K=3, L=6, capacity=8, directions="hadamard", transform="norm-ranging"),
     "wta": slide.WTA(K=1, L=6, capacity=8),
     "dwta": slide.DWTA(K=1, L=6, capacity=8, policy="fifo"),
+    "minhash": slide.MinHash(K=1, L=6, capacity=8, size=4, transform="norm-augmented"),
 }
 
 
 @st.composite
-def hash_families(draw: st.DrawFn, centred: bool = True) -> slide.lsh.HashFamily:
-    """Any family, with small tables that often overflow. WTA and DWTA need vectors of 8 coordinates or more."""
+def hash_families(draw: st.DrawFn, as_they_are: bool = False) -> slide.lsh.HashFamily:
+    """Any family, with small tables that often overflow. WTA and DWTA need vectors of 8 coordinates or more.
+
+    as_they_are: one that hashes weights and biases without changing them.
+    """
     sizes: dict[str, Any] = {
         "L": draw(st.integers(1, 9)),
         "capacity": draw(st.integers(1, 20)),
         "policy": draw(st.sampled_from(["fifo", "reservoir"])),
+        "centred": not as_they_are and draw(st.booleans()),
+        "transform": "none" if as_they_are else draw(st.sampled_from(sorted(slide.lsh.APPENDED))),
     }
-    kind = draw(st.sampled_from([slide.SimHash, slide.WTA, slide.DWTA]))
+    kind = draw(st.sampled_from([slide.SimHash, slide.WTA, slide.DWTA, slide.MinHash]))
     if kind is slide.SimHash:
-        return slide.SimHash(K=draw(st.integers(1, 12)), centred=centred and draw(st.booleans()), **sizes)
+        directions = draw(st.sampled_from(["signs", "gaussian", "sparse", "hadamard"]))
+        return slide.SimHash(K=draw(st.integers(1, 12)), directions=directions, **sizes)
+    if kind is slide.MinHash:
+        return slide.MinHash(K=draw(st.integers(1, 4)), size=draw(st.integers(1, 40)), **sizes)
     return kind(K=draw(st.integers(1, 4)), **sizes)
 
 

@@ -21,15 +21,15 @@ def colliding(net: slide.Network, query: npt.NDArray[np.float32], outside: list[
     if lsh is None:
         return []
     x = np.append(query, np.float32(1))
-    if lsh.frame.size:
-        x[:-1] -= lsh.frame[lsh.dim : -1]
-        x[-1] = lsh.frame[-1]
+    if lsh.centre.size:
+        x[:-1] -= lsh.centre[len(x) : -1]
+        x[-1] = lsh.centre[-1]
+    x = np.append(x, np.zeros(lsh.dim - len(x), np.float32))
     codes = net._engine.hash_codes(1, x[None])[0].astype(object)
-    bits = lsh.K * (1 if lsh.kind == "simhash" else 3)
     counts: dict[int, int] = {}
     for table, code in zip(es.used_slots(net, 1), codes, strict=True):
         folded = (code * 0x9E3779B97F4A7C15 % 2**64) >> (64 - lsh.table_bits)
-        for neuron in table[code if bits <= lsh.table_bits else folded]:
+        for neuron in table[code if lsh.code_bits <= lsh.table_bits else folded]:
             counts[neuron] = counts.get(neuron, 0) + (neuron not in outside)
     met = [neuron for neuron in counts if neuron not in outside]
     return sorted(met, key=lambda neuron: -counts[neuron])

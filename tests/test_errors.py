@@ -137,7 +137,7 @@ def test_data_of_other_sizes(folder: Path, capsys: pytest.CaptureFixture[str], n
         (["--L", "0"], "L="),
         (["--L", "2000"], "L="),
         (["--lsh", "none", "--K", "3"], "--K"),
-        (["--lsh", "minhash"], "--lsh"),
+        (["--lsh", "abacus"], "--lsh"),
         (["--n-threads", "0"], "n_threads"),
         (["--seed", "-1"], "seed"),
         (["--backend", "cuda"], "--backend"),

@@ -23,11 +23,12 @@ def codes_of(net: slide.Network, vectors: npt.ArrayLike) -> npt.NDArray[np.uint3
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
+@pytest.mark.parametrize("directions", ["signs", "gaussian", "sparse", "hadamard"])
 @pytest.mark.parametrize("degrees", [0, 10, 45, 90, 120, 180])
-def test_simhash_bits_agree_with_probability_1_minus_angle_over_pi(degrees: int, engine: str) -> None:
+def test_simhash_bits_agree_with_probability_1_minus_angle_over_pi(degrees: int, directions: str, engine: str) -> None:
     dim, L, pairs, angle = 200, 1000, 20, np.radians(degrees)
     rng = np.random.default_rng(degrees)
-    net = hasher(slide.SimHash(K=1, L=L, centred=False), dim, engine)
+    net = hasher(slide.SimHash(K=1, L=L, centred=False, directions=directions), dim, engine)
     agreements = []
     for _ in range(pairs):
         u, v = np.linalg.qr(rng.standard_normal((dim, 2)))[0].T
@@ -143,7 +144,8 @@ def test_every_bucket_is_reached(family: slide.lsh.HashFamily, engine: str) -> N
 @pytest.mark.parametrize("engine", BACKENDS)
 @pytest.mark.parametrize("family", es.FAMILIES.values(), ids=es.FAMILIES)
 def test_codes_follow_from_the_seed(family: slide.lsh.HashFamily, engine: str) -> None:
-    x = np.random.default_rng(0).standard_normal((20, 30)).astype(np.float32)
+    dim = 30 + slide.lsh.APPENDED[family.transform]
+    x = np.random.default_rng(0).standard_normal((20, dim)).astype(np.float32)
     first, again, other = (codes_of(hasher(family, 30, engine, seed=s), x) for s in (7, 7, 8))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()

@@ -6,6 +6,7 @@ Widths run from 1 to 70, past four vectors of the widest kind, so every remainde
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import engine_oracle as oracle
 import engine_strategies as es
@@ -196,9 +197,9 @@ def test_binary_loss_of_any_spread(scale: float, engine: str) -> None:
 @pytest.mark.parametrize("family", es.FAMILIES.values(), ids=es.FAMILIES)
 def test_projections_of_every_width(family: slide.lsh.HashFamily, engine: str) -> None:
     """Tables are filled several vectors at a time, queries hashed one at a time: both must give one code."""
-    family = type(family)(**(vars(family) | {"capacity": 64, "policy": "fifo"}))
+    family = replace(family, capacity=64, policy="fifo", centred=False, transform="none")
     if isinstance(family, slide.SimHash):
-        family = slide.SimHash(K=3, L=50, capacity=64, centred=False)
+        family = replace(family, L=50)
     for width in range(8, 71):
         n = 1 + width % 9
         net = make_network([slide.SparseInput(D, width), slide.Sampled(n, lsh=family)], engine, seed=width)

@@ -8,6 +8,7 @@ import pytest
 from engine_strategies import BACKENDS, make_network, used_slots
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import slide
 
@@ -24,7 +25,7 @@ def filled(
 
 
 @given(
-    family=es.hash_families(centred=False),
+    family=es.hash_families(as_they_are=True),
     n=st.integers(1, 80),
     generation=st.integers(0, 2**40),
     engine=st.sampled_from(BACKENDS),
@@ -78,6 +79,9 @@ def test_a_full_reservoir_keeps_each_neuron_with_equal_chance(n: int, capacity: 
     draws, p = L * generations, capacity / n
     assert kept.sum() == draws * capacity
     assert np.abs(kept - draws * p).max() < 5 * np.sqrt(draws * p * (1 - p))
+    # Samples without replacement: counts vary by draws p (1 - p) and are tied by their sum.
+    statistic = ((kept - draws * p) ** 2).sum() / (draws * p * (1 - p)) * (n - 1) / n
+    assert stats.chi2.sf(statistic, n - 1) > 1e-4
 
 
 @pytest.mark.parametrize("engine", BACKENDS)

@@ -15,22 +15,16 @@ from slide.reference.jit import kernel, loop
 from slide.reference.network import Vector
 from slide.reference.rng import LAYERS_APART, TAIL, below, stream
 from slide.reference.tables import bucket_of
+from slide.reference.transform import query_vector
 
 MEMBER = -1
 
 
 @kernel
 def hash_query(layer: Any, s: Any, x: Any) -> None:
-    """s.codes of the vector that enters the layer; the bias meets a 1. See `neuron_vector` for the frame."""
-    query, frame = s.query[: layer.fan_in + 1], layer.lsh.frame
-    query[:] = 0
-    for i in range(len(x.val)):
-        query[x.ids[i] if x.sparse else i] = x.val[i]
-    query[layer.fan_in] = 1
-    if len(frame) > 0:
-        for d in range(layer.fan_in):
-            query[d] -= frame[layer.lsh.dim + d]
-        query[layer.fan_in] = frame[layer.lsh.dim + layer.fan_in]
+    """s.codes of the vector that enters the layer."""
+    query = s.query[: layer.lsh.dim]
+    query_vector(layer, x, query)
     hash_vector(layer.lsh, query, s)
 
 

@@ -108,7 +108,7 @@ class Engine:
         return out
 
     def hash_codes(self, layer: int, vectors: FloatArray) -> npt.NDArray[np.uint32]:
-        """uint32 [n, L] codes of vectors float32 [n, fan_in + 1], whose last coordinate meets the bias."""
+        """uint32 [n, L] codes of vectors float32 [n, dim] as they are hashed: see slide_lsh in csrc/slide.h."""
         described = self.net.layers[layer]
         codes = np.empty((len(vectors), described.lsh.L), np.uint32)
 

@@ -31,7 +31,12 @@ class Lsh(NamedTuple):
     dim: int
     directions: npt.NDArray[np.float32]
     positions: npt.NDArray[np.int32]
-    frame: npt.NDArray[np.float32]  # empty, or what hashed vectors are measured from
+    centre: npt.NDArray[np.float32]  # the frame: empty, or what hashed vectors are measured from
+    transform: int
+    norms: npt.NDArray[np.float32]
+    address: int  # of a hash function of the user's own, and its context
+    context: int
+    code_bits: int
     table_bits: int
     capacity: int
     policy: int
@@ -100,6 +105,7 @@ class Scratch(NamedTuple):
     projection: npt.NDArray[np.float32]
     winners: npt.NDArray[np.int32]
     query: npt.NDArray[np.float32]
+    shortened: npt.NDArray[np.float32]  # the query with fewer digits
     corrections: npt.NDArray[np.float32]  # -log q of the output layer's active neurons
     ids: npt.NDArray[np.int32]
     val: npt.NDArray[np.float32]
@@ -151,18 +157,23 @@ def describe_layer(state: LayerState) -> Layer:
 def _describe_lsh(state: LshState | None) -> Lsh:
     if state is None:
         directions, positions = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32)
-        frame, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
-        return Lsh(0, 0, 0, 1, 0, 0, directions, positions, frame, 0, 0, 0, slots)
+        nothing, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
+        return Lsh(0, 0, 0, 1, 0, 0, directions, positions, nothing, 0, nothing, 0, 0, 0, 0, 0, 0, slots)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
         L=state.L,
         window=state.window,
-        bits_per_hash=1 if state.kind == "simhash" else int(state.window).bit_length() - 1,
+        bits_per_hash=state.code_bits // state.K,
         dim=state.dim,
         directions=np.require(state.directions, np.float32, ["C", "W"]),
         positions=np.require(state.positions, np.int32, ["C", "W"]),
-        frame=state.frame,
+        centre=state.centre,
+        transform=KINDS[state.transform],
+        norms=state.norms,
+        address=state.custom.address if state.custom else 0,
+        context=state.custom.context if state.custom else 0,
+        code_bits=state.code_bits,
         table_bits=state.table_bits,
         capacity=state.capacity,
         policy=KINDS[state.policy],
@@ -242,7 +253,8 @@ def make_scratch(net: Net, max_features: int, max_labels: int, *, dense: bool) -
         codes=np.empty(largest([layer.lsh.L for layer in sampled]), np.uint32),
         projection=np.empty(n_hashes, np.float32),
         winners=np.empty(n_hashes, np.int32),
-        query=np.empty(largest([layer.fan_in + 1 for layer in sampled]), np.float32),
+        query=np.empty(largest([layer.lsh.dim for layer in sampled]), np.float32),
+        shortened=np.empty(largest([layer.lsh.dim for layer in sampled]), np.float32),
         corrections=np.zeros(capacity, np.float32),
         ids=np.empty(shape, np.int32),
         val=np.zeros(shape, np.float32),

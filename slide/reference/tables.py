@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import BIAS, KINDS, TAIL
+from slide._state import KINDS
 from slide.reference.hashing import hash_vector
 from slide.reference.jit import kernel, loop
 from slide.reference.rng import BUCKET, ORDER, below, stream
+from slide.reference.transform import neuron_vector
 
 FIFO = KINDS["fifo"]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing (Knuth, TAOCP 6.4)
@@ -21,7 +22,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing (Knuth, TAOCP 6.4)
 @kernel
 def bucket_index(lsh: Any, code: Any) -> Any:
     """The code itself where it fits, else its top bits after a multiplication: every bucket can be reached."""
-    if lsh.K * lsh.bits_per_hash <= lsh.table_bits:
+    if lsh.code_bits <= lsh.table_bits:
         return np.int64(code)
     return np.int64((np.uint64(code) * _GOLDEN) >> np.uint64(64 - lsh.table_bits))
 
@@ -44,31 +45,10 @@ def insert(lsh: Any, bucket: Any, neuron: Any, rng: Any) -> None:
         bucket[1 + place] = neuron
 
 
-@kernel
-def neuron_vector(layer: Any, neuron: Any, x: Any) -> None:
-    """x = the neuron's weights and bias as they are hashed, relative to a frame where the family has one.
-
-    The frame is {centre of the weights, of the biases, centre of the queries, scale f of the bias}. The neuron becomes
-    {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query {x - query centre, f}: their inner product
-    differs from w . x + b by a constant for each query. The sum is of exact products, in double and in order.
-    """
-    row, n, frame = layer.rows[neuron], layer.fan_in, layer.lsh.frame
-    x[:n] = row[:n]
-    x[n] = row[layer.rows.shape[1] - TAIL + BIAS]
-    if len(frame) == 0:
-        return
-    query_centre = frame[layer.lsh.dim :]
-    last = np.float64(x[n]) - np.float64(frame[n])
-    for d in range(n):
-        x[d] -= frame[d]
-        last += np.float64(x[d]) * np.float64(query_centre[d])
-    x[n] = last / np.float64(query_centre[n])
-
-
 @loop
 def hash_neurons(layer: Any, s: Any, thread: Any, n_threads: Any, codes: Any) -> None:
     """codes[neuron] of this thread's neurons, weights and bias hashed together."""
-    x = s.query[: layer.fan_in + 1]
+    x = s.query[: layer.lsh.dim]
     for neuron in range(thread, layer.n, n_threads):
         neuron_vector(layer, neuron, x)
         hash_vector(layer.lsh, x, s)

@@ -1,0 +1,74 @@
+/* transform.c: what is hashed of neurons and of queries (slide.h, slide_lsh): the frame first, then coordinates that
+ * turn inner products into angles. Sums are of exact products, in double and in order, and results are rounded to
+ * float before they meet another operation: equal bits on every machine. */
+#include "transform.h"
+
+#include <math.h>
+#include <string.h>
+
+static void centre_neuron(const float *frame, int64_t n, float *out)
+{
+    const float *query_centre = frame + n + 1;
+    double last = (double)out[n] - frame[n];
+    for (int64_t d = 0; d < n; d++) {
+        out[d] -= frame[d];
+        last += (double)out[d] * query_centre[d];
+    }
+    out[n] = (float)(last / query_centre[n]);
+}
+
+static double square_norm(const float *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < n; d++) sum += (double)x[d] * x[d];
+    return sum;
+}
+
+/* Simple-LSH (Neyshabur & Srebro, ICML 2015): all neurons get the length of the longest, so that the angle with a
+ * query follows the inner product. With several norms: the longest of neurons of about this length (norm-ranging: Yan
+ * et al., NeurIPS 2018). */
+static void augment(const slide_lsh *lsh, int64_t n, float *out)
+{
+    double square = square_norm(out, n);
+    int group = 0;
+    while (group < lsh->n_norms - 1 && square > (double)lsh->norms[group] * lsh->norms[group]) group++;
+    double missing = (double)lsh->norms[group] * lsh->norms[group] - square;
+    out[n] = missing > 0 ? (float)sqrt(missing) : 0;
+}
+
+/* Sign-ALSH (Shrivastava & Li, UAI 2015), with their choice of m = 2 terms; norms[0] is the longest over 0.75. */
+static void sign_alsh(const slide_lsh *lsh, int64_t n, float *out)
+{
+    for (int64_t d = 0; d < n; d++) out[d] /= lsh->norms[0];
+    float square = (float)square_norm(out, n), fourth = (float)((double)square * square);
+    out[n] = 0.5f - square;
+    out[n + 1] = 0.5f - fourth;
+}
+
+void slide_hashed_neuron(const slide_layer *layer, int64_t neuron, float *out)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    float *row = slide_row(layer, neuron);
+    int64_t n = layer->fan_in;
+    memcpy(out, row, (size_t)n * sizeof(float));
+    out[n] = slide_tail(layer, row)[SLIDE_BIAS];
+    if (lsh->frame) centre_neuron(lsh->frame, n, out);
+    if (lsh->transform == SLIDE_NORM_AUGMENTED) augment(lsh, n + 1, out);
+    if (lsh->transform == SLIDE_SIGN_ALSH) sign_alsh(lsh, n + 1, out);
+}
+
+void slide_hashed_query(const slide_layer *layer, const slide_vector *input, float *out)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    int64_t n = layer->fan_in;
+    memset(out, 0, (size_t)lsh->dim * sizeof(float)); /* what transforms append to a query is 0 */
+    if (input->ids)
+        for (int64_t i = 0; i < input->n; i++) out[input->ids[i]] = input->val[i];
+    else
+        memcpy(out, input->val, (size_t)n * sizeof(float));
+    out[n] = 1;
+    if (!lsh->frame) return;
+    const float *query_centre = lsh->frame + n + 1;
+    for (int64_t d = 0; d < n; d++) out[d] -= query_centre[d];
+    out[n] = query_centre[n];
+}
