@@ -36,7 +36,9 @@ float drive(const char *isa, int what, float *rows, int64_t stride, const int32_
         case ADAM: k->update_adam(w, w + n, w + 2 * n, dx, x, 1e-6f, &adam, n); break;
         case EXP_SUM: sum += k->exp_sum(dx, 1e-6f, n); break;
         case PROJECT: k->project(dx, rows, x, n); break;
-        case TILE: k->tile(dx, rows + (order[i] & ~(int64_t)(SLIDE_TILE_ROWS - 1)) * stride, stride, x, n); break;
+        case TILE: k->tile(dx, SLIDE_TILE_QUERIES, rows + (order[i] & ~(int64_t)(SLIDE_TILE_ROWS - 1)) * stride, stride, 1, x,
+                             SLIDE_TILE_QUERIES, n);
+            break;
         }
     }
     return sum + dx[0];

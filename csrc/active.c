@@ -154,7 +154,7 @@ slide_status slide_retrieve(slide_network *net, int index, const float *queries,
 int64_t slide_active_inspect(slide_network *net, int index, const float *query, const slide_examples *example,
                              uint64_t step, int32_t *ids, float *corrections)
 {
-    if (slide_reserve_for(net, example)) return -1;
+    if (slide_reserve_for(net, example, 0)) return -1;
     const slide_layer *layer = &net->layers[index];
     slide_scratch *s = net->scratch;
     slide_vector input = {.n = layer->fan_in, .val = (float *)query}, out = {.ids = ids};

@@ -110,7 +110,7 @@ static const slide_vector *forward_dense(const slide_network *net, slide_scratch
                                          int64_t row, int upto)
 {
     slide_load_features(net, s, ex, row, 0, 0);
-    slide_input_forward(net, s);
+    slide_input_forward(net, s, &s->outputs[0]);
     for (int i = 1; i < upto; i++) slide_layer_forward(net, &net->layers[i], &s->outputs[i - 1], &s->outputs[i]);
     return &s->outputs[upto - 1];
 }
@@ -133,7 +133,7 @@ static void add_deep(const slide_network *net, predictor *p, int64_t first, int6
             memset(p->last_rows, 0, (size_t)(R * layer->stride) * sizeof(float));
             rows = memcpy(p->last_rows, rows, (size_t)(n_rows * layer->stride) * sizeof(float));
         }
-        net->kernels->tile(p->tile, rows, layer->stride, p->queries, layer->padded);
+        net->kernels->tile(p->tile, Q, rows, layer->stride, 1, p->queries, Q, layer->padded);
         for (int r = 0; r < n_rows; r++) {
             float *scores = p->scores + (row - first + r) * Q, bias = slide_tail(layer, rows + r * layer->stride)[SLIDE_BIAS];
             for (int q = 0; q < Q; q++) scores[q] += share * (p->tile[r * Q + q] + bias);

@@ -44,8 +44,13 @@ typedef struct slide_kernels {
                          int64_t dim);
     /* y = Walsh-Hadamard transform of x, which is overwritten; n is a power of two. Each sum has two terms. */
     void (*hadamard)(float *y, float *x, int64_t n);
-    /* out[r][q] = rows[r] . queries[.][q] for SLIDE_TILE_ROWS rows; queries is [n][SLIDE_TILE_QUERIES] */
-    void (*tile)(float *out, const float *rows, int64_t stride, const float *queries, int64_t n);
+    /* out[r][q] = sum over i < n of rows[r * row_stride + i * row_step] * queries[i * query_stride + q], for
+     * SLIDE_TILE_ROWS rows and SLIDE_TILE_QUERIES queries */
+    void (*tile)(float *out, int64_t out_stride, const float *rows, int64_t row_stride, int64_t row_step,
+                 const float *queries, int64_t query_stride, int64_t n);
+    /* Softmax over n rows of SLIDE_TILE_QUERIES lanes, each lane for itself: z = weight e^(z - shift) / sum, with shift
+     * the lane's largest z and sum that of the exponentials */
+    void (*softmax_lanes)(float *z, int64_t n, const float *weight, float *shift, float *sum);
     /* Lists the labels first + i with z = score[i] + bias[i] over -1 and their 2 (1 + z), zeroes the scores, returns how
      * many; ids and gradient have room for one more. */
     int64_t (*sweep)(float *score, const float *bias, int64_t n, int32_t first, int32_t *ids, float *gradient);

@@ -108,30 +108,53 @@ static float NAME(max)(const float *z, int64_t n)
 
 /* exp by 2^round(x log2 e) times a degree-6 polynomial on [-ln 2 / 2, ln 2 / 2]; relative error under 2.5e-7. Arguments
  * under -87 give 0, NaN stays NaN. The coefficients are Taylor's, which suffice at this width. */
+static inline float NAME(exp)(float x)
+{
+    float clipped = x < -87.0f ? -87.0f : x;
+    union {
+        float f;
+        uint32_t i;
+    } rounded = {.f = clipped * 1.44269504f + 12582912.0f}; /* 1.5 * 2^23: k in the low bits, to nearest */
+    float k = rounded.f - 12582912.0f;
+    float r = clipped - k * 0.693145752f - k * 1.42860677e-6f;
+    float p = 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1;
+    p = p * r + 1;
+    rounded.i = (rounded.i - 0x4B400000u + 127u) << 23; /* the bits of 2^k */
+    return x < -87.0f ? 0.0f : p * rounded.f;
+}
+
 static float NAME(exp_sum)(float *z, float shift, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float x = z[i] - shift;
-        float clipped = x < -87.0f ? -87.0f : x;
-        union {
-            float f;
-            uint32_t i;
-        } rounded = {.f = clipped * 1.44269504f + 12582912.0f}; /* 1.5 * 2^23: k in the low bits, to nearest */
-        float k = rounded.f - 12582912.0f;
-        float r = clipped - k * 0.693145752f - k * 1.42860677e-6f;
-        float p = 1.0f / 720;
-        p = p * r + 1.0f / 120;
-        p = p * r + 1.0f / 24;
-        p = p * r + 1.0f / 6;
-        p = p * r + 0.5f;
-        p = p * r + 1;
-        p = p * r + 1;
-        rounded.i = (rounded.i - 0x4B400000u + 127u) << 23; /* the bits of 2^k */
-        z[i] = x < -87.0f ? 0.0f : p * rounded.f;
-    }
+    for (int64_t i = 0; i < n; i++) z[i] = NAME(exp)(z[i] - shift);
     vec s = {0};
     for (int64_t i = 0; i < n; i += V) s += *(const vec *)(z + i);
     return NAME(hsum)(s);
+}
+
+static void NAME(softmax_lanes)(float *restrict z, int64_t n, const float *restrict weight, float *restrict shift,
+                                float *restrict sum)
+{
+    enum { Q = SLIDE_TILE_QUERIES };
+    float largest[Q], total[Q], scale[Q];
+    for (int q = 0; q < Q; q++) largest[q] = -INFINITY, total[q] = 0;
+    for (int64_t k = 0; k < n; k++)
+        for (int q = 0; q < Q; q++) largest[q] = z[k * Q + q] > largest[q] ? z[k * Q + q] : largest[q];
+    for (int64_t k = 0; k < n; k++)
+        for (int q = 0; q < Q; q++) {
+            float e = NAME(exp)(z[k * Q + q] - largest[q]);
+            z[k * Q + q] = e;
+            total[q] += e;
+        }
+    for (int q = 0; q < Q; q++) scale[q] = weight[q] / total[q];
+    for (int64_t k = 0; k < n; k++)
+        for (int q = 0; q < Q; q++) z[k * Q + q] *= scale[q];
+    memcpy(shift, largest, sizeof largest);
+    memcpy(sum, total, sizeof total);
 }
 
 static void NAME(project)(float *restrict acc, const float *restrict directions, const float *restrict x, int64_t dim)
@@ -189,26 +212,26 @@ static void NAME(hadamard)(float *restrict y, float *restrict x, int64_t n)
     if (from != y) memcpy(y, from, (size_t)n * sizeof *y);
 }
 
-static void NAME(tile)(float *restrict out, const float *restrict rows, int64_t stride, const float *restrict queries,
-                       int64_t n)
+static void NAME(tile)(float *restrict out, int64_t out_stride, const float *restrict rows, int64_t row_stride,
+                       int64_t row_step, const float *restrict queries, int64_t query_stride, int64_t n)
 {
     enum { R = ROWS_AT_ONCE, Q = SLIDE_TILE_QUERIES };
     for (int r0 = 0; r0 < SLIDE_TILE_ROWS; r0 += R)
         for (int q0 = 0; q0 < Q; q0 += 2 * V) {
             vec a[R][2];
             for (int r = 0; r < R; r++) a[r][0] = a[r][1] = (vec){0};
-            const float *w = rows + r0 * stride;
-            for (int64_t d = 0; d < n; d++) {
-                vec x0 = *(const vec *)(queries + d * Q + q0), x1 = *(const vec *)(queries + d * Q + q0 + V);
+            const float *w = rows + r0 * row_stride, *x = queries + q0;
+            for (int64_t i = 0; i < n; i++, w += row_step, x += query_stride) {
+                vec x0 = *(const vec *)x, x1 = *(const vec *)(x + V);
                 for (int r = 0; r < R; r++) {
-                    vec wv = NAME(splat)(w[r * stride + d]);
+                    vec wv = NAME(splat)(w[r * row_stride]);
                     a[r][0] += wv * x0;
                     a[r][1] += wv * x1;
                 }
             }
             for (int r = 0; r < R; r++) {
-                *(vec *)(out + (r0 + r) * Q + q0) = a[r][0];
-                *(vec *)(out + (r0 + r) * Q + q0 + V) = a[r][1];
+                *(vec *)(out + (r0 + r) * out_stride + q0) = a[r][0];
+                *(vec *)(out + (r0 + r) * out_stride + q0 + V) = a[r][1];
             }
         }
 }
@@ -246,6 +269,7 @@ const slide_kernels NAME(kernels) = {
     .update_adagrad = NAME(update_adagrad),
     .update_adam = NAME(update_adam),
     .exp_sum = NAME(exp_sum),
+    .softmax_lanes = NAME(softmax_lanes),
     .max = NAME(max),
     .project = NAME(project),
     .project_rows = NAME(project_rows),

@@ -46,10 +46,9 @@ void slide_load_features(const slide_network *net, slide_scratch *s, const slide
     }
 }
 
-SLIDE_RACY void slide_input_forward(const slide_network *net, slide_scratch *s)
+SLIDE_RACY void slide_input_forward(const slide_network *net, const slide_scratch *s, slide_vector *out)
 {
     const slide_layer *layer = &net->layers[0];
-    slide_vector *out = &s->outputs[0];
     if (layer->has_bias)
         memcpy(out->val, slide_row(layer, layer->fan_in), (size_t)layer->padded * sizeof(float));
     else
@@ -61,12 +60,12 @@ SLIDE_RACY void slide_input_forward(const slide_network *net, slide_scratch *s)
     activate(layer->activation, out->val, out->n);
 }
 
-void slide_input_backward(const slide_network *net, slide_scratch *s, float lr)
+void slide_input_backward(const slide_network *net, const slide_scratch *s, slide_vector *out, float lr)
 {
     const slide_layer *layer = &net->layers[0];
-    slide_vector *out = &s->outputs[0], gradient = {.n = out->n, .val = out->grad};
+    slide_vector gradient = {.n = out->n, .val = out->grad};
     slide_activation_backward(layer->activation, out);
-    slide_factor factor = {&gradient, sqnorm(net, out->grad, out->n, 0)};
+    slide_factor factor = {&gradient, sqnorm(net, out->grad, out->n, 0), 1};
     if (factor.sqnorm == 0) return;
     for (int64_t i = 0; i < s->n_features; i++) {
         if (i + AHEAD < s->n_features) slide_prefetch_row(slide_row(layer, s->features[i + AHEAD]), layer->stride);
@@ -97,7 +96,7 @@ SLIDE_RACY void slide_layer_forward(const slide_network *net, const slide_layer 
 void slide_layer_backward(const slide_network *net, const slide_layer *layer, slide_vector *in, slide_vector *out,
                           float lr)
 {
-    slide_factor factor = {in, sqnorm(net, in->val, in->n, in->ids != NULL)};
+    slide_factor factor = {in, sqnorm(net, in->val, in->n, in->ids != NULL), 1};
     memset(in->grad, 0, (size_t)slide_pad(in->n) * sizeof(float));
     for (int64_t k = 0; k < out->n; k++)
         if (out->grad[k] != 0)

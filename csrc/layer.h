@@ -9,8 +9,8 @@ void slide_load_features(const slide_network *net, slide_scratch *s, const slide
                          uint64_t step, float dropout);
 
 /* Layer 0: out = f(sum of the sample's feature rows). */
-void slide_input_forward(const slide_network *net, slide_scratch *s);
-void slide_input_backward(const slide_network *net, slide_scratch *s, float lr);
+void slide_input_forward(const slide_network *net, const slide_scratch *s, slide_vector *out);
+void slide_input_backward(const slide_network *net, const slide_scratch *s, slide_vector *out, float lr);
 
 /* Other layers: out->val = f(row . in + bias) for the neurons in out->ids (all if NULL). */
 void slide_layer_forward(const slide_network *net, const slide_layer *layer, const slide_vector *in,

@@ -34,8 +34,7 @@ static float softmax_gradient(const slide_network *net, slide_vector *out, const
     return loss + logf(sum);
 }
 
-/* log(1 + e^z) without overflow. */
-static float softplus(float z)
+float slide_softplus(float z)
 {
     return (z > 0 ? z : 0) + log1pf(expf(-fabsf(z)));
 }
@@ -45,7 +44,7 @@ static float binary_gradient(slide_vector *out, const int32_t *labels, int64_t n
     float *z = out->grad, loss = 0;
     for (int64_t i = 0; i < n_labels; i++) loss -= z[place_of(out, labels, i)];
     for (int64_t i = 0; i < out->n; i++) {
-        loss += softplus(z[i]);
+        loss += slide_softplus(z[i]);
         z[i] = 1 / (1 + expf(-z[i]));
     }
     for (int64_t i = 0; i < n_labels; i++) z[place_of(out, labels, i)] -= 1;

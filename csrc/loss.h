@@ -9,4 +9,7 @@
 float slide_loss_gradient(const slide_network *net, slide_vector *out, const int32_t *labels, int64_t n_labels,
                           const float *corrections);
 
+/* log(1 + e^z) without overflow. */
+float slide_softplus(float z);
+
 #endif

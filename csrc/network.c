@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "active.h"
+#include "batch.h"
 #include "hash.h"
 #include "optimizer.h"
 #include "wide.h"
@@ -14,7 +15,7 @@ static int64_t max64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static void free_vector(slide_vector *v)
+void slide_vector_free(slide_vector *v)
 {
     free(v->ids);
     slide_free(v->val, v->capacity * (int64_t)sizeof(float));
@@ -22,7 +23,7 @@ static void free_vector(slide_vector *v)
     memset(v, 0, sizeof *v);
 }
 
-static slide_status new_vector(slide_vector *v, int64_t capacity, int sparse, int64_t n)
+slide_status slide_vector_new(slide_vector *v, int64_t capacity, int sparse, int64_t n)
 {
     capacity = slide_pad(capacity);
     v->n = n;
@@ -48,9 +49,10 @@ void slide_scratch_free(const slide_network *net, slide_scratch *s)
     free(s->wide.touched);
     free(s->wide.ids);
     free(s->wide.gradient);
+    slide_batch_free(net, s);
     free(s->features);
     free(s->feature_values);
-    for (int i = 0; s->outputs && i < net->n_layers; i++) free_vector(&s->outputs[i]);
+    for (int i = 0; s->outputs && i < net->n_layers; i++) slide_vector_free(&s->outputs[i]);
     free(s->outputs);
     memset(s, 0, sizeof *s);
 }
@@ -101,7 +103,7 @@ static slide_status new_outputs(const slide_network *net, slide_scratch *s, int 
         const slide_layer *layer = &net->layers[i];
         int sampled = layer->kind == SLIDE_SAMPLED && !dense;
         int64_t capacity = sampled ? layer->n_active + layer->n_random + s->max_labels : layer->n;
-        slide_status status = new_vector(&s->outputs[i], capacity, sampled, sampled ? 0 : layer->n);
+        slide_status status = slide_vector_new(&s->outputs[i], capacity, sampled, sampled ? 0 : layer->n);
         if (status) return status;
     }
     return SLIDE_OK;
@@ -139,6 +141,7 @@ static slide_status reserve(slide_network *net, int64_t max_features, int64_t ma
     for (int t = 0; t < net->n_threads; t++) {
         slide_scratch_free(net, &net->scratch[t]);
         slide_status status = slide_scratch_new(net, &net->scratch[t], max_features, max_labels, 0, net->has_wide);
+        if (!status && net->trains_batches) status = slide_batch_new(net, &net->scratch[t]);
         if (status) { /* thread 0 stands for all: an unfinished set must not look ready */
             slide_scratch_free(net, &net->scratch[0]);
             return status;
@@ -157,8 +160,12 @@ void slide_largest(const slide_examples *ex, int64_t *max_features, int64_t *max
     }
 }
 
-slide_status slide_reserve_for(slide_network *net, const slide_examples *ex)
+slide_status slide_reserve_for(slide_network *net, const slide_examples *ex, int batches)
 {
+    if (batches && !net->trains_batches) {
+        net->trains_batches = 1;
+        for (int t = 0; t < net->n_threads; t++) slide_scratch_free(net, &net->scratch[t]);
+    }
     int64_t features, labels;
     slide_largest(ex, &features, &labels);
     return reserve(net, features, labels);

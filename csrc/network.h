@@ -37,6 +37,23 @@ typedef struct {
     float *gradient;
 } slide_wide_scratch;
 
+/* What samples that share an active set need: batch.h. Q lanes, one a sample; P the last layer's padded width. */
+typedef struct {
+    slide_vector *outputs;    /* [Q][layers below the last] */
+    float *queries;           /* [Q][P] the vectors that enter the last layer, */
+    float *queries_t;         /* [P][Q] the same by coordinate, */
+    float *d_queries_t;       /* [P][Q] and their gradients */
+    float *rows;              /* [A][P] copies of the active rows */
+    float *logits;            /* [A][Q], then their gradients */
+    float *gradient;          /* [SLIDE_TILE_ROWS][P] of some rows */
+    float *corrections;       /* [A] -log q, then with the bias */
+    int32_t *ids;             /* [A] the active set, labels first */
+    int64_t n, slots;
+    int32_t *place_of;        /* [slots] hash table from a label to its place in ids; -1 where free */
+    int32_t *places;          /* places of the samples' labels, one sample behind the other */
+    int32_t first_place[SLIDE_TILE_QUERIES + 1];
+} slide_batch;
+
 /* Aligned so that no two threads' scratch shares a cache line, nor the pair of lines that is fetched together. */
 typedef struct {
     _Alignas(128) slide_counter counter;
@@ -51,6 +68,7 @@ typedef struct {
     float *feature_values;
     int64_t n_features, max_features, max_labels;
     slide_wide_scratch wide;
+    slide_batch batch;        /* empty unless the network trains in batches */
     slide_train_stats stats;
 } slide_scratch;
 
@@ -63,6 +81,7 @@ struct slide_network {
     slide_optimizer optimizer;
     int n_states;             /* weight-sized optimizer states behind a row's weights */
     int loss, n_threads;
+    int trains_batches;       /* scratch for batches is held */
     uint64_t seed;
     slide_scratch *scratch;   /* one per thread */
 };
@@ -88,14 +107,17 @@ static inline void slide_prefetch_row(const float *row, int64_t floats)
     for (int64_t i = 0; i < floats; i += 16) __builtin_prefetch(row + i, 1, 2);
 }
 
+slide_status slide_vector_new(slide_vector *v, int64_t capacity, int sparse, int64_t n);
+void slide_vector_free(slide_vector *v);
+
 /* Scratch for samples of up to that many features and labels. dense: every neuron of hidden layers takes part, and the
  * last layer has no output of its own (prediction). wide: with scores for every label. Free it also after a failure. */
 slide_status slide_scratch_new(const slide_network *net, slide_scratch *s, int64_t max_features, int64_t max_labels,
                                int dense, int wide);
 void slide_scratch_free(const slide_network *net, slide_scratch *s);
 
-/* Grows the training scratch of every thread to the largest of these samples. */
-slide_status slide_reserve_for(slide_network *net, const slide_examples *ex);
+/* Grows the training scratch of every thread to the largest of these samples, with room for batches if asked. */
+slide_status slide_reserve_for(slide_network *net, const slide_examples *ex, int batches);
 void slide_largest(const slide_examples *ex, int64_t *max_features, int64_t *max_labels);
 
 #endif

@@ -78,7 +78,7 @@ SLIDE_RACY void slide_update_row(const slide_network *net, const slide_layer *la
     float keep = bias_row ? 1 : 1 - lr * o->weight_decay, scale = -lr * g;
     slide_adam_step adam = {0};
     if (o->kind == SLIDE_ADAGRAD_ROW) {
-        tail[SLIDE_ROW_ACC] += g * g * (factor->sqnorm + (float)bias) / (float)(layer->width + bias);
+        tail[SLIDE_ROW_ACC] += g * g * (factor->sqnorm + (float)bias * factor->bias * factor->bias) / (float)(layer->width + bias);
         scale = -lr * g / (sqrtf(tail[SLIDE_ROW_ACC]) + o->eps);
     } else if (o->kind == SLIDE_ADAM) {
         adam = adam_step(o, ++tail[SLIDE_ROW_COUNT], lr, keep);
@@ -89,7 +89,7 @@ SLIDE_RACY void slide_update_row(const slide_network *net, const slide_layer *la
         update_dense(net, layer, row, factor->vector->val, d_factor, g, lr, scale, keep, &adam);
     if (!bias) return;
     if (net->n_states == 0)
-        tail[SLIDE_BIAS] += scale;
+        tail[SLIDE_BIAS] += scale * factor->bias;
     else
-        step_one(o, tail + SLIDE_BIAS, tail + SLIDE_BIAS_S1, tail + SLIDE_BIAS_S2, g, lr, &adam, 1);
+        step_one(o, tail + SLIDE_BIAS, tail + SLIDE_BIAS_S1, tail + SLIDE_BIAS_S2, g * factor->bias, lr, &adam, 1);
 }

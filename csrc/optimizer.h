@@ -5,13 +5,13 @@
 
 #include "network.h"
 
-/* The vector a row meets in a sample, and its squared norm, taken once for all rows. */
+/* The vector a row meets in a sample, its squared norm, taken once for all rows, and what the bias meets. */
 typedef struct {
     const slide_vector *vector;
-    float sqnorm;
+    float sqnorm, bias;
 } slide_factor;
 
-/* Row's gradient is g * factor (and g for the bias). d_factor, if any, receives g * row from before the update. */
+/* Row's gradient is g * factor (and g * factor->bias for the bias). d_factor, if any, receives g * row from before the update. */
 void slide_update_row(const slide_network *net, const slide_layer *layer, float *row, const slide_factor *factor,
                       float *d_factor, float g, float lr);
 

@@ -143,9 +143,12 @@ slide_network *slide_network_new(const slide_layer *layers, int n_layers, const 
 void slide_network_free(slide_network *net);
 const char *slide_network_isa(const slide_network *net);
 
-/* train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. */
+/* train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. Where batch_size is over 1 and
+ * the last layer allows it (slide_batch_possible), that many samples (32 at most) with like queries share an active set
+ * and one step. */
+int slide_batch_possible(const slide_network *net);
 slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                         slide_train_stats *stats);
+                         int batch_size, slide_train_stats *stats);
 
 /* rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation varies the order. */
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation);

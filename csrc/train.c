@@ -1,6 +1,7 @@
 /* train.c: one sample, one thread, HOGWILD: Algorithm 1 of the SLIDE paper, and the loop that runs it on all threads. */
 #include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -9,6 +10,7 @@
 #endif
 
 #include "active.h"
+#include "batch.h"
 #include "layer.h"
 #include "loss.h"
 #include "wide.h"
@@ -20,7 +22,7 @@ static int64_t forward(const slide_network *net, slide_scratch *s, const int32_t
                        uint64_t step)
 {
     int64_t distinct = n_labels;
-    slide_input_forward(net, s);
+    slide_input_forward(net, s, &s->outputs[0]);
     for (int i = 1; i < net->n_layers; i++) {
         const slide_layer *layer = &net->layers[i];
         int last = i == net->n_layers - 1;
@@ -41,7 +43,7 @@ static void backward(const slide_network *net, slide_scratch *s, float lr)
         if (i < net->n_layers - 1) slide_activation_backward(net->layers[i].activation, &s->outputs[i]);
         slide_layer_backward(net, &net->layers[i], &s->outputs[i - 1], &s->outputs[i], lr);
     }
-    slide_input_backward(net, s, lr);
+    slide_input_backward(net, s, &s->outputs[0], lr);
 }
 
 static int64_t first_bad_layer(const slide_network *net, const slide_scratch *s)
@@ -83,14 +85,10 @@ static int train_sample(const slide_network *net, slide_scratch *s, const slide_
     return 1;
 }
 
-slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                         slide_train_stats *stats)
+/* Deals samples out to threads, each with its own active sets. */
+static void train_singly(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr)
 {
-    slide_status status = slide_reserve_for(net, ex);
-    if (status) return status;
     int stop = 0;
-    for (int t = 0; t < net->n_threads; t++)
-        net->scratch[t].stats = (slide_train_stats){.bad_step = -1, .bad_layer = -1};
 #pragma omp parallel num_threads(net->n_threads)
     {
         slide_scratch *s = &net->scratch[omp_get_thread_num()];
@@ -105,6 +103,63 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
             stop = 1;
         }
     }
+}
+
+static int train_batch(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
+{
+    if (!slide_batch_train(net, s, plan, first, n)) return 0;
+    if (!net->has_wide) return 1;
+    for (int64_t i = first; i < first + n; i++)
+        slide_wide_train(net->kernels, &net->wide, s, plan->examples, plan->examples->order[plan->visit[i]],
+                         plan->lr[plan->visit[i]]);
+    return 1;
+}
+
+/* Batches in random order: neighbours in the plan are alike, neighbours in time should not be. */
+static int64_t *batches_in_order(const slide_network *net, int64_t n, int64_t first_step)
+{
+    int64_t *order = malloc((size_t)(n + 1) * sizeof *order);
+    slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_BATCH, (uint64_t)first_step);
+    for (int64_t i = 0; order && i < n; i++) {
+        int64_t j = slide_rng_below(&rng, (uint32_t)i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+    return order;
+}
+
+/* Deals out batches of samples with like queries. */
+static slide_status train_in_batches(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                                     int batch_size)
+{
+    slide_batch_plan plan;
+    int64_t n_batches = (ex->n + batch_size - 1) / batch_size;
+    slide_status status = slide_batch_plan_new(net, ex, first_step, lr, &plan);
+    int64_t *order = batches_in_order(net, n_batches, first_step);
+    int stop = 0;
+    if (!order) status = SLIDE_NO_MEMORY;
+#pragma omp parallel num_threads(net->n_threads) if (!status)
+    {
+        slide_scratch *s = &net->scratch[omp_get_thread_num()];
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < n_batches; i++) {
+            int stopped;
+#pragma omp atomic read
+            stopped = stop;
+            if (stopped || status) continue;
+            int64_t first = order[i] * batch_size, left = ex->n - first;
+            if (train_batch(net, s, &plan, first, left < batch_size ? (int)left : batch_size)) continue;
+#pragma omp atomic write
+            stop = 1;
+        }
+    }
+    slide_batch_plan_free(&plan);
+    free(order);
+    return status;
+}
+
+static void sum_stats(const slide_network *net, slide_train_stats *stats)
+{
     *stats = (slide_train_stats){.bad_step = -1, .bad_layer = -1};
     for (int t = 0; t < net->n_threads; t++) {
         const slide_train_stats *mine = &net->scratch[t].stats;
@@ -118,5 +173,21 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
             stats->bad_layer = mine->bad_layer;
         }
     }
+}
+
+slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                         int batch_size, slide_train_stats *stats)
+{
+    int batches = batch_size > 1 && slide_batch_possible(net);
+    slide_status status = slide_reserve_for(net, ex, batches);
+    if (status) return status;
+    for (int t = 0; t < net->n_threads; t++)
+        net->scratch[t].stats = (slide_train_stats){.bad_step = -1, .bad_layer = -1};
+    if (batches)
+        status = train_in_batches(net, ex, first_step, lr, batch_size < SLIDE_BATCH_MOST ? batch_size : SLIDE_BATCH_MOST);
+    else
+        train_singly(net, ex, first_step, lr);
+    if (status) return status;
+    sum_stats(net, stats);
     return stats->bad_step >= 0 ? SLIDE_NOT_FINITE : SLIDE_OK;
 }

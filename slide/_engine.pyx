@@ -82,7 +82,8 @@ cdef extern from "slide.h":
                                      int, const char *) nogil
     void slide_network_free(slide_network *) nogil
     const char *slide_network_isa(const slide_network *) nogil
-    slide_status slide_train(slide_network *, const slide_examples *, int64_t, const float *,
+    int slide_batch_possible(const slide_network *) nogil
+    slide_status slide_train(slide_network *, const slide_examples *, int64_t, const float *, int,
                              slide_train_stats *) nogil
     slide_status slide_rebuild(slide_network *, int, uint64_t) nogil
     slide_status slide_predict(slide_network *, const slide_examples *, int, int64_t, int32_t *, float *) nogil
@@ -222,18 +223,23 @@ cdef class Engine:
     def isa(self):
         return slide_network_isa(self.net).decode()
 
-    def train(self, X, Y, order, int64_t first_step, const float[::1] lr):
+    def train(self, X, Y, order, int64_t first_step, const float[::1] lr, int batch_size=1):
         """Visits the rows in order once. Returns TrainStats; bad_step >= 0 tells where a loss was not finite."""
         cdef _Examples ex = _Examples(X, Y, order)
         cdef slide_train_stats stats
         cdef slide_status status
         with self.lock:
             with nogil:
-                status = slide_train(self.net, &ex.c, first_step, &lr[0], &stats)
+                status = slide_train(self.net, &ex.c, first_step, &lr[0], batch_size, &stats)
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not grow the threads' scratch memory for the longest example")
         return TrainStats(stats.loss, stats.n_loss, stats.n_active, stats.bad_step, stats.bad_layer, stats.wide_loss,
                           stats.n_wide_active)
+
+    @property
+    def trains_batches(self):
+        """Whether a batch_size over 1 has an effect: samples can share the last layer's active set."""
+        return bool(slide_batch_possible(self.net))
 
     def rebuild(self, int layer, uint64_t generation):
         """Empties and refills the tables of a sampled layer."""

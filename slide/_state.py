@@ -180,6 +180,9 @@ class Engine(Protocol):
     @property
     def isa(self) -> str: ...
 
+    @property
+    def trains_batches(self) -> bool: ...
+
     def train(
         self,
         X: Examples,
@@ -187,6 +190,7 @@ class Engine(Protocol):
         order: npt.NDArray[np.int64],
         first_step: int,
         lr: FloatArray,
+        batch_size: int,
     ) -> TrainStats: ...
 
     def rebuild(self, layer: int, generation: int) -> None: ...

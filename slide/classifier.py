@@ -16,7 +16,8 @@ from slide._state import FloatArray, IntArray
 from slide.checks import check_X, check_XY
 from slide.errors import NotFittedError
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import HashFamily, SimHash, require
+from slide.cells import QueryCells
+from slide.lsh import HashFamily, require
 from slide.network import Network
 from slide.optim import Adagrad, Constant, Linear, Optimizer, Rebuild, Schedule
 from slide.wide import Wide
@@ -57,6 +58,8 @@ class SlideClassifier:
         Scale rows of X to unit length, in training and prediction. Turn it off only if they are already.
     rebuild : Rebuild or None
         When tables follow the weights.
+    batch_size : int or None
+        Samples that share an active set: see Network.
     n_threads : int or None
         None: the cores this process may use.
     random_state : int
@@ -103,6 +106,7 @@ class SlideClassifier:
         activation: str = "identity",
         normalize: bool = True,
         rebuild: Rebuild | None = None,
+        batch_size: int | None = None,
         n_threads: int | None = None,
         random_state: int = 0,
         backend: str | None = None,
@@ -120,6 +124,7 @@ class SlideClassifier:
         self.activation = activation
         self.normalize = normalize
         self.rebuild = rebuild
+        self.batch_size = batch_size
         self.n_threads = n_threads
         self.random_state = random_state
         self.backend = backend
@@ -222,6 +227,7 @@ class SlideClassifier:
             optimizer=self.optimizer or Adagrad(self.lr),
             loss=self.loss,
             rebuild=self.rebuild,
+            batch_size=self.batch_size,
             n_threads=self.n_threads,
             seed=self.random_state,
             backend=self.backend,
@@ -230,7 +236,7 @@ class SlideClassifier:
     def _output_layer(self, n_labels: int) -> Sampled:
         require(isinstance(self.n_active, int | np.integer), "n_active", self.n_active, "a whole number")
         n_random = self.n_random if self.n_random is not None else self.n_active // 6
-        lsh = SimHash() if self.lsh == "auto" else self.lsh
+        lsh = QueryCells() if self.lsh == "auto" else self.lsh
         require(lsh is None or isinstance(lsh, HashFamily), "lsh", self.lsh, "a HashFamily, 'auto' or None")
         assert not isinstance(lsh, str)
         return Sampled(n_labels, lsh=lsh, n_active=self.n_active, n_random=n_random)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from slide.training import Progress
 
 LOSSES = ("softmax", "binary")
+MAX_BATCH = 32
+SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
 FRAME_QUERIES = 512  # samples whose mean hidden vector centres the hash functions
 
 
@@ -44,6 +46,10 @@ class Network:
         label. Both subtract log q from the logit of a neuron that was active with probability q.
     rebuild : Rebuild
         When tables follow the weights.
+    batch_size : int or None
+        Samples that share an active set of the last layer and one step of its rows, 1 to 32. 1 is the algorithm of the
+        paper. None: 32, but one in a thousand samples of a small data set. Only for a last layer with QueryCells, or
+        without tables, over dense layers; in other networks every sample has its own set and step.
     n_threads : int or None
         None: what this process may use.
     seed : int
@@ -80,6 +86,7 @@ class Network:
         optimizer: Optimizer | None = None,
         loss: str = "softmax",
         rebuild: Rebuild | None = None,
+        batch_size: int | None = None,
         n_threads: int | None = None,
         seed: int = 0,
         backend: str | None = None,
@@ -88,6 +95,9 @@ class Network:
         _check_stack(layers)
         require(loss in LOSSES, "loss", loss, f"one of {LOSSES}")
         require(isinstance(seed, int | np.integer) and 0 <= seed < 2**64, "seed", seed, "an int, 0 to 2^64 - 1")
+        ok = batch_size is None or (isinstance(batch_size, int | np.integer) and 1 <= batch_size <= MAX_BATCH)
+        require(ok, "batch_size", batch_size, f"an int, 1 to {MAX_BATCH}, or None")
+        self.batch_size = batch_size
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.optimizer = optimizer or Adagrad()
         self.loss = loss
@@ -225,6 +235,12 @@ class Network:
             queries = state.weights if examples is None else self._engine.hidden(examples, layer)
             if examples is not None or not state.lsh.directions.any():
                 learn(state.lsh, queries, rng, lambda vectors: self._engine.hash_codes(layer, vectors))
+
+    def resolved_batch_size(self, n_samples: int) -> int:
+        """Samples that share an active set when training on so many; 1 where the network does not allow it."""
+        if not self._engine.trains_batches:
+            return 1
+        return self.batch_size or int(np.clip(n_samples // SAMPLES_A_BATCH_ROW, 1, MAX_BATCH))
 
     def n_queries(self) -> int:
         """Examples that `rebuild_tables` should get: what the hash families learn from."""

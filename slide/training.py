@@ -19,6 +19,7 @@ from slide.network import Network
 from slide.optim import Schedule
 
 CHUNK_SECONDS = 0.1
+WINDOW = 8192  # samples among which batches of like ones are sought
 
 
 @dataclass
@@ -74,6 +75,7 @@ def run(
     n = len(X.indptr) - 1
     progress = Progress(epochs=epochs, total=epochs * n)
     started = time.perf_counter()
+    batch_size = net.resolved_batch_size(n)
     chunk = 256
     for epoch in range(epochs):
         order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
@@ -81,8 +83,11 @@ def run(
         while first < n:
             if net.step >= net.next_rebuild:
                 _rebuild(net, X, progress)
-            size = min(chunk, n - first, net.next_rebuild - net.step)
-            took = _train_chunk(net, X, Y, order[first : first + size], schedule, progress)
+            if batch_size > 1:
+                size = min(WINDOW, n - first)
+            else:
+                size = min(chunk, n - first, net.next_rebuild - net.step)
+            took = _train_chunk(net, X, Y, order[first : first + size], batch_size, schedule, progress)
             first += size
             progress.epoch, progress.epoch_ended = epoch, first == n
             progress.seconds = time.perf_counter() - started
@@ -113,14 +118,14 @@ def _table_sizes(net: Network) -> list[int]:
 
 
 def _train_chunk(
-    net: Network, X: Examples, Y: Examples, order: np.ndarray, schedule: Schedule, progress: Progress
+    net: Network, X: Examples, Y: Examples, order: np.ndarray, batch_size: int, schedule: Schedule, progress: Progress
 ) -> float:
     """One engine call; returns its seconds."""
     n = len(order)
     where = (progress.done + np.arange(n)) / progress.total
     lr = np.ascontiguousarray(schedule(where) * np.float32(net.optimizer.lr), np.float32)
     begin = time.perf_counter()
-    stats = net._engine.train(X, Y, order, net.step, lr)
+    stats = net._engine.train(X, Y, order, net.step, lr, batch_size)
     if stats.bad_step >= 0:
         raise NonFiniteError(
             f"step {stats.bad_step}: the output of layer {stats.bad_layer} "

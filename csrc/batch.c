@@ -1,0 +1,422 @@
+/* batch.c: one step for up to 32 samples that share an active set.
+ *
+ * The set is the labels of all samples, the lists of their cells in turn, and one uniform tail; labels of one sample are
+ * negatives of the others. With Z [A][samples] the logits, W [A][H] the active rows and X [samples][H] the hidden
+ * vectors, the passes are Z = W X', dX = dZ' W and dW = dZ X, all by the tile kernel; each row then takes one step of the
+ * optimizer with its summed gradient. */
+#include "batch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#define omp_get_thread_num() 0
+#endif
+
+#include "active.h"
+#include "cells.h"
+#include "counter.h"
+#include "hash.h"
+#include "layer.h"
+#include "loss.h"
+#include "optimizer.h"
+
+#define Q SLIDE_BATCH_MOST
+#define R SLIDE_TILE_ROWS
+#define AHEAD 8 /* rows fetched ahead */
+
+static const slide_layer *last_layer(const slide_network *net)
+{
+    return &net->layers[net->n_layers - 1];
+}
+
+/* A sampled layer over dense ones, with query cells or no tables. */
+int slide_batch_possible(const slide_network *net)
+{
+    if (net->n_layers < 2 || last_layer(net)->kind != SLIDE_SAMPLED) return 0;
+    for (int i = 1; i < net->n_layers - 1; i++)
+        if (net->layers[i].kind == SLIDE_SAMPLED) return 0;
+    const slide_lsh *lsh = &last_layer(net)->lsh;
+    return lsh->L == 0 || lsh->kind == SLIDE_QUERY_CELLS || slide_all_active(last_layer(net));
+}
+
+/* -- memory ---------------------------------------------------------------------------------------------------------- */
+
+static int64_t most_active(const slide_layer *layer, int64_t max_labels)
+{
+    return layer->n_active + layer->n_random + Q * max_labels;
+}
+
+static void *floats(int64_t n)
+{
+    return aligned_alloc(64, (size_t)slide_pad(n) * sizeof(float));
+}
+
+void slide_batch_free(const slide_network *net, slide_scratch *s)
+{
+    slide_batch *b = &s->batch;
+    for (int64_t i = 0; b->outputs && i < Q * (net->n_layers - 1); i++) slide_vector_free(&b->outputs[i]);
+    free(b->outputs);
+    free(b->queries);
+    free(b->queries_t);
+    free(b->d_queries_t);
+    free(b->rows);
+    free(b->logits);
+    free(b->gradient);
+    free(b->corrections);
+    free(b->ids);
+    free(b->place_of);
+    free(b->places);
+    memset(b, 0, sizeof *b);
+}
+
+slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
+{
+    slide_batch *b = &s->batch;
+    const slide_layer *layer = last_layer(net);
+    int64_t active = (most_active(layer, s->max_labels) + R - 1) / R * R, padded = layer->padded;
+    b->outputs = calloc((size_t)(Q * (net->n_layers - 1)), sizeof *b->outputs);
+    for (b->slots = 64; b->slots < 2 * Q * s->max_labels; b->slots *= 2) continue;
+    b->queries = floats(Q * padded);
+    b->queries_t = floats(padded * Q);
+    b->d_queries_t = floats(padded * Q);
+    b->rows = floats(active * padded);
+    b->logits = floats(active * Q);
+    b->gradient = floats(R * padded);
+    b->corrections = floats(active);
+    b->ids = malloc((size_t)active * sizeof(int32_t));
+    b->place_of = malloc((size_t)b->slots * sizeof(int32_t));
+    b->places = malloc((size_t)(Q * (s->max_labels + 1)) * sizeof(int32_t));
+    if (!b->outputs || !b->queries || !b->queries_t || !b->d_queries_t || !b->rows || !b->logits || !b->gradient ||
+        !b->corrections || !b->ids || !b->place_of || !b->places)
+        return SLIDE_NO_MEMORY;
+    memset(b->queries, 0, (size_t)(Q * padded) * sizeof(float));
+    for (int64_t i = 0; i < Q * (net->n_layers - 1); i++) {
+        const slide_layer *below = &net->layers[i % (net->n_layers - 1)];
+        slide_status status = slide_vector_new(&b->outputs[i], below->n, 0, below->n);
+        if (status) return status;
+    }
+    return SLIDE_OK;
+}
+
+/* -- which samples form a batch -------------------------------------------------------------------------------------- */
+
+static slide_vector *outputs_of(const slide_network *net, const slide_batch *b, int q)
+{
+    return b->outputs + (int64_t)q * (net->n_layers - 1);
+}
+
+/* Everything below the last layer; returns the vector that enters it. */
+static slide_vector *forward_below(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
+                                   uint64_t step, int q)
+{
+    slide_vector *out = outputs_of(net, &s->batch, q);
+    slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
+    slide_input_forward(net, s, &out[0]);
+    for (int i = 1; i < net->n_layers - 1; i++) slide_layer_forward(net, &net->layers[i], &out[i - 1], &out[i]);
+    return &out[net->n_layers - 2];
+}
+
+/* Cells of up to SLIDE_PROJECT_ROWS samples from position i on. */
+static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_plan *plan, int64_t i, int n)
+{
+    const slide_layer *layer = last_layer(net);
+    const slide_examples *ex = plan->examples;
+    int64_t stride = slide_pad(layer->lsh.dim);
+    for (int r = 0; r < n; r++) {
+        const slide_vector *query =
+            forward_below(net, s, ex, ex->order[i + r], (uint64_t)(plan->first_step + i + r), 0);
+        memcpy(s->query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
+        s->query[r * stride + layer->fan_in] = 1;
+    }
+    slide_hash_rows(net->kernels, &layer->lsh, s->query, stride, n, s->projection, plan->cells + i);
+}
+
+/* Counting sort of the positions by cell. */
+static slide_status sort_by_cell(const slide_network *net, slide_batch_plan *plan)
+{
+    int64_t n = plan->examples->n, cells = slide_cells_count(&last_layer(net)->lsh);
+    int64_t *start = calloc((size_t)cells + 1, sizeof *start);
+    if (!start) return SLIDE_NO_MEMORY;
+    for (int64_t i = 0; i < n; i++) start[plan->cells[i] + 1]++;
+    for (int64_t c = 0; c < cells; c++) start[c + 1] += start[c];
+    for (int64_t i = 0; i < n; i++) plan->visit[start[plan->cells[i]]++] = i;
+    free(start);
+    return SLIDE_OK;
+}
+
+slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                                  slide_batch_plan *plan)
+{
+    const slide_layer *layer = last_layer(net);
+    int has_cells = layer->lsh.L > 0 && !slide_all_active(layer);
+    *plan = (slide_batch_plan){.examples = ex, .lr = lr, .first_step = first_step};
+    plan->visit = malloc((size_t)(ex->n + 1) * sizeof *plan->visit);
+    plan->cells = has_cells ? malloc((size_t)(ex->n + 1) * sizeof *plan->cells) : NULL;
+    if (!plan->visit || (has_cells && !plan->cells)) return SLIDE_NO_MEMORY;
+    for (int64_t i = 0; i < ex->n; i++) plan->visit[i] = i;
+    if (!has_cells) return SLIDE_OK;
+#pragma omp parallel for num_threads(net->n_threads) schedule(static)
+    for (int64_t i = 0; i < ex->n; i += SLIDE_PROJECT_ROWS) {
+        int n = ex->n - i < SLIDE_PROJECT_ROWS ? (int)(ex->n - i) : SLIDE_PROJECT_ROWS;
+        find_cells(net, &net->scratch[omp_get_thread_num()], plan, i, n);
+    }
+    return sort_by_cell(net, plan);
+}
+
+void slide_batch_plan_free(slide_batch_plan *plan)
+{
+    free(plan->visit);
+    free(plan->cells);
+}
+
+/* -- the shared active set ------------------------------------------------------------------------------------------- */
+
+/* Place of a label in the active set; a new label is appended. */
+static int32_t place_of_label(slide_batch *b, slide_counter *counter, int32_t label)
+{
+    uint64_t at = ((uint32_t)label * (uint64_t)0x9E3779B97F4A7C15u) >> 32;
+    for (;; at++) {
+        int32_t *slot = &b->place_of[at & (uint64_t)(b->slots - 1)];
+        if (*slot >= 0 && b->ids[*slot] == label) return *slot;
+        if (*slot >= 0) continue;
+        slide_counter_join(counter, label);
+        b->ids[b->n] = label;
+        return *slot = (int32_t)b->n++;
+    }
+}
+
+/* Places of the sample's labels, each once. */
+static void take_labels(slide_batch *b, slide_counter *counter, const slide_examples *ex, int64_t row, int q)
+{
+    int32_t *places = b->places + b->first_place[q];
+    int n = 0;
+    for (int64_t i = ex->y_indptr[row]; i < ex->y_indptr[row + 1]; i++) {
+        int32_t place = place_of_label(b, counter, ex->y_indices[i]);
+        int known = 0;
+        for (int j = 0; j < n; j++) known |= places[j] == place;
+        if (!known) places[n++] = place;
+    }
+    b->first_place[q + 1] = b->first_place[q] + n;
+}
+
+static void take_uniform(const slide_layer *layer, slide_scratch *s, int64_t wanted, slide_rng *rng)
+{
+    slide_batch *b = &s->batch;
+    while (wanted > 0) {
+        int32_t id = (int32_t)slide_rng_below(rng, (uint32_t)layer->n);
+        if (!slide_counter_join(&s->counter, id)) continue;
+        b->ids[b->n++] = id;
+        wanted--;
+    }
+}
+
+/* The distinct cells of the batch. */
+static int cells_of(const slide_batch_plan *plan, int64_t first, int n, int32_t *cells)
+{
+    int found = 0;
+    for (int q = 0; q < n; q++) {
+        int32_t cell = (int32_t)plan->cells[plan->visit[first + q]];
+        if (found == 0 || cells[found - 1] != cell) cells[found++] = cell; /* sorted by cell */
+    }
+    return found;
+}
+
+/* Fills b->ids, b->corrections and the places of labels. The lists get at least half of what the labels leave. */
+static void choose_active(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
+{
+    const slide_layer *layer = last_layer(net);
+    const slide_examples *ex = plan->examples;
+    slide_batch *b = &s->batch;
+    int32_t cells[Q];
+    slide_counter_begin(&s->counter, layer->n);
+    memset(b->place_of, -1, (size_t)b->slots * sizeof *b->place_of);
+    b->n = b->first_place[0] = 0;
+    for (int q = 0; q < n; q++) take_labels(b, &s->counter, ex, ex->order[plan->visit[first + q]], q);
+    if (slide_all_active(layer)) {
+        for (int32_t id = 0; id < layer->n; id++)
+            if (slide_counter_join(&s->counter, id)) b->ids[b->n++] = id;
+        slide_counter_end(&s->counter, b->ids, b->n);
+        memset(b->corrections, 0, (size_t)b->n * sizeof *b->corrections);
+        return;
+    }
+    int64_t listed = layer->n_active - layer->n_random, left = listed - b->n;
+    if (left < listed / 2) left = listed / 2;
+    if (plan->cells)
+        b->n += slide_cells_take(&layer->lsh, &s->counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
+    int64_t sure = b->n, tail = layer->n_active - sure;
+    if (tail < layer->n_random) tail = layer->n_random;
+    if (tail > layer->n - sure) tail = layer->n - sure;
+    slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)(net->n_layers - 1),
+                                     (uint64_t)(plan->first_step + plan->visit[first]));
+    take_uniform(layer, s, tail, &rng);
+    slide_counter_end(&s->counter, b->ids, b->n);
+    float correction = tail > 0 ? logf((float)(layer->n - sure) / (float)tail) : 0;
+    for (int64_t k = 0; k < b->n; k++) b->corrections[k] = k < sure ? 0 : correction;
+}
+
+/* -- forward --------------------------------------------------------------------------------------------------------- */
+
+static void load_queries(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
+{
+    slide_batch *b = &s->batch;
+    int64_t padded = last_layer(net)->padded;
+    memset(b->queries, 0, (size_t)(Q * padded) * sizeof(float));
+    for (int q = 0; q < n; q++) {
+        int64_t at = plan->visit[first + q];
+        const slide_vector *query = forward_below(net, s, plan->examples, plan->examples->order[at],
+                                                  (uint64_t)(plan->first_step + at), q);
+        memcpy(b->queries + q * padded, query->val, (size_t)query->n * sizeof(float));
+    }
+    for (int64_t d = 0; d < padded; d++)
+        for (int q = 0; q < Q; q++) b->queries_t[d * Q + q] = b->queries[q * padded + d];
+}
+
+/* Copies the active rows side by side, which both passes read, and computes the logits, shifted by the corrections. */
+SLIDE_RACY static void forward_last(const slide_network *net, slide_batch *b)
+{
+    const slide_layer *layer = last_layer(net);
+    int64_t padded = layer->padded, rows = (b->n + R - 1) / R * R;
+    for (int64_t k = 0; k < b->n; k++) {
+        if (k + AHEAD < b->n) slide_prefetch_row(slide_row(layer, b->ids[k + AHEAD]), layer->stride);
+        float *row = slide_row(layer, b->ids[k]);
+        memcpy(b->rows + k * padded, row, (size_t)padded * sizeof(float));
+        b->corrections[k] += slide_tail(layer, row)[SLIDE_BIAS];
+    }
+    memset(b->rows + b->n * padded, 0, (size_t)((rows - b->n) * padded) * sizeof(float));
+    for (int64_t k = 0; k < rows; k += R)
+        net->kernels->tile(b->logits + k * Q, Q, b->rows + k * padded, padded, 1, b->queries_t, Q, padded);
+    for (int64_t k = 0; k < b->n; k++)
+        for (int q = 0; q < Q; q++) b->logits[k * Q + q] += b->corrections[k];
+}
+
+/* -- loss: logits become their gradients; losses[q] per sample ------------------------------------------------------- */
+
+static void softmax_gradient(const slide_network *net, slide_batch *b, int n, float *losses)
+{
+    float weight[Q], shift[Q], sum[Q], label_sum[Q] = {0};
+    for (int q = 0; q < Q; q++) {
+        int labels = q < n ? b->first_place[q + 1] - b->first_place[q] : 0;
+        weight[q] = labels > 0; /* a sample without labels has no target distribution and says nothing */
+        for (int i = 0; i < labels; i++)
+            label_sum[q] += b->logits[(int64_t)b->places[b->first_place[q] + i] * Q + q] / (float)labels;
+    }
+    net->kernels->softmax_lanes(b->logits, b->n, weight, shift, sum);
+    for (int q = 0; q < n; q++) {
+        int labels = b->first_place[q + 1] - b->first_place[q];
+        losses[q] = labels > 0 ? logf(sum[q]) + shift[q] - label_sum[q] : 0;
+        for (int i = 0; i < labels; i++)
+            b->logits[(int64_t)b->places[b->first_place[q] + i] * Q + q] -= 1 / (float)labels;
+    }
+}
+
+static void binary_gradient(slide_batch *b, int n, float *losses)
+{
+    for (int q = 0; q < n; q++) {
+        losses[q] = 0;
+        for (int i = b->first_place[q]; i < b->first_place[q + 1]; i++)
+            losses[q] -= b->logits[(int64_t)b->places[i] * Q + q];
+    }
+    for (int64_t k = 0; k < b->n; k++)
+        for (int q = 0; q < Q; q++) {
+            float *z = &b->logits[k * Q + q];
+            if (q < n) losses[q] += slide_softplus(*z);
+            *z = q < n ? 1 / (1 + expf(-*z)) : 0;
+        }
+    for (int q = 0; q < n; q++)
+        for (int i = b->first_place[q]; i < b->first_place[q + 1]; i++) b->logits[(int64_t)b->places[i] * Q + q] -= 1;
+}
+
+/* -- backward -------------------------------------------------------------------------------------------------------- */
+
+/* Gradients of the queries from the rows as they were read. */
+static void backward_queries(const slide_network *net, slide_batch *b)
+{
+    int64_t padded = last_layer(net)->padded;
+    for (int64_t d = 0; d < padded; d += R)
+        net->kernels->tile(b->d_queries_t + d * Q, Q, b->rows + d, 1, padded, b->logits, Q, b->n);
+}
+
+/* One step of every active row with its gradient summed over the batch. */
+static void update_rows(const slide_network *net, slide_batch *b, int n, float lr)
+{
+    const slide_layer *layer = last_layer(net);
+    int64_t padded = layer->padded;
+    slide_vector gradient = {.n = layer->fan_in};
+    for (int64_t k = 0; k < b->n; k += R) {
+        const float *logits = b->logits + k * Q;
+        for (int64_t d = 0; d < padded; d += Q)
+            net->kernels->tile(b->gradient + d, padded, logits, Q, 1, b->queries + d, padded, n);
+        for (int r = 0; r < R && k + r < b->n; r++) {
+            float bias = 0, largest = 0;
+            for (int q = 0; q < n; q++) {
+                bias += logits[r * Q + q];
+                largest = fmaxf(largest, fabsf(logits[r * Q + q]));
+            }
+            if (largest == 0) continue;
+            gradient.val = b->gradient + r * padded;
+            slide_factor factor = {&gradient, net->kernels->dot(gradient.val, gradient.val, padded), bias};
+            slide_update_row(net, layer, slide_row(layer, b->ids[k + r]), &factor, NULL, 1, lr);
+        }
+    }
+}
+
+static void backward_below(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t at, int q,
+                           float lr)
+{
+    slide_batch *b = &s->batch;
+    slide_vector *out = outputs_of(net, b, q);
+    int top = net->n_layers - 2;
+    for (int64_t d = 0; d < out[top].n; d++) out[top].grad[d] = b->d_queries_t[d * Q + q];
+    for (int i = top; i > 0; i--) {
+        slide_activation_backward(net->layers[i].activation, &out[i]);
+        slide_layer_backward(net, &net->layers[i], &out[i - 1], &out[i], lr);
+    }
+    slide_load_features(net, s, plan->examples, plan->examples->order[at], (uint64_t)(plan->first_step + at),
+                        net->layers[0].dropout);
+    slide_input_backward(net, s, &out[0], lr);
+}
+
+/* The first sample whose loss is not finite ends the training; the layer is the lowest with such an output. */
+static int all_finite(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n,
+                      const float *losses)
+{
+    for (int q = 0; q < n; q++) {
+        if (isfinite(losses[q])) continue;
+        s->stats.bad_step = plan->first_step + plan->visit[first + q];
+        s->stats.bad_layer = net->n_layers - 1;
+        for (int i = net->n_layers - 2; i >= 0; i--) {
+            const slide_vector *out = &outputs_of(net, &s->batch, q)[i];
+            for (int64_t d = 0; d < out->n; d++)
+                if (!isfinite(out->val[d])) s->stats.bad_layer = i;
+        }
+        return 0;
+    }
+    return 1;
+}
+
+int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
+{
+    slide_batch *b = &s->batch;
+    float losses[Q], lr = plan->lr[plan->visit[first]];
+    load_queries(net, s, plan, first, n);
+    choose_active(net, s, plan, first, n);
+    forward_last(net, b);
+    if (net->loss == SLIDE_SOFTMAX)
+        softmax_gradient(net, b, n, losses);
+    else
+        binary_gradient(b, n, losses);
+    if (!all_finite(net, s, plan, first, n, losses)) return 0;
+    for (int q = 0; q < n; q++) {
+        s->stats.loss += losses[q];
+        s->stats.n_loss += b->first_place[q + 1] > b->first_place[q] || net->loss == SLIDE_BINARY;
+        s->stats.n_active += b->n;
+    }
+    backward_queries(net, b);
+    update_rows(net, b, n, lr);
+    for (int q = 0; q < n; q++) backward_below(net, s, plan, plan->visit[first + q], q, lr);
+    return 1;
+}
