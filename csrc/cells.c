@@ -55,40 +55,57 @@ void slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const 
     }
 }
 
-typedef struct {
-    float score;
-    int32_t id;
-} scored;
+/* Score and id in one number: a smaller one is better, and of equal scores the lower id. */
+static uint64_t pack(float score, int32_t id)
+{
+    union {
+        float f;
+        uint32_t u;
+    } bits = {score};
+    uint32_t ascending = bits.u & 0x80000000u ? ~bits.u : bits.u | 0x80000000u;
+    return (uint64_t)~ascending << 32 | (uint32_t)id;
+}
+
+static float score_of(uint64_t item)
+{
+    uint32_t ascending = ~(uint32_t)(item >> 32);
+    union {
+        uint32_t u;
+        float f;
+    } bits = {ascending & 0x80000000u ? ascending & 0x7FFFFFFFu : ~ascending};
+    return bits.f;
+}
 
 /* The best `wanted` of all that was offered, in a buffer with room for `room`. */
 typedef struct {
-    scored *items;
+    uint64_t *items;
     int64_t n, wanted, room;
-    float least; /* what scores lower is not among the best */
 } shortlist;
 
-static int precedes(scored a, scored b)
+/* Splits a[lo..hi] into what is at most and what is at least the pivot: a[lo..j] and a[i..hi] (Hoare, CACM 1961). */
+static void split(uint64_t *a, int64_t lo, int64_t hi, int64_t *j_out, int64_t *i_out)
 {
-    return a.score > b.score || (a.score == b.score && a.id < b.id);
+    uint64_t x = a[lo], y = a[lo + (hi - lo) / 2], z = a[hi];
+    uint64_t pivot = x < y ? (y < z ? y : x < z ? z : x) : (x < z ? x : y < z ? z : y);
+    int64_t i = lo, j = hi;
+    while (i <= j) {
+        while (a[i] < pivot) i++;
+        while (a[j] > pivot) j--;
+        if (i > j) break;
+        uint64_t t = a[i];
+        a[i++] = a[j];
+        a[j--] = t;
+    }
+    *i_out = i;
+    *j_out = j;
 }
 
-/* Moves the best `wanted` of n items to the front (Hoare's FIND, CACM 1961; median of three). */
-static void select_best(scored *a, int64_t n, int64_t wanted)
+/* Moves the best `wanted` of n items to the front. */
+static void select_best(uint64_t *a, int64_t n, int64_t wanted)
 {
-    int64_t lo = 0, hi = n - 1;
+    int64_t lo = 0, hi = n - 1, i, j;
     while (lo < hi) {
-        scored x = a[lo], y = a[lo + (hi - lo) / 2], z = a[hi];
-        scored pivot = precedes(x, y) ? (precedes(y, z) ? y : precedes(x, z) ? z : x)
-                                      : (precedes(x, z) ? x : precedes(y, z) ? z : y);
-        int64_t i = lo, j = hi;
-        while (i <= j) {
-            while (precedes(a[i], pivot)) i++;
-            while (precedes(pivot, a[j])) j--;
-            if (i > j) break;
-            scored t = a[i];
-            a[i++] = a[j];
-            a[j--] = t;
-        }
+        split(a, lo, hi, &j, &i);
         if (wanted - 1 <= j)
             hi = j;
         else if (wanted - 1 >= i)
@@ -98,26 +115,46 @@ static void select_best(scored *a, int64_t n, int64_t wanted)
     }
 }
 
-static void trim(shortlist *s)
+/* Ascending: a few at a time by insertion, else the shorter part first, so that the stack stays shallow. */
+static void sort_items(uint64_t *a, int64_t n)
 {
-    if (s->n <= s->wanted) return;
+    while (n > 16) {
+        int64_t i, j;
+        split(a, 0, n - 1, &j, &i);
+        if (j + 1 < n - i) {
+            sort_items(a, j + 1);
+            a += i;
+            n -= i;
+        } else {
+            sort_items(a + i, n - i);
+            n = j + 1;
+        }
+    }
+    for (int64_t i = 1; i < n; i++) {
+        uint64_t item = a[i];
+        int64_t j = i;
+        for (; j > 0 && a[j - 1] > item; j--) a[j] = a[j - 1];
+        a[j] = item;
+    }
+}
+
+/* Keeps the best; returns the lowest score among them where the list is full, else that of `least`. */
+static float trim(shortlist *s, float least)
+{
+    if (s->n < s->wanted) return least;
     select_best(s->items, s->n, s->wanted);
     s->n = s->wanted;
-    s->least = s->items[0].score;
-    for (int64_t i = 1; i < s->n; i++)
-        if (s->items[i].score < s->least) s->least = s->items[i].score;
+    uint64_t worst = s->items[0];
+    for (int64_t i = 1; i < s->n; i++) worst = s->items[i] > worst ? s->items[i] : worst;
+    return score_of(worst);
 }
 
-static void offer(shortlist *s, int32_t id, float score)
+/* *least: what scores lower is not among the best. */
+static void offer(shortlist *s, int32_t id, float score, float *least)
 {
-    if (!(score >= s->least)) return;
-    s->items[s->n++] = (scored){score, id};
-    if (s->n == s->room) trim(s);
-}
-
-static int by_score(const void *a, const void *b)
-{
-    return precedes(*(const scored *)a, *(const scored *)b) ? -1 : 1;
+    if (!(score >= *least)) return;
+    s->items[s->n++] = pack(score, id);
+    if (s->n == s->room) *least = trim(s, *least);
 }
 
 static int by_id(const void *a, const void *b)
@@ -135,13 +172,13 @@ static int64_t min64(int64_t a, int64_t b)
 static shortlist *new_shortlists(int64_t n, int64_t wanted, int64_t room)
 {
     shortlist *lists = malloc((size_t)n * sizeof *lists);
-    scored *items = malloc((size_t)(n * room) * sizeof *items);
+    uint64_t *items = malloc((size_t)(n * room) * sizeof *items);
     if (!lists || !items) {
         free(lists);
         free(items);
         return NULL;
     }
-    for (int64_t i = 0; i < n; i++) lists[i] = (shortlist){items + i * room, 0, wanted, room, -INFINITY};
+    for (int64_t i = 0; i < n; i++) lists[i] = (shortlist){items + i * room, 0, wanted, room};
     return lists;
 }
 
@@ -167,9 +204,17 @@ static void score_four(const slide_network *net, const slide_layer *layer, const
         for (int c = 0; c < BLOCK; c++) out[r * BLOCK + c] += bias[r];
 }
 
-/* Offers neuron ids[0..n) to the lists of one block of cells. */
+/* Whether any of the block's lists could take one of these scores. */
+static int any_reaches(const float *scores, const float *least)
+{
+    int any = 0;
+    for (int c = 0; c < BLOCK; c++) any |= scores[c] >= least[c];
+    return any;
+}
+
+/* Offers neurons ids[0..n) to the lists of one block of cells. */
 static void offer_neurons(const slide_network *net, const slide_layer *layer, slide_scratch *s, const float *centres,
-                          const int32_t *ids, int64_t n, shortlist *lists)
+                          const int32_t *ids, int64_t n, shortlist *lists, float *least)
 {
     float scores[SLIDE_PROJECT_ROWS * BLOCK] __attribute__((aligned(64)));
     for (int64_t i = 0; i < n; i += SLIDE_PROJECT_ROWS) {
@@ -178,7 +223,8 @@ static void offer_neurons(const slide_network *net, const slide_layer *layer, sl
             slide_prefetch_row(slide_row(layer, ids[i + r + 16]), layer->stride);
         score_four(net, layer, centres, ids + i, m, s->query, scores);
         for (int r = 0; r < m; r++)
-            for (int c = 0; c < BLOCK; c++) offer(&lists[c], ids[i + r], scores[r * BLOCK + c]);
+            if (any_reaches(scores + r * BLOCK, least))
+                for (int c = 0; c < BLOCK; c++) offer(&lists[c], ids[i + r], scores[r * BLOCK + c], &least[c]);
     }
 }
 
@@ -203,9 +249,11 @@ static slide_status fill_pools(slide_network *net, const slide_layer *layer, int
     float *groups = aligned_alloc(64, (size_t)(lanes * lsh->dim) * sizeof *groups);
     float *scores = aligned_alloc(64, (size_t)(CHUNK * lanes) * sizeof *scores);
     shortlist *lists = new_shortlists(blocks, wanted, wanted + wanted / 4 + 16);
-    slide_status status = groups && scores && lists ? SLIDE_OK : SLIDE_NO_MEMORY;
+    float *least = malloc((size_t)blocks * sizeof *least);
+    slide_status status = groups && scores && lists && least ? SLIDE_OK : SLIDE_NO_MEMORY;
     if (!status) {
         mean_centres(lsh, blocks, groups);
+        for (int64_t b = 0; b < blocks; b++) least[b] = -INFINITY;
 #pragma omp parallel num_threads(net->n_threads)
         {
             slide_scratch *s = &net->scratch[omp_get_thread_num()];
@@ -225,18 +273,20 @@ static slide_status fill_pools(slide_network *net, const slide_layer *layer, int
                 }
 #pragma omp for schedule(static)
                 for (int64_t b = 0; b < blocks; b++)
-                    for (int64_t i = 0; i < m; i++) offer(&lists[b], (int32_t)(first + i), scores[i * lanes + b]);
+                    for (int64_t i = 0; i < m; i++) offer(&lists[b], (int32_t)(first + i), scores[i * lanes + b], &least[b]);
             }
 #pragma omp for schedule(static)
             for (int64_t b = 0; b < blocks; b++) {
-                trim(&lists[b]);
-                for (int64_t i = 0; i < wanted; i++) pools[b * wanted + i] = i < lists[b].n ? lists[b].items[i].id : -1;
+                trim(&lists[b], 0);
+                for (int64_t i = 0; i < wanted; i++)
+                    pools[b * wanted + i] = i < lists[b].n ? (int32_t)lists[b].items[i] : -1;
                 qsort(pools + b * wanted, (size_t)lists[b].n, sizeof *pools, by_id);
             }
         }
     }
     free(groups);
     free(scores);
+    free(least);
     free_shortlists(lists);
     return status;
 }
@@ -248,22 +298,23 @@ static void fill_block(const slide_network *net, const slide_layer *layer, slide
     const slide_lsh *lsh = &layer->lsh;
     const float *centres = lsh->directions + block * lsh->dim * BLOCK;
     int32_t ids[CHUNK];
-    for (int c = 0; c < BLOCK; c++) lists[c].n = 0, lists[c].least = -INFINITY;
+    float least[BLOCK];
+    for (int c = 0; c < BLOCK; c++) lists[c].n = 0, least[c] = -INFINITY;
     if (pool) {
         while (pool_size > 0 && pool[pool_size - 1] < 0) pool_size--;
-        offer_neurons(net, layer, s, centres, pool, pool_size, lists);
+        offer_neurons(net, layer, s, centres, pool, pool_size, lists, least);
     }
     for (int64_t first = 0; !pool && first < layer->n; first += CHUNK) {
         int64_t m = min64(CHUNK, layer->n - first);
         for (int64_t i = 0; i < m; i++) ids[i] = (int32_t)(first + i);
-        offer_neurons(net, layer, s, centres, ids, m, lists);
+        offer_neurons(net, layer, s, centres, ids, m, lists, least);
     }
     for (int c = 0; c < BLOCK; c++) {
         int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)(block * BLOCK + c));
-        trim(&lists[c]);
-        qsort(lists[c].items, (size_t)lists[c].n, sizeof(scored), by_score);
+        trim(&lists[c], 0);
+        sort_items(lists[c].items, lists[c].n);
         bucket[0] = (int32_t)lists[c].n;
-        for (int64_t i = 0; i < lists[c].n; i++) bucket[1 + i] = lists[c].items[i].id;
+        for (int64_t i = 0; i < lists[c].n; i++) bucket[1 + i] = (int32_t)lists[c].items[i];
     }
 }
 

@@ -295,16 +295,25 @@ class Network:
     def retrieval_recall(self, X: Any, *, k: int = 10, n_candidates: int | None = None) -> tuple[float, float]:
         """Share of the exact top k that the last layer's tables return, labels not forced, and its chance level.
 
+        The exact top k are the neurons with the largest logits of the network itself, a sparse linear part left out.
+
         Chance is a random set of the same size: n_candidates / n_labels (n_candidates defaults to the tables' part of
         the active set).
         """
         last = self.states[-1]
         wanted = n_candidates or max(last.n_active - last.n_random, k)
-        exact, _ = self.predict_topk(X, k)
+        exact = self._top_neurons(self.hidden(X), k)
         found = self.retrieve(X, wanted)
         hits = [np.isin(e, f).sum() for e, f in zip(exact, found, strict=True)]
         sizes = (found >= 0).sum(axis=1)
         return float(np.mean(hits) / k), float(np.mean(sizes) / self.n_labels)
+
+    def _top_neurons(self, queries: FloatArray, k: int) -> IntArray:
+        """Neurons of the last layer with the k largest logits for each query, in any order."""
+        last = self.states[-1]
+        rows = max(1, 2**24 // last.n)
+        blocks = [queries[i : i + rows] @ last.weights.T + last.biases for i in range(0, len(queries), rows)]
+        return np.concatenate([np.argpartition(-b, min(k, last.n) - 1, axis=1)[:, :k] for b in blocks]).astype(np.int32)
 
     # -- files ------------------------------------------------------------------------------------------------------
 
