@@ -50,6 +50,12 @@ static int64_t most_active(const slide_layer *layer, int64_t max_labels)
     return layer->n_active + layer->n_random + Q * max_labels;
 }
 
+/* A query takes whole tiles of Q floats. */
+static int64_t query_stride(const slide_layer *layer)
+{
+    return (layer->padded + Q - 1) / Q * Q;
+}
+
 static void *floats(int64_t n)
 {
     return aligned_alloc(64, (size_t)slide_pad(n) * sizeof(float));
@@ -80,12 +86,12 @@ slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
     int64_t active = (most_active(layer, s->max_labels) + R - 1) / R * R, padded = layer->padded;
     b->outputs = calloc((size_t)(Q * (net->n_layers - 1)), sizeof *b->outputs);
     for (b->slots = 64; b->slots < 2 * Q * s->max_labels; b->slots *= 2) continue;
-    b->queries = floats(Q * padded);
+    b->queries = floats(Q * query_stride(layer));
     b->queries_t = floats(padded * Q);
     b->d_queries_t = floats(padded * Q);
     b->rows = floats(active * padded);
     b->logits = floats(active * Q);
-    b->gradient = floats(R * padded);
+    b->gradient = floats(R * query_stride(layer));
     b->corrections = floats(active);
     b->ids = malloc((size_t)active * sizeof(int32_t));
     b->place_of = malloc((size_t)b->slots * sizeof(int32_t));
@@ -93,7 +99,6 @@ slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
     if (!b->outputs || !b->queries || !b->queries_t || !b->d_queries_t || !b->rows || !b->logits || !b->gradient ||
         !b->corrections || !b->ids || !b->place_of || !b->places)
         return SLIDE_NO_MEMORY;
-    memset(b->queries, 0, (size_t)(Q * padded) * sizeof(float));
     for (int64_t i = 0; i < Q * (net->n_layers - 1); i++) {
         const slide_layer *below = &net->layers[i % (net->n_layers - 1)];
         slide_status status = slide_vector_new(&b->outputs[i], below->n, 0, below->n);
@@ -263,16 +268,16 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
 static void load_queries(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
     slide_batch *b = &s->batch;
-    int64_t padded = last_layer(net)->padded;
-    memset(b->queries, 0, (size_t)(Q * padded) * sizeof(float));
+    int64_t padded = last_layer(net)->padded, stride = query_stride(last_layer(net));
+    memset(b->queries, 0, (size_t)(Q * stride) * sizeof(float));
     for (int q = 0; q < n; q++) {
         int64_t at = plan->visit[first + q];
         const slide_vector *query = forward_below(net, s, plan->examples, plan->examples->order[at],
                                                   (uint64_t)(plan->first_step + at), q);
-        memcpy(b->queries + q * padded, query->val, (size_t)query->n * sizeof(float));
+        memcpy(b->queries + q * stride, query->val, (size_t)query->n * sizeof(float));
     }
     for (int64_t d = 0; d < padded; d++)
-        for (int q = 0; q < Q; q++) b->queries_t[d * Q + q] = b->queries[q * padded + d];
+        for (int q = 0; q < Q; q++) b->queries_t[d * Q + q] = b->queries[q * stride + d];
 }
 
 /* Copies the active rows side by side, which both passes read, and computes the logits, shifted by the corrections. */
@@ -344,12 +349,12 @@ static void backward_queries(const slide_network *net, slide_batch *b)
 static void update_rows(const slide_network *net, slide_batch *b, int n, float lr)
 {
     const slide_layer *layer = last_layer(net);
-    int64_t padded = layer->padded;
+    int64_t padded = layer->padded, stride = query_stride(layer);
     slide_vector gradient = {.n = layer->fan_in};
     for (int64_t k = 0; k < b->n; k += R) {
         const float *logits = b->logits + k * Q;
-        for (int64_t d = 0; d < padded; d += Q)
-            net->kernels->tile(b->gradient + d, padded, logits, Q, 1, b->queries + d, padded, n);
+        for (int64_t d = 0; d < stride; d += Q)
+            net->kernels->tile(b->gradient + d, stride, logits, Q, 1, b->queries + d, stride, n);
         for (int r = 0; r < R && k + r < b->n; r++) {
             float bias = 0, largest = 0;
             for (int q = 0; q < n; q++) {
@@ -357,7 +362,7 @@ static void update_rows(const slide_network *net, slide_batch *b, int n, float l
                 largest = fmaxf(largest, fabsf(logits[r * Q + q]));
             }
             if (largest == 0) continue;
-            gradient.val = b->gradient + r * padded;
+            gradient.val = b->gradient + r * stride;
             slide_factor factor = {&gradient, net->kernels->dot(gradient.val, gradient.val, padded), bias};
             slide_update_row(net, layer, slide_row(layer, b->ids[k + r]), &factor, NULL, 1, lr);
         }

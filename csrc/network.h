@@ -40,7 +40,7 @@ typedef struct {
 /* What samples that share an active set need: batch.h. Q lanes, one a sample; P the last layer's padded width. */
 typedef struct {
     slide_vector *outputs;    /* [Q][layers below the last] */
-    float *queries;           /* [Q][P] the vectors that enter the last layer, */
+    float *queries;           /* [Q][P up to whole tiles] the vectors that enter the last layer, */
     float *queries_t;         /* [P][Q] the same by coordinate, */
     float *d_queries_t;       /* [P][Q] and their gradients */
     float *rows;              /* [A][P] copies of the active rows */

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.backends import resolve_backend
+from slide.cells import QueryCells
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS, Sampled
 from slide.lsh import FAMILIES, HashFamily, require
@@ -53,7 +54,8 @@ def network_arrays(net: Network) -> dict[str, Array]:
             continue
         arrays[f"layer{i}.positions"] = s.lsh.positions
         arrays[f"layer{i}.frame"] = s.lsh.frame
-        arrays[f"layer{i}.signs"] = s.lsh.directions.astype(np.int8)
+        learned = s.lsh.kind == QueryCells.kind  # else small whole numbers
+        arrays[f"layer{i}.signs"] = s.lsh.directions if learned else s.lsh.directions.astype(np.int8)
         if net.tables_step != net.step:
             arrays[f"layer{i}.slots"] = s.lsh.slots
     if net.wide_state is not None:

@@ -69,7 +69,7 @@ def precision_at_1(net: slide.Network, X: sp.csr_array, Y: sp.csr_array) -> floa
 def train(net: slide.Network, X: sp.csr_array, Y: sp.csr_array, steps: int, lr: float, first: int = 0) -> Any:
     """Visits rows 0, 1, ... for that many steps at one learning rate; no schedule, no rebuilds. Returns TrainStats."""
     order = (np.arange(first, first + steps) % X.shape[0]).astype(np.int64)
-    return net._engine.train(Examples.of(X), Examples.of(Y), order, first, np.full(steps, lr, np.float32))
+    return net._engine.train(Examples.of(X), Examples.of(Y), order, first, np.full(steps, lr, np.float32), 1)
 
 
 def rows_of(net: slide.Network) -> list[npt.NDArray[np.float32]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import engine_strategies as es
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +88,7 @@ STACKS = {
         slide.Sampled(40, lsh=None, n_active=16, n_random=16, activation="relu"),
         sampled(slide.MinHash(K=1, L=6, capacity=8, size=6)),
     ],
+    "query cells": [slide.SparseInput(D, 20, dropout=0.2), sampled(slide.QueryCells(K=6, capacity=12, probes=2))],
     "five layers": [
         slide.SparseInput(D, 17),
         slide.Dense(16, activation="tanh"),
@@ -110,6 +113,28 @@ def test_trajectory_of_five_layers() -> None:
 @pytest.mark.parametrize("stack", ["dense output", "sampled on sampled"])
 def test_trajectories_of_the_binary_loss(stack: str) -> None:
     assert_same_trajectory(STACKS[stack], optimizer=OPTIMIZERS["adam"], loss="binary")
+
+
+BATCH_STACKS = {
+    "query cells": STACKS["query cells"],
+    "over a dense layer": [
+        slide.SparseInput(D, 12, activation="tanh", dropout=0.1),
+        slide.Dense(17, activation="relu"),
+        sampled(slide.QueryCells(K=7, capacity=3)),
+    ],
+    "tail alone": STACKS["tail alone"],
+    "all active": [slide.SparseInput(D, 12), slide.Sampled(N, n_active=N, n_random=0)],
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("loss", ["softmax", "binary"])
+@pytest.mark.parametrize("stack", BATCH_STACKS)
+def test_trajectories_of_batches(stack: str, loss: str, optimizer: slide.optim.Optimizer) -> None:
+    """Batches of seven leave a smaller one at the end; summed gradients want smaller steps to stay comparable."""
+    if optimizer.kind != "adam":
+        optimizer = replace(optimizer, lr=optimizer.lr / 7)
+    assert_same_trajectory(BATCH_STACKS[stack], optimizer=optimizer, loss=loss, batch_size=7)
 
 
 @pytest.mark.parametrize("n_labels", [N, 2000])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from slide.reference.cells import MAX_PROBES, QUERY_CELLS
 from slide.reference.hashing import hash_vector
 from slide.reference.jit import kernel, loop
 from slide.reference.network import Vector
@@ -81,6 +82,53 @@ def take_colliding(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
 
 
 @kernel
+def take_from_lists(lsh: Any, s: Any, cells: Any, wanted: Any, ids: Any) -> Any:
+    """Takes neurons outside the set from the lists of these cells in turn, best first. Returns how many."""
+    n = 0
+    for rank in range(lsh.capacity):
+        for cell in cells:
+            if n < wanted and rank < lsh.slots[0, cell, 0]:
+                n = join(s, lsh.slots[0, cell, 1 + rank], ids, n)
+    return n
+
+
+@kernel
+def take_from_nearest(lsh: Any, s: Any, wanted: Any, ids: Any) -> Any:
+    """The same for the query last hashed: from the best lsh.probes cells, then from the next where those are short."""
+    if wanted <= 0:
+        return 0
+    nearest = np.argsort(-s.projection[: lsh.slots.shape[1]], kind="mergesort")
+    n = take_from_lists(lsh, s, nearest[: lsh.probes], wanted, ids)
+    for probe in range(lsh.probes, MAX_PROBES):
+        if n < wanted:
+            n += take_from_lists(lsh, s, nearest[probe : probe + 1], wanted - n, ids[n:])
+    return n
+
+
+@kernel
+def take_retrieved(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
+    """What the tables return for the query last hashed, most wanted first. Returns how many."""
+    if layer.lsh.kind == QUERY_CELLS:
+        return take_from_nearest(layer.lsh, s, wanted, ids)
+    return take_colliding(layer, s, wanted, ids)
+
+
+@kernel
+def take_uniform(layer: Any, s: Any, rng: Any, ids: Any, sure: Any) -> Any:
+    """Appends the uniform tail to ids[:sure] and fills s.corrections. Returns the size of the set."""
+    tail = min(max(layer.n_active - sure, layer.n_random), layer.n - sure)
+    n = sure
+    while n < sure + tail:
+        n = join(s, below(rng, layer.n), ids, n)
+    correction = np.float32(0)
+    if tail > 0:
+        correction = np.float32(math.log(np.float32(layer.n - sure) / np.float32(tail)))
+    s.corrections[:sure] = 0
+    s.corrections[sure:n] = correction
+    return n
+
+
+@kernel
 def all_active(layer: Any) -> Any:
     """Whether every neuron takes part in every sample, so that there is nothing to look up."""
     return layer.n_active >= layer.n
@@ -100,16 +148,8 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
         s.collisions[:n] = 0
         return n, n_labels
     room = layer.n_active - n_labels
-    sure = n_labels + take_colliding(layer, s, room - layer.n_random, ids[n_labels:])
-    tail = min(max(layer.n_active - sure, layer.n_random), layer.n - sure)
-    n = sure
-    while n < sure + tail:
-        n = join(s, below(rng, layer.n), ids, n)
-    correction = np.float32(0)
-    if tail > 0:
-        correction = np.float32(math.log(np.float32(layer.n - sure) / np.float32(tail)))
-    s.corrections[:sure] = 0
-    s.corrections[sure:n] = correction
+    sure = n_labels + take_retrieved(layer, s, room - layer.n_random, ids[n_labels:])
+    n = take_uniform(layer, s, rng, ids, sure)
     for neuron in ids[:n]:
         s.collisions[neuron] = 0
     return n, n_labels
@@ -128,7 +168,7 @@ def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any
 @kernel
 def top(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
     """The `wanted` neurons with most collisions with s.codes. Returns how many were found."""
-    n = take_colliding(layer, s, wanted, ids)
+    n = take_retrieved(layer, s, wanted, ids)
     for neuron in ids[:n]:
         s.collisions[neuron] = 0
     return n

@@ -15,11 +15,13 @@ import numpy.typing as npt
 
 from slide._state import Examples, FloatArray, IntArray, LayerState, TrainStats
 from slide.optim import Optimizer
-from slide.reference import active, infer, loop, tables
-from slide.reference.network import Scratch, describe, longest, make_scratch
+from slide.reference import active, batches, cells, infer, loop, tables
+from slide.reference.cells import QUERY_CELLS
+from slide.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
 from slide.wide import WideState
 
 T = TypeVar("T")
+MAX_BATCH = 32
 
 
 class Engine:
@@ -54,8 +56,11 @@ class Engine:
         order: npt.NDArray[np.int64],
         first_step: int,
         lr: FloatArray,
+        batch_size: int = 1,
     ) -> TrainStats:
         """Visits the rows in order once. bad_step >= 0 tells where a loss was not finite."""
+        if batch_size > 1 and self.trains_batches:
+            return self._train_batches(X, Y, order, first_step, lr, min(batch_size, MAX_BATCH))
         stop = np.zeros(1, np.bool_)
 
         def share(thread: int) -> TrainStats:
@@ -67,9 +72,57 @@ class Engine:
             self._reserve(longest(X, order), longest(Y, order))
             return _sum(self._on_threads(share))
 
+    @property
+    def trains_batches(self) -> bool:
+        """Whether a batch_size over 1 has an effect: samples can share the last layer's active set."""
+        kinds = [layer.kind for layer in self.net.layers[1 : self.net.n_layers]]
+        if not kinds or kinds[-1] != SAMPLED or SAMPLED in kinds[:-1]:
+            return False
+        last = self.net.layers[len(kinds)]
+        return last.lsh.L == 0 or last.lsh.kind == QUERY_CELLS or last.n_active >= last.n
+
+    def _train_batches(
+        self,
+        X: Examples,
+        Y: Examples,
+        order: npt.NDArray[np.int64],
+        first_step: int,
+        lr: FloatArray,
+        batch_size: int,
+    ) -> TrainStats:
+        last = self.net.layers[self.net.n_layers - 1]
+        its_cells, stop = np.zeros(len(order), np.uint32), np.zeros(1, np.bool_)
+
+        def find_share(thread: int) -> None:
+            batches.find_cells(
+                self.net, self._scratch[thread], X, order, first_step, thread, self.n_threads, its_cells
+            )
+
+        with self._lock:
+            self._reserve(longest(X, order), MAX_BATCH * longest(Y, order))
+            if last.lsh.L > 0 and last.n_active < last.n:
+                self._on_threads(find_share)
+            n_batches = -(-len(order) // batch_size)
+            shuffled = batches.batches_in_order(self.net.seed, n_batches, first_step)
+            plan = Plan(order, first_step, np.argsort(its_cells, kind="stable").astype(np.int64), its_cells, shuffled)
+
+            def share(thread: int) -> TrainStats:
+                scratch = self._scratch[thread]
+                return TrainStats(
+                    *batches.train_batches(
+                        self.net, scratch, X, Y, plan, lr, batch_size, thread, self.n_threads, stop
+                    )
+                )
+
+            return _sum(self._on_threads(share))
+
     def rebuild(self, layer: int, generation: int) -> None:
         """Empties and refills the tables of a sampled layer."""
         described = self.net.layers[layer]
+        if described.lsh.kind == QUERY_CELLS:
+            with self._lock:
+                self._on_threads(lambda thread: cells.fill_cells(described, thread, self.n_threads))
+            return
         codes = np.empty((described.n, described.lsh.L), np.uint32)
         number = np.uint64(generation)
 

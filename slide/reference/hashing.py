@@ -12,6 +12,7 @@ import numpy as np
 
 from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, KINDS
 from slide.reference.calls import call_hash
+from slide.reference.cells import QUERY_CELLS, nearest_cell
 from slide.reference.jit import kernel
 from slide.reference.rng import mix64
 
@@ -207,6 +208,8 @@ def hash_vector(lsh: Any, x: Any, s: Any) -> None:
         wta(lsh, x, s)
     elif lsh.kind == DWTA:
         dwta(lsh, x, s)
+    elif lsh.kind == QUERY_CELLS:
+        nearest_cell(lsh, x, s)
     elif lsh.kind == MINHASH:
         minhash(lsh, x, s)
     elif lsh.kind in (SIMHASH, GAUSSIAN, SPARSE, HADAMARD):

@@ -41,6 +41,7 @@ class Lsh(NamedTuple):
     capacity: int
     policy: int
     slots: npt.NDArray[np.int32]
+    probes: int
 
 
 class Layer(NamedTuple):
@@ -93,6 +94,16 @@ class Net(NamedTuple):
     optimizer: Optimizer
     loss: int
     seed: np.uint64
+
+
+class Plan(NamedTuple):
+    """Samples order[visit[i]], where neighbours share an active set; sample order[i] is step first_step + i."""
+
+    order: npt.NDArray[np.int64]
+    first_step: int
+    visit: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.uint32]  # by position in order
+    batches: npt.NDArray[np.int64]  # which batch is trained when
 
 
 class Scratch(NamedTuple):
@@ -158,7 +169,7 @@ def _describe_lsh(state: LshState | None) -> Lsh:
     if state is None:
         directions, positions = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32)
         nothing, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
-        return Lsh(0, 0, 0, 1, 0, 0, directions, positions, nothing, 0, nothing, 0, 0, 0, 0, 0, 0, slots)
+        return Lsh(0, 0, 0, 1, 0, 0, directions, positions, nothing, 0, nothing, 0, 0, 0, 0, 0, 0, slots, 1)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
@@ -178,6 +189,7 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         capacity=state.capacity,
         policy=KINDS[state.policy],
         slots=state.slots,
+        probes=state.probes,
     )
 
 
@@ -245,6 +257,7 @@ def make_scratch(net: Net, max_features: int, max_labels: int, *, dense: bool) -
         return max(values, default=0)
 
     n_hashes = largest([layer.lsh.K * layer.lsh.L for layer in sampled]) + DIRECTION_BLOCK
+    n_hashes += largest([layer.lsh.slots.shape[1] for layer in sampled if layer.lsh.kind == KINDS["query_cells"]])
     n_wide = net.n_labels if net.has_wide else 0
     return Scratch(
         collisions=np.zeros(largest([layer.n for layer in sampled]), np.int32),

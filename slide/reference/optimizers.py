@@ -1,6 +1,6 @@
 """One row's update: SGD, Adagrad (one accumulator a row or a weight), lazy Adam. Mirrors csrc/optimizer.c.
 
-A row's gradient is a scalar g times a vector (the Factor), and g for its bias. Here and in wide.py threads write the
+A row's gradient is a scalar g times a vector (the Factor), and g times the factor's bias for its bias. Here and in wide.py threads write the
 same memory without locks, and nowhere else (HOGWILD: Niu et al., NIPS 2011).
 """
 
@@ -27,6 +27,7 @@ class Factor(NamedTuple):
     ids: npt.NDArray[np.int32]
     x: npt.NDArray[np.float32]
     sqnorm: np.float32
+    bias: np.float32  # what stands for it in the bias's gradient
     wants_gradient: bool
     d_x: npt.NDArray[np.float32]
 
@@ -41,11 +42,11 @@ class RowStep(NamedTuple):
 
 
 @kernel
-def row_step(o: Any, layer: Any, tail: Any, sqnorm: Any, bias: Any, g: Any, lr: Any) -> Any:
+def row_step(o: Any, layer: Any, tail: Any, factor: Any, bias: Any, g: Any, lr: Any) -> Any:
     """Moves the row's own scalars and returns the step they give."""
     scale, adam_lr, adam_root = -lr * g, lr, ONE
     if o.kind == ADAGRAD_ROW:
-        tail[ROW_ACC] += g * g * (sqnorm + np.float32(bias)) / np.float32(layer.width + bias)
+        tail[ROW_ACC] += g * g * (factor.sqnorm + np.float32(bias) * factor.bias * factor.bias) / np.float32(layer.width + bias)
         scale = -lr * g / (np.float32(math.sqrt(tail[ROW_ACC])) + o.eps)
     elif o.kind != SGD and o.kind != ADAGRAD:
         tail[ROW_COUNT] += ONE  # the row's own count: one that wakes late takes a first step like any other
@@ -74,7 +75,7 @@ def update_row(o: Any, layer: Any, row: Any, factor: Any, g: Any, lr: Any, decay
     """factor.d_x += g row, from before the update; then the row takes its step, less `decay` times its weights."""
     tail = layer.rows.shape[1] - TAIL
     bias = layer.kind != SPARSE_INPUT and layer.has_bias
-    r = row_step(o, layer, row[tail:], factor.sqnorm, bias, g, lr)
+    r = row_step(o, layer, row[tail:], factor, bias, g, lr)
     p = layer.padded
     if factor.wants_gradient:
         for i in range(len(factor.x)):
@@ -87,4 +88,4 @@ def update_row(o: Any, layer: Any, row: Any, factor: Any, g: Any, lr: Any, decay
         for j in range(len(factor.x)):
             move(o, row, j, p + j, 2 * p + j, factor.x[j], g, r, ONE - decay)
     if bias:
-        move(o, row, tail + BIAS, tail + BIAS_S1, tail + BIAS_S2, ONE, g, r, ONE)
+        move(o, row, tail + BIAS, tail + BIAS_S1, tail + BIAS_S2, factor.bias, g, r, ONE)

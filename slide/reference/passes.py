@@ -92,7 +92,7 @@ def input_backward(optimizer: Any, layer: Any, s: Any, n_features: Any, lr: Any)
     if sqnorm == 0:
         return
     decay = lr * optimizer.weight_decay
-    factor = Factor(False, out.ids, out.grad, sqnorm, False, out.val)
+    factor = Factor(False, out.ids, out.grad, sqnorm, ONE, False, out.val)
     for i in range(n_features):
         update_row(optimizer, layer, layer.rows[s.features[i]], factor, s.feature_values[i], lr, decay)
     if layer.has_bias:
@@ -120,7 +120,7 @@ def layer_backward(optimizer: Any, layer: Any, x: Any, out: Any, lr: Any) -> Non
     """From out.grad (of the logits): sets x.grad and updates the rows."""
     x.grad[:] = 0
     decay = lr * optimizer.weight_decay
-    factor = Factor(x.sparse, x.ids, x.val, dot(x.val, x.val, len(x.val)), True, x.grad)
+    factor = Factor(x.sparse, x.ids, x.val, dot(x.val, x.val, len(x.val)), ONE, True, x.grad)
     for k in range(len(out.val)):
         if out.grad[k] != 0:
             neuron = out.ids[k] if out.sparse else k

@@ -1,0 +1,113 @@
+"""Query cells: the nearest centre of a query, and the lists of neurons that score highest there. Mirrors csrc/cells.c.
+
+Centres and neurons are rounded to 12 significant bits, so that products are exact and sums, taken in the order of the
+coordinates, have equal bits everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from slide._state import BIAS, DIRECTION_BLOCK, KINDS, TAIL
+from slide.reference.jit import kernel, loop
+
+QUERY_CELLS = KINDS["query_cells"]
+MAX_PROBES = 8
+POOL_LISTS, POOL_SHARE, POOL_WORTH = 8, 16, 8
+_HALF, _MASK = np.uint32(0x800), np.uint32(0xFFFFF000)
+
+
+@kernel
+def round_to_12_bits(x: Any, out: Any) -> None:
+    """out = x with 12 significant bits."""
+    bits, rounded = x.view(np.uint32), out.view(np.uint32)
+    for d in range(len(x)):
+        rounded[d] = (bits[d] + _HALF) & _MASK
+
+
+@kernel
+def score_cells(directions: Any, x: Any, dim: Any, scores: Any) -> None:
+    """scores[c] = the first dim coordinates of centre c . x."""
+    scores[:] = 0
+    for block in range(directions.shape[0]):
+        sums = scores[block * DIRECTION_BLOCK : (block + 1) * DIRECTION_BLOCK]
+        for d in range(dim):
+            for c in range(DIRECTION_BLOCK):
+                sums[c] += x[d] * directions[block, d, c]
+
+
+@kernel
+def nearest_cell(lsh: Any, x: Any, s: Any) -> None:
+    """s.codes of the vector {query, 1}; the scores of all cells stay in s.projection."""
+    rounded = np.empty(lsh.dim, np.float32)
+    scores = s.projection[: lsh.directions.shape[0] * DIRECTION_BLOCK]
+    round_to_12_bits(x[: lsh.dim].copy(), rounded)
+    score_cells(lsh.directions, rounded, lsh.dim, scores)
+    s.codes[0] = np.argmax(scores)
+
+
+@kernel
+def neuron_scores(layer: Any, directions: Any, ids: Any) -> Any:
+    """[len(ids), cells] inner products, bias included."""
+    scores = np.empty((len(ids), directions.shape[0] * DIRECTION_BLOCK), np.float32)
+    x = np.empty(layer.fan_in, np.float32)
+    for i in range(len(ids)):
+        row = layer.rows[ids[i]]
+        round_to_12_bits(row[: layer.fan_in].copy(), x)
+        score_cells(directions, x, layer.fan_in, scores[i])
+        scores[i] += row[layer.rows.shape[1] - TAIL + BIAS]
+    return scores
+
+
+@kernel
+def best_of(scores: Any, wanted: Any) -> Any:
+    """Places of the largest scores, largest first, of equals the first; what is not a number is left out."""
+    order = np.argsort(-scores, kind="mergesort")
+    n = 0
+    for place in order[:wanted]:
+        n += not math.isnan(scores[place])
+    return order[:n]
+
+
+@kernel
+def mean_centres(directions: Any, dim: Any) -> Any:
+    """The mean centre of each block, as directions."""
+    n = directions.shape[0]
+    groups = np.zeros((-(-n // DIRECTION_BLOCK), dim, DIRECTION_BLOCK), np.float32)
+    mean = np.empty(dim, np.float32)
+    for block in range(n):
+        for d in range(dim):
+            total = 0.0
+            for c in range(DIRECTION_BLOCK):
+                total += np.float64(directions[block, d, c])
+            mean[d] = total / DIRECTION_BLOCK
+        rounded = np.empty(dim, np.float32)
+        round_to_12_bits(mean, rounded)
+        groups[block // DIRECTION_BLOCK, :, block % DIRECTION_BLOCK] = rounded
+    return groups
+
+
+@loop
+def fill_cells(layer: Any, thread: Any, n_threads: Any) -> None:
+    """Fills the lists of this thread's blocks of cells, from a pool of neurons where there are many."""
+    lsh = layer.lsh
+    n_blocks, wanted = lsh.directions.shape[0], min(lsh.capacity, layer.n)
+    everyone = np.arange(layer.n)
+    pool_size = min(layer.n, max(POOL_LISTS * wanted, layer.n // POOL_SHARE))
+    has_pools = n_blocks > 1 and pool_size <= layer.n // POOL_WORTH
+    groups = neuron_scores(layer, mean_centres(lsh.directions, lsh.dim), everyone) if has_pools else np.empty(
+        (0, 0), np.float32
+    )
+    for block in range(thread, n_blocks, n_threads):
+        pool = everyone
+        if has_pools:
+            pool = np.sort(best_of(groups[:, block].copy(), pool_size))
+        scores = neuron_scores(layer, lsh.directions[block : block + 1], pool)
+        for c in range(DIRECTION_BLOCK):
+            best = pool[best_of(scores[:, c].copy(), wanted)]
+            bucket = lsh.slots[0, block * DIRECTION_BLOCK + c]
+            bucket[0] = len(best)
+            bucket[1 : 1 + len(best)] = best
