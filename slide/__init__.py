@@ -89,6 +89,7 @@ __all__ = [
     "Network",
     "NonFiniteError",
     "NotFittedError",
+    "QueryCells",
     "Rebuild",
     "Sampled",
     "SimHash",

@@ -133,9 +133,7 @@ def learn(
     _write_centres(state, _neighbours_together(_centres(state)))
 
 
-def _means(
-    state: LshState, queries: FloatArray, cell: npt.NDArray[np.uint32], rng: np.random.Generator
-) -> FloatArray:
+def _means(state: LshState, queries: FloatArray, cell: npt.NDArray[np.uint32], rng: np.random.Generator) -> FloatArray:
     """Mean query of each cell [2^K, dim - 1]."""
     n = np.bincount(cell, minlength=2**state.K)
     means = queries[rng.integers(0, len(queries), 2**state.K)]

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide._state import FloatArray, IntArray
+from slide.cells import QueryCells
 from slide.checks import check_X, check_XY
 from slide.errors import NotFittedError
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.cells import QueryCells
 from slide.lsh import HashFamily, require
 from slide.network import Network
 from slide.optim import Adagrad, Constant, Linear, Optimizer, Rebuild, Schedule

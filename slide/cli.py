@@ -189,7 +189,11 @@ def _add_train(verbs: Any) -> None:
     option("--activation", choices=("identity", "relu", "tanh"), says="of the hidden layers")
     option("--wide", action=argparse.BooleanOptionalAction, says="the sparse linear part")
     option("--normalize", action=argparse.BooleanOptionalAction, says="rows scaled to unit length")
-    option("--lsh", choices=("auto", "simhash", "wta", "dwta", "minhash", "none"), says="hash family of the tables")
+    option(
+        "--lsh",
+        choices=("auto", "simhash", "wta", "dwta", "minhash", "query_cells", "none"),
+        says="hash family of the tables",
+    )
     group.add_argument("--K", type=int, metavar="N", help="hashes a table, with --lsh (default: by labels)")
     group.add_argument("--L", type=int, metavar="N", help="tables, with --lsh (default: 50)")
     option("--optimizer", choices=("adagrad", "adam", "sgd"), says="takes --lr")

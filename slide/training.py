@@ -83,10 +83,8 @@ def run(
         while first < n:
             if net.step >= net.next_rebuild:
                 _rebuild(net, X, progress)
-            if batch_size > 1:
-                size = min(WINDOW, n - first)
-            else:
-                size = min(chunk, n - first, net.next_rebuild - net.step)
+            window = WINDOW if batch_size > 1 else min(chunk, net.next_rebuild - net.step)
+            size = min(window, n - first)
             took = _train_chunk(net, X, Y, order[first : first + size], batch_size, schedule, progress)
             first += size
             progress.epoch, progress.epoch_ended = epoch, first == n

@@ -116,7 +116,13 @@ def test_options_reach_the_classifier(folder: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(
     ("flags", "lsh"),
-    [("", slide.SimHash()), ("--lsh none", None), ("--K 4", slide.SimHash(K=4)), ("--lsh dwta --L 6", slide.DWTA(L=6))],
+    [
+        ("", slide.QueryCells()),
+        ("--lsh none", None),
+        ("--lsh query_cells --K 7", slide.QueryCells(K=7)),
+        ("--K 4", slide.SimHash(K=4)),
+        ("--lsh dwta --L 6", slide.DWTA(L=6)),
+    ],
 )
 def test_hash_families(folder: Path, flags: str, lsh: slide.SimHash | None) -> None:
     out = folder / "family.slide"

@@ -167,8 +167,8 @@ def first_bad_layer(net: Any, outputs: Any) -> Any:
 
 @kernel
 def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: Any, lr: Any) -> Any:
-    """Returns loss, number of losses, size of the active set, and the sample and layer of a loss that is not finite (then
-    nothing has changed), else -1.
+    """Returns loss, number of losses and size of the active set; then -1 and -1, or sample and layer of a loss that is
+    not finite, and nothing has changed.
     """
     layer, top, n = net.layers[net.n_layers - 1], net.n_layers - 2, len(rows)
     outputs = np.zeros((n, net.n_layers, s.val.shape[1]), np.float32)

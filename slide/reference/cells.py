@@ -98,8 +98,10 @@ def fill_cells(layer: Any, thread: Any, n_threads: Any) -> None:
     everyone = np.arange(layer.n)
     pool_size = min(layer.n, max(POOL_LISTS * wanted, layer.n // POOL_SHARE))
     has_pools = n_blocks > 1 and pool_size <= layer.n // POOL_WORTH
-    groups = neuron_scores(layer, mean_centres(lsh.directions, lsh.dim), everyone) if has_pools else np.empty(
-        (0, 0), np.float32
+    groups = (
+        neuron_scores(layer, mean_centres(lsh.directions, lsh.dim), everyone)
+        if has_pools
+        else np.empty((0, 0), np.float32)
     )
     for block in range(thread, n_blocks, n_threads):
         pool = everyone

@@ -94,9 +94,7 @@ class Engine:
         its_cells, stop = np.zeros(len(order), np.uint32), np.zeros(1, np.bool_)
 
         def find_share(thread: int) -> None:
-            batches.find_cells(
-                self.net, self._scratch[thread], X, order, first_step, thread, self.n_threads, its_cells
-            )
+            batches.find_cells(self.net, self._scratch[thread], X, order, first_step, thread, self.n_threads, its_cells)
 
         with self._lock:
             self._reserve(longest(X, order), MAX_BATCH * longest(Y, order))
@@ -109,9 +107,7 @@ class Engine:
             def share(thread: int) -> TrainStats:
                 scratch = self._scratch[thread]
                 return TrainStats(
-                    *batches.train_batches(
-                        self.net, scratch, X, Y, plan, lr, batch_size, thread, self.n_threads, stop
-                    )
+                    *batches.train_batches(self.net, scratch, X, Y, plan, lr, batch_size, thread, self.n_threads, stop)
                 )
 
             return _sum(self._on_threads(share))

@@ -1,7 +1,7 @@
 """One row's update: SGD, Adagrad (one accumulator a row or a weight), lazy Adam. Mirrors csrc/optimizer.c.
 
-A row's gradient is a scalar g times a vector (the Factor), and g times the factor's bias for its bias. Here and in wide.py threads write the
-same memory without locks, and nowhere else (HOGWILD: Niu et al., NIPS 2011).
+A row's gradient is a scalar g times a vector (the Factor), and g times the factor's bias for its bias. Here and in
+wide.py threads write the same memory without locks, and nowhere else (HOGWILD: Niu et al., NIPS 2011).
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def row_step(o: Any, layer: Any, tail: Any, factor: Any, bias: Any, g: Any, lr: 
     """Moves the row's own scalars and returns the step they give."""
     scale, adam_lr, adam_root = -lr * g, lr, ONE
     if o.kind == ADAGRAD_ROW:
-        tail[ROW_ACC] += g * g * (factor.sqnorm + np.float32(bias) * factor.bias * factor.bias) / np.float32(layer.width + bias)
+        tail[ROW_ACC] += (
+            g * g * (factor.sqnorm + np.float32(bias) * factor.bias * factor.bias) / np.float32(layer.width + bias)
+        )
         scale = -lr * g / (np.float32(math.sqrt(tail[ROW_ACC])) + o.eps)
     elif o.kind != SGD and o.kind != ADAGRAD:
         tail[ROW_COUNT] += ONE  # the row's own count: one that wakes late takes a first step like any other
