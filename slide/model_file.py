@@ -122,10 +122,27 @@ def network_from(
     return net
 
 
+def network_again(
+    config: Mapping[str, Any], arrays: Mapping[str, Array], n_threads: int | None, backend: str | None
+) -> Network:
+    """`network_from` with arrays that lie anywhere, as a pickle leaves them: copied to where kernels want them."""
+    from slide import backends
+
+    placed = {name: backends.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
+    for name, array in arrays.items():
+        placed[name][...] = array
+    return network_from(config, placed, n_threads, backend)
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
+def save_network(
+    net: Network,
+    path: str | os.PathLike[str],
+    extra: Mapping[str, Any] | None = None,
+    extra_arrays: Mapping[str, Array] | None = None,
+) -> None:
     """Writes a network, and what a classifier adds to it. The old file survives until the new one is complete.
 
     Raises
@@ -133,7 +150,7 @@ def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str,
     OSError
         If the folder is missing, read-only or full; no partial file is left.
     """
-    arrays = {name: np.ascontiguousarray(a) for name, a in network_arrays(net).items()}
+    arrays = {name: np.ascontiguousarray(a) for name, a in _all_arrays(net, extra_arrays)}
     config = {
         "format_version": FORMAT_VERSION,
         "network": network_config(net),
@@ -158,6 +175,10 @@ def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str,
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _all_arrays(net: Network, extra: Mapping[str, Array] | None) -> list[tuple[str, Array]]:
+    return [*network_arrays(net).items(), *(extra or {}).items()]
 
 
 def load(
@@ -188,11 +209,23 @@ def load(
         net = network_from(config["network"], arrays, n_threads, backend)
         if "classifier" not in config:
             return net
-        from slide.classifier import SlideClassifier
-
-        return SlideClassifier._restore(net, config["classifier"])
+        return classifier_class(config["classifier"])._restore(net, config["classifier"], arrays)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise ModelFormatError(f"{path}: the header does not describe a model ({type(e).__name__}: {e})") from e
+
+
+def classifier_class(config: Mapping[str, Any]) -> type[SlideClassifier]:
+    """By the name under which it was stored; those without one are older than the text classifier."""
+    kind = config.get("kind", "SlideClassifier")
+    if kind == "SlideTextClassifier":
+        from slide.text import SlideTextClassifier
+
+        return SlideTextClassifier
+    if kind != "SlideClassifier":
+        raise ValueError(f"a classifier of kind {kind!r}")
+    from slide.classifier import SlideClassifier
+
+    return SlideClassifier
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
