@@ -27,6 +27,9 @@ _WHERE = {
     "Cosine": "slide.optim",
     "Rebuild": "slide.optim",
     "SlideClassifier": "slide.classifier",
+    "SlideTextClassifier": "slide.text",
+    "TextFeatures": "slide.text_features",
+    "read_table": "slide.text_tables",
     "load": "slide.model_file",
     "read_xmc": "slide.xmc",
     "write_xmc": "slide.xmc",
@@ -49,6 +52,9 @@ if TYPE_CHECKING:
     from slide.model_file import load
     from slide.network import Network
     from slide.optim import SGD, Adagrad, Adam, Constant, Cosine, Linear, Rebuild
+    from slide.text import SlideTextClassifier
+    from slide.text_features import TextFeatures
+    from slide.text_tables import read_table
     from slide.wide import Wide
     from slide.xmc import read_xmc, write_xmc
 
@@ -90,7 +96,9 @@ __all__ = [
     "SimHash",
     "SlideClassifier",
     "SlideError",
+    "SlideTextClassifier",
     "SparseInput",
+    "TextFeatures",
     "Wide",
     "__version__",
     "datasets",
@@ -100,6 +108,7 @@ __all__ = [
     "lsh",
     "metrics",
     "optim",
+    "read_table",
     "read_xmc",
     "show_config",
     "write_xmc",

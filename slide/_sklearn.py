@@ -1,7 +1,7 @@
 """What scikit-learn asks of an estimator, answered without importing it.
 
-Parameters, tags, names of features, and errors that are scikit-learn's own as well where it is loaded. docs/estimator.md
-says why nothing is inherited from it.
+Parameters, tags, names of features, and errors that are scikit-learn's own as well where it is loaded. Why nothing is
+inherited from it: docs/estimator.md.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Estimator:
         given, known = feature_names(X), getattr(self, "feature_names_in_", None)
         name = type(self).__name__
         if given is None and known is not None:
-            warnings.warn(f"X does not have valid feature names, but {name} was fitted with feature names", stacklevel=4)
+            told = f"X does not have valid feature names, but {name} was fitted with feature names"
+            warnings.warn(told, stacklevel=4)
         elif given is not None and known is None:
             warnings.warn(f"X has feature names, but {name} was fitted without feature names", stacklevel=4)
         elif given is not None and known is not None and not np.array_equal(given, known):

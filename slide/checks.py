@@ -59,7 +59,9 @@ def check_pair(X: sp.csr_array, Y: sp.csr_array) -> None:
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
     if X.shape[1] == 0:
-        raise ValueError(f"X: found 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
+        raise ValueError(
+            f"X: found 0 feature(s) (shape={X.shape}) while a minimum of 1 is required: wanted at least one"
+        )
     if X.shape[0] == 0:
         raise ValueError(f"X: found shape {X.shape}, wanted at least one row and one feature")
     if Y.shape[1] == 0 or Y.nnz == 0:

@@ -29,7 +29,6 @@ from slide.threads import resolve_threads
 from slide.wide import Wide
 
 if TYPE_CHECKING:
-    from slide.explain import Explanation
     from slide.training import Progress
 
 
@@ -141,9 +140,7 @@ class SlideClassifier(Predictions):
 
     # -- training ---------------------------------------------------------------------------------------------------
 
-    def fit(
-        self, X: Any, y: Any, *, classes: Any = None, callback: Callable[[Progress], None] | None = None
-    ) -> Self:
+    def fit(self, X: Any, y: Any, *, classes: Any = None, callback: Callable[[Progress], None] | None = None) -> Self:
         """Trains from scratch.
 
         Parameters
@@ -198,7 +195,7 @@ class SlideClassifier(Predictions):
         Y = labels.encode(y)
         check_pair(rows, Y)
         labels = replace(labels, nonempty=bool(np.diff(Y.indptr).all()))
-        scaling = Scaling.of(rows, self.normalize)
+        scaling = self._learn_scaling(rows)
         n_threads = 1 if self.n_threads is None and rows.shape[0] < alone_below else self.n_threads
         self._adopt(self._make_network(rows.shape[1], Y.shape[1], n_threads), labels, scaling, reader)
         self._adopt_feature_names(X)
@@ -207,6 +204,9 @@ class SlideClassifier(Predictions):
     def _learn_features(self, X: Any) -> tuple[Any, sp.csr_array]:
         """What it takes to read rows later, nothing here, and X as a sparse matrix."""
         return None, check_X(X, owner=type(self).__name__)
+
+    def _learn_scaling(self, rows: sp.csr_array) -> Scaling:
+        return Scaling.of(rows, self.normalize)
 
     def _train(
         self,
@@ -270,7 +270,7 @@ class SlideClassifier(Predictions):
         self._check_fitted()
         known, n_labels = self._labels, self.n_labels_
         if not known.named:
-            require(isinstance(labels, int | np.integer) and labels > 0, "labels", labels, "how many, 1 or more")
+            require(bool(isinstance(labels, int | np.integer) and labels > 0), "labels", labels, "how many, 1 or more")
             return self._resize(np.arange(n_labels, dtype=np.int32), np.arange(n_labels, n_labels + labels))
         new = class_names(labels)
         if known_already := set(new.tolist()) & set(known.classes.tolist()):
@@ -287,7 +287,7 @@ class SlideClassifier(Predictions):
         """
         self._check_fitted()
         keep = np.setdiff1d(np.arange(self.n_labels_, dtype=np.int32), self._labels.ids(class_names(labels)))
-        require(len(keep) > 0, "labels", f"all {self.n_labels_:,}", "at least one that stays")
+        require(bool(len(keep)), "labels", f"all {self.n_labels_:,}", "at least one that stays")
         return self._resize(keep, self._labels.classes[:0])
 
     def _resize(self, keep: IntArray, new: Values) -> Self:
@@ -334,16 +334,12 @@ class SlideClassifier(Predictions):
         assert isinstance(last, Sampled)
         params = {k: v for k, v in config["params"].items() if k in cls._parameter_names()}
         params["hidden"] = tuple(params["hidden"])
-        stored = {"lsh": last.lsh, "optimizer": network.optimizer, "rebuild": network.rebuild}
-        clf = cls(**params, **stored, wide=network.wide or False)
-        unit = {"kind": "unit" if params["normalize"] else "none", "mean": [], "factor": []}
-        n_labels, labels = network.n_labels, config.get("labels", UNNAMED)
-        clf._adopt(
-            network,
-            Labels.restored(labels, arrays, n_labels),
-            Scaling.restored(config.get("scaling", unit), network.n_features),
-            cls._restore_reader(config, arrays),
-        )
+        params |= {"lsh": last.lsh, "optimizer": network.optimizer, "rebuild": network.rebuild}
+        clf = cls(**params, wide=network.wide or False)
+        labels = Labels.restored(config.get("labels", UNNAMED), arrays, network.n_labels)
+        older: dict[str, Any] = {"kind": "unit" if params["normalize"] else "none", "mean": [], "factor": []}
+        scaling = Scaling.restored(config.get("scaling", older), network.n_features)
+        clf._adopt(network, labels, scaling, cls._restore_reader(config, arrays))
         for name in FITTED:
             setattr(clf, name, float(config["fitted"].get(name, 0)))
         if config.get("feature_names"):

@@ -1,7 +1,7 @@
 """What a trained classifier answers: the best labels with their scores, labels by name, probabilities, and why.
 
-Everything goes through predict_topk, which never makes a matrix of all rows by all labels, but for decision_function and
-predict_proba, whose result is that matrix (slide/scores.py).
+Everything goes through predict_topk, which never makes a matrix of all rows by all labels, but for decision_function
+and predict_proba, whose result is that matrix (slide/scores.py).
 """
 
 from __future__ import annotations
@@ -86,18 +86,21 @@ class Predictions(Estimator):
     def _positive(self, rows: sp.csr_array) -> sp.csr_array:
         """CSR [n, n_labels] of the labels that are predicted."""
         found: list[tuple[IntArray, IntArray]] = []
-        waiting, k = np.arange(rows.shape[0]), min(FIRST_K, self.n_labels_)
+        shape = (rows.shape[0], self.n_labels_)
+        waiting, k = np.arange(shape[0], dtype=np.int32), min(FIRST_K, shape[1])
         while len(waiting):
             ids, scores = self._topk(rows[waiting], k)
             positive = scores > self.threshold_
             if self._labels.nonempty:
                 positive[:, 0] = True
             more = positive[:, -1] & (k < self.n_labels_)
-            row, column = np.nonzero(positive & ~more[:, None])
-            found.append((waiting[row], ids[row, column]))
+            at, column = np.nonzero(positive & ~more[:, None])
+            found.append((waiting[at], ids[at, column]))
             waiting, k = waiting[more], min(2 * k, self.n_labels_)
-        row, label = (np.concatenate(part) for part in zip(*found, strict=True)) if found else ([], [])
-        return sp.csr_array((np.ones(len(row)), (row, label)), shape=(rows.shape[0], self.n_labels_))
+        if not found:
+            return sp.csr_array(shape)
+        places = tuple(np.concatenate(part) for part in zip(*found, strict=True))
+        return sp.csr_array((np.ones(len(places[0])), places), shape=shape)
 
     def score(self, X: Any, y: Any) -> float:
         """Share of rows whose best label is one of theirs: accuracy for classes, precision at 1 for several labels."""
@@ -134,14 +137,14 @@ class Predictions(Estimator):
         check_size(rows.shape[0], self.n_labels_, method)
         return all_scores(self.network_, rows)
 
-    def explain(self, x: Any, label: int) -> Explanation:
+    def explain(self, x: Any, label: int | str) -> Explanation:
         """What each feature of one sample added to a label's score.
 
         Parameters
         ----------
         x : sparse or dense [1, n_features] or [n_features]
-        label : int
-            0 to n_labels - 1.
+        label : int or str
+            Its column, 0 to n_labels - 1, or its name.
 
         Returns
         -------
@@ -159,6 +162,8 @@ class Predictions(Estimator):
         net = self.network_
         row = self._read(np.atleast_2d(x) if isinstance(x, np.ndarray) else x)
         require(row.shape[0] == 1, "x", f"{row.shape[0]:,} rows", "one row")
+        if isinstance(label, str) and self._labels.named:
+            label = int(self._labels.ids([label])[0])
         known = isinstance(label, int | np.integer) and 0 <= label < net.n_labels
         require(known, "label", label, f"an int, 0 to {net.n_labels - 1:,}")
         return explain(net, self._scaling(row), int(label))

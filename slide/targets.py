@@ -7,7 +7,7 @@ called goes with the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -127,7 +127,7 @@ class Labels:
         return {"labels": np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)}
 
     @classmethod
-    def restored(cls, config: dict[str, Any], arrays: dict[str, Values], n_labels: int) -> Labels:
+    def restored(cls, config: Mapping[str, Any], arrays: Mapping[str, Values], n_labels: int) -> Labels:
         """The inverse of `config` and `arrays`; ValueError if they do not fit the model."""
         require(config["kind"] in KINDS, "labels", config["kind"], f"one of {KINDS}")
         names: Any = range(n_labels)
