@@ -265,7 +265,7 @@ class SlideClassifier(Predictions):
         Parameters
         ----------
         labels : sequence of new labels; or int, how many, where labels are columns without names
-            They follow the others in `classes_`. Until they have been trained they come last in every ranking.
+            They follow the others in `classes_`. Until they are trained they score like labels that are never met.
         """
         self._check_fitted()
         known, n_labels = self._labels, self.n_labels_

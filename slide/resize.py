@@ -46,7 +46,7 @@ def resized(net: Network, keep: IntArray, n_new: int) -> Network:
 
 
 def _rows(state: LayerState, keep: IntArray, n_new: int) -> Array:
-    """New rows are 0 with the lowest bias there is: a label without examples comes last."""
+    """New rows are 0 with the lowest bias there is: a label without examples is never predicted."""
     from slide import backends
 
     rows = backends.allocate((len(keep) + n_new, state.rows.shape[1]), np.float32, "the rows of the labels")

@@ -78,7 +78,7 @@ class Labels:
         position = {name: i for i, name in enumerate(self.classes.tolist())}
         found = [position.get(name, -1) for name in values.tolist()]
         if -1 in found and not drop_unknown:
-            unknown = values[found.index(-1)]
+            unknown = values.tolist()[found.index(-1)]
             raise ValueError(
                 f"y: found the label {unknown!r}, wanted one of the {len(self.classes):,} this model knows; "
                 "new labels come in with add_labels"
@@ -156,6 +156,8 @@ def classify(y: Any) -> tuple[str, Any]:
     if (rows := _label_lists(y)) is not None:
         return "lists", rows
     array = np.asarray(y)
+    if array.ndim == 1 and array.dtype.kind in "US" and isinstance(y, list | tuple):
+        array = _strings(y, array)
     if array.ndim == 2 and array.shape[1] == 1:
         warn_of_column()
         array = array[:, 0]
@@ -167,6 +169,11 @@ def classify(y: Any) -> tuple[str, Any]:
             "wanted a vector of classes, an indicator matrix or lists of labels"
         )
     return "dense", array
+
+
+def _strings(y: Sequence[Any], array: Values) -> Values:
+    """NumPy turns what stands beside strings, a NaN for instance, into strings too; that stays what it is."""
+    return array if all(isinstance(v, str | bytes) for v in y) else as_vector(y)
 
 
 def _label_lists(y: Any) -> list[Any] | None:

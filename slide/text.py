@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import scipy.sparse as sp
 
 from slide.classifier import SlideClassifier
@@ -120,7 +119,7 @@ def check_texts(X: Any) -> list[str]:
     """
     if isinstance(X, str):
         return [X]
-    if sp.issparse(X) or isinstance(X, bytes) or not hasattr(X, "__iter__") or np.ndim(X) > 1:
+    if sp.issparse(X) or isinstance(X, bytes) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) != 1:
         raise ValueError(f"X: found {type(X).__name__}, wanted a sequence of texts")
     texts = X.to_pylist() if hasattr(X, "to_pylist") else list(X)
     if not texts:
