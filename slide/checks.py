@@ -69,8 +69,8 @@ def check_pair(X: sp.csr_array, Y: sp.csr_array) -> None:
 
 
 def is_frame(data: Any) -> bool:
-    """Whether this is a data frame, of pandas or another library: columns with names, and rows."""
-    return hasattr(data, "columns") and len(getattr(data, "shape", ())) == 2
+    """Whether this is a data frame, of pandas or another library whose `columns` are names (pyarrow's are not)."""
+    return hasattr(data, "columns") and not hasattr(data, "column_names") and len(getattr(data, "shape", ())) == 2
 
 
 def _numbers(X: Any) -> Any:
