@@ -163,7 +163,10 @@ class SlideClassifier(Predictions):
         """
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
         rows, Y = self._begin(X, y, classes, alone_below=FEW_ROWS)
-        return self._train(rows, Y, self.epochs, Linear(), callback)
+        try:
+            return self._train(rows, Y, self.epochs, Linear(), callback)
+        finally:
+            self.network_.set_threads(resolve_threads(self.n_threads))
 
     def partial_fit(
         self,
@@ -222,7 +225,6 @@ class SlideClassifier(Predictions):
         finally:  # an interrupted fit leaves a usable model
             self.fit_seconds_ = time.perf_counter() - started
             self.samples_per_second_ = (self.network_.step - before) / self.fit_seconds_
-            self.network_.set_threads(resolve_threads(self.n_threads))
             self.threshold_ = threshold(self.network_, rows, Y)
         return self
 

@@ -38,6 +38,8 @@ class Explanation:
         Biases, and what activations add that no single feature explains.
     names : sequence of str or None
         What the model's features are called, by column.
+    label_name : object
+        What the label is called; its number where it has no name.
     """
 
     label: int
@@ -47,6 +49,7 @@ class Explanation:
     wide: FloatArray
     rest: float
     names: Sequence[str] | None = None
+    label_name: object = None
 
     def __str__(self) -> str:
         shown = [*range(min(5, len(self.features)))]
@@ -54,7 +57,8 @@ class Explanation:
         lines = [f"  {self.contributions[i]:+8.3f}  {self._called(i)}" for i in shown]
         if len(shown) < len(self.features):
             lines.insert(5, f"            ({len(self.features) - len(shown)} more)")
-        return "\n".join([f"label {self.label} scores {self.score:.3f}", *lines, f"  {self.rest:+8.3f}  rest"])
+        label = self.label if self.label_name is None else self.label_name
+        return "\n".join([f"label {label} scores {self.score:.3f}", *lines, f"  {self.rest:+8.3f}  rest"])
 
     def _called(self, i: int) -> str:
         feature = int(self.features[i])

@@ -6,6 +6,7 @@ and predict_proba, whose result is that matrix (slide/scores.py).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,4 +167,6 @@ class Predictions(Estimator):
             label = int(self._labels.ids([label])[0])
         known = isinstance(label, int | np.integer) and 0 <= label < net.n_labels
         require(known, "label", label, f"an int, 0 to {net.n_labels - 1:,}")
-        return explain(net, self._scaling(row), int(label))
+        found = explain(net, self._scaling(row), int(label))
+        names = getattr(self, "feature_names_in_", None)
+        return replace(found, names=names, label_name=self._labels.classes[label])

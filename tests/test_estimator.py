@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import doctest
+import importlib
 import os
 import pickle
 import subprocess
@@ -25,7 +27,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_sp
 from sklearn.multioutput import ClassifierChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_array_api_input, estimator_checks_generator
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from snippets import run_page
 
 import slide
 from slide import scores
@@ -81,7 +84,6 @@ def test_check_of_scikit_learn_that_needs_a_setting_of_scipy() -> None:
         "import slide; from sklearn.utils.estimator_checks import check_array_api_input as check; "
         "check('SlideClassifier', slide.SlideClassifier(), array_namespace='numpy', expect_only_array_outputs=False)"
     )
-    assert check_array_api_input is not None
     assert _run(code, SCIPY_ARRAY_API="1") == ""
 
 
@@ -548,6 +550,32 @@ def test_a_loaded_model_scales_and_names_features_alike(tmp_path: Path) -> None:
     }
 
 
+def test_a_loaded_model_keeps_the_threads_it_was_loaded_with(tmp_path: Path) -> None:
+    X, Y = problem()
+    slide.SlideClassifier(hidden=(8,), n_threads=2).fit(X, Y).save(tmp_path / "m.slide")
+    assert slide.load(tmp_path / "m.slide", n_threads=1).partial_fit(X, Y).network_.n_threads == 1
+
+
+def test_few_rows_are_fitted_by_one_thread_and_predicted_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIDE_NUM_THREADS", "3")
+    X, Y = problem()
+    seen: list[int] = []
+    for n_threads in (None, 2):
+        clf = slide.SlideClassifier(hidden=(8,), epochs=1, n_threads=n_threads)
+        clf.fit(X, Y, callback=lambda _, clf=clf: seen.append(clf.network_.n_threads))
+        assert clf.network_.n_threads == (n_threads or 3)
+    assert set(seen[:1]) == {1}
+    assert seen[-1] == 2
+
+
+def test_an_explanation_names_columns_and_label() -> None:
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    clf = classifier().fit(X, np.array(["setosa", "versicolor", "virginica"])[y])
+    told = str(clf.explain(X.to_numpy()[0], "virginica"))
+    assert told.startswith("label virginica scores ")
+    assert "petal width (cm)" in told
+
+
 def test_a_file_from_before_labels_had_names() -> None:
     network = classifier().fit(*problem()).network_
     params = {"hidden": [16], "normalize": True, "epochs": 10}
@@ -575,3 +603,20 @@ def test_label_names_of_a_file_are_checked(change: dict[str, str]) -> None:
         Labels.restored(labels.config() | change, labels.arrays(), 3)
     with pytest.raises(ValueError, match="labels: found '3 names', wanted 4"):
         Labels.restored(labels.config(), labels.arrays(), 4)
+
+
+# -- documentation -----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_about_it_runs(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_page(checkout / "docs" / "estimator.md")
+    assert names["clf"].classes_.tolist() == ["bee", "cow", "dog", "eel"]
+    assert names["search"].best_params_["slideclassifier__epochs"] == 20
+
+
+@pytest.mark.parametrize("module", ["classifier", "text", "text_tables"])
+def test_examples_in_docstrings(module: str) -> None:
+    tried = doctest.testmod(importlib.import_module(f"slide.{module}"))
+    assert tried.attempted > 1
+    assert tried.failed == 0

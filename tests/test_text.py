@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV
+from snippets import run_page
 
 import slide
 from slide.cli import main
@@ -445,3 +446,9 @@ def test_the_embedded_glosses_are_learnt_as_text(tmp_path: Path, capsys: pytest.
     assert facts["n_labels"] > 12_702
     assert facts["p@1"] > 40
     assert len(run(["predict", out, "--text", "a feline that hunts mice"], capsys).splitlines()) == 5
+
+
+def test_the_page_about_it_runs(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_page(checkout / "docs" / "text.md")
+    assert names["clf"].predict("a tree") == [["plant"]]
