@@ -170,7 +170,8 @@ def test_columns_are_centred_only_where_most_entries_are_not_zero() -> None:
 
 def test_a_constant_column_says_nothing() -> None:
     rng = np.random.default_rng(0)
-    X = np.column_stack([rng.normal(size=40), np.full(40, 1e6 + 0.1)])
+    rounding = np.float32(1e6) + np.float32(0.0625) * rng.integers(0, 2, 40)  # neighbours in float32
+    X = np.column_stack([rng.normal(size=40), rounding])
     scaling = Scaling.of(sp.csr_array(X.astype(np.float32)), "auto")
     assert scaling.factor[1] == 0
     assert np.isfinite(scaling(sp.csr_array(X + 5)).toarray()).all()
@@ -231,6 +232,11 @@ def test_every_form_of_the_same_labels_trains_the_same_network() -> None:
     for form in forms:
         for a, b in zip(classifier().fit(X, form).predict_topk(X, 8), expected, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_label_that_a_row_names_twice_counts_once() -> None:
+    Y = Labels.of([["a", "b"]]).encode([["b", "a", "b"], ["a"]])
+    np.testing.assert_array_equal(Y.toarray(), [[1, 1], [1, 0]])
 
 
 def test_predictions_come_in_the_form_of_y() -> None:

@@ -117,6 +117,8 @@ def test_buckets_hold_every_feature_and_no_names() -> None:
     expected = sorted({int(code) % 1000 for code in words.codes.tolist()})
     assert sorted(set(X.indices.tolist())) == expected
     np.testing.assert_allclose(vocabulary(BODIES).toarray(), X.toarray())
+    _, X = Vocabulary.learn(["a b", "c"], TextFeatures(buckets=1))
+    np.testing.assert_allclose(X.toarray(), [[1 + np.log(3)], [1]])  # "a", "b" and "a b" are one feature, three times
 
 
 def test_hashes_are_the_same_on_every_machine() -> None:
