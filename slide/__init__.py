@@ -29,6 +29,9 @@ _WHERE = {
     "Cosine": "slide.optim",
     "Rebuild": "slide.optim",
     "SlideClassifier": "slide.classifier",
+    "SlideTextClassifier": "slide.text",
+    "TextFeatures": "slide.text_features",
+    "read_table": "slide.text_tables",
     "load": "slide.model_file",
     "read_xmc": "slide.xmc",
     "write_xmc": "slide.xmc",
@@ -52,6 +55,9 @@ if TYPE_CHECKING:
     from slide.model_file import load
     from slide.network import Network
     from slide.optim import SGD, Adagrad, Adam, Constant, Cosine, Linear, Rebuild
+    from slide.text import SlideTextClassifier
+    from slide.text_features import TextFeatures
+    from slide.text_tables import read_table
     from slide.wide import Wide
     from slide.xmc import read_xmc, write_xmc
 
@@ -95,7 +101,9 @@ __all__ = [
     "SimHash",
     "SlideClassifier",
     "SlideError",
+    "SlideTextClassifier",
     "SparseInput",
+    "TextFeatures",
     "Wide",
     "__version__",
     "datasets",
@@ -105,6 +113,7 @@ __all__ = [
     "lsh",
     "metrics",
     "optim",
+    "read_table",
     "read_xmc",
     "show_config",
     "write_xmc",

@@ -1,4 +1,8 @@
-"""What users hand in: turned into CSR with checked values, or refused with a sentence that says what was found."""
+"""What users hand in: turned into CSR with checked values, or refused with a sentence that says what was found.
+
+Some sentences are worded as scikit-learn's estimator checks want them. Labels given in other ways than as an indicator
+matrix are turned into one by slide/targets.py.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +12,23 @@ import numpy as np
 import scipy.sparse as sp
 
 
-def check_X(X: Any, n_features: int | None = None) -> sp.csr_array:
-    """CSR float32 [n, n_features] with sorted, summed, finite entries; dense arrays are converted.
+def check_X(X: Any, n_features: int | None = None, owner: str = "Network") -> sp.csr_array:
+    """CSR float32 [n, n_features] with sorted, summed, finite entries; dense arrays and data frames are converted.
 
     Raises
     ------
     ValueError
         Naming the shape or the row of a value that is not finite.
+    TypeError
+        For objects that are no numbers.
     """
-    X = _csr(X, "X")
+    X = _csr(_numbers(X), "X")
     if n_features is not None and X.shape[1] != n_features:
-        raise ValueError(f"X: found {X.shape[1]:,} features, wanted {n_features:,}")
+        raise ValueError(f"X has {X.shape[1]:,} features, but {owner} is expecting {n_features:,} features as input")
     bad = np.flatnonzero(~np.isfinite(X.data))
     if bad.size:
         row = int(np.searchsorted(X.indptr, bad[0], side="right")) - 1
-        raise ValueError(f"X: found {X.data[bad[0]]} in row {row}, wanted finite float32 values")
+        raise ValueError(f"X: found {X.data[bad[0]]} in row {row}, wanted finite float32 values, no NaN and no inf")
     return X
 
 
@@ -44,29 +50,62 @@ def check_XY(
 ) -> tuple[sp.csr_array, sp.csr_array]:
     """Both, of equal length, with at least one row and one label."""
     X, Y = check_X(X, n_features), check_Y(Y, n_labels)
+    check_pair(X, Y)
+    return X, Y
+
+
+def check_pair(X: sp.csr_array, Y: sp.csr_array) -> None:
+    """Refuses checked matrices of different lengths, and such as nothing can be learnt from."""
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
-    if X.shape[0] == 0 or X.shape[1] == 0:
+    if X.shape[1] == 0:
+        raise ValueError(
+            f"X: found 0 feature(s) (shape={X.shape}) while a minimum of 1 is required: wanted at least one"
+        )
+    if X.shape[0] == 0:
         raise ValueError(f"X: found shape {X.shape}, wanted at least one row and one feature")
     if Y.shape[1] == 0 or Y.nnz == 0:
         raise ValueError(f"Y: found shape {Y.shape} with {Y.nnz} labels set, wanted at least one")
-    return X, Y
+
+
+def is_frame(data: Any) -> bool:
+    """Whether this is a data frame, of pandas or another library whose `columns` are names (pyarrow's are not)."""
+    return hasattr(data, "columns") and not hasattr(data, "column_names") and len(getattr(data, "shape", ())) == 2
+
+
+def _numbers(X: Any) -> Any:
+    """X, with what hides numbers opened: sparse data frames, and arrays of objects (TypeError for what is none)."""
+    if sp.issparse(X):
+        return X
+    if is_frame(X) and hasattr(X, "sparse") and all(hasattr(t, "fill_value") for t in X.dtypes):
+        return X.sparse.to_coo()
+    array = np.asarray(X)
+    return array.astype(np.float64) if array.dtype.kind == "O" and array.ndim == 2 else array if array.ndim else X
 
 
 def _csr(M: Any, name: str) -> sp.csr_array:
     if sp.issparse(M):
         if M.dtype.kind not in "fiub":
-            raise ValueError(f"{name}: found dtype {M.dtype}, wanted real numbers")
+            raise ValueError(f"{name}: found dtype {M.dtype}, wanted real numbers{_unsupported(M.dtype)}")
         M = sp.csr_array(M, dtype=np.float32)
     else:
         array = np.asarray(M)
         if array.ndim != 2 or array.dtype.kind not in "fiub":
             raise ValueError(
                 f"{name}: found {type(M).__name__} of shape {array.shape} and dtype {array.dtype}, "
-                "wanted a two-dimensional matrix of real numbers"
+                f"wanted a two-dimensional matrix of real numbers{_unsupported(array.dtype)}{_reshape(array)}"
             )
-        M = sp.csr_array(array.astype(np.float32))
+        with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+            M = sp.csr_array(array.astype(np.float32))
     if not M.has_canonical_format:
         M = M.copy()
         M.sum_duplicates()
     return M
+
+
+def _unsupported(dtype: np.dtype[Any]) -> str:
+    return ". Complex data not supported" if dtype.kind == "c" else ""
+
+
+def _reshape(array: np.ndarray) -> str:
+    return ". Reshape your data: array.reshape(1, -1) makes it one row" if array.ndim == 1 else ""

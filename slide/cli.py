@@ -37,6 +37,7 @@ TRAIN_EXAMPLES = """\
 examples:
   slide train wordnet-hypernym --out model.slide
   slide train train.txt.gz --test test.txt.gz --epochs 10 --hidden 256 --n-active 1500
+  slide train data.csv --text title,body --labels tags --label-separator ';' --out tags.slide
   slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
 
 Ctrl-C stops within a second; with --out the model so far is saved. --json: percentages are 0 to 100.
@@ -51,9 +52,11 @@ examples:
 PREDICT_EXAMPLES = """\
 examples:
   slide predict model.slide test.txt -k 5 > best.txt
+  slide predict tags.slide --text "a feline that hunts mice"
   slide predict model.slide test.txt -k 100 --n-candidates 2000 --header --out scores.txt
 
-A line of output belongs to a row of DATA and holds label:score pairs, best first. Labels in DATA are ignored.
+A line of output belongs to a row of DATA and holds label:score pairs, best first. Labels in DATA are ignored. For a
+model trained on text, DATA is a table with the columns it was trained on, and pairs have names and tabs between.
 """
 
 INFO_EXAMPLES = """\
@@ -171,6 +174,7 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--out", metavar="MODEL", help="save the model to this file")
     _add_json(parser)
     _add_propensity(parser)
+    _add_text(parser)
     group = parser.add_argument_group("the network and its training (names and defaults of slide.SlideClassifier)")
     defaults = inspect.signature(slide.SlideClassifier.__init__).parameters
 
@@ -199,6 +203,20 @@ def _add_train(verbs: Any) -> None:
     option("--optimizer", choices=("adagrad", "adam", "sgd"), says="takes --lr")
     option("--random-state", "--seed", dest="random_state", type=int, metavar="N", says="seed")
     _add_machine(group, argparse.SUPPRESS)
+
+
+def _add_text(parser: Parser) -> None:
+    """Names and defaults of slide.TextFeatures."""
+    group = parser.add_argument_group("where DATA is a table with text (.csv, .tsv, .jsonl, .parquet, .arrow)")
+    group.add_argument("--text", metavar="COLUMN[,...]", help="columns of text; for embedded data: text")
+    group.add_argument("--labels", metavar="COLUMN", help="column of labels; for embedded data: labels")
+    group.add_argument("--label-separator", metavar="S", help="between the labels of a cell (default: one a cell)")
+    group.add_argument("--words", type=int, metavar="N", help="0, 1, or 2 with pairs of words (default: 2)")
+    group.add_argument("--characters", type=widths, metavar="N,N", help="pieces of words of N to N characters")
+    group.add_argument("--min-rows", type=int, metavar="N", help="texts a feature is in (default: 2, of few texts 1)")
+    group.add_argument("--max-share", type=float, metavar="X", help="of the texts a feature is in (default: 1)")
+    group.add_argument("--max-features", type=int, metavar="N", help="the most frequent (default: no limit)")
+    group.add_argument("--buckets", type=int, metavar="N", help="features share N columns, without a vocabulary")
 
 
 def _add_machine(group: Any, default: Any = None) -> None:
@@ -234,12 +252,14 @@ def _add_predict(verbs: Any) -> None:
     parser = _verb(
         verbs,
         "predict",
-        "MODEL DATA [-k N] [--out FILE] [options]",
+        "MODEL DATA | --text TEXT [-k N] [--out FILE] [options]",
         "write the best labels of each row",
         PREDICT_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
-    parser.add_argument("data", metavar="DATA", help="a file, or an embedded data set (its test part)")
+    parser.add_argument("data", metavar="DATA", nargs="?", help="a file, or an embedded data set (its test part)")
+    says = "print the best labels of this text, with a model trained on text; may be repeated"
+    parser.add_argument("--text", metavar="TEXT", action="append", help=says)
     parser.add_argument("-k", type=int, default=5, metavar="N", help="labels a row (default: 5)")
     parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output")
     parser.add_argument("--header", action="store_true", help='a first line "rows labels", as score files have it')

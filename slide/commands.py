@@ -21,6 +21,7 @@ from slide import progress
 from slide.classifier import SlideClassifier
 from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
+from slide.text import SlideTextClassifier
 from slide.threads import resolve_threads
 
 KS = (1, 3, 5)
@@ -35,6 +36,11 @@ Model = SlideClassifier | Network
 
 def train(args: Namespace) -> int:
     """Trains, saves, scores; saves what there is if interrupted."""
+    from slide import commands_text
+
+    if args.text:
+        return commands_text.train(args)
+    commands_text.check_columns(args.data)
     target = writable(args.out, args.data, args.test) if args.out else None
     data, test = read_data(args.data)
     if args.test:
@@ -136,8 +142,13 @@ def classifier_options(args: Namespace) -> dict[str, Any]:
 
 def evaluate(args: Namespace) -> int:
     """Scores a saved model."""
+    from slide import commands_text
+
     model = load_model(args)
     net = network_of(model)
+    if isinstance(model, SlideTextClassifier):
+        data = commands_text.test_data(model, args, labels=True)
+        return _evaluated(args, model, data, commands_text.train_labels(model, args))
     train_part, test_part = read_data(args.data)
     data, Y_train = test_part or train_part, train_part.Y if test_part else None
     check_columns(data, net.n_features, net.n_labels, args.model)
@@ -145,6 +156,12 @@ def evaluate(args: Namespace) -> int:
         trained_on = read_data(args.train)[0]
         check_columns(trained_on, net.n_features, net.n_labels, args.model)
         Y_train = trained_on.Y
+    return _evaluated(args, model, data, Y_train)
+
+
+def _evaluated(args: Namespace, model: Model, data: Data, Y_train: sp.csr_array | None) -> int:
+    """Scores and prints."""
+    net = network_of(model)
     print(data, flush=True)
     facts = {
         "model": args.model,
@@ -194,16 +211,23 @@ def table(facts: dict[str, Any]) -> str:
 
 def predict(args: Namespace) -> int:
     """Writes label:score pairs, a line for each row."""
+    from slide import commands_text
+
+    if args.text:
+        return commands_text.predict_texts(args)
+    if not args.data:
+        raise ValueError("DATA: found none, wanted a file, or texts after --text")
     target = writable(args.out, args.data, args.model) if args.out else None
     model = load_model(args)
-    data = read_test(args.data)
+    texts = model if isinstance(model, SlideTextClassifier) else None
+    data = commands_text.test_data(texts, args, labels=False) if texts else read_test(args.data)
     with whole_file(target) if target else _standard_output() as out:
         first = True
         for _, ids, scores in blocks(model, data.X, args.k, args.n_candidates):
             if first and args.header:
                 out.write(f"{data.X.shape[0]} {network_of(model).n_labels}\n")
             first = False
-            out.writelines(_lines(ids, scores))
+            out.writelines(commands_text.lines(texts, ids, scores) if texts else _lines(ids, scores))
     return 0
 
 

@@ -7,6 +7,7 @@ Where there are activations, the network's shares are its gradient times the inp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,6 +36,10 @@ class Explanation:
         The part of a contribution that comes from the sparse linear part.
     rest : float
         Biases, and what activations add that no single feature explains.
+    names : sequence of str or None
+        What the model's features are called, by column.
+    label_name : object
+        What the label is called; its number where it has no name.
     """
 
     label: int
@@ -43,14 +48,21 @@ class Explanation:
     contributions: FloatArray
     wide: FloatArray
     rest: float
+    names: Sequence[str] | None = None
+    label_name: object = None
 
     def __str__(self) -> str:
         shown = [*range(min(5, len(self.features)))]
         shown += [i for i in range(max(len(self.features) - 3, 0), len(self.features)) if i not in shown]
-        lines = [f"  {self.contributions[i]:+8.3f}  feature {self.features[i]}" for i in shown]
+        lines = [f"  {self.contributions[i]:+8.3f}  {self._called(i)}" for i in shown]
         if len(shown) < len(self.features):
             lines.insert(5, f"            ({len(self.features) - len(shown)} more)")
-        return "\n".join([f"label {self.label} scores {self.score:.3f}", *lines, f"  {self.rest:+8.3f}  rest"])
+        label = self.label if self.label_name is None else self.label_name
+        return "\n".join([f"label {label} scores {self.score:.3f}", *lines, f"  {self.rest:+8.3f}  rest"])
+
+    def _called(self, i: int) -> str:
+        feature = int(self.features[i])
+        return f"feature {feature}" if self.names is None else self.names[feature]
 
 
 def explain(net: Network, x: sp.csr_array, label: int) -> Explanation:

@@ -72,6 +72,7 @@ def network_config(net: Network) -> dict[str, Any]:
         "optimizer": {"name": type(net.optimizer).__name__, **asdict(net.optimizer)},
         "rebuild": asdict(net.rebuild),
         "loss": net.loss,
+        "batch_size": net.batch_size,
         "seed": net.seed,
         "progress": {
             "step": net.step,
@@ -138,6 +139,7 @@ def network_from(
         optimizer=OPTIMIZERS[optimizer.pop("name")](**optimizer),
         rebuild=Rebuild(**config["rebuild"]),
         loss=config["loss"],
+        batch_size=config.get("batch_size"),
         seed=config["seed"],
         n_threads=n_threads,
         backend=backend,
@@ -152,10 +154,27 @@ def network_from(
     return net
 
 
+def network_again(
+    config: Mapping[str, Any], arrays: Mapping[str, Array], n_threads: int | None, backend: str | None
+) -> Network:
+    """`network_from` with arrays that lie anywhere, as a pickle leaves them: copied to where kernels want them."""
+    from slide import backends
+
+    placed = {name: backends.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
+    for name, array in arrays.items():
+        placed[name][...] = array
+    return network_from(config, placed, n_threads, backend)
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
+def save_network(
+    net: Network,
+    path: str | os.PathLike[str],
+    extra: Mapping[str, Any] | None = None,
+    extra_arrays: Mapping[str, Array] | None = None,
+) -> None:
     """Writes a network, and what a classifier adds to it. The old file survives until the new one is complete.
 
     Raises
@@ -163,7 +182,7 @@ def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str,
     OSError
         If the folder is missing, read-only or full; no partial file is left.
     """
-    arrays = {name: np.ascontiguousarray(a) for name, a in network_arrays(net).items()}
+    arrays = {name: np.ascontiguousarray(a) for name, a in _all_arrays(net, extra_arrays)}
     config = {
         "format_version": FORMAT_VERSION,
         "network": network_config(net),
@@ -188,6 +207,10 @@ def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str,
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _all_arrays(net: Network, extra: Mapping[str, Array] | None) -> list[tuple[str, Array]]:
+    return [*network_arrays(net).items(), *(extra or {}).items()]
 
 
 def load(
@@ -226,9 +249,7 @@ def load(
         net = network_from(config["network"], arrays, n_threads, backend, lsh)
         if "classifier" not in config:
             return net
-        from slide.classifier import SlideClassifier
-
-        return SlideClassifier._restore(net, config["classifier"])
+        return classifier_class(config["classifier"])._restore(net, config["classifier"], arrays)
 
 
 @contextmanager
@@ -238,6 +259,20 @@ def _header_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise ModelFormatError(f"{path}: the header does not describe a model ({type(e).__name__}: {e})") from e
+
+
+def classifier_class(config: Mapping[str, Any]) -> type[SlideClassifier]:
+    """By the name under which it was stored; those without one are older than the text classifier."""
+    kind = config.get("kind", "SlideClassifier")
+    if kind == "SlideTextClassifier":
+        from slide.text import SlideTextClassifier
+
+        return SlideTextClassifier
+    if kind != "SlideClassifier":
+        raise ValueError(f"a classifier of kind {kind!r}")
+    from slide.classifier import SlideClassifier
+
+    return SlideClassifier
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:

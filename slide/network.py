@@ -155,6 +155,13 @@ class Network:
         """Bytes of parameters and optimizer state, tables left out."""
         return sum(s.rows.nbytes for s in self.states)
 
+    def set_threads(self, n_threads: int) -> None:
+        """Changes how many threads train and predict."""
+        n_threads = resolve_threads(n_threads)
+        if n_threads != self.n_threads:
+            self.n_threads = n_threads
+            self._engine = self._make_engine()
+
     def _make_engine(self) -> Engine:
         return backends.make_engine(
             self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
@@ -322,6 +329,12 @@ class Network:
         from slide.model_file import save_network
 
         save_network(self, path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, for copies and other processes; files are written by ``save``."""
+        from slide.model_file import network_again, network_arrays, network_config
+
+        return network_again, (network_config(self), network_arrays(self), self.n_threads, self.backend)
 
 
 def _check_stack(layers: Sequence[Layer]) -> None:

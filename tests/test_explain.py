@@ -41,7 +41,7 @@ def test_without_activations_a_share_is_what_taking_the_feature_away_costs(data,
     clf = slide.SlideClassifier(**{"hidden": (16,), "epochs": 2, "n_threads": 1, "normalize": False} | options).fit(
         X, Y
     )
-    label = int(clf.predict(X[:1])[0])
+    label = int(clf.predict_topk(X[:1], k=1)[0][0, 0])
     why = clf.explain(X[[0]], label)
     for feature, share in zip(why.features, why.contributions, strict=True):
         without = X[[0]].toarray()
@@ -72,7 +72,7 @@ def test_a_row_without_features_has_only_the_rest(data):
     ("x", "label", "message"),
     [
         (np.zeros((2, 120)), 0, "x: found '2 rows', wanted one row"),
-        (np.zeros(119), 0, "X: found 119 features, wanted 120"),
+        (np.zeros(119), 0, "X has 119 features, but SlideClassifier is expecting 120"),
         (np.zeros(120), 30, "label: found 30, wanted an int, 0 to 29"),
         (np.zeros(120), "cat", "label: found 'cat', wanted an int, 0 to 29"),
     ],

@@ -1,0 +1,131 @@
+"""What scikit-learn asks of an estimator, answered without importing it.
+
+Parameters, tags, names of features, and errors that are scikit-learn's own as well where it is loaded. Why nothing is
+inherited from it: docs/estimator.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from slide.checks import is_frame
+from slide.errors import NotFittedError
+from slide.lsh import require
+
+MISMATCH = "The feature names should match those that were passed during fit.\n"
+SHOWN = 5  # names in a message
+
+
+class Estimator:
+    """Parameters are the constructor's arguments; what is learnt has a name that ends with an underscore."""
+
+    _estimator_type = "classifier"
+    feature_names_in_: npt.NDArray[np.object_]
+
+    @classmethod
+    def _parameter_names(cls) -> list[str]:
+        return [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments by name."""
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Sets constructor arguments; an unknown name is a ValueError."""
+        for name, value in params.items():
+            require(name in self._parameter_names(), "set_params", name, f"one of {self._parameter_names()}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = type(self)().get_params()
+        changed = [f"{k}={v!r}" for k, v in self.get_params().items() if v is not defaults[k] and v != defaults[k]]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Asked by scikit-learn 1.6 and later, which is loaded then."""
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type=self._estimator_type,
+            target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(multi_label=True),
+            input_tags=InputTags(sparse=True),
+        )
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise not_fitted(f"this {type(self).__name__} is not trained: call fit, or slide.load a saved one")
+
+    def _check_feature_names(self, X: Any) -> None:
+        """Refuses columns that are named otherwise than in fit, and warns where only one of the two has names."""
+        given, known = feature_names(X), getattr(self, "feature_names_in_", None)
+        name = type(self).__name__
+        if given is None and known is not None:
+            told = f"X does not have valid feature names, but {name} was fitted with feature names"
+            warnings.warn(told, stacklevel=4)
+        elif given is not None and known is None:
+            warnings.warn(f"X has feature names, but {name} was fitted without feature names", stacklevel=4)
+        elif given is not None and known is not None and not np.array_equal(given, known):
+            raise ValueError(MISMATCH + _difference(set(given), set(known)))
+
+    def _adopt_feature_names(self, X: Any) -> None:
+        names = feature_names(X)
+        if names is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+
+def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
+    """The columns' names of a data frame if they are strings, None of anything else."""
+    if not is_frame(X):
+        return None
+    columns = list(X.columns)
+    kinds = sorted({type(c).__name__ for c in columns})
+    if not all(isinstance(c, str) for c in columns):
+        if "str" in kinds:
+            raise TypeError(f"X: found column names of types {', '.join(kinds)}, wanted all strings or none")
+        return None
+    return np.array(columns, dtype=object)
+
+
+def _difference(given: set[str], known: set[str]) -> str:
+    """In scikit-learn's words."""
+    unseen, missing = sorted(given - known), sorted(known - given)
+    said = _listed("Feature names unseen at fit time:\n", unseen)
+    said += _listed("Feature names seen at fit time, yet now missing:\n", missing)
+    return said or "Feature names must be in the same order as they were in fit.\n"
+
+
+def _listed(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    shown = [f"- {name}\n" for name in names[:SHOWN]] + ["- ...\n"] * (len(names) > SHOWN)
+    return what + "".join(shown)
+
+
+def not_fitted(message: str) -> NotFittedError:
+    """The error of a model without training: scikit-learn's too where it is loaded, so that either is caught."""
+    theirs = getattr(sys.modules.get("sklearn.exceptions"), "NotFittedError", None)
+    if theirs is None:
+        return NotFittedError(message)
+    both = type("NotFittedError", (NotFittedError, theirs), {"__module__": "slide.errors"})
+    error: NotFittedError = both(message)
+    return error
+
+
+def warn_of_column() -> None:
+    """Says that a class vector came as a column; scikit-learn's category where it is loaded."""
+    category = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
+    told = "A column-vector y was passed when a 1d array was expected: it was taken for a vector of classes"
+    warnings.warn(told, category, stacklevel=5)

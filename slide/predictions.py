@@ -1,0 +1,172 @@
+"""What a trained classifier answers: the best labels with their scores, labels by name, probabilities, and why.
+
+Everything goes through predict_topk, which never makes a matrix of all rows by all labels, but for decision_function
+and predict_proba, whose result is that matrix (slide/scores.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from slide._sklearn import Estimator
+from slide._state import FloatArray, IntArray
+from slide.checks import check_X
+from slide.lsh import require
+from slide.network import Network
+from slide.scaling import Scaling
+from slide.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
+from slide.targets import Labels, Values
+
+if TYPE_CHECKING:
+    from slide.explain import Explanation
+
+FIRST_K = 8  # labels a row that predict looks at first; twice as many where all of them are predicted
+
+
+class Predictions(Estimator):
+    """The part of a classifier that reads a trained model."""
+
+    network_: Network
+    n_features_in_: int
+    n_labels_: int
+    threshold_: float
+    _labels: Labels
+    _scaling: Scaling
+
+    @property
+    def classes_(self) -> Values:
+        """[n_labels]: the labels by column."""
+        self._check_fitted()
+        return self._labels.classes
+
+    def _read(self, X: Any) -> sp.csr_array:
+        """X as a sparse matrix of the model's features, checked and not yet scaled."""
+        return check_X(X, self.n_features_in_, type(self).__name__)
+
+    def _rows(self, X: Any) -> sp.csr_array:
+        """X as the network sees it."""
+        self._check_fitted()
+        self._check_feature_names(X)
+        return self._scaling(self._read(X))
+
+    # -- the best labels --------------------------------------------------------------------------------------------
+
+    def predict_topk(
+        self, X: Any, k: int = 5, *, n_candidates: int | None = None, names: bool = False
+    ) -> tuple[Any, FloatArray]:
+        """The k best labels of each row: ids int32 [n, k] and scores float32 [n, k], best first.
+
+        n_candidates None scores every label exactly; else only about that many which the tables return. Scores rank
+        labels within a row; they are no probabilities. With names, labels stand as in `classes_` instead of their
+        column numbers, and None where the tables returned fewer than k.
+        """
+        ids, scores = self._topk(self._rows(X), k, n_candidates)
+        return (self._labels.names(ids) if names else ids), scores
+
+    def _topk(self, rows: sp.csr_array, k: int, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
+        return self.network_.predict_topk(rows, k, n_candidates=n_candidates)
+
+    def predict(self, X: Any) -> Any:
+        """Labels in the form in which they were given to ``fit``.
+
+        A vector of classes gives the best class of each row, [n]. An indicator gives an indicator, dense or sparse as
+        it was, and lists of labels give lists: the labels with positive scores, and the best one in any case where
+        every training row had a label. ``predict_topk`` ranks them.
+        """
+        rows = self._rows(X)
+        if self._labels.kind == "classes":
+            return self.classes_[self._topk(rows, 1)[0][:, 0]]
+        if self._labels.kind == "dense":
+            check_size(rows.shape[0], self.n_labels_, "predict")
+        return self._labels.decode(self._positive(rows))
+
+    def _positive(self, rows: sp.csr_array) -> sp.csr_array:
+        """CSR [n, n_labels] of the labels that are predicted."""
+        found: list[tuple[IntArray, IntArray]] = []
+        shape = (rows.shape[0], self.n_labels_)
+        waiting, k = np.arange(shape[0], dtype=np.int32), min(FIRST_K, shape[1])
+        while len(waiting):
+            ids, scores = self._topk(rows[waiting], k)
+            positive = scores > self.threshold_
+            if self._labels.nonempty:
+                positive[:, 0] = True
+            more = positive[:, -1] & (k < self.n_labels_)
+            at, column = np.nonzero(positive & ~more[:, None])
+            found.append((waiting[at], ids[at, column]))
+            waiting, k = waiting[more], min(2 * k, self.n_labels_)
+        if not found:
+            return sp.csr_array(shape)
+        places = tuple(np.concatenate(part) for part in zip(*found, strict=True))
+        return sp.csr_array((np.ones(len(places[0])), places), shape=shape)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Share of rows whose best label is one of theirs: accuracy for classes, precision at 1 for several labels."""
+        from slide.metrics import precision_at_k
+
+        rows = self._rows(X)
+        return float(precision_at_k(self._labels.encode(y, drop_unknown=True), self._topk(rows, 1)[0], k=1))
+
+    # -- every label ------------------------------------------------------------------------------------------------
+
+    def decision_function(self, X: Any) -> Floats:
+        """Scores of every label, float64 [n, n_labels]; of the second class less the first, [n], where y has two.
+
+        With several labels a row, positive scores are predicted. ValueError over 1 GiB: take ``predict_topk``.
+        """
+        scores = self._all_scores(X, "decision_function")
+        if self._labels.kind != "classes":
+            return scores - self.threshold_
+        return scores[:, 1] - scores[:, 0] if self.n_labels_ == 2 else scores
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Probabilities float64 [n, n_labels]: rows add up to 1 for classes; else each label stands for itself.
+
+        A monotonic function of the scores with one constant for all data, so they rank rightly, but are not calibrated:
+        on unseen rows they are too sure. ValueError over 1 GiB: take ``predict_topk``.
+        """
+        scores, slope = self._all_scores(X, "predict_proba"), steepness(self.network_)
+        if self._labels.kind == "classes":
+            return softmax(scores, slope)
+        return label_probabilities(scores - self.threshold_, slope)
+
+    def _all_scores(self, X: Any, method: str) -> Floats:
+        rows = self._rows(X)
+        check_size(rows.shape[0], self.n_labels_, method)
+        return all_scores(self.network_, rows)
+
+    def explain(self, x: Any, label: int | str) -> Explanation:
+        """What each feature of one sample added to a label's score.
+
+        Parameters
+        ----------
+        x : sparse or dense [1, n_features] or [n_features]
+        label : int or str
+            Its column, 0 to n_labels - 1, or its name.
+
+        Returns
+        -------
+        slide.explain.Explanation
+            ``print`` it, or take its `features` and `contributions`, which add up to the score with its `rest`.
+
+        Raises
+        ------
+        ValueError
+            For more than one row, or a label that does not exist.
+        """
+        from slide.explain import explain
+
+        self._check_fitted()
+        net = self.network_
+        row = self._read(np.atleast_2d(x) if isinstance(x, np.ndarray) else x)
+        require(row.shape[0] == 1, "x", f"{row.shape[0]:,} rows", "one row")
+        if isinstance(label, str) and self._labels.named:
+            label = int(self._labels.ids([label])[0])
+        known = isinstance(label, int | np.integer) and 0 <= label < net.n_labels
+        require(known, "label", label, f"an int, 0 to {net.n_labels - 1:,}")
+        found = explain(net, self._scaling(row), int(label))
+        names = getattr(self, "feature_names_in_", None)
+        return replace(found, names=names, label_name=self._labels.classes[label])

@@ -1,0 +1,93 @@
+"""What is done to the rows of X before the network sees them, in training and in prediction alike.
+
+Sparse rows are scaled to unit length: what matters is which features a row has. Dense tables of few features carry
+their information in how far a value lies from its mean, which unit length would destroy; their columns are centred and
+scaled instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide.lsh import require
+
+DENSE = 0.5  # share of entries that are not 0 from which "auto" takes X for a dense table
+ROWS_AT_ONCE = 4096
+CONSTANT = 1e-6  # a column whose standard deviation is less than this share of its mean is one value and rounding
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """kind "unit", "none" or "standard"; mean and factor float64 [n_features] for the last, else empty."""
+
+    kind: str
+    mean: Floats
+    factor: Floats
+
+    @classmethod
+    def of(cls, X: sp.csr_array, normalize: bool | str) -> Scaling:
+        """What `normalize` means for training rows X."""
+        require(normalize in (True, False, "auto"), "normalize", normalize, "'auto', True or False")
+        none = np.empty(0)
+        if normalize == "auto" and X.nnz > DENSE * X.shape[0] * X.shape[1]:
+            return cls("standard", *_standard(X))
+        return cls("unit" if normalize else "none", none, none)
+
+    def __call__(self, X: sp.csr_array) -> sp.csr_array:
+        """The rows as the network sees them."""
+        if self.kind == "unit":
+            return unit_rows(X)
+        if self.kind == "standard":
+            parts = [sp.csr_array(((part - self.mean) * self.factor).astype(np.float32)) for part in _blocks(X)]
+            return sp.vstack(parts, format="csr") if parts else X
+        return X
+
+    def config(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"kind": self.kind, "mean": self.mean.tolist(), "factor": self.factor.tolist()}
+
+    @classmethod
+    def restored(cls, config: Mapping[str, Any], n_features: int) -> Scaling:
+        """The inverse of `config`."""
+        mean, factor = np.asarray(config["mean"], np.float64), np.asarray(config["factor"], np.float64)
+        kind, shape = config["kind"], (n_features if config["kind"] == "standard" else 0,)
+        require(kind in ("unit", "none", "standard"), "scaling", kind, "unit, none or standard")
+        require(mean.shape == factor.shape == shape, "scaling", mean.shape, f"{shape[0]:,} features")
+        require(bool(np.isfinite([mean, factor]).all()), "scaling", "NaN or infinity", "finite numbers")
+        return cls(kind, mean, factor)
+
+
+def _standard(X: sp.csr_array) -> tuple[Floats, Floats]:
+    """Means, and factors that give every column the same variance and rows a mean squared length of about 1."""
+    n, n_features = X.shape
+    mean = sum(block.sum(axis=0) for block in _blocks(X)) / n
+    deviation = np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for block in _blocks(X)) / n)
+    varies = deviation > CONSTANT * np.abs(mean)
+    factor = np.zeros(n_features)
+    factor[varies] = 1 / (deviation[varies] * np.sqrt(n_features))
+    return mean, factor
+
+
+def _blocks(X: sp.csr_array) -> Iterator[Floats]:
+    """Rows as dense float64, few at a time."""
+    for first in range(0, X.shape[0], ROWS_AT_ONCE):
+        yield X[first : first + ROWS_AT_ONCE].toarray().astype(np.float64)
+
+
+def unit_rows(X: sp.csr_array) -> sp.csr_array:
+    """Rows scaled to Euclidean length 1, empty rows left; X itself if they are so already."""
+    squares = np.zeros(X.shape[0], np.float64)
+    np.add.at(squares, np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), X.data.astype(np.float64) ** 2)
+    norms = np.sqrt(squares)
+    if np.all((norms == 0) | (np.abs(norms - 1) < 1e-4)):
+        return X
+    scale = np.repeat(1 / np.where(norms > 0, norms, 1), np.diff(X.indptr))
+    return sp.csr_array(((X.data * scale).astype(np.float32), X.indices, X.indptr), shape=X.shape)
