@@ -15,8 +15,8 @@ from slide.lsh import FAMILIES, HashFamily, require
 
 MAX_BITS = 14
 MAX_PROBES = 8
-FIRST_STEPS, LATER_STEPS = 8, 1  # of k-means
-QUERIES_A_CELL = 16, 16  # at the first and at later times
+QUERIES_A_CELL, QUERIES_AT_THE_END = 16, 48  # that centres are learned from
+FIRST_STEPS, STEPS, STEPS_AT_THE_END = 8, 1, 4  # of k-means
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class QueryCells(HashFamily):
     policy: str = "best"
     centred: bool = False
     transform: str = "none"
-    probes: int = 1
+    probes: int = 2
 
     kind: ClassVar[str] = "query_cells"
 
@@ -82,9 +82,9 @@ class QueryCells(HashFamily):
         """Shape of the lists for n neurons, padded to whole cache lines of 16 ids."""
         return 1, 2 ** self.resolved_K(n), -(-(self.resolved_capacity(n) + 1) // 16) * 16
 
-    def n_queries(self, state: LshState) -> int:
-        """Queries that the next call of `learn` should get."""
-        return QUERIES_A_CELL[bool(state.directions.any())] * 2**state.K
+    def n_queries(self, n: int, at_the_end: bool) -> int:
+        """Queries that `learn` should get for n neurons."""
+        return (QUERIES_AT_THE_END if at_the_end else QUERIES_A_CELL) * 2 ** self.resolved_K(n)
 
     def make(self, dim: int, n: int, rng: np.random.Generator, slots: npt.NDArray[np.int32]) -> LshState:
         """The state for vectors of dim coordinates (bias included) and n neurons: all centres zero."""
@@ -113,11 +113,15 @@ FAMILIES[QueryCells.kind] = QueryCells
 
 
 def learn(
-    state: LshState, queries: FloatArray, rng: np.random.Generator, codes_of: Callable[[FloatArray], npt.NDArray[Any]]
+    state: LshState,
+    queries: FloatArray,
+    rng: np.random.Generator,
+    codes_of: Callable[[FloatArray], npt.NDArray[Any]],
+    at_the_end: bool = False,
 ) -> None:
     """Moves the centres, in place, by steps of k-means (Lloyd, 1982) over queries float32 [m, dim - 1].
 
-    codes_of gives the codes [m, 1] of vectors [m, dim]. A cell without queries starts anew at a random one.
+    codes_of gives the codes [m, 1] of vectors [m, dim]. at_the_end: training is over, so that more care pays. A cell without queries starts anew at a random one.
     """
     if not len(queries):
         return
@@ -127,7 +131,7 @@ def learn(
         _write_centres(state, queries[rng.integers(0, len(queries), 2**state.K)])
         steps = FIRST_STEPS
     else:
-        steps = LATER_STEPS
+        steps = STEPS_AT_THE_END if at_the_end else STEPS
     for _ in range(steps):
         _write_centres(state, _means(state, queries, codes_of(vectors)[:, 0], rng))
     _write_centres(state, _neighbours_together(_centres(state)))

@@ -221,17 +221,20 @@ class Network:
         drop_pairs(self.wide_state, self.wide.prune * typical_value)
         self._engine = self._make_engine()
 
-    def rebuild_tables(self, examples: Examples | None = None) -> None:
-        """Fills the tables of every sampled layer from its current weights; examples centre the hash functions anew."""
+    def rebuild_tables(self, examples: Examples | None = None, *, at_the_end: bool = False) -> None:
+        """Fills the tables of every sampled layer from its current weights.
+
+        Hash functions that learn do so from the examples, with more care at the end of a training.
+        """
         for i, state in enumerate(self.states):
             if state.lsh is None:
                 continue
-            self._learn_hash(i, examples)
+            self._learn_hash(i, examples, at_the_end)
             self._engine.rebuild(i, self.generation)
         self.generation += 1
         self.tables_step = self.step
 
-    def _learn_hash(self, layer: int, examples: Examples | None) -> None:
+    def _learn_hash(self, layer: int, examples: Examples | None, at_the_end: bool) -> None:
         """Fits a layer's hash functions to the vectors that enter it, where its family learns from them."""
         state = self.states[layer]
         assert state.lsh is not None
@@ -241,7 +244,7 @@ class Network:
             rng = np.random.default_rng([self.seed, layer, self.generation])
             queries = state.weights if examples is None else self._engine.hidden(examples, layer)
             if examples is not None or not state.lsh.directions.any():
-                learn(state.lsh, queries, rng, lambda vectors: self._engine.hash_codes(layer, vectors))
+                learn(state.lsh, queries, rng, lambda v: self._engine.hash_codes(layer, v), at_the_end)
 
     def resolved_batch_size(self, n_samples: int) -> int:
         """Samples that share an active set when training on so many; 1 where the network does not allow it."""
@@ -249,13 +252,12 @@ class Network:
             return 1
         return self.batch_size or int(np.clip(n_samples // SAMPLES_A_BATCH_ROW, 1, MAX_BATCH))
 
-    def n_queries(self) -> int:
+    def n_queries(self, at_the_end: bool = False) -> int:
         """Examples that `rebuild_tables` should get: what the hash families learn from."""
         wanted = [FRAME_QUERIES]
-        for layer, state in zip(self.layers, self.states, strict=True):
+        for layer in self.layers:
             if isinstance(layer, Sampled) and isinstance(layer.lsh, QueryCells):
-                assert state.lsh is not None
-                wanted.append(layer.lsh.n_queries(state.lsh))
+                wanted.append(layer.lsh.n_queries(layer.n, at_the_end))
         return max(wanted)
 
     # -- prediction -------------------------------------------------------------------------------------------------

@@ -96,16 +96,16 @@ def run(
         if epoch == 0 and epochs > 1 and len(X.data):
             net.prune(float(np.mean(np.abs(X.data), dtype=np.float64)))
     if epochs:
-        _rebuild(net, X, progress)
+        _rebuild(net, X, progress, at_the_end=True)
         progress.seconds = time.perf_counter() - started
     return progress
 
 
-def _rebuild(net: Network, X: Examples, progress: Progress) -> None:
+def _rebuild(net: Network, X: Examples, progress: Progress, at_the_end: bool = False) -> None:
     begin = time.perf_counter()
     interval = net.rebuild.interval(net.generation, max(_table_sizes(net), default=0))
-    sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, net.n_queries())
-    net.rebuild_tables(X.take(np.sort(sample)))
+    sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, net.n_queries(at_the_end))
+    net.rebuild_tables(X.take(np.sort(sample)), at_the_end=at_the_end)
     net.next_rebuild = net.step + interval
     progress.rebuilds += 1
     progress.rebuild_seconds += time.perf_counter() - begin
