@@ -322,9 +322,7 @@ def _add_tables(
         slots = backends.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
     require(slots.shape == shape, "slots", slots.shape, str(shape))
     if "slots" in stored:
-        require(
-            bool(slots.min() >= 0 and slots[:, :, 1:].max() < state.n), "slots", "an id out of range", "known neurons"
-        )
+        _check_slots(slots, state.n, lsh.capacity)
     state.lsh = lsh.make(state.fan_in + 1, state.n, rng, slots)
     if "signs" in stored:
         directions, positions = stored["signs"].astype(np.float32), stored["positions"]
@@ -335,3 +333,15 @@ def _add_tables(
         require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
         state.lsh.set_directions(directions)
         state.lsh.positions, state.lsh.frame = positions, stored["frame"]
+
+
+def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:
+    """Buckets from a file must hold known neurons, each once: the C core counts on it (csrc/active.c)."""
+    require(slots.dtype == np.int32, "slots", slots.dtype, "int32")
+    for table in slots:
+        known = bool(table.min() >= 0 and table[:, 1:].max() < n)
+        require(known, "slots", "an id out of range", "known neurons")
+        used = np.arange(1, capacity + 1) <= table[:, :1]
+        unused = -1 - np.arange(capacity, dtype=np.int32)  # all different
+        ids = np.sort(np.where(used, table[:, 1 : capacity + 1], unused), axis=1)
+        require(bool((np.diff(ids, axis=1) > 0).all()), "slots", "a neuron twice in a bucket", "each at most once")

@@ -13,7 +13,6 @@ import mmap
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.atomic import replacing
 from slide.errors import DataFormatError
 from slide.threads import resolve_threads
 
@@ -159,17 +159,8 @@ def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            _write_rows(file, X, Y, compress=target.suffix == ".gz")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with replacing(target) as file:
+        _write_rows(file, X, Y, compress=target.suffix == ".gz")
 
 
 def _check_columns(n: int | None, name: str) -> int:
