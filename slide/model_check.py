@@ -22,6 +22,7 @@ from slide.optim import OPTIMIZERS
 
 DTYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64, "I8": np.int8, "U8": np.uint8}
 MAX_DIMENSIONS = 8
+MAX_EXTENT = 2**62
 MAX_STEP = 2**62  # what `progress` may count to
 
 #: What loading may take beyond the file's own size unless the caller allows more: so much for each byte of the file, and
@@ -63,8 +64,12 @@ def check_entries(entries: Mapping[str, Any], available: int, path: Path) -> Non
             n_bytes = np.dtype(DTYPES[entry["dtype"]]).itemsize
             if not isinstance(entry["shape"], list) or len(entry["shape"]) > MAX_DIMENSIONS:
                 raise ValueError(f"shape {entry['shape']!r}")
+            extent = n_bytes
             for n in entry["shape"]:
                 n_bytes *= _whole(n)
+                extent *= max(n, 1)  # NumPy has limits even for what is empty
+            if extent > MAX_EXTENT:
+                raise ValueError(f"shape {entry['shape']}")
             if begin != position or end - begin != n_bytes:
                 raise ValueError(f"bytes {begin} to {end} for shape {entry['shape']}")
         except (LookupError, TypeError, ValueError) as e:
@@ -131,9 +136,7 @@ def check_cost(config: Any, entries: Mapping[str, Any], size: int, max_bytes: in
             f"{path}: its header asks for {claimed:,} bytes of tables, {limit:,} are allowed: if you trust it, call "
             f"slide.load(path, max_bytes={claimed})"
         )
-    free, needed = backends.available_memory(), claimed + size
-    if free is not None and needed > free:
-        raise MemoryError(f"{path} needs {needed:,} bytes, available are {free:,}")
+    backends.require_memory(claimed + size, f"{path} needs")
 
 
 def _claimed(layers: list[Any], path: Path) -> list[int]:

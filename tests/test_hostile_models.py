@@ -191,6 +191,7 @@ ENTRIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "offsets as text": entry(data_offsets="01"),
     "a product that overflows to the right size": entry(shape=[2**62, 4 * 7, 8]),
     "nothing, of huge dimensions": entry(shape=[0, 10**30]),
+    "nothing, of dimensions too large to multiply": entry(shape=[0, 2**61, 8], data_offsets=[0, 0]),
     "many dimensions": entry(shape=[1] * 100),
     "lengths as floats": entry(shape=[8.0, 16.0]),
     "a length of true": entry(shape=[True, 4]),
