@@ -10,6 +10,7 @@ bounded address space, so that an allocation which a file should not be able to 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -92,7 +93,7 @@ def change_json(value: Any, rng: random.Random) -> None:
     elif type(container[key]) is int and rng.random() < 0.5:
         container[key] += rng.choice((-1, 1, -16, 16, 2**31, -(2**63)))
     else:
-        container[key] = rng.choice(VALUES)
+        container[key] = copy.deepcopy(rng.choice(VALUES))
 
 
 def change_array(arrays: dict[str, np.ndarray], rng: random.Random) -> None:
