@@ -58,7 +58,7 @@ cdef extern from "slide.h":
 
     ctypedef struct slide_train_stats:
         double loss, wide_loss
-        int64_t n_loss, n_active, n_wide_active, bad_step, bad_layer
+        int64_t n_loss, n_active, n_wide_active, bad_step, bad_layer, bad_update
 
     ctypedef struct slide_network:
         pass
@@ -227,7 +227,7 @@ cdef class Engine:
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not grow the threads' scratch memory for the longest example")
         return TrainStats(stats.loss, stats.n_loss, stats.n_active, stats.bad_step, stats.bad_layer, stats.wide_loss,
-                          stats.n_wide_active)
+                          stats.n_wide_active, bool(stats.bad_update))
 
     def rebuild(self, int layer, uint64_t generation):
         """Empties and refills the tables of a sampled layer."""
