@@ -134,18 +134,19 @@ def save_network(net: Network, path: str | os.PathLike[str], extra: Mapping[str,
     OSError
         If the folder is missing, read-only or full; no partial file is left.
     """
-    arrays = {name: np.ascontiguousarray(a) for name, a in network_arrays(net).items()}
-    config = {
-        "format_version": FORMAT_VERSION,
-        "network": network_config(net),
-        "checksums": {name: _checksum(a) for name, a in arrays.items()},
-        **(extra or {}),
-    }
-    header = _header(arrays, json.dumps(config, default=_plain))
-    with replacing(Path(path)) as file:
-        file.write(header)
-        for array in arrays.values():
-            file.write(_bytes(array))
+    with net.lock:  # another thread may be training it
+        arrays = {name: np.ascontiguousarray(a) for name, a in network_arrays(net).items()}
+        config = {
+            "format_version": FORMAT_VERSION,
+            "network": network_config(net),
+            "checksums": {name: _checksum(a) for name, a in arrays.items()},
+            **(extra or {}),
+        }
+        header = _header(arrays, json.dumps(config, default=_plain))
+        with replacing(Path(path)) as file:
+            file.write(header)
+            for array in arrays.values():
+                file.write(_bytes(array))
 
 
 def load(

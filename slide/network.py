@@ -5,11 +5,15 @@ The training loop is in slide/training.py, files in slide/model_file.py.
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from slide import backends
 from slide._state import OPTIMIZER_STATES, TAIL, Engine, Examples, FloatArray, IntArray, LayerState, pad
@@ -17,13 +21,15 @@ from slide.checks import check_X, check_XY
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, require, update_frame
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
-from slide.threads import resolve_threads
+from slide.threads import resolve_threads, usable_threads
 from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
     from slide.training import Progress
 
 LOSSES = ("softmax", "binary")
+FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
+BLOCK_SECONDS = 0.5
 
 
 class Network:
@@ -103,6 +109,9 @@ class Network:
         self.wide_state = None
         if wide is not None:
             self.wide_state = make_state(wide, self.n_features, self.n_labels, self.optimizer.lr, arrays)
+        self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
+        self._pid = os.getpid()
+        self.n_threads = usable_threads(self.n_threads)
         self._engine = self._make_engine()
 
     def __repr__(self) -> str:
@@ -142,6 +151,19 @@ class Network:
     def n_bytes(self) -> int:
         """Bytes of parameters and optimizer state, tables left out."""
         return sum(s.rows.nbytes for s in self.states)
+
+    @property
+    def _engine(self) -> Engine:
+        """The engine; another one, of a single thread, in a forked child that could not use the first."""
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self.n_threads = usable_threads(self.n_threads)
+            self._made = self._make_engine()
+        return self._made
+
+    @_engine.setter
+    def _engine(self, engine: Engine) -> None:
+        self._made = engine
 
     def _make_engine(self) -> Engine:
         return backends.make_engine(
@@ -189,9 +211,9 @@ class Network:
         from slide.training import run
 
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
-        new_pairs = self.wide and self.wide_state and add_pairs(self.wide_state, X, Y, self.wide.row_pairs)
-        if new_pairs:
-            self._engine = self._make_engine()
+        with self.lock:
+            if self.wide and self.wide_state and add_pairs(self.wide_state, X, Y, self.wide.row_pairs):
+                self._engine = self._make_engine()
         run(self, Examples.of(X), Examples.of(Y), epochs, schedule or Schedule(), callback)
         return self
 
@@ -199,19 +221,21 @@ class Network:
         """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""
         if self.wide is None or self.wide_state is None or not self.wide.prune:
             return
-        drop_pairs(self.wide_state, self.wide.prune * typical_value)
-        self._engine = self._make_engine()
+        with self.lock:
+            drop_pairs(self.wide_state, self.wide.prune * typical_value)
+            self._engine = self._make_engine()
 
     def rebuild_tables(self, examples: Examples | None = None) -> None:
         """Fills the tables of every sampled layer from its current weights; examples centre the hash functions anew."""
-        for i, state in enumerate(self.states):
-            if state.lsh is None:
-                continue
-            if examples is not None and state.lsh.frame.size:
-                update_frame(state, self._engine.hidden(examples, i))
-            self._engine.rebuild(i, self.generation)
-        self.generation += 1
-        self.tables_step = self.step
+        with self.lock:
+            for i, state in enumerate(self.states):
+                if state.lsh is None:
+                    continue
+                if examples is not None and state.lsh.frame.size:
+                    update_frame(state, self._engine.hidden(examples, i))
+                self._engine.rebuild(i, self.generation)
+            self.generation += 1
+            self.tables_step = self.step
 
     # -- prediction -------------------------------------------------------------------------------------------------
 
@@ -240,7 +264,20 @@ class Network:
             require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
             require(k <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
         X = check_X(X, self.n_features)
-        return self._engine.predict(Examples.of(X), int(k), int(n_candidates or 0))
+        return self._predict(X, int(k), int(n_candidates or 0))
+
+    def _predict(self, X: sp.csr_array, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
+        """Blocks of rows that take about half a second each, so that Ctrl-C is served in between."""
+        n = X.shape[0]
+        ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+        first, size = 0, FIRST_ROWS
+        while first < n:
+            rows = slice(first, min(first + size, n))
+            begin = time.perf_counter()
+            ids[rows], scores[rows] = self._engine.predict(Examples.of(X[rows]), k, n_candidates)
+            rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
+            first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * self.n_threads, 4 * size))
+        return ids, scores
 
     def hidden(self, X: Any, layer: int = -1) -> FloatArray:
         """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""

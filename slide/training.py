@@ -132,9 +132,10 @@ def _train_chunk(
     where = (progress.done + np.arange(n)) / progress.total
     lr = np.ascontiguousarray(schedule(where) * np.float32(net.optimizer.lr), np.float32)
     begin = time.perf_counter()
-    stats = net._engine.train(X, Y, order, net.step, lr)
-    if stats.bad_step >= 0:
-        raise NonFiniteError(_what_stopped(net, stats, float(lr[stats.bad_step - net.step])))
-    net.step += n
+    with net.lock:
+        stats = net._engine.train(X, Y, order, net.step, lr)
+        if stats.bad_step >= 0:
+            raise NonFiniteError(_what_stopped(net, stats, float(lr[stats.bad_step - net.step])))
+        net.step += n
     progress.add(stats, n)
     return time.perf_counter() - begin

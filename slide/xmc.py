@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from slide.atomic import replacing
 from slide.errors import DataFormatError
-from slide.threads import resolve_threads
+from slide.threads import resolve_threads, usable_threads
 
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 Parsed = tuple[
@@ -125,7 +125,7 @@ def read_xmc(
     array([[1., 0., 1.],
            [0., 1., 0.]], dtype=float32)
     """
-    threads = resolve_threads(n_threads)
+    threads = usable_threads(resolve_threads(n_threads))
     columns = _check_columns(n_features, "n_features"), _check_columns(n_labels, "n_labels")
     buffer = _read_buffer(Path(path))
     try:
