@@ -73,6 +73,7 @@ test-oldest:  ## run the fast tests with the oldest dependencies that pyproject.
 wheel: .venv/package  ## build the source distribution and, from it, the wheel, into dist/
 	@rm -rf dist; mkdir -p build
 	$(STRICT) $(PY) -m build --no-isolation --outdir dist . > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+	@$(PY) tests/packaging/repack.py dist/*.tar.gz
 	@ls dist
 
 test-wheel: wheel  ## install the wheel in an empty environment outside the checkout and run the fast tests there

@@ -1,6 +1,7 @@
 """The ``slide`` command: its options, its exit codes, and errors as one sentence. What the verbs do: slide/commands.py.
 
-Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of our output went away.
+Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of our output
+went away.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a model file may say. Every number in it is checked before it is used, and its cost before memory is taken.
 
-A model file may come from a stranger: whoever can write one can also write matching checksums, so nothing here relies on
-them. Names in the file are never paths, nothing in it is executed, and what the C core trusts (ids within range, sizes
+A model file may come from a stranger: whoever can write one can also write matching checksums, so nothing here relies
+on them. Names in the file are never paths, nothing in it is executed, and what the C core trusts (ids within range, sizes
 that agree) is checked here or where the arrays are taken over (slide/network.py, slide/wide.py).
 """
 
@@ -25,8 +25,8 @@ MAX_DIMENSIONS = 8
 MAX_EXTENT = 2**62
 MAX_STEP = 2**62  # what `progress` may count to
 
-#: What loading may take beyond the file's own size unless the caller allows more: so much for each byte of the file, and
-#: so much in any case. Tables are not stored, their sizes are only claimed.
+#: What loading may take beyond the file's own size unless the caller allows more: so much for each byte of the file,
+#: and so much in any case. Tables are not stored, their sizes are only claimed.
 BYTES_PER_BYTE = 32
 FREE_BYTES = 1 << 30
 

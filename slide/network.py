@@ -232,7 +232,9 @@ class Network:
                 if state.lsh is None:
                     continue
                 if examples is not None and state.lsh.frame.size:
-                    update_frame(state, self._engine.hidden(examples, i))
+                    hidden = self._engine.hidden(examples, i)
+                    if np.isfinite(hidden).all():  # else training will say where they overflow
+                        update_frame(state, hidden)
                 self._engine.rebuild(i, self.generation)
             self.generation += 1
             self.tables_step = self.step

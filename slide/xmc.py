@@ -109,7 +109,7 @@ def read_xmc(
     DataFormatError
         The file is malformed; the message names file, line and column, what was found and what was wanted.
     MemoryError
-        A gzip file expands, or a pipe runs on, to more than half of the available memory, or the matrices would not fit.
+        A gzip file expands, or a pipe runs on, to more than half of the available memory; or matrices would not fit.
 
     Examples
     --------
@@ -201,11 +201,20 @@ def _read_buffer(path: Path) -> Buffer:
                 raise DataFormatError(f"{path}: truncated or altered gzip file ({error})") from error
         size = os.fstat(file.fileno()).st_size
         if free is not None and size > free * SHARE_READ:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return _map(file, path, size, free)
         if size == 0:  # or a pipe
             return _read_pieces(file, path, free)
-        text = memoryview(np.empty(size, np.uint8))  # faster than bytes, whose pages are small
+        text = np.empty(size, np.uint8).data  # faster than bytes, whose pages are small
         return text[: file.readinto(text)]
+
+
+def _map(file: BinaryIO, path: Path, size: int, free: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as e:
+        if e.errno != errno.ENOMEM:
+            raise
+        raise MemoryError(f"{path}: the text needs {size:,} bytes, available are {free:,}") from e
 
 
 def _read_pieces(stream: BinaryIO | gzip.GzipFile, path: Path, free: int | None) -> bytearray:

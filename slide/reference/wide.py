@@ -76,8 +76,8 @@ def take_labels(wide: Any, s: Any, labels: Any) -> Any:
 
 @kernel
 def train(wide: Any, s: Any, X: Any, Y: Any, row: Any, lr: Any) -> Any:
-    """One sample's step. Returns the loss of its labels and the size of its active set, -1 where the updates would leave
-    float32 and are not made.
+    """One sample's step. Returns the loss of its labels and the size of its active set, -1 where the updates would
+    leave float32 and are not made.
     """
     features = X.indices[X.indptr[row] : X.indptr[row + 1]]
     values = X.data[X.indptr[row] : X.indptr[row + 1]]

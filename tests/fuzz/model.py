@@ -4,8 +4,8 @@
 
 Half of the inputs are files with bytes changed, cut or repeated, which stop at a checksum sooner or later. The others
 know the format: they change the configuration, the descriptions of arrays and the arrays as JSON values and numbers,
-and put checksums over the result that match. A model that loads must predict within its labels. Runs in a process with a
-bounded address space, so that an allocation which a file should not be able to ask for is a failure too.
+and put checksums over the result that match. A model that loads must predict within its labels. Runs in a process with
+a bounded address space, so that an allocation which a file should not be able to ask for is a failure too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,23 @@ import slide
 ADDRESS_SPACE = 4 << 30
 VALUES: list[Any] = [
     *(0, 1, -1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 255, 2**31 - 1, 2**31, 2**32, 2**62, 2**63, 2**64, 10**30),
-    *(0.0, -0.0, 0.5, 1e-300, 1e308, float("nan"), float("inf"), True, False, None, "", "x", "simhash", "dwta", "sampled"),
+    *(
+        0.0,
+        -0.0,
+        0.5,
+        1e-300,
+        1e308,
+        float("nan"),
+        float("inf"),
+        True,
+        False,
+        None,
+        "",
+        "x",
+        "simhash",
+        "dwta",
+        "sampled",
+    ),
     *([], [[]], {}, [1, 2], {"kind": "wta"}),
 ]
 
@@ -102,7 +118,13 @@ def change_array(arrays: dict[str, np.ndarray], rng: random.Random) -> None:
     match rng.randrange(5):
         case 0 if a.size:
             info = np.iinfo(a.dtype) if a.dtype.kind in "iu" else np.finfo(a.dtype)
-            values = [info.min, info.max, 0, 1, *((-1, 30, 1000) if a.dtype.kind == "i" and a.dtype.itemsize > 1 else ())]
+            values = [
+                info.min,
+                info.max,
+                0,
+                1,
+                *((-1, 30, 1000) if a.dtype.kind == "i" and a.dtype.itemsize > 1 else ()),
+            ]
             for _ in range(rng.randint(1, 4)):
                 a.flat[rng.randrange(a.size)] = rng.choice(values)
         case 1:
