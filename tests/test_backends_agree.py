@@ -28,7 +28,7 @@ OPTIMIZERS = {
 @pytest.fixture(autouse=True)
 def _chunks_of_equal_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """The running loss is averaged over chunks, whose sizes otherwise follow the clock."""
-    monkeypatch.setattr(slide.training, "CHUNK_SECONDS", 1e6)
+    monkeypatch.setattr("slide.training.CHUNK_SECONDS", 1e6)
 
 
 def sampled(lsh: slide.lsh.HashFamily | None, n: int = N) -> slide.Sampled:

@@ -10,7 +10,7 @@ import tomllib
 for name in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]:
     print(name.split(",")[0].replace(">=", "=="))')
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
-"${pip[@]}" install --only-binary :all: setuptools Cython "${oldest[@]/%/.*}"
+"${pip[@]}" install --only-binary :all: "setuptools>=77" "Cython>=3.0" "${oldest[@]/%/.*}"
 SLIDE_REQUIRE_EXT=1 "${pip[@]}" install --no-build-isolation --target "$venv/site" --no-deps .
 "${pip[@]}" install --only-binary :all: pytest pytest-benchmark hypothesis scikit-learn "${oldest[@]/%/.*}"
 run=$(mktemp -d)
