@@ -36,12 +36,12 @@ def one_label(X: sp.csr_array, Y: sp.csr_array) -> tuple[Any, Any]:
 
 def empty_rows(X: sp.csr_array, Y: sp.csr_array) -> tuple[Any, Any]:
     keep = np.arange(X.shape[0]) % 3 == 0
-    return sp.csr_array(sp.diags_array(keep.astype(np.float32)) @ X), Y
+    return sp.csr_array(X.multiply(keep[:, None].astype(np.float32))), Y
 
 
 def no_labels_in_most_rows(X: sp.csr_array, Y: sp.csr_array) -> tuple[Any, Any]:
     keep = np.arange(X.shape[0]) % 7 == 0
-    return X, sp.csr_array(sp.diags_array(keep.astype(np.float32)) @ Y)
+    return X, sp.csr_array(Y.multiply(keep[:, None].astype(np.float32)))
 
 
 def no_features_at_all(X: sp.csr_array, Y: sp.csr_array) -> tuple[Any, Any]:

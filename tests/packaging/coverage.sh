@@ -7,7 +7,7 @@ python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 "$python" -m pip --disable-pip-version-check --quiet install coverage
 out=build/coverage
 rm -rf "$out"
-CFLAGS="-O0 -g --coverage" LDFLAGS=--coverage SLIDE_REQUIRE_EXT=1 \
+CFLAGS="-O1 -g --coverage" LDFLAGS=--coverage SLIDE_REQUIRE_EXT=1 \
     "$python" setup.py --quiet build --build-lib "$out" --build-temp "$out/temp"
 cp -R tests benchmarks pyproject.toml "$out/"
 top=$PWD
