@@ -17,7 +17,8 @@ named = $$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: train test test-all bench bench-peers bench-torch bench-report lint lint-c sanitize wheel test-wheel clean help
+.PHONY: train test test-all bench bench-peers bench-torch bench-report lint lint-c sanitize sanitize-threads fuzz \
+    faults coverage mutate test-oldest wheel test-wheel clean help
 
 train: .venv/extension  ## train a network on the embedded WordNet data, print its accuracy, write model.slide
 	$(PY) -m slide train wordnet-hypernym --out model.slide
@@ -51,9 +52,28 @@ lint-c:
 sanitize: .venv/package  ## run the tests of the C engine under the address and undefined-behaviour sanitizers
 	bash tests/packaging/sanitize.sh $(PY)
 
+sanitize-threads:  ## run the C engine on four threads under the thread sanitizer
+	bash tests/races/run.sh
+
+fuzz: .venv/extension  ## fuzz the parsers, the model loader and the network's operations, SECONDS=60 each
+	bash tests/fuzz/run.sh $(PY) $(or $(SECONDS),60) $(or $(SEED),1)
+
+faults: .venv/extension  ## kill, starve and interrupt it, TIMES=100 each
+	$(PY) tests/faults/run.py --times $(or $(TIMES),100)
+
+coverage: .venv/package  ## lines and branches of slide/ and csrc/ that the fast tests reach, in build/coverage
+	bash tests/packaging/coverage.sh $(PY)
+
+mutate: .venv/extension  ## break tables, active sets and metrics on purpose, one line at a time: do the tests notice?
+	$(PY) tests/mutate.py
+
+test-oldest:  ## run the fast tests with the oldest dependencies that pyproject.toml allows
+	bash tests/packaging/test_oldest.sh $(PYTHON)
+
 wheel: .venv/package  ## build the source distribution and, from it, the wheel, into dist/
 	@rm -rf dist; mkdir -p build
 	$(STRICT) $(PY) -m build --no-isolation --outdir dist . > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+	@$(PY) tests/packaging/repack.py dist/*.tar.gz
 	@ls dist
 
 test-wheel: wheel  ## install the wheel in an empty environment outside the checkout and run the fast tests there

@@ -369,7 +369,26 @@ static void update_rows(const slide_network *net, slide_batch *b, int n, float l
     }
 }
 
-static void backward_below(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t at, int q,
+/* Whether the step of every active row stays within float32: no row's gradient is longer than this. */
+static int rows_fit(const slide_network *net, const slide_batch *b, int n, float lr)
+{
+    int64_t padded = last_layer(net)->padded, stride = query_stride(last_layer(net));
+    float longest = 0, largest = 0;
+    for (int q = 0; q < n; q++) {
+        float sqnorm = net->kernels->dot(b->queries + q * stride, b->queries + q * stride, padded);
+        longest = sqnorm > longest ? sqnorm : longest;
+    }
+    for (int64_t k = 0; k < b->n; k++) {
+        float sum = 0;
+        for (int q = 0; q < n; q++) sum += fabsf(b->logits[k * Q + q]);
+        largest = sum > largest ? sum : largest;
+    }
+    slide_factor factor = {NULL, longest, 1};
+    return slide_update_fits(&net->optimizer, &factor, &largest, 1, lr);
+}
+
+/* Returns the layer whose update would leave float32, -1 if all were made. */
+static int backward_below(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t at, int q,
                            float lr)
 {
     slide_batch *b = &s->batch;
@@ -378,11 +397,11 @@ static void backward_below(const slide_network *net, slide_scratch *s, const sli
     for (int64_t d = 0; d < out[top].n; d++) out[top].grad[d] = b->d_queries_t[d * Q + q];
     for (int i = top; i > 0; i--) {
         slide_activation_backward(net->layers[i].activation, &out[i]);
-        slide_layer_backward(net, &net->layers[i], &out[i - 1], &out[i], lr);
+        if (!slide_layer_backward(net, &net->layers[i], &out[i - 1], &out[i], lr)) return i;
     }
     slide_load_features(net, s, plan->examples, plan->examples->order[at], (uint64_t)(plan->first_step + at),
                         net->layers[0].dropout);
-    slide_input_backward(net, s, &out[0], lr);
+    return slide_input_backward(net, s, &out[0], lr) ? -1 : 0;
 }
 
 /* The first sample whose loss is not finite ends the training; the layer is the lowest with such an output. */
@@ -403,6 +422,14 @@ static int all_finite(const slide_network *net, slide_scratch *s, const slide_ba
     return 1;
 }
 
+static int stop_at(slide_scratch *s, const slide_batch_plan *plan, int64_t place, int layer)
+{
+    s->stats.bad_step = plan->first_step + plan->visit[place];
+    s->stats.bad_layer = layer;
+    s->stats.bad_update = 1;
+    return 0;
+}
+
 int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
     slide_batch *b = &s->batch;
@@ -420,8 +447,12 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
         s->stats.n_loss += b->first_place[q + 1] > b->first_place[q] || net->loss == SLIDE_BINARY;
         s->stats.n_active += b->n;
     }
+    if (!rows_fit(net, b, n, lr)) return stop_at(s, plan, first, net->n_layers - 1);
     backward_queries(net, b);
     update_rows(net, b, n, lr);
-    for (int q = 0; q < n; q++) backward_below(net, s, plan, plan->visit[first + q], q, lr);
+    for (int q = 0; q < n; q++) {
+        int layer = backward_below(net, s, plan, plan->visit[first + q], q, lr);
+        if (layer >= 0) return stop_at(s, plan, first + q, layer);
+    }
     return 1;
 }

@@ -60,18 +60,22 @@ SLIDE_RACY void slide_input_forward(const slide_network *net, const slide_scratc
     activate(layer->activation, out->val, out->n);
 }
 
-void slide_input_backward(const slide_network *net, const slide_scratch *s, slide_vector *out, float lr)
+int slide_input_backward(const slide_network *net, const slide_scratch *s, slide_vector *out, float lr)
 {
     const slide_layer *layer = &net->layers[0];
     slide_vector gradient = {.n = out->n, .val = out->grad};
     slide_activation_backward(layer->activation, out);
     slide_factor factor = {&gradient, sqnorm(net, out->grad, out->n, 0), 1};
-    if (factor.sqnorm == 0) return;
+    if (factor.sqnorm == 0) return 1;
+    const float one = 1;
+    if (!slide_update_fits(&net->optimizer, &factor, s->feature_values, s->n_features, lr)) return 0;
+    if (layer->has_bias && !slide_update_fits(&net->optimizer, &factor, &one, 1, lr)) return 0;
     for (int64_t i = 0; i < s->n_features; i++) {
         if (i + AHEAD < s->n_features) slide_prefetch_row(slide_row(layer, s->features[i + AHEAD]), layer->stride);
         slide_update_row(net, layer, slide_row(layer, s->features[i]), &factor, NULL, s->feature_values[i], lr);
     }
-    if (layer->has_bias) slide_update_row(net, layer, slide_row(layer, layer->fan_in), &factor, NULL, 1, lr);
+    if (layer->has_bias) slide_update_row(net, layer, slide_row(layer, layer->fan_in), &factor, NULL, one, lr);
+    return 1;
 }
 
 SLIDE_RACY static float dot_sparse(const float *row, const slide_vector *in)
@@ -93,13 +97,15 @@ SLIDE_RACY void slide_layer_forward(const slide_network *net, const slide_layer 
     activate(layer->activation, out->val, out->n);
 }
 
-void slide_layer_backward(const slide_network *net, const slide_layer *layer, slide_vector *in, slide_vector *out,
-                          float lr)
+int slide_layer_backward(const slide_network *net, const slide_layer *layer, slide_vector *in, slide_vector *out,
+                         float lr)
 {
     slide_factor factor = {in, sqnorm(net, in->val, in->n, in->ids != NULL), 1};
+    if (!slide_update_fits(&net->optimizer, &factor, out->grad, out->n, lr)) return 0;
     memset(in->grad, 0, (size_t)slide_pad(in->n) * sizeof(float));
     for (int64_t k = 0; k < out->n; k++)
         if (out->grad[k] != 0)
             slide_update_row(net, layer, slide_row(layer, out->ids ? out->ids[k] : k), &factor, in->grad, out->grad[k],
                              lr);
+    return 1;
 }

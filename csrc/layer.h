@@ -10,14 +10,15 @@ void slide_load_features(const slide_network *net, slide_scratch *s, const slide
 
 /* Layer 0: out = f(sum of the sample's feature rows). */
 void slide_input_forward(const slide_network *net, const slide_scratch *s, slide_vector *out);
-void slide_input_backward(const slide_network *net, const slide_scratch *s, slide_vector *out, float lr);
+int slide_input_backward(const slide_network *net, const slide_scratch *s, slide_vector *out, float lr);
 
 /* Other layers: out->val = f(row . in + bias) for the neurons in out->ids (all if NULL). */
 void slide_layer_forward(const slide_network *net, const slide_layer *layer, const slide_vector *in,
                          slide_vector *out);
-/* Consumes out->grad (already multiplied by f'), adds to in->grad, updates the rows. */
-void slide_layer_backward(const slide_network *net, const slide_layer *layer, slide_vector *in, slide_vector *out,
-                          float lr);
+/* Consumes out->grad (already multiplied by f'), adds to in->grad, updates the rows. Both backward passes change nothing
+ * and return 0 where the updates would leave float32. */
+int slide_layer_backward(const slide_network *net, const slide_layer *layer, slide_vector *in, slide_vector *out,
+                         float lr);
 /* out->grad *= f'(out->val) */
 void slide_activation_backward(int activation, slide_vector *out);
 

@@ -37,13 +37,22 @@ static int64_t forward(const slide_network *net, slide_scratch *s, const int32_t
     return distinct;
 }
 
-static void backward(const slide_network *net, slide_scratch *s, float lr)
+/* Returns the layer whose update would have left float32; those below it are not updated either. -1 if none. */
+static int backward(const slide_network *net, slide_scratch *s, float lr)
 {
     for (int i = net->n_layers - 1; i > 0; i--) {
         if (i < net->n_layers - 1) slide_activation_backward(net->layers[i].activation, &s->outputs[i]);
-        slide_layer_backward(net, &net->layers[i], &s->outputs[i - 1], &s->outputs[i], lr);
+        if (!slide_layer_backward(net, &net->layers[i], &s->outputs[i - 1], &s->outputs[i], lr)) return i;
     }
-    slide_input_backward(net, s, &s->outputs[0], lr);
+    return slide_input_backward(net, s, &s->outputs[0], lr) ? -1 : 0;
+}
+
+static int stop_at(slide_scratch *s, uint64_t step, int64_t layer, int update)
+{
+    s->stats.bad_step = (int64_t)step;
+    s->stats.bad_layer = layer;
+    s->stats.bad_update = update;
+    return 0;
 }
 
 static int64_t first_bad_layer(const slide_network *net, const slide_scratch *s)
@@ -65,24 +74,20 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
     slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
     n_labels = forward(net, s, labels, n_labels, step);
     float loss = slide_loss_gradient(net, out, labels, n_labels, sampled ? s->corrections : NULL);
-    if (!isfinite(loss)) {
-        s->stats.bad_step = (int64_t)step;
-        s->stats.bad_layer = first_bad_layer(net, s);
-        return 0;
-    }
+    if (!isfinite(loss)) return stop_at(s, step, first_bad_layer(net, s), 0);
     s->stats.loss += loss;
     s->stats.n_loss += n_labels > 0 || net->loss == SLIDE_BINARY;
     s->stats.n_active += out->n;
-    backward(net, s, lr);
-    return 1;
+    int too_far = backward(net, s, lr);
+    return too_far < 0 || stop_at(s, step, too_far, 1);
 }
 
 static int train_sample(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
                         uint64_t step, float lr)
 {
     if (net->n_layers && !train_deep(net, s, ex, row, step, lr)) return 0;
-    if (net->has_wide) slide_wide_train(net->kernels, &net->wide, s, ex, row, lr);
-    return 1;
+    if (!net->has_wide || slide_wide_train(net->kernels, &net->wide, s, ex, row, lr)) return 1;
+    return stop_at(s, step, net->n_layers, 1);
 }
 
 /* Deals samples out to threads, each with its own active sets. */
@@ -109,9 +114,11 @@ static int train_batch(const slide_network *net, slide_scratch *s, const slide_b
 {
     if (!slide_batch_train(net, s, plan, first, n)) return 0;
     if (!net->has_wide) return 1;
-    for (int64_t i = first; i < first + n; i++)
-        slide_wide_train(net->kernels, &net->wide, s, plan->examples, plan->examples->order[plan->visit[i]],
-                         plan->lr[plan->visit[i]]);
+    for (int64_t i = first; i < first + n; i++) {
+        int64_t at = plan->visit[i];
+        if (!slide_wide_train(net->kernels, &net->wide, s, plan->examples, plan->examples->order[at], plan->lr[at]))
+            return stop_at(s, (uint64_t)(plan->first_step + at), net->n_layers, 1);
+    }
     return 1;
 }
 
@@ -171,6 +178,7 @@ static void sum_stats(const slide_network *net, slide_train_stats *stats)
         if (mine->bad_step >= 0 && (stats->bad_step < 0 || mine->bad_step < stats->bad_step)) {
             stats->bad_step = mine->bad_step;
             stats->bad_layer = mine->bad_layer;
+            stats->bad_update = mine->bad_update;
         }
     }
 }

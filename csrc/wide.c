@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "optimizer.h"
+
 /* Pairs the walk will meet; where they are many, marking single blocks costs more than sweeping all of them. */
 static int64_t count_pairs(const slide_wide *wide, const int32_t *features, int64_t n)
 {
@@ -73,8 +75,8 @@ SLIDE_RACY static int64_t take_labels(const slide_wide *wide, slide_wide_scratch
     return taken;
 }
 
-SLIDE_RACY void slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_scratch *s,
-                                 const slide_examples *ex, int64_t row, float lr)
+SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_scratch *s,
+                                const slide_examples *ex, int64_t row, float lr)
 {
     slide_wide_scratch w = s->wide;
     const int32_t *features = ex->x_indices + ex->x_indptr[row];
@@ -88,6 +90,8 @@ SLIDE_RACY void slide_wide_train(const slide_kernels *kernels, const slide_wide 
     int64_t others = slide_wide_sweep(kernels, wide, &w);
     w.ids -= active, w.gradient -= active;
     active += others;
+    float longest = step * slide_magnitude(w.gradient, active);
+    if (!(longest * longest * (sqnorm + 1) <= SLIDE_LARGEST_SQUARE)) return 0;
     s->stats.n_wide_active += active;
     for (int64_t k = 0; k < active; k++) {
         w.score[w.ids[k]] = w.gradient[k];
@@ -95,6 +99,7 @@ SLIDE_RACY void slide_wide_train(const slide_kernels *kernels, const slide_wide 
     }
     update(wide, features, values, n, w.score, step);
     for (int64_t k = 0; k < active; k++) w.score[w.ids[k]] = 0;
+    return 1;
 }
 
 SLIDE_RACY void slide_wide_scores(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,

@@ -10,9 +10,10 @@
 
 /* One sample by squared hinge (as DiSMEC: Babbar & Schoelkopf, WSDM 2017): its labels should score over 1, all others
  * under -1. The active set is every label on the wrong side; the rest have no gradient, so nothing is approximated
- * but that labels without a common feature are left alone. */
-void slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_scratch *s, const slide_examples *ex,
-                      int64_t row, float lr);
+ * but that labels without a common feature are left alone.
+ * Changes nothing and returns 0 where the updates would leave float32. */
+int slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_scratch *s, const slide_examples *ex,
+                     int64_t row, float lr);
 
 #define SLIDE_WIDE_BLOCK 64 /* labels that share a "touched" byte */
 

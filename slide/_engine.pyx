@@ -64,7 +64,7 @@ cdef extern from "slide.h":
 
     ctypedef struct slide_train_stats:
         double loss, wide_loss
-        int64_t n_loss, n_active, n_wide_active, bad_step, bad_layer
+        int64_t n_loss, n_active, n_wide_active, bad_step, bad_layer, bad_update
 
     ctypedef struct slide_network:
         pass
@@ -185,7 +185,9 @@ cdef class Engine:
     """A network of the C core over arrays that Python owns (slide._state.LayerState)."""
 
     cdef slide_network *net
-    cdef object layers, wide, lock
+    cdef object layers, arrays, wide, lock, tables
+    cdef int readers
+    cdef bint filling
     cdef readonly int n_threads
 
     def __cinit__(self, layers, wide, optimizer, loss, seed, n_threads, isa=None):
@@ -212,8 +214,13 @@ cdef class Engine:
             if isa and isa not in isa_available():
                 raise ValueError(f"instruction set {isa!r} is not usable here; found: {', '.join(isa_available())}")
             raise MemoryError("could not allocate the threads' scratch memory")
-        self.layers, self.wide = layers, wide
+        self.layers = layers
+        # a call in another thread may outlive the arrays that a new engine replaces
+        self.arrays = [(s.rows, s.lsh and (s.lsh.directions, s.lsh.positions, s.lsh.frame, s.lsh.slots)) for s in layers]
+        self.wide = wide and (wide.indptr, wide.labels, wide.weights, wide.bias)
         self.lock = threading.Lock()
+        self.tables = threading.Condition()  # held by many that read tables or by one that fills them
+        self.readers, self.filling = 0, False
         self.n_threads = n_threads
 
     def __dealloc__(self):
@@ -234,7 +241,7 @@ cdef class Engine:
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not grow the threads' scratch memory for the longest example")
         return TrainStats(stats.loss, stats.n_loss, stats.n_active, stats.bad_step, stats.bad_layer, stats.wide_loss,
-                          stats.n_wide_active)
+                          stats.n_wide_active, bool(stats.bad_update))
 
     @property
     def trains_batches(self):
@@ -243,10 +250,17 @@ cdef class Engine:
 
     def rebuild(self, int layer, uint64_t generation):
         """Empties and refills the tables of a sampled layer."""
-        cdef slide_status status
+        cdef slide_status status = SLIDE_OK
         with self.lock:
+            with self.tables:
+                self.filling = True
+                while self.readers:
+                    self.tables.wait()
             with nogil:
                 status = slide_rebuild(self.net, layer, generation)
+            with self.tables:
+                self.filling = False
+                self.tables.notify_all()
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not get memory for hash codes while rebuilding tables")
 
@@ -260,8 +274,17 @@ cdef class Engine:
         cdef int32_t[:, ::1] i = ids
         cdef float[:, ::1] s = scores
         cdef slide_status status
+        if n_candidates:
+            with self.tables:
+                while self.filling:
+                    self.tables.wait()
+                self.readers += 1
         with nogil:
             status = slide_predict(self.net, &ex.c, k, n_candidates, &i[0, 0], &s[0, 0])
+        if n_candidates:
+            with self.tables:
+                self.readers -= 1
+                self.tables.notify_all()
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not get scratch memory for prediction")
         return ids, scores

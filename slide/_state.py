@@ -71,7 +71,9 @@ class Examples(NamedTuple):
 
 
 class TrainStats(NamedTuple):
-    """What one call of ``Engine.train`` did; bad_step is -1 unless a loss was not finite."""
+    """What one call of ``Engine.train`` did; bad_step is -1 unless a loss was not finite or, with bad_update, the
+    update of bad_layer would have left float32. bad_layer is the number of layers for the sparse linear part.
+    """
 
     loss: float
     n_loss: int
@@ -80,6 +82,7 @@ class TrainStats(NamedTuple):
     bad_layer: int
     wide_loss: float = 0.0
     n_wide_active: int = 0
+    bad_update: bool = False
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The ``slide`` command: its options, its exit codes, and errors as one sentence. What the verbs do: slide/commands.py.
 
-Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C, 141 the reader of our output went away.
+Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of our output
+went away.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ examples:
   slide train data.csv --text title,body --labels tags --label-separator ';' --out tags.slide
   slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
 
-Ctrl-C stops within a second; with --out the model so far is saved. --json: percentages are 0 to 100.
+Ctrl-C and SIGTERM stop within a second; with --out the model so far is saved. --json: percentages are 0 to 100.
 """
 
 EVAL_EXAMPLES = """\

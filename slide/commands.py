@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -73,11 +75,24 @@ def _fit(clf: SlideClassifier, data: Data) -> float | None:
     """Wall-clock seconds of the fit, preparation included; None if it was interrupted."""
     begin = time.perf_counter()
     try:
-        with progress.follow_fit(clf.epochs * data.X.shape[0]) as callback:
+        with _stoppable(), progress.follow_fit(clf.epochs * data.X.shape[0]) as callback:
             clf.fit(data.X, data.Y, callback=callback)
     except KeyboardInterrupt:
         return None
     return time.perf_counter() - begin
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does, so that what was learned is not lost. Only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupted(clf: SlideClassifier, target: Path | None) -> int:
@@ -336,7 +351,8 @@ def describe_data(name: str) -> dict[str, Any]:
     data, test = read_data(name)
     n, d = data.X.shape
     features, labels = np.diff(data.X.indptr), np.diff(data.Y.indptr)
-    frequency = np.bincount(data.Y.indices, minlength=data.Y.shape[1])
+    frequency = np.unique(data.Y.indices, return_counts=True)[1]  # of those met: a header may promise 2^31 labels
+    unmet = data.Y.shape[1] - len(frequency)
     facts: dict[str, Any] = {
         "data": data.name,
         "n_samples": n,
@@ -346,11 +362,18 @@ def describe_data(name: str) -> dict[str, Any]:
         "labels_per_sample": float(labels.mean()) if n else 0.0,
         "samples_without_features": int((features == 0).sum()),
         "samples_without_labels": int((labels == 0).sum()),
-        "labels_without_samples": int((frequency == 0).sum()),
-        "samples_per_label_median": float(np.median(frequency)) if frequency.size else 0.0,
+        "labels_without_samples": unmet,
+        "samples_per_label_median": _median(np.sort(frequency), unmet),
         "samples_per_label_max": int(frequency.max(initial=0)),
     }
     return facts | ({"n_test_samples": test.X.shape[0]} if test else {})
+
+
+def _median(ascending: Any, zeros: int) -> float:
+    """Of so many zeros and then these numbers."""
+    n = zeros + len(ascending)
+    middle = [int(ascending[i - zeros]) if i >= zeros else 0 for i in ((n - 1) // 2, n // 2)] if n else [0, 0]
+    return sum(middle) / 2
 
 
 def config(args: Namespace) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 import scipy.sparse as sp
 
 import slide
+from slide.atomic import replacing
 from slide.progress import waiting
 
 
@@ -86,19 +87,11 @@ def naming(target: Path) -> Iterator[None]:
 @contextmanager
 def whole_file(target: Path) -> Iterator[IO[str]]:
     """A text file that appears under its name when the body ends without an error, and leaves nothing if not."""
-    with naming(target):
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    try:
-        with naming(target):
-            with os.fdopen(handle, "w") as file:
-                yield file
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
-            os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with naming(target), replacing(target) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8")
+        yield file
+        file.flush()
+        file.detach()
 
 
 def size(path: Path) -> str:

@@ -132,6 +132,10 @@ class HashFamily:
         bits = max(2, round(math.log2(max(2.5 * n / self.capacity, 2))))
         return max(1, min(round(bits / self.bits_per_hash), MAX_CODE_BITS // self.bits_per_hash))
 
+    def resolved_capacity(self, n: int) -> int:
+        """Neurons a bucket of n neurons' tables holds."""
+        return self.capacity
+
     def table_bits(self, n: int) -> int:
         """Log2 of the buckets of a table: all codes where that stays near the number of neurons, else folded."""
         return min(self.resolved_K(n) * self.bits_per_hash, max(1, math.ceil(math.log2(max(n, 2)))) + 1)

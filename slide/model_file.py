@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -22,11 +21,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from slide.atomic import replacing
 from slide.backends import resolve_backend
 from slide.cells import QueryCells
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS, Sampled
 from slide.lsh import FAMILIES, HashFamily, require
+from slide.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Rebuild
 from slide.threads import resolve_threads
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 MAX_HEADER = 1 << 26
-DTYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64, "I8": np.int8, "U8": np.uint8}
+ALIGNMENT = 64  # of arrays that are mapped: kernels load whole vectors of them
 DTYPE_NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
 
 Array = npt.NDArray[Any]
@@ -182,31 +183,19 @@ def save_network(
     OSError
         If the folder is missing, read-only or full; no partial file is left.
     """
-    arrays = {name: np.ascontiguousarray(a) for name, a in _all_arrays(net, extra_arrays)}
-    config = {
-        "format_version": FORMAT_VERSION,
-        "network": network_config(net),
-        "checksums": {name: _checksum(a) for name, a in arrays.items()},
-        **(extra or {}),
-    }
-    header = _header(arrays, json.dumps(config, default=_plain))
-    target = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    except OSError as e:
-        raise type(e)(e.errno, f"cannot write into the folder {str(target.parent)!r}: {e.strerror}") from e
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with net.lock:  # another thread may be training it
+        arrays = {name: np.ascontiguousarray(a) for name, a in _all_arrays(net, extra_arrays)}
+        config = {
+            "format_version": FORMAT_VERSION,
+            "network": network_config(net),
+            "checksums": {name: _checksum(a) for name, a in arrays.items()},
+            **(extra or {}),
+        }
+        header = _header(arrays, json.dumps(config, default=_plain))
+        with replacing(Path(path)) as file:
             file.write(header)
             for array in arrays.values():
                 file.write(_bytes(array))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _all_arrays(net: Network, extra: Mapping[str, Array] | None) -> list[tuple[str, Array]]:
@@ -217,6 +206,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     mmap: bool = False,
+    max_bytes: int | None = None,
     n_threads: int | None = None,
     backend: str | None = None,
     lsh: HashFamily | None = None,
@@ -228,7 +218,11 @@ def load(
     path : path of a file written by ``SlideClassifier.save`` or ``Network.save``
     mmap : bool
         Map the weights instead of reading them: loading is immediate and processes share the pages; training on them
-        changes this process's copy only. Checksums of mapped arrays are not verified.
+        changes this process's copy only. Checksums of mapped arrays are not verified, and a file that another process
+        cuts short ends this one by a bus error: map only files that you wrote.
+    max_bytes : int or None
+        What tables and hash functions may take: their sizes are claimed by the file, which does not hold them. None: 1
+        GiB, and 32 times the file's size.
     n_threads, backend : as in Network
     lsh : HashFamily or None
         The hash family, if it was one of your own (slide.lsh.HashFamily): files hold no code.
@@ -236,12 +230,14 @@ def load(
     Raises
     ------
     ModelFormatError
-        If the file is no model, truncated, altered, or of a newer format version.
+        If the file is no model, truncated, altered, of a newer format version, or asks for more than max_bytes.
+    MemoryError
+        If there is not enough for what it needs; says how much that is.
     ValueError
         If it needs a hash family of your own and lsh is not that one; says which.
     """
     n_threads, backend = resolve_threads(n_threads), resolve_backend(backend)
-    config, arrays = read_model(path, mmap=mmap)
+    config, arrays = read_model(path, mmap=mmap, max_bytes=max_bytes)
     with _header_errors(path):
         stored = _own_families(config)
     _check_family(stored, lsh, path)
@@ -257,7 +253,7 @@ def _header_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """What a header says that makes no sense is a ModelFormatError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError) as e:
         raise ModelFormatError(f"{path}: the header does not describe a model ({type(e).__name__}: {e})") from e
 
 
@@ -277,25 +273,29 @@ def classifier_class(config: Mapping[str, Any]) -> type[SlideClassifier]:
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What the header says, without reading the arrays."""
-    with open(path, "rb") as file:
-        config, entries, _ = _read_header(file, path)
+    with open_regular(path) as file:
+        config, entries, start = _read_header(file, path)
     sizes = {name: e["data_offsets"][1] - e["data_offsets"][0] for name, e in entries.items()}
-    return {**config, "array_bytes": sizes, "file_bytes": os.path.getsize(path)}
+    return {**config, "array_bytes": sizes, "file_bytes": start + sum(sizes.values())}
 
 
-def read_model(path: str | os.PathLike[str], *, mmap: bool = False) -> tuple[dict[str, Any], dict[str, Array]]:
+def read_model(
+    path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int | None = None
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """The header's JSON object and the arrays, checked against each other and against the checksums."""
     arrays: dict[str, Array] = {}
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         config, entries, start = _read_header(file, path)
+        size = start + sum(e["data_offsets"][1] - e["data_offsets"][0] for e in entries.values())
+        check_cost(config, entries, size, max_bytes, path)
         for name, entry in entries.items():
             begin, end = entry["data_offsets"]
             dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
-            if mmap and end > begin:
-                arrays[name] = np.memmap(path, dtype, "c", start + begin, shape)
+            if mmap and end > begin and (start + begin) % ALIGNMENT == 0:
+                arrays[name] = np.memmap(file, dtype, "c", start + begin, shape)
                 continue
             arrays[name] = _read_array(file, start + begin, dtype, shape)
-            if _checksum(arrays[name]) != config["checksums"].get(name):
+            if _checksum(arrays[name]) != config["checksums"][name]:
                 raise ModelFormatError(f"{path}: array {name!r} was altered: its checksum does not match")
     return config, arrays
 
@@ -323,39 +323,19 @@ def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[dict[str
         text = metadata["slide"]
         config = json.loads(text)
         version = config["format_version"]
+        checksum = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise ModelFormatError(f"{path}: no slide model: its header is not readable") from e
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ModelFormatError(
             f"{path}: found format version {version}, this slide reads up to {FORMAT_VERSION}: upgrade slide-xmc"
         )
-    if metadata.get("checksum") != hashlib.blake2b(text.encode(), digest_size=16).hexdigest():
+    if metadata.get("checksum") != checksum:
         raise ModelFormatError(f"{path}: the header was altered: its checksum does not match")
     start = 8 + length
-    _check_entries(header, size - start, path)
+    check_entries(header, size - start, path)
+    check_config(config, header, path)
     return config, header, start
-
-
-def _check_entries(entries: Any, available: int, path: str | os.PathLike[str]) -> None:
-    """Arrays must lie back to back within the file and be as long as their shapes say."""
-    position = 0
-    for name, entry in entries.items():
-        try:
-            begin, end = entry["data_offsets"]
-            n_bytes = np.dtype(DTYPES[entry["dtype"]]).itemsize
-            for n in entry["shape"]:
-                if not isinstance(n, int) or n < 0:
-                    raise ValueError(f"length {n!r}")
-                n_bytes *= n
-            if begin != position or end - begin != n_bytes:
-                raise ValueError(f"bytes {begin} to {end} for shape {entry['shape']}")
-        except (KeyError, TypeError, ValueError) as e:
-            raise ModelFormatError(f"{path}: array {name!r} is described wrongly ({e})") from e
-        position = end
-    if position != available:
-        raise ModelFormatError(
-            f"{path}: found {available:,} bytes of arrays, wanted {position:,}: truncated or altered"
-        )
 
 
 def _header(arrays: Mapping[str, Array], config: str) -> bytes:
@@ -392,9 +372,3 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(f"cannot store {value!r} in a model file")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

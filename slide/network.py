@@ -5,11 +5,15 @@ The training loop is in slide/training.py, files in slide/model_file.py.
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from slide import backends
 from slide._state import OPTIMIZER_STATES, TAIL, Engine, Examples, FloatArray, IntArray, LayerState, pad
@@ -18,7 +22,7 @@ from slide.checks import check_X, check_XY
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, require, update_frame
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
-from slide.threads import resolve_threads
+from slide.threads import resolve_threads, usable_threads
 from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ LOSSES = ("softmax", "binary")
 MAX_BATCH = 32
 SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
 FRAME_QUERIES = 512  # samples whose mean hidden vector centres the hash functions
+FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
+BLOCK_SECONDS = 0.5
 
 
 class Network:
@@ -115,6 +121,9 @@ class Network:
         self.wide_state = None
         if wide is not None:
             self.wide_state = make_state(wide, self.n_features, self.n_labels, self.optimizer.lr, arrays)
+        self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
+        self._pid = os.getpid()
+        self.n_threads = usable_threads(self.n_threads)
         self._engine = self._make_engine()
 
     def __repr__(self) -> str:
@@ -162,6 +171,19 @@ class Network:
             self.n_threads = n_threads
             self._engine = self._make_engine()
 
+    @property
+    def _engine(self) -> Engine:
+        """The engine; another one, of a single thread, in a forked child that could not use the first."""
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self.n_threads = usable_threads(self.n_threads)
+            self._made = self._make_engine()
+        return self._made
+
+    @_engine.setter
+    def _engine(self, engine: Engine) -> None:
+        self._made = engine
+
     def _make_engine(self) -> Engine:
         return backends.make_engine(
             self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
@@ -208,9 +230,9 @@ class Network:
         from slide.training import run
 
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
-        new_pairs = self.wide and self.wide_state and add_pairs(self.wide_state, X, Y, self.wide.row_pairs)
-        if new_pairs:
-            self._engine = self._make_engine()
+        with self.lock:
+            if self.wide and self.wide_state and add_pairs(self.wide_state, X, Y, self.wide.row_pairs):
+                self._engine = self._make_engine()
         run(self, Examples.of(X), Examples.of(Y), epochs, schedule or Schedule(), callback)
         return self
 
@@ -218,33 +240,39 @@ class Network:
         """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""
         if self.wide is None or self.wide_state is None or not self.wide.prune:
             return
-        drop_pairs(self.wide_state, self.wide.prune * typical_value)
-        self._engine = self._make_engine()
+        with self.lock:
+            drop_pairs(self.wide_state, self.wide.prune * typical_value)
+            self._engine = self._make_engine()
 
     def rebuild_tables(self, examples: Examples | None = None, *, at_the_end: bool = False) -> None:
         """Fills the tables of every sampled layer from its current weights.
 
         Hash functions that learn do so from the examples, with more care at the end of a training.
         """
-        for i, state in enumerate(self.states):
-            if state.lsh is None:
-                continue
-            self._learn_hash(i, examples, at_the_end)
-            self._engine.rebuild(i, self.generation)
-        self.generation += 1
-        self.tables_step = self.step
+        with self.lock:
+            for i, state in enumerate(self.states):
+                if state.lsh is None:
+                    continue
+                self._learn_hash(i, examples, at_the_end)
+                self._engine.rebuild(i, self.generation)
+            self.generation += 1
+            self.tables_step = self.step
 
     def _learn_hash(self, layer: int, examples: Examples | None, at_the_end: bool) -> None:
         """Fits a layer's hash functions to the vectors that enter it, where its family learns from them."""
         state = self.states[layer]
         assert state.lsh is not None
-        if examples is not None and state.lsh.frame.size:
-            update_frame(state, self._engine.hidden(examples, layer))
-        if state.lsh.kind == QueryCells.kind:
-            rng = np.random.default_rng([self.seed, layer, self.generation])
-            queries = state.weights if examples is None else self._engine.hidden(examples, layer)
-            if examples is not None or not state.lsh.directions.any():
-                learn(state.lsh, queries, rng, lambda v: self._engine.hash_codes(layer, v), at_the_end)
+        learns = state.lsh.kind == QueryCells.kind
+        if not (learns or state.lsh.frame.size) or (examples is None and (not learns or state.lsh.directions.any())):
+            return None
+        queries = state.weights if examples is None else self._engine.hidden(examples, layer)
+        if not np.isfinite(queries).all():  # training will say where they overflow
+            return None
+        if not learns:
+            update_frame(state, queries)
+            return
+        rng = np.random.default_rng([self.seed, layer, self.generation])
+        learn(state.lsh, queries, rng, lambda v: self._engine.hash_codes(layer, v), at_the_end)
 
     def resolved_batch_size(self, n_samples: int) -> int:
         """Samples that share an active set when training on so many; 1 where the network does not allow it."""
@@ -254,11 +282,9 @@ class Network:
 
     def n_queries(self, at_the_end: bool = False) -> int:
         """Examples that `rebuild_tables` should get: what the hash families learn from."""
-        wanted = [FRAME_QUERIES]
-        for layer in self.layers:
-            if isinstance(layer, Sampled) and isinstance(layer.lsh, QueryCells):
-                wanted.append(layer.lsh.n_queries(layer.n, at_the_end))
-        return max(wanted)
+        families = [(layer.lsh, layer.n) for layer in self.layers if isinstance(layer, Sampled)]
+        wanted = [lsh.n_queries(n, at_the_end) for lsh, n in families if isinstance(lsh, QueryCells)]
+        return max([FRAME_QUERIES, *wanted])
 
     # -- prediction -------------------------------------------------------------------------------------------------
 
@@ -287,7 +313,20 @@ class Network:
             require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
             require(k <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
         X = check_X(X, self.n_features)
-        return self._engine.predict(Examples.of(X), int(k), int(n_candidates or 0))
+        return self._predict(X, int(k), int(n_candidates or 0))
+
+    def _predict(self, X: sp.csr_array, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
+        """Blocks of rows that take about half a second each, so that Ctrl-C is served in between."""
+        n = X.shape[0]
+        ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+        first, size = 0, FIRST_ROWS
+        while first < n:
+            rows = slice(first, min(first + size, n))
+            begin = time.perf_counter()
+            ids[rows], scores[rows] = self._engine.predict(Examples.of(X[rows]), k, n_candidates)
+            rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
+            first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * self.n_threads, 4 * size))
+        return ids, scores
 
     def hidden(self, X: Any, layer: int = -1) -> FloatArray:
         """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""
@@ -384,9 +423,7 @@ def _add_tables(
         slots = backends.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
     require(slots.shape == shape, "slots", slots.shape, str(shape))
     if "slots" in stored:
-        require(
-            bool(slots.min() >= 0 and slots[:, :, 1:].max() < state.n), "slots", "an id out of range", "known neurons"
-        )
+        _check_slots(slots, state.n, lsh.resolved_capacity(state.n))
     state.lsh = lsh.make(state.fan_in + 1, state.n, rng, slots)
     if "signs" in stored:
         directions, positions = stored["signs"].astype(np.float32), stored["positions"]
@@ -398,3 +435,15 @@ def _add_tables(
         require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
         state.lsh.set_directions(directions)
         state.lsh.positions, state.lsh.frame = positions, stored["frame"]
+
+
+def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:
+    """Buckets from a file must hold known neurons, each once: the C core counts on it (csrc/active.c)."""
+    require(slots.dtype == np.int32, "slots", slots.dtype, "int32")
+    for table in slots:
+        known = bool(table.min() >= 0 and table[:, 1:].max() < n)
+        require(known, "slots", "an id out of range", "known neurons")
+        used = np.arange(1, capacity + 1) <= table[:, :1]
+        unused = -1 - np.arange(capacity, dtype=np.int32)  # all different
+        ids = np.sort(np.where(used, table[:, 1 : capacity + 1], unused), axis=1)
+        require(bool((np.diff(ids, axis=1) > 0).all()), "slots", "a neuron twice in a bucket", "each at most once")

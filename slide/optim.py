@@ -27,7 +27,8 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        require(np.isfinite(self.lr) and self.lr > 0, f"{name}(lr=)", self.lr, "a finite number over 0")
+        fits = 0 < self.lr <= np.finfo(np.float32).max
+        require(bool(fits), f"{name}(lr=)", self.lr, "a finite number over 0, within float32")
         decay = self.weight_decay
         require(np.isfinite(decay) and decay >= 0, f"{name}(weight_decay=)", decay, "a finite number, 0 or more")
 

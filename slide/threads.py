@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import warnings
 from pathlib import Path
 
 from slide.lsh import require
@@ -51,3 +52,38 @@ def resolve_threads(n_threads: int | str | None, argument: str = "n_threads") ->
         n = 0
     require(1 <= n <= MAX_THREADS, argument, n_threads, f"None or a whole number, 1 to {MAX_THREADS}")
     return n
+
+
+class _Pool:
+    """Whether OpenMP's threads were started in this process, or were left behind in the one it was forked from."""
+
+    started = False
+    left_behind = False
+
+
+def _in_child() -> None:
+    _Pool.left_behind = _Pool.left_behind or _Pool.started
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def usable_threads(n_threads: int) -> int:
+    """n_threads, or 1 with a warning in a forked child of a process that had used several.
+
+    GCC's OpenMP keeps its threads for the next region; fork copies the memory that says so and not the threads, and the
+    next region with more than one would wait for them for ever.
+    """
+    if n_threads == 1:
+        return 1
+    if _Pool.left_behind:
+        warnings.warn(
+            f"this process was forked after its parent had used several threads: 1 thread instead of {n_threads} "
+            "(start workers with multiprocessing's 'spawn' or 'forkserver' to have them all)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return 1
+    _Pool.started = True
+    return n_threads

@@ -115,6 +115,17 @@ def _table_sizes(net: Network) -> list[int]:
     return [s.n for s in net.states if s.lsh is not None]
 
 
+def _what_stopped(net: Network, stats: TrainStats, lr: float) -> str:
+    if stats.bad_layer < len(net.layers):
+        where = f"layer {stats.bad_layer} ({type(net.layers[stats.bad_layer]).__name__})"
+    else:
+        where = "the sparse linear part"
+    what = f"the output of {where} is NaN or infinite; that sample changed nothing"
+    if stats.bad_update:
+        what = f"the update of {where} would leave float32's range and was not made: all weights are still finite"
+    return f"step {stats.bad_step}: {what}. The learning rate was {lr:g}: try a smaller one"
+
+
 def _train_chunk(
     net: Network, X: Examples, Y: Examples, order: np.ndarray, batch_size: int, schedule: Schedule, progress: Progress
 ) -> float:
@@ -123,13 +134,10 @@ def _train_chunk(
     where = (progress.done + np.arange(n)) / progress.total
     lr = np.ascontiguousarray(schedule(where) * np.float32(net.optimizer.lr), np.float32)
     begin = time.perf_counter()
-    stats = net._engine.train(X, Y, order, net.step, lr, batch_size)
-    if stats.bad_step >= 0:
-        raise NonFiniteError(
-            f"step {stats.bad_step}: the output of layer {stats.bad_layer} "
-            f"({type(net.layers[stats.bad_layer]).__name__}) is NaN or infinite; that sample changed nothing. "
-            f"The learning rate was {lr[stats.bad_step - net.step]:g}: try a smaller one"
-        )
-    net.step += n
+    with net.lock:
+        stats = net._engine.train(X, Y, order, net.step, lr, batch_size)
+        if stats.bad_step >= 0:
+            raise NonFiniteError(_what_stopped(net, stats, float(lr[stats.bad_step - net.step])))
+        net.step += n
     progress.add(stats, n)
     return time.perf_counter() - begin

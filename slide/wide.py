@@ -108,6 +108,10 @@ def _check_state(state: WideState, n_features: int, n_labels: int) -> None:
     require(ascending, "indptr of the pairs", "one out of order", "0 to the number of pairs, ascending")
     inside = not len(labels) or (labels.min() >= 0 and labels.max() < n_labels)
     require(bool(inside), "labels of the pairs", "an id out of range", f"0 to {n_labels - 1}")
+    rising = np.diff(labels) > 0  # csrc/wide.c walks a feature's labels forwards, block by block
+    starts = p[(p > 0) & (p < len(labels))]
+    rising[starts - 1] = True
+    require(bool(rising.all()), "labels of the pairs", "a feature with some out of order", "ascending ones")
 
 
 def add_pairs(state: WideState, X: sp.csr_array, Y: sp.csr_array, row_pairs: int = 0) -> bool:

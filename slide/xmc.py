@@ -13,7 +13,6 @@ import mmap
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.atomic import replacing
 from slide.errors import DataFormatError
-from slide.threads import resolve_threads
+from slide.threads import resolve_threads, usable_threads
 
-Buffer = bytes | mmap.mmap
+Buffer = bytes | bytearray | memoryview | mmap.mmap
 Parsed = tuple[
     npt.NDArray[np.int64],
     npt.NDArray[np.int32],
@@ -40,6 +40,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 EXCERPT = 40
 MAX_COLUMNS = 2**31 - 1
 ROWS_AT_ONCE = 8192
+PIECE = 1 << 20  # read at a time
+SHARE_TEXT = 0.5  # of the available memory that text may take: the matrices need the rest
+SHARE_READ = 0.25  # plain text up to this share is read, more is mapped
 
 
 class Kind(enum.IntEnum):
@@ -86,8 +89,8 @@ def read_xmc(
     Parameters
     ----------
     path : str or path
-        Plain text (mapped, not copied) or gzip, told apart by content, not by name. A file must not be cut short
-        by another process while it is read.
+        Plain text or gzip, told apart by content, not by name. Text of more than a quarter of the available memory is
+        mapped, not copied; then no other process may cut the file short.
     n_threads : int, optional
         Threads that parse; None for as many as this process may use.
     n_features, n_labels : int, optional
@@ -105,6 +108,8 @@ def read_xmc(
         There is no such file.
     DataFormatError
         The file is malformed; the message names file, line and column, what was found and what was wanted.
+    MemoryError
+        A gzip file expands, or a pipe runs on, to more than half of the available memory; or matrices would not fit.
 
     Examples
     --------
@@ -120,7 +125,7 @@ def read_xmc(
     array([[1., 0., 1.],
            [0., 1., 0.]], dtype=float32)
     """
-    threads = resolve_threads(n_threads)
+    threads = usable_threads(resolve_threads(n_threads))
     columns = _check_columns(n_features, "n_features"), _check_columns(n_labels, "n_labels")
     buffer = _read_buffer(Path(path))
     try:
@@ -159,17 +164,8 @@ def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            _write_rows(file, X, Y, compress=target.suffix == ".gz")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with replacing(target) as file:
+        _write_rows(file, X, Y, compress=target.suffix == ".gz")
 
 
 def _check_columns(n: int | None, name: str) -> int:
@@ -189,21 +185,46 @@ def _parser() -> Callable[..., Parsed]:
 
 
 def _read_buffer(path: Path) -> Buffer:
-    """The text of a file: a map of a plain one, the decompressed bytes of a gzip."""
+    """The text of a file; a map only of one that would take much of the memory: another process can cut it short."""
+    from slide.backends import available_memory
+
     if not path.exists():
         message = "no such data file (wanted a .txt or .txt.gz in the extreme classification format)"
         raise FileNotFoundError(errno.ENOENT, message, str(path))
+    free = available_memory()
     with open(path, "rb") as file:
-        magic = file.read(2)
-        if magic == GZIP_MAGIC:
+        if file.peek(2)[:2] == GZIP_MAGIC:
             try:
-                return gzip.decompress(magic + file.read())
+                with gzip.GzipFile(fileobj=file) as stream:
+                    return _read_pieces(stream, path, free)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise DataFormatError(f"{path}: truncated or altered gzip file ({error})") from error
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (ValueError, OSError):  # empty, or a pipe
-            return magic + file.read()
+        size = os.fstat(file.fileno()).st_size
+        if free is not None and size > free * SHARE_READ:
+            return _map(file, path, size, free)
+        if size == 0:  # or a pipe
+            return _read_pieces(file, path, free)
+        text = np.empty(size, np.uint8).data  # faster than bytes, whose pages are small
+        return text[: file.readinto(text)]
+
+
+def _map(file: BinaryIO, path: Path, size: int, free: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as e:
+        if e.errno != errno.ENOMEM:
+            raise
+        raise MemoryError(f"{path}: the text needs {size:,} bytes, available are {free:,}") from e
+
+
+def _read_pieces(stream: BinaryIO | gzip.GzipFile, path: Path, free: int | None) -> bytearray:
+    """All of a stream, in pieces: how long a gzip file or a pipe is shows only at its end."""
+    text = bytearray()
+    while piece := stream.read(PIECE):
+        text += piece
+        if free is not None and len(text) > free * SHARE_TEXT:
+            raise MemoryError(f"{path}: found more than {len(text):,} bytes, too many for the {free:,} available")
+    return text
 
 
 def _describe(fault: Fault, path: str, buffer: Buffer) -> str:

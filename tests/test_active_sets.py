@@ -145,3 +145,29 @@ def test_more_labels_than_room_keep_all_labels_and_the_tail(engine: str) -> None
     assert ids[:10].tolist() == labels.tolist()
     assert len(ids) == 12
     np.testing.assert_allclose(corrections[10:], np.log(40 / 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_labels_that_leave_less_than_a_tail(engine: str) -> None:
+    """18 of 20 neurons are labels: the other two are all that can be drawn."""
+    net = make(slide.Sampled(20, lsh=es.FAMILIES["simhash"], n_active=15, n_random=5), engine)
+    labels = np.arange(1, 19, dtype=np.int32)
+    ids, corrections = net._engine.active_set(1, np.zeros(H, np.float32), labels, 0)
+    assert ids[:18].tolist() == labels.tolist()
+    assert sorted(ids[18:].tolist()) == [0, 19]
+    np.testing.assert_array_equal(corrections, 0)
+
+
+def test_a_layer_too_wide_to_count_directly_has_room_for_every_candidate() -> None:
+    """Beyond SLIDE_DIRECT_LIMIT neurons are counted in a hash table of a size that follows from the tables'."""
+    lsh = slide.SimHash(K=1, L=12, capacity=400)
+    net = make(slide.Sampled(300_000, lsh=lsh, n_active=100, n_random=10), BACKENDS[-1])
+    query = np.ones((1, H), np.float32)
+    ids = net._engine.retrieve(1, query, 5000)[0]
+    assert ids[ids >= 0].tolist() == colliding(net, query[0], [])
+    assert (ids >= 0).sum() > 4000
+    labels = np.array([7, 299_999], np.int32)
+    members, _ = net._engine.active_set(1, query[0], labels, 0)
+    assert members[:2].tolist() == labels.tolist()
+    assert len(set(members.tolist())) == len(members) == 100
+    assert members[2:90].tolist() == colliding(net, query[0], labels.tolist())[:88]

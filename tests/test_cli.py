@@ -330,7 +330,9 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-def test_interrupt_saves_the_model_so_far(folder: Path) -> None:
+def test_interrupt_saves_the_model_so_far(folder: Path, request: pytest.FixtureRequest) -> None:
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
     out = folder / "stopped.slide"
     more = ["--epochs", "100000", "--hidden", "16", "--n-threads", "1"]
     with python("train", folder / "train.txt", "--test", folder / "test.txt", "--out", out, *more) as process:

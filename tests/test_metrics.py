@@ -221,3 +221,9 @@ def test_examples_in_the_documentation() -> None:
         tried = doctest.testmod(module)
         assert tried.attempted > 0
         assert tried.failed == 0
+
+
+def test_label_0_twice_is_refused_as_any_other() -> None:
+    Y = sp.csr_array(np.ones((1, 3), np.float32))
+    with pytest.raises(ValueError, match="found label 0 twice"):
+        precision_at_k(Y, np.array([[0, 0]]), k=2)

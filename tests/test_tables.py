@@ -105,3 +105,13 @@ def test_a_rebuild_forgets_what_was_there(engine: str) -> None:
     net.weights(1)[:] = np.random.default_rng(2).standard_normal((60, 8))
     net._engine.rebuild(1, 0)
     assert used_slots(net, 1) == used_slots(filled(family, 60, engine, weights=2), 1) != old
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_nothing_is_lost_where_a_layer_is_hashed_in_several_chunks(engine: str) -> None:
+    n = 9000  # csrc/rebuild.c takes 8,192 at a time
+    lsh = slide.SimHash(K=1, L=2, capacity=n)
+    net = make_network([slide.SparseInput(3, 8), slide.Sampled(n, lsh=lsh)], engine)
+    net.rebuild_tables()
+    for table in used_slots(net, 1):
+        assert sorted(i for bucket in table for i in bucket) == list(range(n))

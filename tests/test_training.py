@@ -163,10 +163,37 @@ def test_parameters_that_do_not_fit_name_the_bytes() -> None:
 def test_divergence_names_step_and_layer_and_leaves_weights_finite(loss: str, engine: str) -> None:
     X, Y = planted_data(100, D, N)
     net = make_network(layers(), engine, loss=loss, optimizer=slide.SGD(lr=1e6))
-    told = r"step \d+: the output of layer [01] \(\w+\) is NaN or infinite; .* The learning rate was 1e\+06"
+    told = r"step \d+: the (output|update) of layer [01] \(\w+\) .* The learning rate was 1e\+06"
     with pytest.raises(slide.NonFiniteError, match=told):
         net.fit(X, Y, epochs=5)
     assert all(np.isfinite(rows).all() for rows in rows_of(net))
+
+
+EXPLOSIONS: dict[str, tuple[slide.optim.Optimizer, slide.Wide | None, str]] = {
+    "sgd": (slide.SGD(lr=1e18), None, "layer 1 "),
+    "sgd at the end of float32": (slide.SGD(lr=3e38), None, "layer 1 "),
+    "adagrad": (slide.Adagrad(lr=1e18), None, "layer 1 "),
+    "adagrad, one state a weight": (slide.Adagrad(lr=1e18, per_row=False), None, "layer 1 "),
+    "adam": (slide.Adam(lr=1e18), None, "layer 1 "),
+    "weight decay": (slide.SGD(lr=1.0, weight_decay=1e10), None, "layer 1 "),
+    "the sparse part": (slide.SGD(lr=1e-3), slide.Wide(lr=1e30), "the sparse linear part "),
+}
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+@pytest.mark.parametrize("case", EXPLOSIONS)
+def test_an_update_that_would_leave_float32_is_not_made(case: str, engine: str) -> None:
+    """All weights and all that optimizers remember stay finite, so the model can still be saved, used and trained."""
+    optimizer, wide, where = EXPLOSIONS[case]
+    X, Y = planted_data(100, D, N)
+    net = make_network(layers(), engine, optimizer=optimizer, wide=wide)
+    with pytest.raises(slide.NonFiniteError, match=rf"step \d+: the update of {where}.*would leave float32.*smaller"):
+        net.fit(X, Y, epochs=3)
+    assert all(np.isfinite(rows).all() for rows in rows_of(net))
+    if net.wide_state is not None:
+        assert np.isfinite(net.wide_state.weights).all()
+        assert np.isfinite(net.wide_state.bias).all()
+    assert np.isfinite(net.predict_topk(X)[1]).all()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -14,7 +14,7 @@ from slide.reference.hashing import hash_vector
 from slide.reference.jit import kernel, loop
 from slide.reference.losses import softplus
 from slide.reference.network import output
-from slide.reference.optimizers import Factor, update_row
+from slide.reference.optimizers import Factor, update_fits, update_row
 from slide.reference.passes import (
     activation_backward,
     dot,
@@ -157,6 +157,20 @@ def update_rows(net: Any, ids: Any, z: Any, queries: Any, lr: Any) -> None:
 
 
 @kernel
+def rows_fit(net: Any, z: Any, queries: Any, lr: Any) -> Any:
+    """Whether the step of every active row stays within float32: no row's gradient is longer than this."""
+    longest, largest = ZERO, np.zeros(1, np.float32)
+    for q in range(len(z)):
+        longest = max(longest, dot(queries[q], queries[q], queries.shape[1]))
+    for k in range(z.shape[1]):
+        total = ZERO
+        for q in range(len(z)):
+            total += abs(z[q, k])
+        largest[0] = max(largest[0], total)
+    return update_fits(net.optimizer, longest, largest, lr)
+
+
+@kernel
 def first_bad_layer(net: Any, outputs: Any) -> Any:
     """The lowest layer of a sample with an output that is not finite; the last if there is none."""
     for i in range(net.n_layers - 1):
@@ -167,8 +181,8 @@ def first_bad_layer(net: Any, outputs: Any) -> Any:
 
 @kernel
 def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: Any, lr: Any) -> Any:
-    """Returns loss, number of losses and size of the active set; then -1 and -1, or sample and layer of a loss that is
-    not finite, and nothing has changed.
+    """Returns loss, number of losses and size of the active set; then -1, -1 and False, or the sample and layer of what
+    TrainStats calls a bad step, and whether it was an update. A loss that is not finite changes nothing.
     """
     layer, top, n = net.layers[net.n_layers - 1], net.n_layers - 2, len(rows)
     outputs = np.zeros((n, net.n_layers, s.val.shape[1]), np.float32)
@@ -190,9 +204,11 @@ def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: 
             z[q, k] = dot(row, queries[q], layer.fan_in) + (s.corrections[k] + row[layer.rows.shape[1] - TAIL + BIAS])
         its_loss = softmax_gradient(z[q], targets[q]) if net.loss == SOFTMAX else binary_gradient(z[q], targets[q])
         if not math.isfinite(its_loss):
-            return loss, n_losses, 0, q, first_bad_layer(net, outputs[q])
+            return loss, n_losses, 0, q, first_bad_layer(net, outputs[q]), False
         loss += its_loss
         n_losses += targets[q, 0] >= 0 or net.loss == BINARY
+    if not rows_fit(net, z, queries, lr):
+        return loss, n_losses, n * len(ids), 0, net.n_layers - 1, True
     d_queries = np.zeros_like(queries)
     for k in range(len(ids)):
         for q in range(n):
@@ -204,10 +220,12 @@ def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: 
         output(s, top).grad[:] = d_queries[q]
         for i in range(top, 0, -1):
             activation_backward(net.layers[i].activation, output(s, i))
-            layer_backward(net.optimizer, net.layers[i], output(s, i - 1), output(s, i), lr)
+            if not layer_backward(net.optimizer, net.layers[i], output(s, i - 1), output(s, i), lr):
+                return loss, n_losses, n * len(ids), q, i, True
         n_features = load_features(net.seed, s, X, rows[q], steps[q], net.layers[0].dropout)
-        input_backward(net.optimizer, net.layers[0], s, n_features, lr)
-    return loss, n_losses, n * len(ids), -1, -1
+        if not input_backward(net.optimizer, net.layers[0], s, n_features, lr):
+            return loss, n_losses, n * len(ids), q, 0, True
+    return loss, n_losses, n * len(ids), -1, -1, False
 
 
 @loop
@@ -221,16 +239,21 @@ def train_batches(
             break
         at = plan.visit[plan.batches[i] * batch_size : (plan.batches[i] + 1) * batch_size]
         rows, steps = plan.order[at], plan.first_step + at
-        found = train_batch(net, s, X, Y, rows, steps, plan.cells[at], lr[at[0]])
-        if found[3] >= 0:
-            stop[0] = True
-            return loss, n_loss, n_active, steps[found[3]], found[4], wide_loss, n_wide_active
-        loss += found[0]
-        n_loss += found[1]
-        n_active += found[2]
-        if net.has_wide:
+        its_loss, losses, size, place, bad_layer, bad_update = train_batch(
+            net, s, X, Y, rows, steps, plan.cells[at], lr[at[0]]
+        )
+        loss += its_loss
+        n_loss += losses
+        n_active += size
+        if net.has_wide and place < 0:
             for q in range(len(rows)):
                 its_loss, size = wide.train(net.wide, s, X, Y, rows[q], lr[at[q]])
                 wide_loss += its_loss
+                if size < 0:
+                    place, bad_layer, bad_update = q, net.n_layers, True
+                    break
                 n_wide_active += size
-    return loss, n_loss, n_active, -1, -1, wide_loss, n_wide_active
+        if place >= 0:
+            stop[0] = True
+            return loss, n_loss, n_active, steps[place], bad_layer, wide_loss, n_wide_active, bad_update
+    return loss, n_loss, n_active, -1, -1, wide_loss, n_wide_active, False

@@ -41,13 +41,17 @@ def forward(net: Any, s: Any, labels: Any, n_features: Any, step: Any) -> Any:
 
 
 @kernel
-def backward(net: Any, s: Any, n_features: Any, lr: Any) -> None:
-    """From the loss's gradient down; every layer's rows move on the way."""
+def backward(net: Any, s: Any, n_features: Any, lr: Any) -> Any:
+    """From the loss's gradient down; every layer's rows move on the way.
+
+    Returns the layer whose update would have left float32; those below it are not updated either. -1 if none.
+    """
     for i in range(net.n_layers - 1, 0, -1):
         if i < net.n_layers - 1:
             activation_backward(net.layers[i].activation, output(s, i))
-        layer_backward(net.optimizer, net.layers[i], output(s, i - 1), output(s, i), lr)
-    input_backward(net.optimizer, net.layers[0], s, n_features, lr)
+        if not layer_backward(net.optimizer, net.layers[i], output(s, i - 1), output(s, i), lr):
+            return i
+    return -1 if input_backward(net.optimizer, net.layers[0], s, n_features, lr) else 0
 
 
 @kernel
@@ -61,42 +65,51 @@ def first_bad_layer(n_layers: Any, s: Any) -> Any:
 
 @kernel
 def train_deep(net: Any, s: Any, X: Any, Y: Any, row: Any, step: Any, lr: Any) -> Any:
-    """The network's own step. Returns loss, number of losses and size of the active set; changes nothing if the loss is
-    not finite.
+    """The network's own step. Returns loss, number of losses, size of the active set and what `backward` returns.
+
+    Changes nothing if the loss is not finite.
     """
     labels = Y.indices[Y.indptr[row] : Y.indptr[row + 1]]
     n_features = load_features(net.seed, s, X, row, step, net.layers[0].dropout)
     n_labels = forward(net, s, labels, n_features, step)
     out = output(s, net.n_layers - 1)
-    loss = loss_gradient(net.loss, out, labels, n_labels, s.corrections)
+    loss, too_far = loss_gradient(net.loss, out, labels, n_labels, s.corrections), -1
     if math.isfinite(loss):
-        backward(net, s, n_features, lr)
-    return loss, int(n_labels > 0 or net.loss == BINARY), len(out.val)
+        too_far = backward(net, s, n_features, lr)
+    return loss, int(n_labels > 0 or net.loss == BINARY), len(out.val), too_far
 
 
 @loop
 def train_samples(
     net: Any, s: Any, X: Any, Y: Any, order: Any, first_step: Any, lr: Any, thread: Any, n_threads: Any, stop: Any
 ) -> Any:
-    """Visits this thread's samples; all threads end when one meets a loss that is not finite.
+    """Visits this thread's samples; all threads end when one meets what TrainStats calls a bad step.
 
-    Returns loss, n_loss, n_active, bad_step, bad_layer, wide_loss, n_wide_active, as slide._state.TrainStats.
+    Returns the fields of slide._state.TrainStats.
     """
     loss, n_loss, n_active, wide_loss, n_wide_active = 0.0, 0, 0, 0.0, 0
+    bad_step, bad_layer, bad_update = -1, -1, False
     for i in range(thread, len(order), n_threads):
         if stop[0]:
             break
+        step = first_step + i
         if net.n_layers > 0:
-            step = first_step + i
-            its_loss, losses, size = train_deep(net, s, X, Y, order[i], step, lr[i])
+            its_loss, losses, size, too_far = train_deep(net, s, X, Y, order[i], step, lr[i])
             if not math.isfinite(its_loss):
-                stop[0] = True
-                return loss, n_loss, n_active, step, first_bad_layer(net.n_layers, s), wide_loss, n_wide_active
+                bad_step, bad_layer = step, first_bad_layer(net.n_layers, s)
+                break
             loss += its_loss
             n_loss += losses
             n_active += size
+            if too_far >= 0:
+                bad_step, bad_layer, bad_update = step, too_far, True
+                break
         if net.has_wide:
             its_loss, size = wide.train(net.wide, s, X, Y, order[i], lr[i])
             wide_loss += its_loss
+            if size < 0:
+                bad_step, bad_layer, bad_update = step, net.n_layers, True
+                break
             n_wide_active += size
-    return loss, n_loss, n_active, -1, -1, wide_loss, n_wide_active
+    stop[0] = stop[0] or bad_step >= 0
+    return loss, n_loss, n_active, bad_step, bad_layer, wide_loss, n_wide_active, bad_update

@@ -18,6 +18,8 @@ from slide.reference.network import SPARSE_INPUT
 
 SGD, ADAGRAD_ROW, ADAGRAD = (KINDS[k] for k in ("sgd", "adagrad_row", "adagrad"))
 ONE = np.float32(1)
+LONGEST_STEP = np.float32(1e15)
+LARGEST_SQUARE = LONGEST_STEP * LONGEST_STEP
 
 
 class Factor(NamedTuple):
@@ -39,6 +41,27 @@ class RowStep(NamedTuple):
     scale: np.float32  # -lr g, or Adagrad's with one accumulator a row
     adam_lr: np.float32  # lr / (1 - beta1^t)
     adam_root: np.float32  # 1 / (1 - beta2^t)
+
+
+@kernel
+def update_fits(o: Any, sqnorm: Any, g: Any, lr: Any) -> Any:
+    """Whether updates with gradients g keep every weight and state within float32, whatever they are now."""
+    largest = magnitude(g)
+    square = largest * largest * (sqnorm + ONE)
+    if o.kind == SGD:
+        square *= lr * lr
+    return lr <= LONGEST_STEP and lr * o.weight_decay <= 2 and square <= LARGEST_SQUARE  # NaN is not
+
+
+@kernel
+def magnitude(x: Any) -> Any:
+    """Largest |x|; NaN counts as larger than infinity."""
+    most = np.float32(0)
+    for value in x:
+        if math.isnan(value):
+            return value
+        most = max(most, abs(value))
+    return most
 
 
 @kernel

@@ -10,11 +10,12 @@ import numpy as np
 from slide._state import BIAS, KINDS, TAIL
 from slide.reference.jit import kernel, sum_kernel
 from slide.reference.network import output
-from slide.reference.optimizers import Factor, update_row
+from slide.reference.optimizers import Factor, update_fits, update_row
 from slide.reference.rng import DROPOUT, stream, uniform
 
 RELU, TANH = KINDS["relu"], KINDS["tanh"]
 ZERO, ONE = np.float32(0), np.float32(1)
+ONES = np.ones(1, np.float32)
 
 
 @sum_kernel
@@ -84,19 +85,27 @@ def input_forward(layer: Any, s: Any, n_features: Any) -> None:
 
 
 @kernel
-def input_backward(optimizer: Any, layer: Any, s: Any, n_features: Any, lr: Any) -> None:
-    """Updates the sample's feature rows: a row's gradient is the feature's value times that of the sum."""
+def input_backward(optimizer: Any, layer: Any, s: Any, n_features: Any, lr: Any) -> Any:
+    """Updates the sample's feature rows: a row's gradient is the feature's value times that of the sum.
+
+    Changes nothing and returns False where the updates would leave float32, as layer_backward does.
+    """
     out = output(s, 0)
     activation_backward(layer.activation, out)
     sqnorm = dot(out.grad, out.grad, layer.n)
     if sqnorm == 0:
-        return
+        return True
+    if not update_fits(optimizer, sqnorm, s.feature_values[:n_features], lr):
+        return False
+    if layer.has_bias and not update_fits(optimizer, sqnorm, ONES, lr):
+        return False
     decay = lr * optimizer.weight_decay
     factor = Factor(False, out.ids, out.grad, sqnorm, ONE, False, out.val)
     for i in range(n_features):
         update_row(optimizer, layer, layer.rows[s.features[i]], factor, s.feature_values[i], lr, decay)
     if layer.has_bias:
         update_row(optimizer, layer, layer.rows[layer.fan_in], factor, ONE, lr, ZERO)
+    return True
 
 
 @kernel
@@ -116,12 +125,16 @@ def layer_forward(layer: Any, x: Any, out: Any) -> None:
 
 
 @kernel
-def layer_backward(optimizer: Any, layer: Any, x: Any, out: Any, lr: Any) -> None:
+def layer_backward(optimizer: Any, layer: Any, x: Any, out: Any, lr: Any) -> Any:
     """From out.grad (of the logits): sets x.grad and updates the rows."""
+    sqnorm = dot(x.val, x.val, len(x.val))
+    if not update_fits(optimizer, sqnorm, out.grad, lr):
+        return False
     x.grad[:] = 0
     decay = lr * optimizer.weight_decay
-    factor = Factor(x.sparse, x.ids, x.val, dot(x.val, x.val, len(x.val)), ONE, True, x.grad)
+    factor = Factor(x.sparse, x.ids, x.val, sqnorm, ONE, True, x.grad)
     for k in range(len(out.val)):
         if out.grad[k] != 0:
             neuron = out.ids[k] if out.sparse else k
             update_row(optimizer, layer, layer.rows[neuron], factor, out.grad[k], lr, decay)
+    return True

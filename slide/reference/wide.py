@@ -9,6 +9,7 @@ import numpy as np
 
 from slide.reference.jit import kernel
 from slide.reference.network import WIDE_BLOCK
+from slide.reference.optimizers import LARGEST_SQUARE, magnitude
 
 ONE, TWO = np.float32(1), np.float32(2)
 KEEP_OUT = np.float32(-math.inf)
@@ -75,13 +76,18 @@ def take_labels(wide: Any, s: Any, labels: Any) -> Any:
 
 @kernel
 def train(wide: Any, s: Any, X: Any, Y: Any, row: Any, lr: Any) -> Any:
-    """One sample's step. Returns the loss of its labels and the size of its active set."""
+    """One sample's step. Returns the loss of its labels and the size of its active set, -1 where the updates would
+    leave float32 and are not made.
+    """
     features = X.indices[X.indptr[row] : X.indptr[row + 1]]
     values = X.data[X.indptr[row] : X.indptr[row + 1]]
     sqnorm = accumulate(wide, features, values, s)
     n, loss = take_labels(wide, s, Y.indices[Y.indptr[row] : Y.indptr[row + 1]])
     n = sweep(wide, s, n)
     step = lr * wide.lr_ratio / max(sqnorm, ONE)  # a long row must not overshoot
+    longest = step * magnitude(s.wide_gradient[:n])
+    if not longest * longest * (sqnorm + ONE) <= LARGEST_SQUARE:
+        return loss, -1
     for k in range(n):
         label = s.wide_ids[k]
         s.wide_score[label] = s.wide_gradient[k]

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Fuzzes the parsers, the network's operations and the model loader for so many seconds each; `make fuzz` calls this.
+#   run.sh PYTHON SECONDS [seed]      run.sh PYTHON seeds: every seed once, as a test does
+# GCC with libasan and libubsan. Builds into build/fuzz. A crash ends the run and leaves its input in build/fuzz/crash-*.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=$1 seconds=$2 seed=${3:-1}
+cc=${CC:-gcc}
+out=build/fuzz
+mkdir -p "$out"
+flags=(-std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Icsrc)
+coverage=(-fsanitize-coverage=trace-pc)
+"$cc" -std=gnu11 -g -O2 -c tests/fuzz/engine.c -o "$out/engine.o"
+for source in csrc/*.c; do
+    "$cc" "${flags[@]}" "${coverage[@]}" -c "$source" -o "$out/$(basename "$source" .c).core.o"
+done
+for target in xmc number network; do
+    "$cc" "${flags[@]}" "tests/fuzz/$target.c" "$out/engine.o" "$out"/*.core.o -lm -o "$out/$target"
+done
+cd "$out"
+export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1} UBSAN_OPTIONS=print_stacktrace=1
+for target in xmc number network; do
+    if [ "$seconds" = seeds ]; then
+        "./$target" ../../tests/fuzz/seeds/"$target"/*
+    else
+        "./$target" "$seconds" "$seed" ../../tests/fuzz/seeds/"$target"
+    fi
+done
+[ "$seconds" = seeds ] || "../../$python" ../../tests/fuzz/model.py "$seconds" "$seed"

@@ -1,0 +1,229 @@
+/* driver.c: trains, rebuilds, predicts and parses on four threads, for the thread sanitizer: `make sanitize-threads`.
+ *
+ *   driver           every optimizer, hash family and loss; prediction from several threads at once; the XMC parser
+ *   driver planted   a race on purpose: the run must fail, or the sanitizer sees nothing */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "slide.h"
+#include "xmc.h"
+
+enum { THREADS = 4, ROWS = 400, FEATURES = 60, PER_ROW = 8, LABELS = 500, PER_LABEL_ROW = 3, WIDTH = 20, K = 5 };
+
+#define CHECK(condition)                                                                  \
+    do {                                                                                  \
+        if (!(condition)) {                                                               \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);     \
+            exit(1);                                                                      \
+        }                                                                                 \
+    } while (0)
+
+static uint64_t state = 1;
+
+static uint32_t draw(void)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 32);
+}
+
+static void *zeroed(int64_t n, size_t size)
+{
+    void *p = NULL;
+    CHECK(posix_memalign(&p, 64, (size_t)n * size + 64) == 0);
+    return memset(p, 0, (size_t)n * size);
+}
+
+/* Rows whose ids ascend, as the binding hands them over. */
+static int32_t *make_ids(int64_t **indptr, int per_row, int columns)
+{
+    int64_t *p = *indptr = zeroed(ROWS + 1, sizeof *p);
+    int32_t *ids = zeroed(ROWS * per_row, sizeof *ids);
+    for (int64_t r = 0; r < ROWS; r++) {
+        int32_t id = (int32_t)(draw() % 5);
+        p[r + 1] = p[r];
+        for (int i = 0; i < per_row && id < columns; i++, id += 1 + (int32_t)(draw() % (unsigned)(2 * columns / per_row)))
+            ids[p[r + 1]++] = id;
+    }
+    return ids;
+}
+
+static slide_examples make_examples(void)
+{
+    int64_t *xp, *yp, *order = zeroed(ROWS, sizeof *order);
+    int32_t *x = make_ids(&xp, PER_ROW, FEATURES), *y = make_ids(&yp, PER_LABEL_ROW, LABELS);
+    float *values = zeroed(ROWS * PER_ROW, sizeof *values);
+    for (int i = 0; i < ROWS * PER_ROW; i++) values[i] = (float)(draw() % 100) / 200;
+    for (int i = 0; i < ROWS; i++) order[i] = i;
+    return (slide_examples){xp, yp, x, y, values, order, ROWS};
+}
+
+static slide_layer make_layer(int kind, int64_t n, int64_t fan_in, int n_states)
+{
+    int input = kind == SLIDE_SPARSE_INPUT;
+    slide_layer layer = {.kind = kind, .n = n, .fan_in = fan_in, .has_bias = 1};
+    layer.width = input ? n : fan_in;
+    layer.n_rows = input ? fan_in + 1 : n;
+    layer.padded = (layer.width + 15) / 16 * 16;
+    layer.stride = layer.padded * (1 + n_states) + SLIDE_TAIL;
+    layer.rows = zeroed(layer.n_rows * layer.stride, sizeof(float));
+    for (int64_t i = 0; i < layer.n_rows; i++)
+        for (int64_t j = 0; j < layer.width; j++)
+            layer.rows[i * layer.stride + j] = (float)((int)(draw() % 200) - 100) / 400;
+    return layer;
+}
+
+static void add_tables(slide_layer *layer, int kind)
+{
+    slide_lsh *h = &layer->lsh;
+    int dim = (int)layer->fan_in + 1, hashes;
+    *h = (slide_lsh){.kind = kind, .K = kind == SLIDE_SIMHASH ? 5 : 2, .L = 12, .dim = dim, .capacity = 31};
+    h->window = kind == SLIDE_SIMHASH ? 1 : 8;
+    h->log2_window = kind == SLIDE_SIMHASH ? 0 : 3;
+    h->table_bits = h->K * (kind == SLIDE_SIMHASH ? 1 : 3);
+    h->bucket_stride = 32;
+    h->policy = SLIDE_RESERVOIR;
+    hashes = h->K * h->L;
+    h->permutations = kind == SLIDE_DWTA ? (hashes + dim / 8 - 1) / (dim / 8) : 0;
+    h->slots = zeroed(((int64_t)h->L << h->table_bits) * h->bucket_stride, sizeof(int32_t));
+    float *directions = zeroed((hashes + 63) / 64 * (int64_t)dim * 64, sizeof(float));
+    for (int64_t i = 0; i < (hashes + 63) / 64 * (int64_t)dim * 64; i++) directions[i] = draw() % 2 ? 1.0f : -1.0f;
+    int64_t n_positions = kind == SLIDE_DWTA ? (int64_t)h->permutations * dim : (int64_t)hashes * 8;
+    int32_t *positions = zeroed(n_positions, sizeof(int32_t));
+    for (int64_t i = 0; i < n_positions; i++) positions[i] = (int32_t)(draw() % (unsigned)dim);
+    float *frame = zeroed(2 * dim, sizeof(float));
+    frame[2 * dim - 1] = 1;
+    h->directions = directions;
+    h->positions = positions;
+    h->frame = kind == SLIDE_SIMHASH ? frame : NULL;
+}
+
+static slide_wide make_wide(void)
+{
+    int64_t *indptr = zeroed(FEATURES + 1, sizeof *indptr);
+    int32_t *labels = zeroed(FEATURES * LABELS, sizeof *labels);
+    for (int f = 0; f < FEATURES; f++) {
+        indptr[f + 1] = indptr[f];
+        for (int32_t l = (int32_t)(draw() % 3); l < LABELS; l += 1 + (int32_t)(draw() % 4)) labels[indptr[f + 1]++] = l;
+    }
+    float *weights = zeroed(indptr[FEATURES], sizeof *weights), *bias = zeroed(LABELS, sizeof *bias);
+    return (slide_wide){indptr, labels, weights, bias, LABELS, 1, 0.1f, 0.5f};
+}
+
+typedef struct {
+    slide_network *net;
+    const slide_examples *ex;
+    int64_t n_candidates;
+} question;
+
+static void *ask(void *argument)
+{
+    const question *q = argument;
+    slide_examples ex = *q->ex;
+    ex.order = NULL;
+    ex.y_indptr = NULL;
+    int32_t *ids = zeroed(ROWS * K, sizeof *ids);
+    float *scores = zeroed(ROWS * K, sizeof *scores);
+    CHECK(slide_predict(q->net, &ex, K, q->n_candidates, ids, scores) == SLIDE_OK);
+    for (int i = 0; i < ROWS * K; i++) CHECK(ids[i] >= -1 && ids[i] < LABELS);
+    free(ids);
+    free(scores);
+    return NULL;
+}
+
+/* Prediction is read-only: several callers, each with its own region, on one network. */
+static void ask_together(slide_network *net, const slide_examples *ex)
+{
+    pthread_t threads[3];
+    question exact = {net, ex, 0}, sampled = {net, ex, 100};
+    pthread_create(&threads[0], NULL, ask, &exact);
+    pthread_create(&threads[1], NULL, ask, &sampled);
+    pthread_create(&threads[2], NULL, ask, &sampled);
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+}
+
+static void train_and_predict(int optimizer_kind, int hash_kind, int loss, const char *isa)
+{
+    int n_states = optimizer_kind == SLIDE_ADAM ? 2 : optimizer_kind == SLIDE_ADAGRAD;
+    slide_examples ex = make_examples();
+    slide_layer layers[] = {make_layer(SLIDE_SPARSE_INPUT, WIDTH, FEATURES, n_states),
+                            make_layer(SLIDE_SAMPLED, 3 * WIDTH, WIDTH, n_states),
+                            make_layer(SLIDE_DENSE, WIDTH, 3 * WIDTH, n_states),
+                            make_layer(SLIDE_SAMPLED, LABELS, WIDTH, n_states)};
+    layers[0].dropout = 0.2f;
+    layers[0].activation = SLIDE_RELU;
+    layers[1].n_active = 30, layers[1].n_random = 5;
+    layers[2].activation = SLIDE_TANH;
+    layers[3].n_active = 60, layers[3].n_random = 10;
+    add_tables(&layers[1], hash_kind);
+    add_tables(&layers[3], hash_kind);
+    slide_wide wide = make_wide();
+    slide_optimizer optimizer = {optimizer_kind, 0.9f, 0.999f, 1e-8f, 1e-4f};
+    slide_network *net = slide_network_new(layers, 4, &wide, &optimizer, loss, 3, THREADS, isa);
+    CHECK(net);
+    float *lr = zeroed(ROWS, sizeof *lr), *hidden = zeroed(ROWS * 64, sizeof *hidden);
+    for (int i = 0; i < ROWS; i++) lr[i] = 0.01f;
+    for (uint64_t pass = 0; pass < 3; pass++) {
+        slide_train_stats stats;
+        CHECK(slide_rebuild(net, 1, pass) == SLIDE_OK && slide_rebuild(net, 3, pass) == SLIDE_OK);
+        CHECK(slide_train(net, &ex, (int64_t)pass * ROWS, lr, &stats) == SLIDE_OK);
+        CHECK(isfinite(stats.loss));
+    }
+    slide_examples rows = ex;
+    rows.order = NULL;
+    CHECK(slide_hidden(net, &rows, 3, hidden, 64) == SLIDE_OK);
+    ask_together(net, &ex);
+    uint32_t *codes = zeroed(ROWS * 12, sizeof *codes);
+    CHECK(slide_hash_codes(net, 3, hidden, ROWS, 64, codes) == SLIDE_OK);
+    free(codes);
+    slide_network_free(net);
+}
+
+static void parse(void)
+{
+    enum { LINES = 5000, CHUNKS = 16 };
+    char *text = zeroed(LINES * 40 + 40, 1), *p = text;
+    p += sprintf(p, "%d %d %d\n", LINES, FEATURES, LABELS);
+    for (int i = 0; i < LINES; i++)
+        p += sprintf(p, "%d,%d 7:0.25 3:1e-3 7:.5\n", (int)(draw() % LABELS), (int)(draw() % LABELS));
+    slide_xmc_chunk *chunks = zeroed(CHUNKS, sizeof *chunks);
+    slide_xmc_error error;
+    slide_xmc_plan plan = {.buffer = text, .size = p - text, .n_threads = THREADS, .n_features = -1, .n_labels = -1};
+    plan.chunks = chunks;
+    plan.n_chunks = CHUNKS;
+    CHECK(slide_xmc_scan(&plan, &error) == SLIDE_XMC_OK);
+    slide_xmc_csr csr = {.indptr = zeroed(LINES + 1, 8), .label_indptr = zeroed(LINES + 1, 8)};
+    csr.indices = zeroed(plan.feature_room, 4);
+    csr.label_indices = zeroed(plan.label_room, 4);
+    csr.data = zeroed(plan.feature_room, 4);
+    CHECK(slide_xmc_fill(&plan, &csr, &error) == SLIDE_XMC_OK);
+    CHECK(csr.indptr[LINES] == 2 * LINES);
+}
+
+static int shared; /* raced over by the planted race alone */
+
+static void *plant(void *argument)
+{
+    (void)argument;
+    for (int i = 0; i < 1000; i++) shared++;
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "planted")) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, plant, NULL);
+        plant(NULL);
+        pthread_join(thread, NULL);
+        return 0;
+    }
+    const char *const *isa = slide_isa_available();
+    for (int kind = SLIDE_SGD; kind <= SLIDE_ADAM; kind++)
+        train_and_predict(kind, kind % 3, kind % 2, kind % 2 ? "generic" : isa[0]);
+    parse();
+    printf("four optimizers, three hash families, two losses, the parser: no race outside functions marked SLIDE_RACY\n");
+    return 0;
+}

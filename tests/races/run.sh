@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds csrc/ under the thread sanitizer, on plain threads in place of OpenMP's, and runs tests/races/driver.c.
+# `make sanitize-threads` calls this. GCC with libtsan; the only races that may be are in functions marked SLIDE_RACY.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+cc=${CC:-gcc}
+out=build/races
+mkdir -p "$out"
+flags=(-std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=thread -Icsrc)
+for source in csrc/*.c; do
+    "$cc" "${flags[@]}" -fopenmp -c "$source" -o "$out/$(basename "$source" .c).o"
+done
+"$cc" "${flags[@]}" tests/races/gomp.c tests/races/driver.c "$out"/*.o -lm -lpthread -o "$out/driver"
+export TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=tests/races/suppressions.txt"
+if "$out/driver" planted 2> "$out/planted.log"; then
+    echo "the thread sanitizer did not see a race that is there on purpose: its silence would mean nothing" >&2
+    exit 1
+fi
+"$out/driver"
