@@ -264,10 +264,10 @@ class Network:
         assert state.lsh is not None
         learns = state.lsh.kind == QueryCells.kind
         if not (learns or state.lsh.frame.size) or (examples is None and (not learns or state.lsh.directions.any())):
-            return None
+            return
         queries = state.weights if examples is None else self._engine.hidden(examples, layer)
         if not np.isfinite(queries).all():  # training will say where they overflow
-            return None
+            return
         if not learns:
             update_frame(state, queries)
             return

@@ -102,7 +102,9 @@ def test_rebuilds_come_at_exponentially_stretching_distances(engine: str, monkey
     X, Y = planted_data(1000, D, N)
     net = make_network(layers(), engine, rebuild=slide.Rebuild(every=100, growth=0.5))
     at, rebuild = [], net.rebuild_tables
-    monkeypatch.setattr(net, "rebuild_tables", lambda examples=None: (at.append(net.step), rebuild(examples)))
+    monkeypatch.setattr(
+        net, "rebuild_tables", lambda examples=None, **how: (at.append(net.step), rebuild(examples, **how))
+    )
     net.fit(X, Y)
     expected = [0]
     for t in range(10):
