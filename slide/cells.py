@@ -82,6 +82,13 @@ class QueryCells(HashFamily):
         """Shape of the lists for n neurons, padded to whole cache lines of 16 ids."""
         return 1, 2 ** self.resolved_K(n), -(-(self.resolved_capacity(n) + 1) // 16) * 16
 
+    def rebuild_every(self, n: int) -> tuple[int, float]:
+        """Samples up to the first rebuild of n neurons' lists, and the growth of the distances after it.
+
+        Lists age slowly: on two real data sets 8 rebuilds gave the accuracy of 28.
+        """
+        return max(8192, n // 4), 0.3
+
     def n_queries(self, n: int, at_the_end: bool) -> int:
         """Queries that `learn` should get for n neurons."""
         return (QUERIES_AT_THE_END if at_the_end else QUERIES_A_CELL) * 2 ** self.resolved_K(n)
@@ -121,7 +128,8 @@ def learn(
 ) -> None:
     """Moves the centres, in place, by steps of k-means (Lloyd, 1982) over queries float32 [m, dim - 1].
 
-    codes_of gives the codes [m, 1] of vectors [m, dim]. at_the_end: training is over, so that more care pays. A cell without queries starts anew at a random one.
+    codes_of gives the codes [m, 1] of vectors [m, dim]. at_the_end: training is over, so that more care pays. A cell
+    without queries starts anew at a random one.
     """
     if not len(queries):
         return

@@ -145,6 +145,10 @@ class HashFamily:
         stride = -(-(self.capacity + 1) // 16) * 16
         return self.L, 2 ** self.table_bits(n), stride
 
+    def rebuild_every(self, n: int) -> tuple[int, float]:
+        """Samples up to the first rebuild of tables of n neurons, and the growth of the distances after it."""
+        return max(2000, n // 8), 0.1
+
     # -- what the engines are given -----------------------------------------------------------------------------------
 
     @property

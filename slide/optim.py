@@ -141,22 +141,24 @@ class Rebuild:
     Parameters
     ----------
     every : int or None
-        Samples up to the first rebuild. None: an eighth of the sampled layer's neurons, but at least 2,000.
-    growth : float
-        0 rebuilds at equal distances.
+        Samples up to the first rebuild. None: what the layers' hash families ask for (slide.lsh.HashFamily.rebuild_every).
+    growth : float or None
+        0 rebuilds at equal distances. None: 0.1, or what the hash families ask for.
     """
 
     every: int | None = None
-    growth: float = 0.1
+    growth: float | None = None
 
     def __post_init__(self) -> None:
         require(self.every is None or self.every >= 1, "Rebuild(every=)", self.every, "1 sample or more, or None")
-        require(0 <= self.growth <= 10, "Rebuild(growth=)", self.growth, "0 to 10")
+        ok = self.growth is None or 0 <= self.growth <= 10
+        require(ok, "Rebuild(growth=)", self.growth, "0 to 10, or None")
 
-    def interval(self, times: int, n_neurons: int) -> int:
-        """Samples between rebuild number `times` and the next."""
-        every = self.every if self.every is not None else max(2000, n_neurons // 8)
-        return int(min(every * np.exp(self.growth * times), 2.0**62))
+    def interval(self, times: int, wanted: tuple[int, float]) -> int:
+        """Samples between rebuild number `times` and the next; wanted are `every` and `growth` where they are None."""
+        every = self.every if self.every is not None else wanted[0]
+        growth = self.growth if self.growth is not None else wanted[1]
+        return int(min(every * np.exp(min(growth * times, 64)), 2.0**62))
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {c.__name__: c for c in (SGD, Adagrad, Adam)}

@@ -14,6 +14,7 @@ import numpy as np
 
 from slide._state import Examples, TrainStats
 from slide.errors import NonFiniteError
+from slide.layers import Sampled
 from slide.lsh import require
 from slide.network import Network
 from slide.optim import Schedule
@@ -103,7 +104,7 @@ def run(
 
 def _rebuild(net: Network, X: Examples, progress: Progress, at_the_end: bool = False) -> None:
     begin = time.perf_counter()
-    interval = net.rebuild.interval(net.generation, max(_table_sizes(net), default=0))
+    interval = net.rebuild.interval(net.generation, _wanted_distance(net))
     sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, net.n_queries(at_the_end))
     net.rebuild_tables(X.take(np.sort(sample)), at_the_end=at_the_end)
     net.next_rebuild = net.step + interval
@@ -111,8 +112,14 @@ def _rebuild(net: Network, X: Examples, progress: Progress, at_the_end: bool = F
     progress.rebuild_seconds += time.perf_counter() - begin
 
 
-def _table_sizes(net: Network) -> list[int]:
-    return [s.n for s in net.states if s.lsh is not None]
+def _wanted_distance(net: Network) -> tuple[int, float]:
+    """Of rebuilds: that of the layer with most neurons, which costs most."""
+    sampled = [layer for layer in net.layers if isinstance(layer, Sampled) and layer.lsh is not None]
+    if not sampled:
+        return 2**62, 0.0
+    largest = max(sampled, key=lambda layer: layer.n)
+    assert largest.lsh is not None
+    return largest.lsh.rebuild_every(largest.n)
 
 
 def _what_stopped(net: Network, stats: TrainStats, lr: float) -> str:
