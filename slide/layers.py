@@ -77,7 +77,8 @@ class Sampled(Layer):
     """n neurons of which n_active take part in a sample (SLIDE, section 3).
 
     The active set is the sample's labels (in the last layer), the neurons that the tables return (by default those
-    that share most buckets with the input), and n_random drawn uniformly from the rest. Where labels or tables give fewer, the uniform part is larger.
+    that share most buckets with the input), and n_random drawn uniformly from the rest. Where labels or tables give
+    fewer, the uniform part is larger.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What tables return under each rule: probes, vanilla's order, labels as queries, and the probabilities that go with them."""
+"""What tables return under each rule: probes, vanilla's order, labels as queries, and their probabilities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def queries(n: int, seed: int = 1) -> npt.NDArray[np.float32]:
 
 
 def probed_codes(net: slide.Network, query: npt.NDArray[np.float32], probes: int) -> list[list[int]]:
-    """Of each table the `probes` codes with the least sums of squared margins over the bits that differ from the query's.
+    """Of each table the `probes` codes with the least sums of squared margins over the bits that are not the query's.
 
     All codes are tried. Projections are added up in float32 in the order of the coordinates, as the engines do.
     """
@@ -200,7 +200,10 @@ def test_retrieval_probability_over_draws_of_the_hash_functions(selection: str, 
     ("make_it", "message"),
     [
         (lambda: slide.Sampled(9, query="labels"), r"Sampled\(query=\): found 'labels', wanted one of \('input', 'lab"),
-        (lambda: slide.Sampled(9, lsh=None, query="label"), r"Sampled\(query=\): found 'label', wanted 'input': lsh=None"),
+        (
+            lambda: slide.Sampled(9, lsh=None, query="label"),
+            r"Sampled\(query=\): found 'label', wanted 'input': lsh=None",
+        ),
         (lambda: slide.Sampled(9, lsh=slide.QueryCells(), query="label"), r"wanted 'input': lsh=QueryCells\("),
         (
             lambda: slide.Network([slide.SparseInput(3, 4), slide.Sampled(9, query="label"), slide.Dense(5)]),
