@@ -1,4 +1,9 @@
-/* active.c: builds active sets: labels, then what the tables return ranked by collision count, then a uniform tail. */
+/* active.c: builds active sets: labels, then what the tables return, then a uniform tail.
+ *
+ * Three rules say what the tables return (SLIDE's sampling strategies): the neurons with most collisions; "vanilla",
+ * all in the buckets of one random table after the other until there are enough; "threshold", those with min_count
+ * collisions. Whatever the rule, the tail is uniform over what it left, so that labels and retrieved neurons with
+ * q = 1 and the tail with q = its share of the rest make the sum over the set an unbiased estimate of that over all. */
 #include "active.h"
 
 #include <math.h>
@@ -10,29 +15,48 @@
 #include "tables.h"
 #include "transform.h"
 
+int64_t slide_most_candidates(const slide_layer *layer)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    int64_t buckets = lsh->kind == SLIDE_QUERY_CELLS ? SLIDE_CELL_PROBES : (int64_t)lsh->L * lsh->probes;
+    return buckets * lsh->capacity < layer->n ? buckets * lsh->capacity : layer->n;
+}
+
 int64_t slide_counter_size(const slide_layer *layer, int64_t max_labels)
 {
-    int64_t buckets = layer->lsh.kind == SLIDE_QUERY_CELLS ? SLIDE_CELL_PROBES : layer->lsh.L;
-    int64_t most = layer->n_active + max_labels + buckets * layer->lsh.capacity;
+    int64_t most = layer->n_active + max_labels + slide_most_candidates(layer);
     int64_t size = 1024;
     while (size < 2 * most) size *= 2;
     return size;
 }
 
-/* Counts how often each neuron shares a bucket with the query. */
+static const int32_t *probed_bucket(const slide_lsh *lsh, const slide_scratch *s, int t, int p)
+{
+    return slide_bucket(lsh, t, s->codes[(int64_t)t * lsh->probes + p]);
+}
+
+/* Whether an earlier probe of the table led to the same bucket, as several codes may. */
+static int is_repeated(const slide_lsh *lsh, const slide_scratch *s, int t, int p)
+{
+    int repeated = 0;
+    for (int q = 0; q < p; q++) repeated |= probed_bucket(lsh, s, t, q) == probed_bucket(lsh, s, t, p);
+    return repeated;
+}
+
+/* Counts in how many tables each neuron is in a bucket that the query looks into. */
 static void count_collisions(const slide_layer *layer, slide_scratch *s)
 {
     const slide_lsh *lsh = &layer->lsh;
-    for (int t = 0; t < lsh->L; t++) {
-        const int32_t *bucket = slide_bucket(lsh, t, s->codes[t]);
-        if (t + 4 < lsh->L) {
-            const int32_t *ahead = slide_bucket(lsh, t + 4, s->codes[t + 4]);
-            for (int i = 0; i < lsh->bucket_stride; i += 16) __builtin_prefetch(ahead + i);
+    for (int t = 0; t < lsh->L; t++)
+        for (int p = 0; p < lsh->probes; p++) {
+            if (t + 4 < lsh->L) {
+                const int32_t *ahead = probed_bucket(lsh, s, t + 4, p);
+                for (int i = 0; i < lsh->bucket_stride; i += 16) __builtin_prefetch(ahead + i);
+            }
+            const int32_t *bucket = probed_bucket(lsh, s, t, p);
+            if (!is_repeated(lsh, s, t, p)) slide_counter_add(&s->counter, bucket + 1, slide_bucket_size(lsh, bucket));
         }
-        slide_counter_add(&s->counter, bucket + 1, slide_bucket_size(lsh, bucket));
-    }
 }
-
 
 /* Fills start[count] with how many candidates have more collisions, for all counts from 1 to L. */
 static void count_counts(slide_counter c, int L, int32_t *start)
@@ -53,7 +77,6 @@ static void count_counts(slide_counter c, int L, int32_t *start)
  * of first sight, and makes them members. Returns how many were written. */
 static int64_t take_colliding(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
 {
-    if (wanted <= 0) return 0;
     count_collisions(layer, s);
     const slide_counter c = s->counter; /* a copy: stores below cannot touch it, so it stays in registers */
     uint32_t *winners = s->winners;
@@ -72,11 +95,55 @@ static int64_t take_colliding(const slide_layer *layer, slide_scratch *s, int64_
     return c.n_candidates < wanted ? c.n_candidates : wanted;
 }
 
-/* What the tables return for the query last hashed, most wanted first. */
-static int64_t take_retrieved(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
+/* The first `wanted` neurons with min_count collisions, in order of first sight. */
+static int64_t take_above_threshold(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
 {
-    if (layer->lsh.kind == SLIDE_QUERY_CELLS)
-        return slide_cells_take_nearest(&layer->lsh, &s->counter, s->projection, wanted, ids);
+    int64_t n = 0;
+    count_collisions(layer, s);
+    const slide_counter c = s->counter;
+    for (int64_t i = 0; i < c.n_candidates && n < wanted; i++)
+        if (slide_counter_count(&c, c.candidates[i]) >= layer->lsh.min_count)
+            ids[n++] = slide_counter_take(&c, c.candidates[i]);
+    return n;
+}
+
+/* Up to `wanted` neurons that are no members yet, from the buckets of table t. */
+static int64_t take_from_table(const slide_lsh *lsh, slide_scratch *s, int t, int64_t wanted, int32_t *ids)
+{
+    int64_t n = 0;
+    for (int p = 0; p < lsh->probes; p++) {
+        const int32_t *bucket = probed_bucket(lsh, s, t, p);
+        int32_t size = slide_bucket_size(lsh, bucket);
+        for (int32_t i = 1; i <= size && n < wanted; i++)
+            if (slide_counter_join(&s->counter, bucket[i])) ids[n++] = bucket[i];
+    }
+    return n;
+}
+
+/* Tables in random order, until `wanted` neurons are in. */
+static int64_t take_vanilla(const slide_layer *layer, slide_scratch *s, int64_t wanted, slide_rng *rng, int32_t *ids)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    int32_t *order = s->histogram; /* nothing is counted */
+    int64_t n = 0;
+    for (int t = 0; t < lsh->L; t++) order[t] = t;
+    for (int i = 0; i < lsh->L && n < wanted; i++) {
+        int j = i + (int)slide_rng_below(rng, (uint32_t)(lsh->L - i));
+        int32_t t = order[j];
+        order[j] = order[i];
+        n += take_from_table(lsh, s, t, wanted - n, ids + n);
+    }
+    return n;
+}
+
+/* What the tables return for the query last hashed, most wanted first. */
+static int64_t take_retrieved(const slide_layer *layer, slide_scratch *s, int64_t wanted, slide_rng *rng, int32_t *ids)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    if (wanted <= 0) return 0;
+    if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_take_nearest(lsh, &s->counter, s->projection, wanted, ids);
+    if (lsh->selection == SLIDE_VANILLA) return take_vanilla(layer, s, wanted, rng, ids);
+    if (lsh->selection == SLIDE_THRESHOLD) return take_above_threshold(layer, s, wanted, ids);
     return take_colliding(layer, s, wanted, ids);
 }
 
@@ -91,8 +158,9 @@ static void take_uniform(const slide_layer *layer, slide_scratch *s, int64_t wan
     }
 }
 
-int64_t slide_active_set(const slide_layer *layer, slide_scratch *s, const int32_t *labels, int64_t n_labels,
-                         slide_rng *rng, slide_vector *out)
+/* Fills out->ids and s->corrections for the query last hashed. Returns the number of distinct labels at the front. */
+static int64_t fill_set(const slide_layer *layer, slide_scratch *s, const int32_t *labels, int64_t n_labels,
+                        slide_rng *rng, slide_vector *out)
 {
     slide_counter_begin(&s->counter, layer->n);
     out->n = 0;
@@ -106,7 +174,7 @@ int64_t slide_active_set(const slide_layer *layer, slide_scratch *s, const int32
         memset(s->corrections, 0, (size_t)out->n * sizeof *s->corrections);
         return distinct;
     }
-    if (layer->lsh.L) out->n += take_retrieved(layer, s, room - layer->n_random, out->ids + distinct);
+    if (layer->lsh.L) out->n += take_retrieved(layer, s, room - layer->n_random, rng, out->ids + distinct);
     int64_t sure = out->n, tail = layer->n_active - sure;
     if (tail < layer->n_random) tail = layer->n_random; /* more labels than room: the tail is kept all the same */
     if (tail > layer->n - sure) tail = layer->n - sure;
@@ -119,8 +187,9 @@ int64_t slide_active_set(const slide_layer *layer, slide_scratch *s, const int32
 
 int64_t slide_active_top(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
 {
+    slide_rng rng = slide_rng_stream(0, SLIDE_STREAM_TAIL, 0); /* vanilla: one order of the tables for all */
     slide_counter_begin(&s->counter, layer->n);
-    int64_t n = take_retrieved(layer, s, wanted, ids);
+    int64_t n = take_retrieved(layer, s, wanted, &rng, ids);
     slide_counter_end(&s->counter, ids, n);
     return n;
 }
@@ -134,6 +203,29 @@ void slide_active_hash(const slide_network *net, const slide_layer *layer, slide
     }
     slide_hashed_query(layer, input, s->query);
     slide_hash(net->kernels, lsh, s->query, s->projection, s->codes);
+    slide_hash_probes(lsh, s->projection, s->codes);
+}
+
+/* s->codes of a neuron, so that the tables return those that are like it. */
+static void hash_label(const slide_network *net, const slide_layer *layer, slide_scratch *s, int32_t label)
+{
+    slide_hashed_neuron(layer, label, s->query);
+    slide_hash(net->kernels, &layer->lsh, s->query, s->projection, s->codes);
+    slide_hash_probes(&layer->lsh, s->projection, s->codes);
+}
+
+int64_t slide_active_set(const slide_network *net, int index, slide_scratch *s, const slide_vector *input,
+                         const int32_t *labels, int64_t n_labels, uint64_t step, slide_vector *out)
+{
+    const slide_layer *layer = &net->layers[index];
+    slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)index, step);
+    if (layer->lsh.L && !slide_all_active(layer)) {
+        if (layer->asks_label && n_labels)
+            hash_label(net, layer, s, labels[slide_rng_below(&rng, (uint32_t)n_labels)]);
+        else
+            slide_active_hash(net, layer, s, input);
+    }
+    return fill_set(layer, s, labels, n_labels, &rng, out);
 }
 
 slide_status slide_retrieve(slide_network *net, int index, const float *queries, int64_t n, int64_t stride,
@@ -159,9 +251,7 @@ int64_t slide_active_inspect(slide_network *net, int index, const float *query, 
     slide_scratch *s = net->scratch;
     slide_vector input = {.n = layer->fan_in, .val = (float *)query}, out = {.ids = ids};
     int64_t n_labels = example->y_indptr[1] - example->y_indptr[0];
-    slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)index, step); /* as train.c does */
-    if (layer->lsh.L && !slide_all_active(layer)) slide_active_hash(net, layer, s, &input);
-    slide_active_set(layer, s, example->y_indices + example->y_indptr[0], n_labels, &rng, &out);
+    slide_active_set(net, index, s, &input, example->y_indices + example->y_indptr[0], n_labels, step, &out);
     memcpy(corrections, s->corrections, (size_t)out.n * sizeof *corrections);
     return out.n;
 }

@@ -10,17 +10,19 @@ static inline int slide_all_active(const slide_layer *layer)
     return layer->n_active >= layer->n;
 }
 
-/* Fills out->ids with labels (distinct first), the neurons with most collisions, and a uniform tail; corrections gets
- * -log of the probability with which each came in. Returns the number of distinct labels at the front. */
-int64_t slide_active_set(const slide_layer *layer, slide_scratch *s, const int32_t *labels, int64_t n_labels,
-                         slide_rng *rng, slide_vector *out);
+/* The active set of a layer in a training step with this input: fills out->ids with labels (distinct first), what the
+ * tables return, and a uniform tail; corrections gets -log of the probability with which each came in. Returns the
+ * number of distinct labels at the front. */
+int64_t slide_active_set(const slide_network *net, int index, slide_scratch *s, const slide_vector *input,
+                         const int32_t *labels, int64_t n_labels, uint64_t step, slide_vector *out);
 
-/* The n (at most) neurons with most collisions with s->codes, most first. Returns how many were found. */
+/* Up to n neurons that the tables return for s->codes, most wanted first. Returns how many were found. */
 int64_t slide_active_top(const slide_layer *layer, slide_scratch *s, int64_t n, int32_t *ids);
 
 /* s->codes of the query in s->query. */
 void slide_active_hash(const slide_network *net, const slide_layer *layer, slide_scratch *s, const slide_vector *input);
 
+int64_t slide_most_candidates(const slide_layer *layer);
 int64_t slide_counter_size(const slide_layer *layer, int64_t max_labels);
 
 #endif

@@ -60,6 +60,11 @@ void slide_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float 
     slide_hash_rows(kernels, lsh, x, slide_pad(lsh->dim), 1, projection, codes);
 }
 
+void slide_hash_probes(const slide_lsh *lsh, const float *projection, uint32_t *codes)
+{
+    if (lsh->probes > 1 && lsh->kind != SLIDE_QUERY_CELLS) slide_simhash_probes(lsh, projection, codes);
+}
+
 int slide_hash_takes_sparse(const slide_lsh *lsh)
 {
     int as_it_is = !lsh->frame && lsh->transform == SLIDE_AS_IT_IS;

@@ -17,12 +17,17 @@ int slide_hash_takes_sparse(const slide_lsh *lsh);
 void slide_hash_sparse(const slide_lsh *lsh, const int32_t *ids, const float *x, int64_t n, float *projection,
                        uint32_t *codes);
 
+/* From the codes [L] of the query last hashed to the codes [L][probes] of the buckets to look into, in place: each
+ * table's own first. */
+void slide_hash_probes(const slide_lsh *lsh, const float *projection, uint32_t *codes);
+
 int64_t slide_hash_scratch(const slide_lsh *lsh);
 int64_t slide_projection_size(const slide_lsh *lsh); /* K * L rounded up to whole blocks of directions */
 
 /* simhash.c, wta.c, minhash.c: the families. Lists of coordinates may come in parts; ids NULL means all in order. */
 void slide_simhash_rows(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
                         float *projection, uint32_t *codes);
+void slide_simhash_probes(const slide_lsh *lsh, const float *projection, uint32_t *codes);
 int64_t slide_simhash_scratch(const slide_lsh *lsh);
 void slide_wta(const slide_lsh *lsh, const float *x, uint32_t *codes);
 void slide_dwta(const slide_lsh *lsh, const int32_t *ids, const float *x, int64_t n, int with_one, float *scratch,

@@ -65,7 +65,7 @@ static void *aligned_floats(int64_t n)
 /* What hashing and counting need, the largest over the sampled layers. */
 static slide_status new_tools(const slide_network *net, slide_scratch *s)
 {
-    int64_t direct = 1, hashed = 1, candidates = 1, tables = 1, projection = 1, query = 1, active = 1;
+    int64_t direct = 1, hashed = 1, candidates = 1, tables = 1, buckets = 1, projection = 1, query = 1, active = 1;
     for (int i = 1; i < net->n_layers; i++) {
         const slide_layer *layer = &net->layers[i];
         if (layer->kind != SLIDE_SAMPLED) continue;
@@ -73,8 +73,9 @@ static slide_status new_tools(const slide_network *net, slide_scratch *s)
             direct = max64(direct, layer->n);
         else
             hashed = max64(hashed, slide_counter_size(layer, s->max_labels));
-        candidates = max64(candidates, (int64_t)layer->lsh.L * layer->lsh.capacity);
+        candidates = max64(candidates, slide_most_candidates(layer));
         tables = max64(tables, layer->lsh.L);
+        buckets = max64(buckets, (int64_t)layer->lsh.L * layer->lsh.probes);
         projection = max64(projection, slide_hash_scratch(&layer->lsh));
         query = max64(query, SLIDE_PROJECT_ROWS * slide_pad(max64(layer->lsh.dim, layer->fan_in + 1)));
         active = max64(active, layer->n_active + layer->n_random + s->max_labels);
@@ -86,7 +87,7 @@ static slide_status new_tools(const slide_network *net, slide_scratch *s)
                                  .candidates = malloc((size_t)(candidates + 1) * sizeof(uint32_t))};
     s->histogram = malloc((size_t)(SLIDE_HISTOGRAMS * (tables + 1)) * sizeof(int32_t));
     s->winners = malloc((size_t)(candidates + 1) * sizeof(uint32_t));
-    s->codes = malloc((size_t)tables * sizeof(uint32_t));
+    s->codes = malloc((size_t)buckets * sizeof(uint32_t));
     s->projection = aligned_floats(projection);
     s->query = aligned_floats(query);
     s->corrections = aligned_floats(active);

@@ -26,6 +26,7 @@ typedef struct {
     int64_t n_candidates;
 } slide_counter;
 
+#define SLIDE_MOST_PROBES 8 /* buckets of a table that one query looks into */
 #define SLIDE_DIRECT_LIMIT ((int64_t)1 << 18)
 #define SLIDE_HISTOGRAMS 4 /* used in turn: most counts are equal, and adding to a number waits for the last addition */
 
@@ -59,7 +60,7 @@ typedef struct {
     _Alignas(128) slide_counter counter;
     int32_t *histogram;       /* neurons by collision count, four times */
     uint32_t *winners;        /* candidates with enough collisions */
-    uint32_t *codes;          /* L */
+    uint32_t *codes;          /* [L][probes] */
     float *projection;        /* slide_hash_scratch */
     float *query;             /* hashed vectors: dim coordinates, up to SLIDE_PROJECT_ROWS of them */
     float *corrections;       /* -log q of each active neuron, output layer */

@@ -76,6 +76,46 @@ static void hadamard(const slide_kernels *kernels, const slide_lsh *lsh, const f
     }
 }
 
+/* A bucket to look into: the code, and the squared distance to the nearest point that has it. */
+typedef struct {
+    double cost;
+    uint32_t code;
+} probe;
+
+/* best[n] and the same with one more bit flipped, at a further cost of `more`: the `most` cheapest, ascending. Returns
+ * how many. The square of a float is exact in a double, so costs are the same bits with or without fused
+ * multiply-add. */
+static int merge_flipped(probe *best, int n, int most, double more, uint32_t bit)
+{
+    probe merged[SLIDE_MOST_PROBES];
+    int kept = 0, flipped = 0, m = 0;
+    for (; m < most && flipped < n; m++) {
+        probe next = {best[flipped].cost + more, best[flipped].code ^ bit};
+        if (kept < n && best[kept].cost <= next.cost)
+            merged[m] = best[kept++];
+        else
+            merged[m] = next, flipped++;
+    }
+    memcpy(best, merged, (size_t)m * sizeof *best);
+    return m;
+}
+
+/* Query-directed multi-probe (Lv et al., VLDB 2007), for hyperplanes: codes of which a query is sure in all but a few
+ * bits, in the order of the sums of the squared margins of those bits. A table of fewer buckets repeats its own. */
+void slide_simhash_probes(const slide_lsh *lsh, const float *projection, uint32_t *codes)
+{
+    for (int t = lsh->L - 1; t >= 0; t--) { /* backwards: what is written lies behind the codes still to be read */
+        probe best[SLIDE_MOST_PROBES] = {{0, codes[t]}};
+        uint32_t own = codes[t];
+        int n = 1;
+        for (int k = 0; k < lsh->K; k++) {
+            double margin = projection[t * lsh->K + k];
+            n = merge_flipped(best, n, lsh->probes, margin * margin, (uint32_t)1 << (lsh->K - 1 - k));
+        }
+        for (int p = 0; p < lsh->probes; p++) codes[t * lsh->probes + p] = p < n ? best[p].code : own;
+    }
+}
+
 int64_t slide_simhash_scratch(const slide_lsh *lsh)
 {
     int64_t size = slide_projection_size(lsh);

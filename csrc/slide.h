@@ -41,6 +41,7 @@ typedef enum {
 } slide_hash_kind;
 typedef enum { SLIDE_AS_IT_IS, SLIDE_NORM_AUGMENTED, SLIDE_SIGN_ALSH } slide_transform;
 typedef enum { SLIDE_FIFO, SLIDE_RESERVOIR } slide_bucket_policy;
+typedef enum { SLIDE_BY_COUNT, SLIDE_VANILLA, SLIDE_THRESHOLD } slide_selection;
 
 /* Codes uint32 [n][L] of n vectors that lie stride floats apart: a family from outside. Called by all threads. */
 typedef void (*slide_custom_hash)(void *context, const float *x, int64_t n, int64_t stride, uint32_t *codes);
@@ -74,7 +75,8 @@ typedef struct {
     slide_custom_hash hash;
     void *context;
     int32_t table_bits, capacity, bucket_stride, policy;
-    int32_t probes;          /* cells: how many a query takes its candidates from */
+    int32_t probes;          /* buckets of a table that a query looks into; cells: how many it takes candidates from */
+    int32_t selection, min_count; /* which neurons of those buckets are taken: active.c; not for cells */
     int32_t *slots;
 } slide_lsh;
 
@@ -88,6 +90,7 @@ typedef struct {
     int32_t has_bias;        /* SPARSE_INPUT: row D is an always-on feature; others: the bias in the tail is trained */
     float dropout;           /* SPARSE_INPUT only: chance that a feature is left out of a training sample */
     int64_t n_active, n_random; /* SAMPLED only: size of the active set, and its share drawn uniformly */
+    int32_t asks_label;      /* SAMPLED, last layer: training asks the tables with a label's row, not with the input */
     slide_lsh lsh;
 } slide_layer;
 
@@ -155,7 +158,7 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation);
 
 /* infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
- * n_candidates 0: exact over all neurons; else the best that many neurons the tables return, by collision count. */
+ * n_candidates 0: exact over all neurons; else the best among that many neurons which the tables return. */
 slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int32_t *ids,
                            float *scores);
 
@@ -165,7 +168,7 @@ slide_status slide_hidden(slide_network *net, const slide_examples *ex, int laye
 /* hash.c / tables.c, for inspection and tests: codes uint32 [n][L] of n vectors [n][stride], dim coordinates each. */
 slide_status slide_hash_codes(slide_network *net, int layer, const float *vectors, int64_t n, int64_t stride,
                               uint32_t *codes);
-/* active.c: ids the tables return for n queries, most collisions first, -1 padded; [n][n_candidates]. */
+/* active.c: ids the tables return for n queries, most wanted first, -1 padded; [n][n_candidates]. */
 slide_status slide_retrieve(slide_network *net, int layer, const float *queries, int64_t n, int64_t stride,
                             int64_t n_candidates, int32_t *ids);
 /* active.c: the active set that a training step would choose for one query and the labels of the one example; ids and

@@ -27,9 +27,8 @@ static int64_t forward(const slide_network *net, slide_scratch *s, const int32_t
         const slide_layer *layer = &net->layers[i];
         int last = i == net->n_layers - 1;
         if (layer->kind == SLIDE_SAMPLED) {
-            slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)i, step);
-            if (layer->lsh.L && !slide_all_active(layer)) slide_active_hash(net, layer, s, &s->outputs[i - 1]);
-            int64_t found = slide_active_set(layer, s, labels, last ? n_labels : 0, &rng, &s->outputs[i]);
+            int64_t found = slide_active_set(net, i, s, &s->outputs[i - 1], labels, last ? n_labels : 0, step,
+                                             &s->outputs[i]);
             if (last) distinct = found;
         }
         slide_layer_forward(net, layer, &s->outputs[i - 1], &s->outputs[i]);

@@ -45,7 +45,8 @@ static void sign_alsh(const slide_lsh *lsh, int64_t n, float *out)
     out[n + 1] = 0.5f - fourth;
 }
 
-void slide_hashed_neuron(const slide_layer *layer, int64_t neuron, float *out)
+/* Training may ask with a row that another thread is moving. */
+SLIDE_RACY void slide_hashed_neuron(const slide_layer *layer, int64_t neuron, float *out)
 {
     const slide_lsh *lsh = &layer->lsh;
     float *row = slide_row(layer, neuron);

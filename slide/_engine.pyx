@@ -28,7 +28,7 @@ cdef extern from "slide.h":
         const float *norms
         slide_custom_hash hash
         void *context
-        int32_t table_bits, capacity, bucket_stride, policy, probes
+        int32_t table_bits, capacity, bucket_stride, policy, probes, selection, min_count
         int32_t *slots
 
     ctypedef struct slide_layer:
@@ -39,6 +39,7 @@ cdef extern from "slide.h":
         int32_t has_bias
         float dropout
         int64_t n_active, n_random
+        int32_t asks_label
         slide_lsh lsh
 
     ctypedef struct slide_optimizer:
@@ -317,7 +318,7 @@ cdef class Engine:
         return codes
 
     def retrieve(self, int layer, queries, int64_t n_candidates):
-        """int32 [n, n_candidates]: neurons in most buckets with each query float32 [n, fan_in], padded with -1."""
+        """int32 [n, n_candidates]: neurons the tables return for each query float32 [n, fan_in], padded with -1."""
         cdef float[:, ::1] q = queries
         ids = np.empty((q.shape[0], n_candidates), np.int32)
         cdef int32_t[:, ::1] i = ids
@@ -361,7 +362,7 @@ cdef int _describe(slide_layer *c, layer) except -1:
     c.n_rows, c.stride = layer.rows.shape
     c.width, c.padded = layer.width, layer.padded
     c.has_bias, c.dropout = layer.bias, layer.dropout
-    c.n_active, c.n_random = layer.n_active, layer.n_random
+    c.n_active, c.n_random, c.asks_label = layer.n_active, layer.n_random, layer.asks_label
     if layer.lsh is None:
         return 0
     h = layer.lsh
@@ -369,7 +370,7 @@ cdef int _describe(slide_layer *c, layer) except -1:
     c.lsh.K, c.lsh.L, c.lsh.window, c.lsh.dim, c.lsh.permutations = h.K, h.L, h.window, h.dim, h.permutations
     c.lsh.log2_window, c.lsh.code_bits = int(h.window).bit_length() - 1, h.code_bits
     c.lsh.table_bits, c.lsh.capacity, c.lsh.policy = h.table_bits, h.capacity, KINDS[h.policy]
-    c.lsh.probes = h.probes
+    c.lsh.probes, c.lsh.selection, c.lsh.min_count = h.probes, KINDS[h.selection], h.min_count
     if h.directions.size:
         directions = h.directions.reshape(-1)
         c.lsh.directions = &directions[0]

@@ -33,6 +33,7 @@ KINDS: dict[str, int] = {
     **{"simhash_gaussian": 4, "simhash_sparse": 5, "simhash_hadamard": 6, "custom": 7, "query_cells": 8},
     **{"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": 2},
     **{"fifo": 0, "reservoir": 1, "best": 2},
+    **{"count": 0, "vanilla": 1, "threshold": 2},
 }
 
 #: Weight-sized states a row carries for each optimizer.
@@ -105,6 +106,8 @@ class LshState:
     policy: str
     slots: npt.NDArray[np.int32]
     probes: int = 1
+    selection: str = "count"
+    min_count: int = 1
     custom: CustomHash | None = None
 
     @property
@@ -152,6 +155,7 @@ class LayerState:
     dropout: float = 0.0
     n_active: int = 0
     n_random: int = 0
+    asks_label: bool = False
     lsh: LshState | None = None
 
     @property

@@ -38,6 +38,8 @@ class QueryCells(HashFamily):
     capacity : int
         Neurons a list holds. 0: 2 % of the neurons, between 256 and the larger of 2,048 and 0.2 %.
     policy : {"best"}
+    selection : {"lists"}
+        The neurons of a list in its order.
     probes : int
         Cells a query takes candidates from in turn, 1 to 8. Where their lists are too short for what is asked, up to 8
         nearest cells are used.
@@ -51,9 +53,11 @@ class QueryCells(HashFamily):
     policy: str = "best"
     centred: bool = False
     transform: str = "none"
+    selection: str = "lists"
     probes: int = 2
 
     kind: ClassVar[str] = "query_cells"
+    hashes_neurons: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require(self.L == 1, "QueryCells(L=)", self.L, "1: one partition")
@@ -61,6 +65,7 @@ class QueryCells(HashFamily):
         require(self.policy == "best", "QueryCells(policy=)", self.policy, "'best'")
         require(not self.centred, "QueryCells(centred=)", self.centred, "False: neurons are not hashed")
         require(self.transform == "none", "QueryCells(transform=)", self.transform, "'none': norms count as they are")
+        require(self.selection == "lists", "QueryCells(selection=)", self.selection, "'lists': in their order")
         require(1 <= self.probes <= MAX_PROBES, "QueryCells(probes=)", self.probes, f"1 to {MAX_PROBES} cells")
         if self.K is not None:
             require(6 <= self.K <= MAX_BITS, "QueryCells(K=)", self.K, f"6 to {MAX_BITS} bits of a cell's number")

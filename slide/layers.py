@@ -8,6 +8,7 @@ from typing import ClassVar
 from slide.lsh import HashFamily, SimHash, require
 
 ACTIVATIONS = ("identity", "relu", "tanh")
+QUERIES = ("input", "label")
 MAX_NEURONS = 2**31 - 1
 
 
@@ -75,8 +76,9 @@ class Dense(Layer):
 class Sampled(Layer):
     """n neurons of which n_active take part in a sample (SLIDE, section 3).
 
-    The active set is the sample's labels (in the last layer), the neurons that share most buckets with the
-    input, and n_random drawn uniformly from the rest. Where labels or tables give fewer, the uniform part is larger.
+    The active set is the sample's labels (in the last layer), the neurons that the tables return (by default those
+    that share most buckets with the input), and n_random drawn uniformly from the rest. Where labels or tables give
+    fewer, the uniform part is larger.
 
     Parameters
     ----------
@@ -90,6 +92,10 @@ class Sampled(Layer):
         Its uniform part at least.
     activation : {"identity", "relu", "tanh"}
         Ignored in the last layer, whose outputs are logits.
+    query : {"input", "label"}
+        What training asks the tables with: the vector that enters the layer, or the row of one of the sample's labels
+        at random, for negatives that are like it (Daghaghi et al., ICML 2021). "label" is for the last layer and for
+        tables that hash neurons; samples without a label, and prediction, ask with the input.
     """
 
     n: int
@@ -97,6 +103,7 @@ class Sampled(Layer):
     n_active: int = 512
     n_random: int = 64
     activation: str = "identity"
+    query: str = "input"
 
     kind: ClassVar[str] = "sampled"
 
@@ -107,6 +114,10 @@ class Sampled(Layer):
         require(0 <= self.n_random <= self.n_active, "Sampled(n_random=)", self.n_random, "0 to n_active")
         if self.lsh is not None:
             require(isinstance(self.lsh, HashFamily), "Sampled(lsh=)", self.lsh, "a slide.lsh.HashFamily or None")
+        require(self.query in QUERIES, "Sampled(query=)", self.query, f"one of {QUERIES}")
+        hashes_neurons = self.lsh is not None and self.lsh.hashes_neurons
+        wanted = f"'input': lsh={self.lsh!r} has no buckets of neurons that are alike"
+        require(self.query == "input" or hashes_neurons, "Sampled(query=)", self.query, wanted)
 
 
 #: Layers by the name under which they are stored.

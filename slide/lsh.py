@@ -17,6 +17,8 @@ from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, FloatArray, LayerStat
 MAX_TABLES = 1022
 MAX_CODE_BITS = 30
 SIGN_ALSH_TERMS, SIGN_ALSH_LENGTH = 2, 0.75  # m and U, as its authors recommend
+MAX_PROBES = 8
+SELECTIONS = ("count", "vanilla", "threshold")
 #: Coordinates that a transform appends.
 APPENDED = {"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": SIGN_ALSH_TERMS}
 
@@ -53,6 +55,17 @@ class HashFamily:
         Neyshabur & Srebro, ICML 2015); "norm-ranging": the same with the largest norm in each 32nd of the neurons in
         order of their norms (Yan et al., NeurIPS 2018, whose probing by norm is left out); "sign-alsh":
         1/2 - |w|^2 and 1/2 - |w|^4, with all w scaled to norms of 0.75 or less (Shrivastava & Li, UAI 2015).
+    selection : {"count", "vanilla", "threshold"}
+        Which neurons of the query's buckets are taken, up to the number that is wanted (the sampling strategies of
+        SLIDE): those in most tables; all that are met in one random table after the other, until there are enough; or
+        all that are in at least min_count tables, in the order in which they are met. Prediction visits the tables in
+        one order for all queries.
+    min_count : int
+        Of "threshold" alone: 1 to L.
+    probes : int
+        Buckets of each table that a query looks into, 1 to 8: its own, and those whose codes differ in the bits that
+        the query is least sure of (Lv et al., VLDB 2007). Over 1 only for SimHash, whose bits have margins. A neuron
+        in any of a table's buckets collides in that table.
 
     Raises
     ------
@@ -79,10 +92,15 @@ class HashFamily:
     policy: str = "reservoir"
     centred: bool = False
     transform: str = "none"
+    selection: str = "count"
+    min_count: int = 2
+    probes: int = 1
 
     kind: ClassVar[str] = "custom"
     bits_per_hash: ClassVar[int] = 1
     window: ClassVar[int] = 1
+    has_margins: ClassVar[bool] = False
+    hashes_neurons: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -90,9 +108,18 @@ class HashFamily:
         require(1 <= self.capacity < 2**20, f"{name}(capacity=)", self.capacity, "1 to 1,048,575 neurons a bucket")
         require(self.policy in ("fifo", "reservoir"), f"{name}(policy=)", self.policy, "'fifo' or 'reservoir'")
         require(self.transform in APPENDED, f"{name}(transform=)", self.transform, f"one of {tuple(APPENDED)}")
+        self._check_selection(name)
         if self.K is not None:
             limit = MAX_CODE_BITS // self.bits_per_hash
             require(1 <= self.K <= limit, f"{name}(K=)", self.K, f"1 to {limit} hashes a table")
+
+    def _check_selection(self, name: str) -> None:
+        require(self.selection in SELECTIONS, f"{name}(selection=)", self.selection, f"one of {SELECTIONS}")
+        most = self.L if self.selection == "threshold" else MAX_TABLES
+        require(1 <= self.min_count <= most, f"{name}(min_count=)", self.min_count, f"1 to {most} tables")
+        can_probe = self.has_margins and not self.is_custom
+        wanted = f"1 to {MAX_PROBES} buckets a table" if can_probe else "1: only SimHash's own bits have margins"
+        require(1 <= self.probes <= (MAX_PROBES if can_probe else 1), f"{name}(probes=)", self.probes, wanted)
 
     # -- what a family of one's own implements ------------------------------------------------------------------------
 
@@ -185,6 +212,9 @@ class HashFamily:
             capacity=self.capacity,
             policy=self.policy,
             slots=slots,
+            probes=self.probes,
+            selection=self.selection,
+            min_count=self.min_count,
             transform=self.transform,
             frame=np.empty(0, np.float32),
             **fields,
@@ -216,6 +246,7 @@ class SimHash(HashFamily):
     directions: str = "signs"
 
     kind: ClassVar[str] = "simhash"
+    has_margins: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -225,6 +256,18 @@ class SimHash(HashFamily):
     def engine_kind(self) -> str:
         """The name of the family in the core."""
         return "simhash" if self.directions == "signs" else f"simhash_{self.directions}"
+
+    def retrieval_probability(self, angle: float, n: int) -> float:
+        """The chance that a neuron at this angle (radians, 0 to pi, as hashed) is in enough buckets of a query.
+
+        That is an estimate over draws of the hash functions of n neurons' tables, for one probe, buckets without
+        bounds and no limit on the neurons taken: with p = 1 - angle / pi, 1 - (1 - p^K)^L for "count" and "vanilla",
+        and the chance of min_count hits in L trials of p^K for "threshold" (Chen et al., MLSys 2020). Training does not
+        need it: given the tables, the set is known (docs/families.md).
+        """
+        hit = (1 - angle / math.pi) ** self.resolved_K(n)
+        least = self.min_count if self.selection == "threshold" else 1
+        return 1 - sum(math.comb(self.L, i) * hit**i * (1 - hit) ** (self.L - i) for i in range(least))
 
     def random_choices(self, K: int, dim: int, rng: np.random.Generator) -> dict[str, Any]:
         if self.directions == "sparse":

@@ -335,7 +335,7 @@ class Network:
         return self._engine.hidden(Examples.of(check_X(X, self.n_features)), index)
 
     def retrieve(self, X: Any, n_candidates: int, layer: int = -1) -> IntArray:
-        """int32 [n, n_candidates]: the neurons a sampled layer's tables return, most collisions first, -1 padded."""
+        """int32 [n, n_candidates]: the neurons a sampled layer's tables return, most wanted first, -1 padded."""
         index = range(len(self.layers))[layer]
         require(self.states[index].lsh is not None, "layer", layer, "a Sampled layer with tables")
         return self._engine.retrieve(index, self.hidden(X, index), n_candidates)
@@ -383,6 +383,9 @@ def _check_stack(layers: Sequence[Layer]) -> None:
     require(isinstance(layers[0], SparseInput), "layers[0]", layers[0], "a SparseInput")
     for i, layer in enumerate(layers[1:], 1):
         require(isinstance(layer, Dense | Sampled), f"layers[{i}]", layer, "a Dense or Sampled")
+    for i, layer in enumerate(layers[:-1]):
+        asks_label = isinstance(layer, Sampled) and layer.query == "label"
+        require(not asks_label, f"layers[{i}]", layer, "query='input': only the last layer's neurons are labels")
 
 
 def _make_state(layer: Layer, fan_in: int, optimizer_kind: str, rows: npt.NDArray[np.float32] | None) -> LayerState:
@@ -396,6 +399,7 @@ def _make_state(layer: Layer, fan_in: int, optimizer_kind: str, rows: npt.NDArra
     if isinstance(layer, Sampled):
         n_active = min(layer.n_active, layer.n)
         options |= {"n_active": n_active, "n_random": min(layer.n_random, n_active)}
+        options["asks_label"] = layer.query == "label"
     shape = (n_rows, pad(width) * (1 + n_states) + TAIL)
     if rows is None:
         what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"

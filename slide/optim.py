@@ -141,7 +141,8 @@ class Rebuild:
     Parameters
     ----------
     every : int or None
-        Samples up to the first rebuild. None: what the layers' hash families ask for (slide.lsh.HashFamily.rebuild_every).
+        Samples up to the first rebuild. None: what the layers' hash families ask for
+        (slide.lsh.HashFamily.rebuild_every).
     growth : float or None
         0 rebuilds at equal distances. None: 0.1, or what the hash families ask for.
     """

@@ -91,6 +91,8 @@ FAMILIES = {
     "gaussian": slide.SimHash(K=3, L=6, capacity=8, directions="gaussian"),
     "sparse": slide.SimHash(K=3, L=6, capacity=8, directions="sparse", transform="sign-alsh"),
     "hadamard": slide.SimHash(K=3, L=6, capacity=8, directions="hadamard", transform="norm-ranging"),
+    "vanilla": slide.SimHash(K=3, L=6, capacity=8, selection="vanilla"),
+    "threshold": slide.SimHash(K=4, L=6, capacity=8, selection="threshold", probes=3),
     "wta": slide.WTA(K=1, L=6, capacity=8),
     "dwta": slide.DWTA(K=1, L=6, capacity=8, policy="fifo"),
     "minhash": slide.MinHash(K=1, L=6, capacity=8, size=4, transform="norm-augmented"),
@@ -98,10 +100,10 @@ FAMILIES = {
 
 
 @st.composite
-def hash_families(draw: st.DrawFn, as_they_are: bool = False) -> slide.lsh.HashFamily:
+def hash_families(draw: st.DrawFn, as_they_are: bool = False, probing: bool = False) -> slide.lsh.HashFamily:
     """Any family, with small tables that often overflow. WTA and DWTA need vectors of 8 coordinates or more.
 
-    as_they_are: one that hashes weights and biases without changing them.
+    as_they_are: one that hashes weights and biases without changing them. probing: perhaps several buckets a table.
     """
     sizes: dict[str, Any] = {
         "L": draw(st.integers(1, 9)),
@@ -110,19 +112,31 @@ def hash_families(draw: st.DrawFn, as_they_are: bool = False) -> slide.lsh.HashF
         "centred": not as_they_are and draw(st.booleans()),
         "transform": "none" if as_they_are else draw(st.sampled_from(sorted(slide.lsh.APPENDED))),
     }
+    sizes["selection"] = draw(st.sampled_from(slide.lsh.SELECTIONS))
+    sizes["min_count"] = draw(st.integers(1, sizes["L"]))
     kind = draw(st.sampled_from([slide.SimHash, slide.WTA, slide.DWTA, slide.MinHash]))
     if kind is slide.SimHash:
         directions = draw(st.sampled_from(["signs", "gaussian", "sparse", "hadamard"]))
-        return slide.SimHash(K=draw(st.integers(1, 12)), directions=directions, **sizes)
+        probes = draw(st.integers(1, 8)) if probing else 1
+        return slide.SimHash(K=draw(st.integers(1, 12)), directions=directions, probes=probes, **sizes)
     if kind is slide.MinHash:
         return slide.MinHash(K=draw(st.integers(1, 4)), size=draw(st.integers(1, 40)), **sizes)
     return kind(K=draw(st.integers(1, 4)), **sizes)
 
 
 @st.composite
-def sampled_layers(draw: st.DrawFn, max_n: int = 60) -> slide.Sampled:
-    """A sampled layer with any sizes that are allowed, with tables or without."""
+def sampled_layers(draw: st.DrawFn, max_n: int = 60, probing: bool = False) -> slide.Sampled:
+    """A sampled layer with any sizes that are allowed, with tables or without; asked with the input unless probing."""
     n = draw(st.integers(1, max_n))
     n_active = draw(st.integers(1, max_n + 5))
-    lsh = draw(st.none() | hash_families())
-    return slide.Sampled(n, lsh=lsh, n_active=n_active, n_random=draw(st.integers(0, n_active)))
+    lsh = draw(st.none() | hash_families(probing=probing))
+    query = draw(st.sampled_from(["input", "label"])) if probing and lsh is not None else "input"
+    return slide.Sampled(n, lsh=lsh, n_active=n_active, n_random=draw(st.integers(0, n_active)), query=query)
+
+
+def family_of(net: slide.Network, layer: int = -1) -> slide.lsh.HashFamily:
+    """The hash family of a sampled layer that has one."""
+    sampled = net.layers[layer]
+    assert isinstance(sampled, slide.Sampled)
+    assert sampled.lsh is not None
+    return sampled.lsh

@@ -89,6 +89,10 @@ STACKS = {
         sampled(slide.MinHash(K=1, L=6, capacity=8, size=6)),
     ],
     "query cells": [slide.SparseInput(D, 20, dropout=0.2), sampled(slide.QueryCells(K=6, capacity=12, probes=2))],
+    "asked with a label": [
+        slide.SparseInput(D, 20, dropout=0.2),
+        slide.Sampled(N, lsh=es.FAMILIES["threshold"], n_active=25, n_random=6, query="label"),
+    ],
     "five layers": [
         slide.SparseInput(D, 17),
         slide.Dense(16, activation="tanh"),
@@ -199,7 +203,7 @@ def test_hash_codes_are_equal_bit_for_bit(vectors: npt.NDArray[np.float32], fami
 
 
 @given(
-    layer=es.sampled_layers(),
+    layer=es.sampled_layers(probing=True),
     labels=st.lists(st.integers(0, 59), max_size=6),
     step=st.integers(0, 2**62),
     generation=st.integers(0, 2**40),

@@ -316,12 +316,27 @@ def test_the_angle_of_augmented_vectors_ranks_by_inner_product() -> None:
     assert found["none"] < found["sign-alsh"]
 
 
+class OwnCodes(slide.SimHash):
+    def codes(self, vectors: Any, choices: Any) -> Any:
+        return np.zeros((len(vectors), self.L), np.int64)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: slide.SimHash(directions="cauchy"), r"SimHash\(directions=\): found 'cauchy'"),
         (lambda: slide.WTA(transform="square"), r"WTA\(transform=\): found 'square', wanted one of \('none'"),
         (lambda: slide.MinHash(size=0), r"MinHash\(size=\): found 0, wanted 1 to 65,536"),
+        (lambda: slide.WTA(selection="best"), r"WTA\(selection=\): found 'best', wanted one of \('count', 'vanilla'"),
+        (
+            lambda: slide.SimHash(L=5, selection="threshold", min_count=6),
+            r"\(min_count=\): found 6, wanted 1 to 5 tables",
+        ),
+        (lambda: slide.SimHash(min_count=0), r"SimHash\(min_count=\): found 0, wanted 1 to 1022"),
+        (lambda: slide.SimHash(probes=9), r"SimHash\(probes=\): found 9, wanted 1 to 8 buckets a table"),
+        (lambda: slide.DWTA(probes=2), r"DWTA\(probes=\): found 2, wanted 1: only SimHash's own bits have margins"),
+        (lambda: OwnCodes(probes=2), r"OwnCodes\(probes=\): found 2, wanted 1: only SimHash's own bits have margins"),
+        (lambda: slide.QueryCells(selection="count"), r"QueryCells\(selection=\): found 'count', wanted 'lists'"),
         (lambda: slide.MinHash(K=8), r"MinHash\(K=\): found 8, wanted 1 to 7"),
     ],
 )

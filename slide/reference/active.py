@@ -1,4 +1,4 @@
-"""Active sets: labels, then what the tables return ranked by collisions, then a uniform tail. Mirrors csrc/active.c.
+"""Active sets: labels, then what the tables return, by one of three rules, then a uniform tail. Mirrors csrc/active.c.
 
 Where the C core counts in a small hash table, this has one counter for every neuron and zeroes what it touched.
 """
@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from slide._state import KINDS
 from slide.reference.cells import MAX_PROBES, QUERY_CELLS
-from slide.reference.hashing import hash_vector
+from slide.reference.hashing import find_probes, hash_vector
 from slide.reference.jit import kernel, loop
 from slide.reference.network import Vector
 from slide.reference.rng import LAYERS_APART, TAIL, below, stream
-from slide.reference.tables import bucket_of
-from slide.reference.transform import query_vector
+from slide.reference.tables import bucket_index, bucket_of
+from slide.reference.transform import neuron_vector, query_vector
 
+VANILLA, THRESHOLD = KINDS["vanilla"], KINDS["threshold"]
 MEMBER = -1
 
 
@@ -27,6 +29,27 @@ def hash_query(layer: Any, s: Any, x: Any) -> None:
     query = s.query[: layer.lsh.dim]
     query_vector(layer, x, query)
     hash_vector(layer.lsh, query, s)
+    find_probes(layer.lsh, s)
+
+
+@kernel
+def hash_label(layer: Any, s: Any, label: Any) -> None:
+    """s.codes of a neuron, so that the tables return those that are like it (Daghaghi et al., ICML 2021)."""
+    query = s.query[: layer.lsh.dim]
+    neuron_vector(layer, label, query)
+    hash_vector(layer.lsh, query, s)
+    find_probes(layer.lsh, s)
+
+
+@kernel
+def probed_bucket(lsh: Any, s: Any, t: Any, p: Any) -> Any:
+    """The neurons of the p-th bucket of table t that the query looks into; none where an earlier probe led there."""
+    code = s.codes[t * lsh.probes + p]
+    for q in range(p):
+        if bucket_index(lsh, s.codes[t * lsh.probes + q]) == bucket_index(lsh, code):
+            return lsh.slots[t, 0, :0]
+    bucket = bucket_of(lsh, t, code)
+    return bucket[1 : 1 + min(bucket[0], lsh.capacity)]
 
 
 @kernel
@@ -41,25 +64,23 @@ def join(s: Any, neuron: Any, ids: Any, n: Any) -> Any:
 
 @kernel
 def count_collisions(layer: Any, s: Any) -> Any:
-    """How often each neuron outside the set shares a bucket with the query. Returns how many neurons do."""
+    """In how many tables each neuron outside the set is in a bucket that the query looks into. Returns how many are."""
     n = 0
     for t in range(layer.lsh.L):
-        bucket = bucket_of(layer.lsh, t, s.codes[t])
-        for neuron in bucket[1 : 1 + min(bucket[0], layer.lsh.capacity)]:
-            if s.collisions[neuron] == MEMBER:
-                continue
-            if s.collisions[neuron] == 0:
-                s.candidates[n] = neuron
-                n += 1
-            s.collisions[neuron] += 1
+        for p in range(layer.lsh.probes):
+            for neuron in probed_bucket(layer.lsh, s, t, p):
+                if s.collisions[neuron] == MEMBER:
+                    continue
+                if s.collisions[neuron] == 0:
+                    s.candidates[n] = neuron
+                    n += 1
+                s.collisions[neuron] += 1
     return n
 
 
 @kernel
 def take_colliding(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
     """Puts the `wanted` neurons with most collisions into ids, ties in order of first sight. Returns how many."""
-    if wanted <= 0 or layer.lsh.L == 0:
-        return 0
     n = count_collisions(layer, s)
     place = s.histogram[: layer.lsh.L + 1]  # how many have that many collisions, then where the next of them goes
     place[:] = 0
@@ -82,6 +103,35 @@ def take_colliding(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
 
 
 @kernel
+def take_above_threshold(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
+    """Puts the first `wanted` neurons with min_count collisions into ids, in order of first sight. Returns how many."""
+    n = 0
+    for neuron in s.candidates[: count_collisions(layer, s)]:
+        is_in = n < wanted and s.collisions[neuron] >= layer.lsh.min_count
+        s.collisions[neuron] = 0
+        if is_in:
+            n = join(s, neuron, ids, n)
+    return n
+
+
+@kernel
+def take_vanilla(layer: Any, s: Any, rng: Any, wanted: Any, ids: Any) -> Any:
+    """Takes all in the buckets of one random table after the other, until `wanted` are in. Returns how many."""
+    order = np.arange(layer.lsh.L)
+    n = 0
+    for i in range(layer.lsh.L):
+        if n == wanted:
+            break
+        j = i + below(rng, layer.lsh.L - i)
+        order[i], order[j] = order[j], order[i]
+        for p in range(layer.lsh.probes):
+            for neuron in probed_bucket(layer.lsh, s, order[i], p):
+                if n < wanted:
+                    n = join(s, neuron, ids, n)
+    return n
+
+
+@kernel
 def take_from_lists(lsh: Any, s: Any, cells: Any, wanted: Any, ids: Any) -> Any:
     """Takes neurons outside the set from the lists of these cells in turn, best first. Returns how many."""
     n = 0
@@ -95,8 +145,6 @@ def take_from_lists(lsh: Any, s: Any, cells: Any, wanted: Any, ids: Any) -> Any:
 @kernel
 def take_from_nearest(lsh: Any, s: Any, wanted: Any, ids: Any) -> Any:
     """The same for the query last hashed: from the best lsh.probes cells, then from the next where those are short."""
-    if wanted <= 0:
-        return 0
     nearest = np.argsort(-s.projection[: lsh.slots.shape[1]], kind="mergesort")
     n = take_from_lists(lsh, s, nearest[: lsh.probes], wanted, ids)
     for probe in range(lsh.probes, MAX_PROBES):
@@ -106,10 +154,16 @@ def take_from_nearest(lsh: Any, s: Any, wanted: Any, ids: Any) -> Any:
 
 
 @kernel
-def take_retrieved(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
+def take_retrieved(layer: Any, s: Any, rng: Any, wanted: Any, ids: Any) -> Any:
     """What the tables return for the query last hashed, most wanted first. Returns how many."""
+    if wanted <= 0 or layer.lsh.L == 0:
+        return 0
     if layer.lsh.kind == QUERY_CELLS:
         return take_from_nearest(layer.lsh, s, wanted, ids)
+    if layer.lsh.selection == VANILLA:
+        return take_vanilla(layer, s, rng, wanted, ids)
+    if layer.lsh.selection == THRESHOLD:
+        return take_above_threshold(layer, s, wanted, ids)
     return take_colliding(layer, s, wanted, ids)
 
 
@@ -148,7 +202,7 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
         s.collisions[:n] = 0
         return n, n_labels
     room = layer.n_active - n_labels
-    sure = n_labels + take_retrieved(layer, s, room - layer.n_random, ids[n_labels:])
+    sure = n_labels + take_retrieved(layer, s, rng, room - layer.n_random, ids[n_labels:])
     n = take_uniform(layer, s, rng, ids, sure)
     for neuron in ids[:n]:
         s.collisions[neuron] = 0
@@ -158,17 +212,21 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
 @kernel
 def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any) -> Any:
     """Chooses the active set of layer i for the vector x. Returns how many distinct labels lead it."""
-    if layer.lsh.L > 0 and not all_active(layer):
-        hash_query(layer, s, x)
     rng = stream(seed, TAIL + LAYERS_APART * np.uint64(i), step)
+    if layer.lsh.L > 0 and not all_active(layer):
+        if layer.asks_label and len(labels) > 0:
+            hash_label(layer, s, labels[below(rng, len(labels))])
+        else:
+            hash_query(layer, s, x)
     s.size[i], n_labels = active_set(layer, s, labels, rng, s.ids[i])
     return n_labels
 
 
 @kernel
 def top(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
-    """The `wanted` neurons with most collisions with s.codes. Returns how many were found."""
-    n = take_retrieved(layer, s, wanted, ids)
+    """Up to `wanted` neurons that the tables return for s.codes, most wanted first. Returns how many were found."""
+    rng = stream(np.uint64(0), TAIL, 0)  # vanilla: one order of the tables for all
+    n = take_retrieved(layer, s, rng, wanted, ids)
     for neuron in ids[:n]:
         s.collisions[neuron] = 0
     return n
@@ -189,7 +247,7 @@ def inspect(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: An
 
 @loop
 def retrieve(layer: Any, s: Any, queries: Any, n_candidates: Any, ids: Any) -> None:
-    """ids[i]: the neurons that share most buckets with queries[i], -1 behind the last."""
+    """ids[i]: the neurons that the tables return for queries[i], -1 behind the last."""
     ids[:] = -1
     for i in range(len(queries)):
         hash_query(layer, s, dense_vector(queries[i], s))

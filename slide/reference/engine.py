@@ -170,7 +170,7 @@ class Engine:
         return codes
 
     def retrieve(self, layer: int, queries: FloatArray, n_candidates: int) -> IntArray:
-        """int32 [n, n_candidates]: neurons in most buckets with each query float32 [n, fan_in], padded with -1."""
+        """int32 [n, n_candidates]: neurons the tables return for each query float32 [n, fan_in], padded with -1."""
         ids = np.empty((len(queries), n_candidates), np.int32)
         with self._lock:
             self._reserve(0, 0)

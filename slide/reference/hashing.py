@@ -95,6 +95,40 @@ def simhash(lsh: Any, x: Any, s: Any) -> None:
 
 
 @kernel
+def _flip_cheapest(margins: Any, code: Any, n_probes: Any, codes: Any) -> None:
+    """codes = those that differ from `code` in the bits with the least sums of squared margins, ascending."""
+    cost, found = np.zeros(n_probes), np.full(n_probes, code)
+    n = 1
+    for k in range(len(margins)):
+        more, bit = np.float64(margins[k]) * np.float64(margins[k]), np.uint32(1 << (len(margins) - 1 - k))
+        old_cost, old = cost.copy(), found.copy()
+        kept, flipped, m = 0, 0, 0
+        while m < n_probes and flipped < n:
+            if kept < n and old_cost[kept] <= old_cost[flipped] + more:
+                cost[m], found[m] = old_cost[kept], old[kept]
+                kept += 1
+            else:
+                cost[m], found[m] = old_cost[flipped] + more, old[flipped] ^ bit
+                flipped += 1
+            m += 1
+        n = m
+    codes[:n], codes[n:] = found[:n], code
+
+
+@kernel
+def find_probes(lsh: Any, s: Any) -> None:
+    """From the codes of the query last hashed to those of the buckets to look into (Lv et al., VLDB 2007), in place.
+
+    Those of table t are s.codes[t * lsh.probes :], its own code first. A table of fewer buckets repeats that.
+    """
+    if lsh.probes == 1 or lsh.kind == QUERY_CELLS:
+        return
+    for t in range(lsh.L - 1, -1, -1):
+        codes = s.codes[t * lsh.probes : (t + 1) * lsh.probes]
+        _flip_cheapest(s.projection[t * lsh.K : (t + 1) * lsh.K], s.codes[t], lsh.probes, codes)
+
+
+@kernel
 def wta(lsh: Any, x: Any, s: Any) -> None:
     """Which of a window of coordinates is the largest, the first of equals (Yagnik et al., ICCV 2011)."""
     for t in range(lsh.L):

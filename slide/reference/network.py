@@ -42,6 +42,8 @@ class Lsh(NamedTuple):
     policy: int
     slots: npt.NDArray[np.int32]
     probes: int
+    selection: int
+    min_count: int
 
 
 class Layer(NamedTuple):
@@ -58,6 +60,7 @@ class Layer(NamedTuple):
     dropout: np.float32
     n_active: int
     n_random: int
+    asks_label: bool
     lsh: Lsh
 
 
@@ -112,7 +115,7 @@ class Scratch(NamedTuple):
     collisions: npt.NDArray[np.int32]  # [N] of each neuron, MEMBER if it is in; zero between samples
     candidates: npt.NDArray[np.int32]  # neurons in order of first sight
     histogram: npt.NDArray[np.int32]  # neurons by collisions
-    codes: npt.NDArray[np.uint32]
+    codes: npt.NDArray[np.uint32]  # [L * probes]
     projection: npt.NDArray[np.float32]
     winners: npt.NDArray[np.int32]
     query: npt.NDArray[np.float32]
@@ -161,6 +164,7 @@ def describe_layer(state: LayerState) -> Layer:
         dropout=np.float32(state.dropout),
         n_active=state.n_active,
         n_random=state.n_random,
+        asks_label=state.asks_label,
         lsh=_describe_lsh(state.lsh),
     )
 
@@ -169,7 +173,7 @@ def _describe_lsh(state: LshState | None) -> Lsh:
     if state is None:
         directions, positions = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32)
         nothing, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
-        return Lsh(0, 0, 0, 1, 0, 0, directions, positions, nothing, 0, nothing, 0, 0, 0, 0, 0, 0, slots, 1)
+        return Lsh(0, 0, 0, 1, 0, 0, directions, positions, nothing, 0, nothing, 0, 0, 0, 0, 0, 0, slots, 1, 0, 1)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
@@ -190,6 +194,8 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         policy=KINDS[state.policy],
         slots=state.slots,
         probes=state.probes,
+        selection=KINDS[state.selection],
+        min_count=state.min_count,
     )
 
 
@@ -263,7 +269,7 @@ def make_scratch(net: Net, max_features: int, max_labels: int, *, dense: bool) -
         collisions=np.zeros(largest([layer.n for layer in sampled]), np.int32),
         candidates=np.empty(largest([layer.n for layer in sampled]), np.int32),
         histogram=np.empty(largest([layer.lsh.L for layer in sampled]) + 1, np.int32),
-        codes=np.empty(largest([layer.lsh.L for layer in sampled]), np.uint32),
+        codes=np.empty(largest([layer.lsh.L * layer.lsh.probes for layer in sampled]), np.uint32),
         projection=np.empty(n_hashes, np.float32),
         winners=np.empty(n_hashes, np.int32),
         query=np.empty(largest([layer.lsh.dim for layer in sampled]), np.float32),
