@@ -72,7 +72,7 @@ static void make_rows(slide_layer *layer, int n_states, reader *r)
 
 static void make_tables(model *m, slide_lsh *h, int dim, int64_t n, reader *r)
 {
-    *h = (slide_lsh){.kind = take(r, 0, dim >= 8 ? 2 : 0), .K = take(r, 1, 6), .L = take(r, 1, 12), .dim = dim};
+    *h = (slide_lsh){.kind = take(r, 0, dim >= 8 ? 2 : 0), .K = take(r, 1, 6), .L = take(r, 1, 12), .dim = dim, .probes = 1};
     h->capacity = take(r, 1, 40);
     h->bucket_stride = (h->capacity + 1 + 15) / 16 * 16;
     h->policy = take(r, 0, 1);
@@ -80,6 +80,7 @@ static void make_tables(model *m, slide_lsh *h, int dim, int64_t n, reader *r)
     h->log2_window = h->kind == SLIDE_SIMHASH ? 0 : 3;
     int bits = h->K * (h->kind == SLIDE_SIMHASH ? 1 : 3), most = 1;
     while ((1 << most) < n) most++;
+    h->code_bits = bits;
     h->table_bits = bits < most + 1 ? bits : most + 1;
     m->slots = calloc((size_t)h->L * (1u << h->table_bits) * (size_t)h->bucket_stride, sizeof(int32_t));
     h->slots = m->slots;
@@ -211,7 +212,7 @@ static void train(model *m, reader *r)
     slide_train_stats stats;
     example e;
     make_example(m, r, &e);
-    slide_status status = slide_train(m->net, &e.ex, m->step++, &rates[draw(r) % 4], &stats);
+    slide_status status = slide_train(m->net, &e.ex, m->step++, &rates[draw(r) % 4], 1, &stats);
     HOLDS(status == SLIDE_OK || status == SLIDE_NOT_FINITE);
     HOLDS((status == SLIDE_NOT_FINITE) == (stats.bad_step >= 0));
 }

@@ -80,9 +80,10 @@ static void add_tables(slide_layer *layer, int kind)
     slide_lsh *h = &layer->lsh;
     int dim = (int)layer->fan_in + 1, hashes;
     *h = (slide_lsh){.kind = kind, .K = kind == SLIDE_SIMHASH ? 5 : 2, .L = 12, .dim = dim, .capacity = 31};
+    h->probes = 1;
     h->window = kind == SLIDE_SIMHASH ? 1 : 8;
     h->log2_window = kind == SLIDE_SIMHASH ? 0 : 3;
-    h->table_bits = h->K * (kind == SLIDE_SIMHASH ? 1 : 3);
+    h->table_bits = h->code_bits = h->K * (kind == SLIDE_SIMHASH ? 1 : 3);
     h->bucket_stride = 32;
     h->policy = SLIDE_RESERVOIR;
     hashes = h->K * h->L;
@@ -98,6 +99,20 @@ static void add_tables(slide_layer *layer, int kind)
     h->directions = directions;
     h->positions = positions;
     h->frame = kind == SLIDE_SIMHASH ? frame : NULL;
+}
+
+/* 64 query cells with lists of 31. */
+static void add_cells(slide_layer *layer)
+{
+    slide_lsh *h = &layer->lsh;
+    *h = (slide_lsh){.kind = SLIDE_QUERY_CELLS, .K = 6, .L = 1, .dim = (int)layer->fan_in + 1, .capacity = 31, .window = 1};
+    h->table_bits = h->code_bits = 6;
+    h->bucket_stride = 32;
+    h->probes = 2;
+    h->slots = zeroed(64 * 32, sizeof(int32_t));
+    float *centres = zeroed(64 * (int64_t)h->dim, sizeof(float));
+    for (int64_t i = 0; i < 64 * (int64_t)h->dim; i++) centres[i] = (float)((int)(draw() % 64) - 32) / 64;
+    h->directions = centres;
 }
 
 static slide_wide make_wide(void)
@@ -168,7 +183,7 @@ static void train_and_predict(int optimizer_kind, int hash_kind, int loss, const
     for (uint64_t pass = 0; pass < 3; pass++) {
         slide_train_stats stats;
         CHECK(slide_rebuild(net, 1, pass) == SLIDE_OK && slide_rebuild(net, 3, pass) == SLIDE_OK);
-        CHECK(slide_train(net, &ex, (int64_t)pass * ROWS, lr, &stats) == SLIDE_OK);
+        CHECK(slide_train(net, &ex, (int64_t)pass * ROWS, lr, 1, &stats) == SLIDE_OK);
         CHECK(isfinite(stats.loss));
     }
     slide_examples rows = ex;
@@ -178,6 +193,32 @@ static void train_and_predict(int optimizer_kind, int hash_kind, int loss, const
     uint32_t *codes = zeroed(ROWS * 12, sizeof *codes);
     CHECK(slide_hash_codes(net, 3, hidden, ROWS, 64, codes) == SLIDE_OK);
     free(codes);
+    slide_network_free(net);
+}
+
+/* Samples that share active sets. */
+static void train_batches(int optimizer_kind, int loss)
+{
+    int n_states = optimizer_kind == SLIDE_ADAM ? 2 : optimizer_kind == SLIDE_ADAGRAD;
+    slide_examples ex = make_examples();
+    slide_layer layers[] = {make_layer(SLIDE_SPARSE_INPUT, WIDTH, FEATURES, n_states),
+                            make_layer(SLIDE_DENSE, WIDTH, WIDTH, n_states),
+                            make_layer(SLIDE_SAMPLED, LABELS, WIDTH, n_states)};
+    layers[2].n_active = 60, layers[2].n_random = 10;
+    add_cells(&layers[2]);
+    slide_wide wide = make_wide();
+    slide_optimizer optimizer = {optimizer_kind, 0.9f, 0.999f, 1e-8f, 1e-4f};
+    slide_network *net = slide_network_new(layers, 3, &wide, &optimizer, loss, 3, THREADS, NULL);
+    CHECK(net);
+    float *lr = zeroed(ROWS, sizeof *lr);
+    for (int i = 0; i < ROWS; i++) lr[i] = 0.01f;
+    for (uint64_t pass = 0; pass < 3; pass++) {
+        slide_train_stats stats;
+        CHECK(slide_rebuild(net, 2, pass) == SLIDE_OK);
+        CHECK(slide_train(net, &ex, (int64_t)pass * ROWS, lr, 16, &stats) == SLIDE_OK);
+        CHECK(isfinite(stats.loss));
+    }
+    ask_together(net, &ex);
     slide_network_free(net);
 }
 
@@ -223,7 +264,8 @@ int main(int argc, char **argv)
     const char *const *isa = slide_isa_available();
     for (int kind = SLIDE_SGD; kind <= SLIDE_ADAM; kind++)
         train_and_predict(kind, kind % 3, kind % 2, kind % 2 ? "generic" : isa[0]);
+    for (int kind = SLIDE_SGD; kind <= SLIDE_ADAM; kind++) train_batches(kind, kind % 2);
     parse();
-    printf("four optimizers, three hash families, two losses, the parser: no race outside functions marked SLIDE_RACY\n");
+    printf("four optimizers, three hash families, two losses, batches, the parser: no race outside functions marked SLIDE_RACY\n");
     return 0;
 }
