@@ -159,7 +159,7 @@ class Rebuild:
         """Samples between rebuild number `times` and the next; wanted are `every` and `growth` where they are None."""
         every = self.every if self.every is not None else wanted[0]
         growth = self.growth if self.growth is not None else wanted[1]
-        return int(min(every * np.exp(min(growth * times, 64)), 2.0**62))
+        return int(min(every * np.exp(min(growth * times, 64)), 2.0**61))
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {c.__name__: c for c in (SGD, Adagrad, Adam)}

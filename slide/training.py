@@ -116,7 +116,7 @@ def _wanted_distance(net: Network) -> tuple[int, float]:
     """Of rebuilds: that of the layer with most neurons, which costs most."""
     sampled = [layer for layer in net.layers if isinstance(layer, Sampled) and layer.lsh is not None]
     if not sampled:
-        return 2**62, 0.0
+        return 2**60, 0.0
     largest = max(sampled, key=lambda layer: layer.n)
     assert largest.lsh is not None
     return largest.lsh.rebuild_every(largest.n)

@@ -270,7 +270,7 @@ def test_texts_to_labels_and_back_from_a_file(tmp_path: Path, features: TextFeat
     names, scores = clf.predict_topk("a tree that barks", 2, names=True)
     assert names.shape == scores.shape == (1, 2)
     clf.save(tmp_path / "m.slide")
-    again = slide.load(tmp_path / "m.slide")
+    again = slide.load(tmp_path / "m.slide", n_threads=1)
     assert isinstance(again, slide.SlideTextClassifier)
     assert again.features == clf.vocabulary_.options
     np.testing.assert_array_equal(again.decision_function(BODIES), clf.decision_function(BODIES))
