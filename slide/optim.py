@@ -143,14 +143,22 @@ class Rebuild:
         Samples up to the first rebuild. None: an eighth of the sampled layer's neurons, but at least 2,000.
     growth : float
         0 rebuilds at equal distances.
+    drift : float or None
+        With a number, each of these times only asks whether tables are rebuilt: they are if sampled rows have changed
+        by more than this share of their length since the last fill (the mean over 256 rows of a layer, the same ones
+        for equal seeds). `growth` then counts the rebuilds so far.
     """
 
     every: int | None = None
     growth: float = 0.1
+    drift: float | None = None
 
     def __post_init__(self) -> None:
         require(self.every is None or self.every >= 1, "Rebuild(every=)", self.every, "1 sample or more, or None")
         require(0 <= self.growth <= 10, "Rebuild(growth=)", self.growth, "0 to 10")
+        drift = self.drift
+        known = drift is None or (np.isfinite(drift) and drift > 0)
+        require(known, "Rebuild(drift=)", drift, "a finite number over 0, or None")
 
     def interval(self, times: int, n_neurons: int) -> int:
         """Samples between rebuild number `times` and the next."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from slide._state import Examples, TrainStats
+from slide.drift import DriftMeter
 from slide.errors import NonFiniteError
 from slide.lsh import require
 from slide.network import Network
@@ -77,12 +78,15 @@ def run(
     started = time.perf_counter()
     batch_size = net.resolved_batch_size(n)
     chunk = 256
+    meter = DriftMeter(net) if net.rebuild.drift is not None else None
+    if meter and net.tables_step == net.step > 0:
+        meter.mark()
     for epoch in range(epochs):
         order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
         first = 0
         while first < n:
             if net.step >= net.next_rebuild:
-                _rebuild(net, X, progress)
+                _refresh(net, X, progress, meter)
             if batch_size > 1:
                 size = min(WINDOW, n - first)
             else:
@@ -103,9 +107,21 @@ def run(
     return progress
 
 
+def _refresh(net: Network, X: Examples, progress: Progress, meter: DriftMeter | None) -> None:
+    """Rebuilds when it is time, unless the rows are seen to have moved too little."""
+    begin = time.perf_counter()
+    if meter and meter.measure() <= (net.rebuild.drift or 0):
+        net.next_rebuild = net.step + _interval(net, net.generation - 1)
+        progress.rebuild_seconds += time.perf_counter() - begin
+        return
+    _rebuild(net, X, progress)
+    if meter:
+        meter.mark()
+
+
 def _rebuild(net: Network, X: Examples, progress: Progress) -> None:
     begin = time.perf_counter()
-    interval = net.rebuild.interval(net.generation, max(_table_sizes(net), default=0))
+    interval = _interval(net, net.generation)
     sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, net.n_queries())
     net.rebuild_tables(X.take(np.sort(sample)))
     net.next_rebuild = net.step + interval
@@ -113,8 +129,8 @@ def _rebuild(net: Network, X: Examples, progress: Progress) -> None:
     progress.rebuild_seconds += time.perf_counter() - begin
 
 
-def _table_sizes(net: Network) -> list[int]:
-    return [s.n for s in net.states if s.lsh is not None]
+def _interval(net: Network, times: int) -> int:
+    return net.rebuild.interval(times, max((s.n for s in net.states if s.lsh is not None), default=0))
 
 
 def _train_chunk(
