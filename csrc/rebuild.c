@@ -75,8 +75,9 @@ slide_status slide_hash_codes(slide_network *net, int index, const float *vector
 {
     const slide_lsh *lsh = &net->layers[index].lsh;
 #pragma omp parallel for num_threads(net->n_threads) schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        slide_hash(net->kernels, lsh, vectors + i * stride, net->scratch[omp_get_thread_num()].projection,
-                   codes + i * lsh->L);
+    for (int64_t i = 0; i < n; i += SLIDE_PROJECT_ROWS)
+        slide_hash_rows(net->kernels, lsh, vectors + i * stride, stride,
+                        n - i < SLIDE_PROJECT_ROWS ? (int)(n - i) : SLIDE_PROJECT_ROWS,
+                        net->scratch[omp_get_thread_num()].projection, codes + i * lsh->L);
     return SLIDE_OK;
 }

@@ -145,15 +145,23 @@ class Rebuild:
         (slide.lsh.HashFamily.rebuild_every).
     growth : float or None
         0 rebuilds at equal distances. None: 0.1, or what the hash families ask for.
+    drift : float or None
+        With a number, each of these times only asks whether tables are rebuilt: they are if sampled rows have changed
+        by more than this share of their length since the last fill (the mean over 256 rows of a layer, the same ones
+        for equal seeds). `growth` then counts the rebuilds so far.
     """
 
     every: int | None = None
     growth: float | None = None
+    drift: float | None = None
 
     def __post_init__(self) -> None:
         require(self.every is None or self.every >= 1, "Rebuild(every=)", self.every, "1 sample or more, or None")
         ok = self.growth is None or 0 <= self.growth <= 10
         require(ok, "Rebuild(growth=)", self.growth, "0 to 10, or None")
+        drift = self.drift
+        known = drift is None or (np.isfinite(drift) and drift > 0)
+        require(known, "Rebuild(drift=)", drift, "a finite number over 0, or None")
 
     def interval(self, times: int, wanted: tuple[int, float]) -> int:
         """Samples between rebuild number `times` and the next; wanted are `every` and `growth` where they are None."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from slide._state import Examples, TrainStats
+from slide.drift import DriftMeter
 from slide.errors import NonFiniteError
 from slide.layers import Sampled
 from slide.lsh import require
@@ -78,12 +79,15 @@ def run(
     started = time.perf_counter()
     batch_size = net.resolved_batch_size(n)
     chunk = 256
+    meter = DriftMeter(net) if net.rebuild.drift is not None else None
+    if meter and net.tables_step == net.step > 0:
+        meter.mark()
     for epoch in range(epochs):
         order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
         first = 0
         while first < n:
             if net.step >= net.next_rebuild:
-                _rebuild(net, X, progress)
+                _refresh(net, X, progress, meter)
             window = WINDOW if batch_size > 1 else min(chunk, net.next_rebuild - net.step)
             size = min(window, n - first)
             took = _train_chunk(net, X, Y, order[first : first + size], batch_size, schedule, progress)
@@ -102,14 +106,30 @@ def run(
     return progress
 
 
+def _refresh(net: Network, X: Examples, progress: Progress, meter: DriftMeter | None) -> None:
+    """Rebuilds when it is time, unless the rows are seen to have moved too little."""
+    begin = time.perf_counter()
+    if meter and meter.measure() <= (net.rebuild.drift or 0):
+        net.next_rebuild = net.step + _interval(net, net.generation - 1)
+        progress.rebuild_seconds += time.perf_counter() - begin
+        return
+    _rebuild(net, X, progress)
+    if meter:
+        meter.mark()
+
+
 def _rebuild(net: Network, X: Examples, progress: Progress, at_the_end: bool = False) -> None:
     begin = time.perf_counter()
-    interval = net.rebuild.interval(net.generation, _wanted_distance(net))
+    interval = _interval(net, net.generation)
     sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, net.n_queries(at_the_end))
     net.rebuild_tables(X.take(np.sort(sample)), at_the_end=at_the_end)
     net.next_rebuild = net.step + interval
     progress.rebuilds += 1
     progress.rebuild_seconds += time.perf_counter() - begin
+
+
+def _interval(net: Network, times: int) -> int:
+    return net.rebuild.interval(times, _wanted_distance(net))
 
 
 def _wanted_distance(net: Network) -> tuple[int, float]:
