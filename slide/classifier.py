@@ -58,7 +58,7 @@ class SlideClassifier(Predictions):
     wide : Wide, bool
         The sparse linear part: its options, True for the defaults, False for none.
     lsh : HashFamily, "auto" or None
-        Tables of the output layer. "auto": SimHash sized by the number of labels; None: uniform sampling.
+        Tables of the output layer. "auto": QueryCells sized by the number of labels; None: uniform sampling.
     optimizer : Optimizer or None
         None: ``Adagrad(lr)`` with one accumulator a row.
     loss : {"softmax", "binary"}

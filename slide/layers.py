@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from slide.lsh import HashFamily, SimHash, require
+from slide.cells import QueryCells
+from slide.lsh import HashFamily, require
 
 ACTIVATIONS = ("identity", "relu", "tanh")
 QUERIES = ("input", "label")
@@ -99,7 +100,7 @@ class Sampled(Layer):
     """
 
     n: int
-    lsh: HashFamily | None = field(default_factory=SimHash)
+    lsh: HashFamily | None = field(default_factory=QueryCells)
     n_active: int = 512
     n_random: int = 64
     activation: str = "identity"

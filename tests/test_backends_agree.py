@@ -127,7 +127,7 @@ BATCH_STACKS = {
         sampled(slide.QueryCells(K=7, capacity=3)),
     ],
     "tail alone": STACKS["tail alone"],
-    "all active": [slide.SparseInput(D, 12), slide.Sampled(N, n_active=N, n_random=0)],
+    "all active": [slide.SparseInput(D, 12), slide.Sampled(N, lsh=es.FAMILIES["simhash"], n_active=N, n_random=0)],
 }
 
 

@@ -206,7 +206,9 @@ def test_retrieval_probability_over_draws_of_the_hash_functions(selection: str, 
         ),
         (lambda: slide.Sampled(9, lsh=slide.QueryCells(), query="label"), r"wanted 'input': lsh=QueryCells\("),
         (
-            lambda: slide.Network([slide.SparseInput(3, 4), slide.Sampled(9, query="label"), slide.Dense(5)]),
+            lambda: slide.Network(
+                [slide.SparseInput(3, 4), slide.Sampled(9, lsh=slide.SimHash(), query="label"), slide.Dense(5)]
+            ),
             r"layers\[1\]: found Sampled\(.*wanted query='input': only the last layer's neurons are labels",
         ),
     ],
