@@ -67,6 +67,13 @@ examples:
 """
 
 
+LSH_EXAMPLES = """\
+examples:
+  slide lsh model.slide
+  slide lsh model.slide wordnet-hypernym --plot tables.png
+"""
+
+
 class Help(argparse.RawDescriptionHelpFormatter):
     """Examples as they are written, and room for long options."""
 
@@ -137,6 +144,7 @@ def make_parser() -> Parser:
     _add_eval(verbs)
     _add_predict(verbs)
     _add_info(verbs)
+    _add_lsh(verbs)
     config = _verb(verbs, "config", "[--json]", "say what runs here: instruction set, OpenMP, threads, versions")
     _add_json(config)
     return parser
@@ -277,6 +285,21 @@ def _add_info(verbs: Any) -> None:
     )
     parser.add_argument("path", metavar="MODEL|DATA", help="a model, a data file, or the name of an embedded data set")
     _add_json(parser)
+
+
+def _add_lsh(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "lsh",
+        "MODEL [DATA] [--plot FILE] [--json]",
+        "what a model's hash tables are worth: recall against chance, buckets, age, memory, advice",
+        LSH_EXAMPLES,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, for recall")
+    parser.add_argument("--plot", metavar="FILE", help="draw recall and buckets (.png, .svg; needs matplotlib)")
+    _add_json(parser)
+    _add_machine(parser)
 
 
 def widths(text: str) -> tuple[int, ...]:

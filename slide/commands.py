@@ -384,10 +384,18 @@ def config(args: Namespace) -> int:
     return 0
 
 
+def lsh(args: Namespace) -> int:
+    """Reports on a model's tables."""
+    from slide import commands_lsh
+
+    return commands_lsh.lsh(args)
+
+
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
     "info": info,
+    "lsh": lsh,
     "config": config,
 }

@@ -26,6 +26,7 @@ from slide.threads import resolve_threads, usable_threads
 from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
+    from slide.lsh_report import LshReport
     from slide.training import Progress
 
 LOSSES = ("softmax", "binary")
@@ -116,6 +117,7 @@ class Network:
         self.generation = 0
         self.next_rebuild = 0
         self.tables_step = -1
+        self.rebuild_share: float | None = None
         self.states = self._make_states(arrays)
         self.wide = wide
         self.wide_state = None
@@ -362,6 +364,20 @@ class Network:
         rows = max(1, 2**24 // last.n)
         blocks = [queries[i : i + rows] @ last.weights.T + last.biases for i in range(0, len(queries), rows)]
         return np.concatenate([np.argpartition(-b, min(k, last.n) - 1, axis=1)[:, :k] for b in blocks]).astype(np.int32)
+
+    def lsh_report(self, X: Any = None, *, layer: int = -1) -> LshReport:
+        """What a sampled layer's tables are worth: print it, or take its fields (slide.lsh_report.LshReport).
+
+        Parameters
+        ----------
+        X : sparse [n, n_features] or None
+            Rows that were not trained on, whose first 1,000 are the queries for recall. None: no recall.
+        layer : int
+            A Sampled layer with tables; the last by default.
+        """
+        from slide.lsh_report import lsh_report
+
+        return lsh_report(self, None if X is None else check_X(X, self.n_features), layer)
 
     # -- files ------------------------------------------------------------------------------------------------------
 

@@ -103,6 +103,7 @@ def run(
     if epochs:
         _rebuild(net, X, progress, at_the_end=True)
         progress.seconds = time.perf_counter() - started
+        net.rebuild_share = progress.rebuild_seconds / progress.seconds
     return progress
 
 

@@ -1,0 +1,78 @@
+"""`slide lsh`: what a model's tables are worth, printed, as JSON, or as a picture (which needs matplotlib)."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import slide
+from slide.commands import load_model, network_of
+from slide.files import check_columns, read_data
+from slide.lsh_report import MAX_QUERIES, LshReport
+
+if TYPE_CHECKING:
+    from slide.network import Network
+
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)  # of the neurons, along the curve
+
+
+def lsh(args: Namespace) -> int:
+    """Reports on the tables of a model's last layer."""
+    if args.plot:
+        _pyplot()  # before the work, not after it
+    model = load_model(args)
+    net = network_of(model)
+    X = None
+    if args.data:
+        train_part, test_part = read_data(args.data)
+        data = test_part or train_part
+        check_columns(data, net.n_features, net.n_labels, args.model)
+        X = data.X[:MAX_QUERIES]
+        X = model._rows(X) if isinstance(model, slide.SlideClassifier) else X
+    report = net.lsh_report(X)
+    print(report)
+    if args.plot:
+        plot(net, X, report, args.plot)
+        print(f"plot: {args.plot}")
+    if args.json:
+        print(json.dumps(report.to_dict()))
+    return 0
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError as e:
+        raise ImportError("--plot needs matplotlib: pip install 'slide-xmc[bench]'") from e
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def plot(net: Network, X: Any, report: LshReport, path: str) -> None:
+    """Recall against candidates (with queries), and how full the buckets are."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    if X is not None:
+        sizes = sorted({max(10, int(share * report.n_neurons)) for share in SHARES})
+        sizes = [n for n in sizes if n <= report.n_neurons]
+        shares = [100 * n / report.n_neurons for n in sizes]
+        axes[0].plot(shares, [net.retrieval_recall(X, n_candidates=n)[0] for n in sizes], "o-", label="tables")
+        axes[0].plot(shares, [share / 100 for share in shares], "--", color="grey", label="chance")
+        axes[0].set(xscale="log", ylim=(0, 1), xlabel="candidates, % of the neurons", ylabel="recall of the best ten")
+        axes[0].legend(frameon=False)
+    else:
+        axes[0].set_axis_off()
+        axes[0].text(0.5, 0.5, "no DATA given: no recall", ha="center")
+    state = net.states[report.layer].lsh
+    assert state is not None
+    counts = np.minimum(state.slots[:, :, 0], state.capacity).ravel()
+    axes[1].hist(counts, bins=40, color="#4477aa")
+    axes[1].set(xlabel="neurons in a bucket", ylabel="buckets")
+    figure.suptitle(f"{report.n_neurons:,} neurons: {report.family.split('(')[0]}")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,191 @@
+"""What a layer's tables are worth, for a person to read: recall against chance, buckets, age, memory, and advice."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slide._state import LayerState
+from slide.layers import Sampled
+from slide.lsh import require
+
+if TYPE_CHECKING:
+    from slide.network import Network
+
+TOP = (1, 10, 100)
+MAX_QUERIES = 1000
+
+
+@dataclass(frozen=True)
+class LshReport:
+    """Of one sampled layer. Shares are between 0 and 1.
+
+    Attributes
+    ----------
+    layer, n_neurons, n_tables, n_buckets : int
+    family : str
+    n_candidates : int
+        What a query retrieves: the active set without its uniform part.
+    recall : dict
+        Share of the exact best 1, 10 and 100 neurons among the candidates; empty without queries.
+    chance : float
+        The same for a random set of that size.
+    active : tuple of int, or None
+        Smallest, median and largest number of candidates a query found.
+    empty, full : float
+        Share of the buckets with no neuron, and with as many as they hold.
+    mean_size : float
+        Neurons in a bucket that is not empty.
+    unreachable : float
+        Share of the neurons that are in no bucket.
+    stale : float
+        Share of the entries that a refill from the present weights would not make.
+    rebuild_share : float or None
+        Of the last fit's time, what went into tables.
+    table_bytes, parameter_bytes : int
+    """
+
+    layer: int
+    family: str
+    n_neurons: int
+    n_tables: int
+    n_buckets: int
+    n_candidates: int
+    recall: dict[int, float]
+    chance: float
+    active: tuple[int, int, int] | None
+    empty: float
+    full: float
+    mean_size: float
+    unreachable: float
+    stale: float
+    rebuild_share: float | None
+    table_bytes: int
+    parameter_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, the advice included."""
+        return {**asdict(self), "advice": self.advice()}
+
+    def advice(self) -> list[str]:
+        """What to change, and why; empty if nothing stands out."""
+        found = []
+        if self.recall.get(10, 1) < max(0.5, 2 * self.chance):
+            told = f"only {self.recall[10]:.0%} of the best ten are found (chance {self.chance:.1%})"
+            found.append(f"{told}: more cells or tables, more probes, or a larger n_active")
+        if self.n_tables > 1 and self.empty > 0.5:
+            found.append(f"K is too large: {self.empty:.0%} of the buckets are empty")
+        if self.n_tables > 1 and self.full > 0.3:
+            found.append(f"K or capacity is too small: {self.full:.0%} of the buckets are full and drop neurons")
+        if self.stale > 0.3:
+            found.append(
+                f"{self.stale:.0%} of the entries are out of date: rebuild more often, or call rebuild_tables()"
+            )
+        if self.rebuild_share is not None and self.rebuild_share > 0.2:
+            found.append(
+                f"{self.rebuild_share:.0%} of the last fit went into tables: a larger Rebuild(every=) spares time"
+            )
+        return found
+
+    def __str__(self) -> str:
+        lines = [
+            f"layer {self.layer}: {self.n_neurons:,} neurons, {self.family}",
+            f"  retrieval    {self.n_candidates:,} candidates a query ({self.n_candidates / self.n_neurons:.2%})",
+        ]
+        if self.recall:
+            recalls = ", ".join(f"top {k} {r:.3f}" for k, r in self.recall.items())
+            lines.append(f"  recall       {recalls}; chance {self.chance:.3f}")
+        if self.active:
+            least, median, most = self.active
+            lines.append(f"  found        {least:,} to {most:,} neurons a query, median {median:,}")
+        sizes = f"{self.mean_size:,.1f} neurons in a bucket in use, {self.empty:.1%} empty, {self.full:.1%} full"
+        lines += [
+            f"  buckets      {self.n_tables} x {self.n_buckets:,}: {sizes}",
+            f"  neurons      {self.unreachable:.1%} in no bucket; {self.stale:.1%} of the entries are out of date",
+            f"  memory       tables {self.table_bytes / 1e6:,.1f} MB, parameters {self.parameter_bytes / 1e6:,.1f} MB",
+        ]
+        if self.rebuild_share is not None:
+            lines.append(f"  time         {self.rebuild_share:.1%} of the last fit went into tables")
+        return "\n".join(lines + [f"  advice       {a}" for a in self.advice()])
+
+
+def lsh_report(net: Network, X: Any = None, layer: int = -1) -> LshReport:
+    """See Network.lsh_report."""
+    index = range(len(net.layers))[layer]
+    state, described = net.states[index], net.layers[index]
+    require(state.lsh is not None, "layer", layer, "a Sampled layer with tables")
+    assert state.lsh is not None
+    assert isinstance(described, Sampled)
+    lsh = state.lsh
+    wanted = min(max(state.n_active - state.n_random, 1), state.n)
+    recall, active = _recall(net, X, index, wanted) if X is not None else ({}, None)
+    sizes = np.minimum(lsh.slots[:, :, 0], lsh.capacity)
+    used = sizes[sizes > 0]
+    return LshReport(
+        layer=index,
+        family=repr(described.lsh),
+        n_neurons=state.n,
+        n_tables=lsh.L,
+        n_buckets=lsh.slots.shape[1],
+        n_candidates=wanted,
+        recall=recall,
+        chance=wanted / state.n,
+        active=active,
+        empty=float(np.mean(sizes == 0)),
+        full=float(np.mean(sizes == lsh.capacity)),
+        mean_size=float(used.mean()) if used.size else 0.0,
+        unreachable=1 - np.count_nonzero(np.bincount(_entries(state)[1], minlength=state.n)) / state.n,
+        stale=_stale(net, index),
+        rebuild_share=net.rebuild_share,
+        table_bytes=lsh.slots.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
+        parameter_bytes=state.rows.nbytes,
+    )
+
+
+def _recall(net: Network, X: Any, layer: int, wanted: int) -> tuple[dict[int, float], tuple[int, int, int]]:
+    queries = net.hidden(X[:MAX_QUERIES], layer)
+    found = net._engine.retrieve(layer, queries, wanted)
+    state = net.states[layer]
+    tops = [k for k in TOP if k <= min(wanted, state.n)]
+    hits: dict[int, list[float]] = {k: [] for k in tops}
+    for query, ids in zip(queries, found, strict=True):
+        logits = state.weights @ query + state.biases
+        for k in tops:
+            hits[k].append(float(np.isin(np.argpartition(-logits, k - 1)[:k], ids).mean()))
+    sizes = (found >= 0).sum(axis=1)
+    return (
+        {k: float(np.mean(h)) for k, h in hits.items()},
+        (int(sizes.min()), int(np.median(sizes)), int(sizes.max())),
+    )
+
+
+def _entries(state: LayerState) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Bucket and neuron of every entry."""
+    assert state.lsh is not None
+    slots = state.lsh.slots.reshape(-1, state.lsh.slots.shape[2])
+    used = np.arange(state.lsh.capacity) < slots[:, :1]
+    buckets = np.repeat(np.arange(len(slots)), used.sum(axis=1))
+    return buckets, slots[:, 1 : 1 + state.lsh.capacity][used].astype(np.int64)
+
+
+def _stale(net: Network, layer: int) -> float:
+    """Refills the tables for comparison, from the same random numbers, and puts the old ones back."""
+    state = net.states[layer]
+    assert state.lsh is not None
+    with net.lock:
+        before = state.lsh.slots.copy()
+        old = _keys(state)
+        try:
+            net._engine.rebuild(layer, max(net.generation - 1, 0))
+            new = _keys(state)
+        finally:
+            state.lsh.slots[...] = before
+    return float(1 - np.isin(old, new).mean()) if len(old) else 0.0
+
+
+def _keys(state: LayerState) -> npt.NDArray[np.int64]:
+    buckets, ids = _entries(state)
+    return buckets * state.n + ids
