@@ -28,13 +28,17 @@ LINEAR_ALONE = {
 
 #: What changes, and what it is then: each rung stands for itself, those under "aside" leave the defaults in one thing.
 RUNGS: dict[str, dict[str, Any]] = {
-    "network alone, ReLU, active labels drawn at random": {**PLAIN, "lsh": None},
+    "network alone, ReLU, active labels drawn at random": {**PLAIN, "lsh": None, "batch_size": 1},
     "+ hash tables": {**PLAIN, "lsh": slide.SimHash(centred=False)},
-    "+ hashed relative to the means": PLAIN,
+    "+ hashed relative to the means": {**PLAIN, "lsh": slide.SimHash()},
+    "+ query cells instead": {**PLAIN, "batch_size": 1},
+    "+ batches that share an active set": PLAIN,
     "+ no activation": {"wide": False},
     "linear part alone": {**LINEAR_ALONE, "wide": slide.Wide(deep_share=0)},
     "both, added: the defaults": {},
     "aside: active labels drawn at random": {"lsh": None},
+    "aside: 50 SimHash tables": {"lsh": slide.SimHash()},
+    "aside: one sample at a time": {"batch_size": 1},
     "aside: 1,000 active labels": {"n_active": 1000},
     "aside: every pair that meets": {"wide": slide.Wide(row_pairs=0)},
     "aside: no pruning": {"wide": slide.Wide(prune=0)},
