@@ -27,6 +27,7 @@
 #define Q SLIDE_BATCH_MOST
 #define R SLIDE_TILE_ROWS
 #define AHEAD 8 /* rows fetched ahead */
+#define FIRST_LABELS 1024 /* labels of a batch for which there is room from the start */
 
 static const slide_layer *last_layer(const slide_network *net)
 {
@@ -45,11 +46,6 @@ int slide_batch_possible(const slide_network *net)
 
 /* -- memory ---------------------------------------------------------------------------------------------------------- */
 
-static int64_t most_active(const slide_layer *layer, int64_t max_labels)
-{
-    return layer->n_active + layer->n_random + Q * max_labels;
-}
-
 /* A query takes whole tiles of Q floats. */
 static int64_t query_stride(const slide_layer *layer)
 {
@@ -61,6 +57,34 @@ static void *floats(int64_t n)
     return aligned_alloc(64, (size_t)slide_pad(n) * sizeof(float));
 }
 
+static void free_set(slide_batch *b)
+{
+    free(b->rows);
+    free(b->logits);
+    free(b->corrections);
+    free(b->ids);
+    free(b->place_of);
+    free(b->places);
+}
+
+/* Room for the active set of samples with so many labels in all. Rows with very many are rare, so it grows when they
+ * come. */
+static slide_status reserve_set(const slide_layer *layer, slide_batch *b, int64_t labels)
+{
+    if (labels <= b->max_labels) return SLIDE_OK;
+    int64_t active = (layer->n_active + layer->n_random + labels + R - 1) / R * R;
+    free_set(b);
+    for (b->slots = 64; b->slots < 2 * labels; b->slots *= 2) continue;
+    b->rows = floats(active * layer->padded);
+    b->logits = floats(active * Q);
+    b->corrections = floats(active);
+    b->ids = malloc((size_t)active * sizeof(int32_t));
+    b->place_of = malloc((size_t)b->slots * sizeof(int32_t));
+    b->places = malloc((size_t)(labels + Q) * sizeof(int32_t));
+    b->max_labels = b->rows && b->logits && b->corrections && b->ids && b->place_of && b->places ? labels : 0;
+    return b->max_labels ? SLIDE_OK : SLIDE_NO_MEMORY;
+}
+
 void slide_batch_free(const slide_network *net, slide_scratch *s)
 {
     slide_batch *b = &s->batch;
@@ -69,13 +93,8 @@ void slide_batch_free(const slide_network *net, slide_scratch *s)
     free(b->queries);
     free(b->queries_t);
     free(b->d_queries_t);
-    free(b->rows);
-    free(b->logits);
     free(b->gradient);
-    free(b->corrections);
-    free(b->ids);
-    free(b->place_of);
-    free(b->places);
+    free_set(b);
     memset(b, 0, sizeof *b);
 }
 
@@ -83,22 +102,14 @@ slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
 {
     slide_batch *b = &s->batch;
     const slide_layer *layer = last_layer(net);
-    int64_t active = (most_active(layer, s->max_labels) + R - 1) / R * R, padded = layer->padded;
+    int64_t padded = layer->padded;
     b->outputs = calloc((size_t)(Q * (net->n_layers - 1)), sizeof *b->outputs);
-    for (b->slots = 64; b->slots < 2 * Q * s->max_labels; b->slots *= 2) continue;
     b->queries = floats(Q * query_stride(layer));
     b->queries_t = floats(padded * Q);
     b->d_queries_t = floats(padded * Q);
-    b->rows = floats(active * padded);
-    b->logits = floats(active * Q);
     b->gradient = floats(R * query_stride(layer));
-    b->corrections = floats(active);
-    b->ids = malloc((size_t)active * sizeof(int32_t));
-    b->place_of = malloc((size_t)b->slots * sizeof(int32_t));
-    b->places = malloc((size_t)(Q * (s->max_labels + 1)) * sizeof(int32_t));
-    if (!b->outputs || !b->queries || !b->queries_t || !b->d_queries_t || !b->rows || !b->logits || !b->gradient ||
-        !b->corrections || !b->ids || !b->place_of || !b->places)
-        return SLIDE_NO_MEMORY;
+    if (!b->outputs || !b->queries || !b->queries_t || !b->d_queries_t || !b->gradient) return SLIDE_NO_MEMORY;
+    if (reserve_set(layer, b, FIRST_LABELS)) return SLIDE_NO_MEMORY;
     for (int64_t i = 0; i < Q * (net->n_layers - 1); i++) {
         const slide_layer *below = &net->layers[i % (net->n_layers - 1)];
         slide_status status = slide_vector_new(&b->outputs[i], below->n, 0, below->n);
@@ -434,6 +445,16 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
 {
     slide_batch *b = &s->batch;
     float losses[Q], lr = plan->lr[plan->visit[first]];
+    const slide_examples *ex = plan->examples;
+    int64_t labels = 0;
+    for (int q = 0; q < n; q++) {
+        int64_t row = ex->order[plan->visit[first + q]];
+        labels += ex->y_indptr[row + 1] - ex->y_indptr[row];
+    }
+    if (reserve_set(last_layer(net), b, labels)) {
+        s->stats.no_memory = 1;
+        return 0;
+    }
     load_queries(net, s, plan, first, n);
     choose_active(net, s, plan, first, n);
     forward_last(net, b);

@@ -21,11 +21,11 @@ slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, 
                                   slide_batch_plan *plan);
 void slide_batch_plan_free(slide_batch_plan *plan);
 
-/* One step for the samples plan->visit[first .. first + n). Returns 0 where a loss is not finite, and changes nothing
- * then. */
+/* One step for the samples plan->visit[first .. first + n). Returns 0 where a loss is not finite or memory ends,
+ * and changes nothing then. */
 int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n);
 
-/* Room for batches of samples with up to s->max_labels labels. */
+/* Scratch for batches. */
 slide_status slide_batch_new(const slide_network *net, slide_scratch *s);
 void slide_batch_free(const slide_network *net, slide_scratch *s);
 

@@ -49,7 +49,7 @@ typedef struct {
     float *gradient;          /* [SLIDE_TILE_ROWS][P] of some rows */
     float *corrections;       /* [A] -log q, then with the bias */
     int32_t *ids;             /* [A] the active set, labels first */
-    int64_t n, slots;
+    int64_t n, slots, max_labels;
     int32_t *place_of;        /* [slots] hash table from a label to its place in ids; -1 where free */
     int32_t *places;          /* places of the samples' labels, one sample behind the other */
     int32_t first_place[SLIDE_TILE_QUERIES + 1];

@@ -125,6 +125,7 @@ typedef struct {
     int64_t n_active;        /* summed size of the output layer's active sets */
     double wide_loss;        /* of the sparse linear part, and its summed active sets */
     int64_t n_wide_active;
+    int32_t no_memory;       /* training stopped for want of scratch memory */
     int64_t bad_step, bad_layer; /* where a NaN or infinity was met; -1 if nowhere. Layer n_layers: the wide part */
     int64_t bad_update;      /* 1: not in the layer's output, but its update would have left float32, and was not made */
 } slide_train_stats;

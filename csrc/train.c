@@ -172,6 +172,7 @@ static void sum_stats(const slide_network *net, slide_train_stats *stats)
         stats->loss += mine->loss;
         stats->n_loss += mine->n_loss;
         stats->n_active += mine->n_active;
+        stats->no_memory |= mine->no_memory;
         stats->wide_loss += mine->wide_loss;
         stats->n_wide_active += mine->n_wide_active;
         if (mine->bad_step >= 0 && (stats->bad_step < 0 || mine->bad_step < stats->bad_step)) {
@@ -196,5 +197,6 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
         train_singly(net, ex, first_step, lr);
     if (status) return status;
     sum_stats(net, stats);
+    if (stats->no_memory) return SLIDE_NO_MEMORY;
     return stats->bad_step >= 0 ? SLIDE_NOT_FINITE : SLIDE_OK;
 }

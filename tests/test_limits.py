@@ -126,3 +126,17 @@ def test_locale_and_working_folder_change_nothing(folder: str, tmp_path: Path) -
         command = [sys.executable, "-c", code]
         told.append(subprocess.run(command, cwd=where, env=environment, stdout=subprocess.PIPE, check=True).stdout)
     assert told[0] == told[1] != b""
+
+
+@pytest.mark.parametrize("backend", ["c", "numba"])
+def test_a_batch_of_rows_with_very_many_labels_finds_room(backend: str) -> None:
+    """More labels than a batch has room for at first, in the middle of rows with few."""
+    rng = np.random.default_rng(0)
+    Y = sp.lil_array((64, 3000), dtype=np.float32)
+    for row in range(64):
+        Y[row, rng.choice(3000, 900 if row % 16 == 3 else 2, replace=False)] = 1
+    X = sp.random_array((64, 50), density=0.2, rng=rng, dtype=np.float32)
+    layers = [slide.SparseInput(50, 8), slide.Sampled(3000, n_active=40, n_random=8)]
+    net = slide.Network(layers, batch_size=32, n_threads=1, backend=backend).fit(X, Y.tocsr(), epochs=2)
+    assert np.isfinite(net.weights(-1)).all()
+    assert net.step == 128
