@@ -17,7 +17,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide._sklearn import warn_of_column
-from slide._state import IntArray
+from slide._state import TAIL, IntArray
+from slide.backends import require_memory
 from slide.checks import check_Y, is_frame
 from slide.lsh import require
 
@@ -51,6 +52,8 @@ class Labels:
         if known is None and is_frame(y):
             known = class_names(list(y.columns))
         if known is None:
+            # The least that a row of the last layer takes: said before the columns are numbered.
+            require_memory(4 * TAIL * n_labels, f"the parameters of {n_labels:,} labels need")
             return cls(kind, np.arange(n_labels), values.dtype.name, named=False)
         require(len(known) == n_labels, "classes", f"{len(known):,} names", f"{n_labels:,}, one for each column of y")
         return cls(kind, known, values.dtype.name)
