@@ -116,10 +116,12 @@ class HashFamily:
     def _check_selection(self, name: str) -> None:
         require(self.selection in SELECTIONS, f"{name}(selection=)", self.selection, f"one of {SELECTIONS}")
         most = self.L if self.selection == "threshold" else MAX_TABLES
-        require(1 <= self.min_count <= most, f"{name}(min_count=)", self.min_count, f"1 to {most} tables")
+        ok = isinstance(self.min_count, int) and 1 <= self.min_count <= most
+        require(ok, f"{name}(min_count=)", self.min_count, f"1 to {most} tables")
         can_probe = self.has_margins and not self.is_custom
         wanted = f"1 to {MAX_PROBES} buckets a table" if can_probe else "1: only SimHash's own bits have margins"
-        require(1 <= self.probes <= (MAX_PROBES if can_probe else 1), f"{name}(probes=)", self.probes, wanted)
+        ok = isinstance(self.probes, int) and 1 <= self.probes <= (MAX_PROBES if can_probe else 1)
+        require(ok, f"{name}(probes=)", self.probes, wanted)
 
     # -- what a family of one's own implements ------------------------------------------------------------------------
 

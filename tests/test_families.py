@@ -333,6 +333,7 @@ class OwnCodes(slide.SimHash):
             r"\(min_count=\): found 6, wanted 1 to 5 tables",
         ),
         (lambda: slide.SimHash(min_count=0), r"SimHash\(min_count=\): found 0, wanted 1 to 1022"),
+        (lambda: slide.SimHash(probes=2.5), r"SimHash\(probes=\): found 2.5, wanted 1 to 8 buckets a table"),
         (lambda: slide.SimHash(probes=9), r"SimHash\(probes=\): found 9, wanted 1 to 8 buckets a table"),
         (lambda: slide.DWTA(probes=2), r"DWTA\(probes=\): found 2, wanted 1: only SimHash's own bits have margins"),
         (lambda: OwnCodes(probes=2), r"OwnCodes\(probes=\): found 2, wanted 1: only SimHash's own bits have margins"),
