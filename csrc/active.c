@@ -147,15 +147,30 @@ static int64_t take_retrieved(const slide_layer *layer, slide_scratch *s, int64_
     return take_colliding(layer, s, wanted, ids);
 }
 
-/* Draws until `wanted` neurons outside the set are in: each of them has the same chance. */
-static void take_uniform(const slide_layer *layer, slide_scratch *s, int64_t wanted, slide_rng *rng, slide_vector *out)
+int64_t slide_active_tail(const slide_layer *layer, slide_counter *counter, slide_rng *rng, int64_t sure, int32_t *ids,
+                          float *corrections)
 {
-    while (wanted > 0) {
-        int32_t id = (int32_t)slide_rng_below(rng, (uint32_t)layer->n);
-        if (!slide_counter_join(&s->counter, id)) continue;
-        out->ids[out->n++] = id;
-        wanted--;
+    int64_t tail = layer->n_active - sure;
+    if (tail < layer->n_random) tail = layer->n_random; /* more labels than room: the tail is kept all the same */
+    if (tail > layer->n - sure) tail = layer->n - sure;
+    for (int64_t n = sure; n < sure + tail;) {
+        ids[n] = (int32_t)slide_rng_below(rng, (uint32_t)layer->n);
+        n += slide_counter_join(counter, ids[n]);
     }
+    slide_counter_end(counter, ids, sure + tail);
+    float correction = tail > 0 ? logf((float)(layer->n - sure) / (float)tail) : 0;
+    for (int64_t i = 0; i < sure + tail; i++) corrections[i] = i < sure ? 0 : correction;
+    return sure + tail;
+}
+
+int64_t slide_active_everyone(const slide_layer *layer, slide_counter *counter, int64_t n, int32_t *ids,
+                              float *corrections)
+{
+    for (int32_t id = 0; id < layer->n; id++)
+        if (slide_counter_join(counter, id)) ids[n++] = id;
+    slide_counter_end(counter, ids, n);
+    memset(corrections, 0, (size_t)n * sizeof *corrections);
+    return n;
 }
 
 /* Fills out->ids and s->corrections for the query last hashed. Returns the number of distinct labels at the front. */
@@ -168,20 +183,11 @@ static int64_t fill_set(const slide_layer *layer, slide_scratch *s, const int32_
         if (slide_counter_join(&s->counter, labels[i])) out->ids[out->n++] = labels[i];
     int64_t distinct = out->n, room = layer->n_active - distinct;
     if (slide_all_active(layer)) {
-        for (int32_t id = 0; id < layer->n; id++)
-            if (slide_counter_join(&s->counter, id)) out->ids[out->n++] = id;
-        slide_counter_end(&s->counter, out->ids, out->n);
-        memset(s->corrections, 0, (size_t)out->n * sizeof *s->corrections);
+        out->n = slide_active_everyone(layer, &s->counter, distinct, out->ids, s->corrections);
         return distinct;
     }
     if (layer->lsh.L) out->n += take_retrieved(layer, s, room - layer->n_random, rng, out->ids + distinct);
-    int64_t sure = out->n, tail = layer->n_active - sure;
-    if (tail < layer->n_random) tail = layer->n_random; /* more labels than room: the tail is kept all the same */
-    if (tail > layer->n - sure) tail = layer->n - sure;
-    take_uniform(layer, s, tail, rng, out);
-    slide_counter_end(&s->counter, out->ids, out->n);
-    float correction = tail > 0 ? logf((float)(layer->n - sure) / (float)tail) : 0;
-    for (int64_t i = 0; i < out->n; i++) s->corrections[i] = i < sure ? 0 : correction;
+    out->n = slide_active_tail(layer, &s->counter, rng, out->n, out->ids, s->corrections);
     return distinct;
 }
 
@@ -214,6 +220,13 @@ static void hash_label(const slide_network *net, const slide_layer *layer, slide
     slide_hash_probes(&layer->lsh, s->projection, s->codes);
 }
 
+/* The cell of the query becomes the home of its labels. Threads may settle the same label: either home will do. */
+static void settle_labels(const slide_lsh *lsh, const slide_scratch *s, const int32_t *labels, int64_t n_labels)
+{
+    for (int64_t i = 0; lsh->homes && i < n_labels; i++)
+        __atomic_store_n(&lsh->homes[labels[i]], (int32_t)s->codes[0], __ATOMIC_RELAXED);
+}
+
 int64_t slide_active_set(const slide_network *net, int index, slide_scratch *s, const slide_vector *input,
                          const int32_t *labels, int64_t n_labels, uint64_t step, slide_vector *out)
 {
@@ -224,6 +237,7 @@ int64_t slide_active_set(const slide_network *net, int index, slide_scratch *s, 
             hash_label(net, layer, s, labels[slide_rng_below(&rng, (uint32_t)n_labels)]);
         else
             slide_active_hash(net, layer, s, input);
+        settle_labels(&layer->lsh, s, labels, n_labels);
     }
     return fill_set(layer, s, labels, n_labels, &rng, out);
 }

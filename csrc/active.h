@@ -16,6 +16,13 @@ static inline int slide_all_active(const slide_layer *layer)
 int64_t slide_active_set(const slide_network *net, int index, slide_scratch *s, const slide_vector *input,
                          const int32_t *labels, int64_t n_labels, uint64_t step, slide_vector *out);
 
+/* Behind the `sure` members of ids that came in with q = 1: neurons drawn until the set is full, each of the others with
+ * the same chance; or everyone else. Fills corrections, forgets the members, returns the size of the set. */
+int64_t slide_active_tail(const slide_layer *layer, slide_counter *counter, slide_rng *rng, int64_t sure, int32_t *ids,
+                          float *corrections);
+int64_t slide_active_everyone(const slide_layer *layer, slide_counter *counter, int64_t n, int32_t *ids,
+                              float *corrections);
+
 /* Up to n neurons that the tables return for s->codes, most wanted first. Returns how many were found. */
 int64_t slide_active_top(const slide_layer *layer, slide_scratch *s, int64_t n, int32_t *ids);
 

@@ -10,16 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#else
-#define omp_get_thread_num() 0
-#endif
-
 #include "active.h"
 #include "cells.h"
 #include "counter.h"
-#include "hash.h"
 #include "layer.h"
 #include "loss.h"
 #include "optimizer.h"
@@ -28,21 +21,6 @@
 #define R SLIDE_TILE_ROWS
 #define AHEAD 8 /* rows fetched ahead */
 #define FIRST_LABELS 1024 /* labels of a batch for which there is room from the start */
-
-static const slide_layer *last_layer(const slide_network *net)
-{
-    return &net->layers[net->n_layers - 1];
-}
-
-/* A sampled layer over dense ones, with query cells or no tables. */
-int slide_batch_possible(const slide_network *net)
-{
-    if (net->n_layers < 2 || last_layer(net)->kind != SLIDE_SAMPLED) return 0;
-    for (int i = 1; i < net->n_layers - 1; i++)
-        if (net->layers[i].kind == SLIDE_SAMPLED) return 0;
-    const slide_lsh *lsh = &last_layer(net)->lsh;
-    return lsh->L == 0 || lsh->kind == SLIDE_QUERY_CELLS || slide_all_active(last_layer(net));
-}
 
 /* -- memory ---------------------------------------------------------------------------------------------------------- */
 
@@ -101,7 +79,7 @@ void slide_batch_free(const slide_network *net, slide_scratch *s)
 slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
 {
     slide_batch *b = &s->batch;
-    const slide_layer *layer = last_layer(net);
+    const slide_layer *layer = slide_last_layer(net);
     int64_t padded = layer->padded;
     b->outputs = calloc((size_t)(Q * (net->n_layers - 1)), sizeof *b->outputs);
     b->queries = floats(Q * query_stride(layer));
@@ -118,75 +96,19 @@ slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
     return SLIDE_OK;
 }
 
-/* -- which samples form a batch -------------------------------------------------------------------------------------- */
-
 static slide_vector *outputs_of(const slide_network *net, const slide_batch *b, int q)
 {
     return b->outputs + (int64_t)q * (net->n_layers - 1);
 }
 
-/* Everything below the last layer; returns the vector that enters it. */
-static slide_vector *forward_below(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
-                                   uint64_t step, int q)
+slide_vector *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
+                                  uint64_t step, int q)
 {
     slide_vector *out = outputs_of(net, &s->batch, q);
     slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
     slide_input_forward(net, s, &out[0]);
     for (int i = 1; i < net->n_layers - 1; i++) slide_layer_forward(net, &net->layers[i], &out[i - 1], &out[i]);
     return &out[net->n_layers - 2];
-}
-
-/* Cells of up to SLIDE_PROJECT_ROWS samples from position i on. */
-static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_plan *plan, int64_t i, int n)
-{
-    const slide_layer *layer = last_layer(net);
-    const slide_examples *ex = plan->examples;
-    int64_t stride = slide_pad(layer->lsh.dim);
-    for (int r = 0; r < n; r++) {
-        const slide_vector *query =
-            forward_below(net, s, ex, ex->order[i + r], (uint64_t)(plan->first_step + i + r), 0);
-        memcpy(s->query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
-        s->query[r * stride + layer->fan_in] = 1;
-    }
-    slide_hash_rows(net->kernels, &layer->lsh, s->query, stride, n, s->projection, plan->cells + i);
-}
-
-/* Counting sort of the positions by cell. */
-static slide_status sort_by_cell(const slide_network *net, slide_batch_plan *plan)
-{
-    int64_t n = plan->examples->n, cells = slide_cells_count(&last_layer(net)->lsh);
-    int64_t *start = calloc((size_t)cells + 1, sizeof *start);
-    if (!start) return SLIDE_NO_MEMORY;
-    for (int64_t i = 0; i < n; i++) start[plan->cells[i] + 1]++;
-    for (int64_t c = 0; c < cells; c++) start[c + 1] += start[c];
-    for (int64_t i = 0; i < n; i++) plan->visit[start[plan->cells[i]]++] = i;
-    free(start);
-    return SLIDE_OK;
-}
-
-slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                                  slide_batch_plan *plan)
-{
-    const slide_layer *layer = last_layer(net);
-    int has_cells = layer->lsh.L > 0 && !slide_all_active(layer);
-    *plan = (slide_batch_plan){.examples = ex, .lr = lr, .first_step = first_step};
-    plan->visit = malloc((size_t)(ex->n + 1) * sizeof *plan->visit);
-    plan->cells = has_cells ? malloc((size_t)(ex->n + 1) * sizeof *plan->cells) : NULL;
-    if (!plan->visit || (has_cells && !plan->cells)) return SLIDE_NO_MEMORY;
-    for (int64_t i = 0; i < ex->n; i++) plan->visit[i] = i;
-    if (!has_cells) return SLIDE_OK;
-#pragma omp parallel for num_threads(net->n_threads) schedule(static)
-    for (int64_t i = 0; i < ex->n; i += SLIDE_PROJECT_ROWS) {
-        int n = ex->n - i < SLIDE_PROJECT_ROWS ? (int)(ex->n - i) : SLIDE_PROJECT_ROWS;
-        find_cells(net, &net->scratch[omp_get_thread_num()], plan, i, n);
-    }
-    return sort_by_cell(net, plan);
-}
-
-void slide_batch_plan_free(slide_batch_plan *plan)
-{
-    free(plan->visit);
-    free(plan->cells);
 }
 
 /* -- the shared active set ------------------------------------------------------------------------------------------- */
@@ -219,17 +141,6 @@ static void take_labels(slide_batch *b, slide_counter *counter, const slide_exam
     b->first_place[q + 1] = b->first_place[q] + n;
 }
 
-static void take_uniform(const slide_layer *layer, slide_scratch *s, int64_t wanted, slide_rng *rng)
-{
-    slide_batch *b = &s->batch;
-    while (wanted > 0) {
-        int32_t id = (int32_t)slide_rng_below(rng, (uint32_t)layer->n);
-        if (!slide_counter_join(&s->counter, id)) continue;
-        b->ids[b->n++] = id;
-        wanted--;
-    }
-}
-
 /* The distinct cells of the batch. */
 static int cells_of(const slide_batch_plan *plan, int64_t first, int n, int32_t *cells)
 {
@@ -244,7 +155,7 @@ static int cells_of(const slide_batch_plan *plan, int64_t first, int n, int32_t 
 /* Fills b->ids, b->corrections and the places of labels. The lists get at least half of what the labels leave. */
 static void choose_active(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
-    const slide_layer *layer = last_layer(net);
+    const slide_layer *layer = slide_last_layer(net);
     const slide_examples *ex = plan->examples;
     slide_batch *b = &s->batch;
     int32_t cells[Q];
@@ -253,25 +164,16 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
     b->n = b->first_place[0] = 0;
     for (int q = 0; q < n; q++) take_labels(b, &s->counter, ex, ex->order[plan->visit[first + q]], q);
     if (slide_all_active(layer)) {
-        for (int32_t id = 0; id < layer->n; id++)
-            if (slide_counter_join(&s->counter, id)) b->ids[b->n++] = id;
-        slide_counter_end(&s->counter, b->ids, b->n);
-        memset(b->corrections, 0, (size_t)b->n * sizeof *b->corrections);
+        b->n = slide_active_everyone(layer, &s->counter, b->n, b->ids, b->corrections);
         return;
     }
     int64_t listed = layer->n_active - layer->n_random, left = listed - b->n;
     if (left < listed / 2) left = listed / 2;
     if (plan->cells)
         b->n += slide_cells_take(&layer->lsh, &s->counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
-    int64_t sure = b->n, tail = layer->n_active - sure;
-    if (tail < layer->n_random) tail = layer->n_random;
-    if (tail > layer->n - sure) tail = layer->n - sure;
     slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)(net->n_layers - 1),
                                      (uint64_t)(plan->first_step + plan->visit[first]));
-    take_uniform(layer, s, tail, &rng);
-    slide_counter_end(&s->counter, b->ids, b->n);
-    float correction = tail > 0 ? logf((float)(layer->n - sure) / (float)tail) : 0;
-    for (int64_t k = 0; k < b->n; k++) b->corrections[k] = k < sure ? 0 : correction;
+    b->n = slide_active_tail(layer, &s->counter, &rng, b->n, b->ids, b->corrections);
 }
 
 /* -- forward --------------------------------------------------------------------------------------------------------- */
@@ -279,11 +181,11 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
 static void load_queries(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
     slide_batch *b = &s->batch;
-    int64_t padded = last_layer(net)->padded, stride = query_stride(last_layer(net));
+    int64_t padded = slide_last_layer(net)->padded, stride = query_stride(slide_last_layer(net));
     memset(b->queries, 0, (size_t)(Q * stride) * sizeof(float));
     for (int q = 0; q < n; q++) {
         int64_t at = plan->visit[first + q];
-        const slide_vector *query = forward_below(net, s, plan->examples, plan->examples->order[at],
+        const slide_vector *query = slide_batch_forward(net, s, plan->examples, plan->examples->order[at],
                                                   (uint64_t)(plan->first_step + at), q);
         memcpy(b->queries + q * stride, query->val, (size_t)query->n * sizeof(float));
     }
@@ -294,7 +196,7 @@ static void load_queries(const slide_network *net, slide_scratch *s, const slide
 /* Copies the active rows side by side, which both passes read, and computes the logits, shifted by the corrections. */
 SLIDE_RACY static void forward_last(const slide_network *net, slide_batch *b)
 {
-    const slide_layer *layer = last_layer(net);
+    const slide_layer *layer = slide_last_layer(net);
     int64_t padded = layer->padded, rows = (b->n + R - 1) / R * R;
     for (int64_t k = 0; k < b->n; k++) {
         if (k + AHEAD < b->n) slide_prefetch_row(slide_row(layer, b->ids[k + AHEAD]), layer->stride);
@@ -351,7 +253,7 @@ static void binary_gradient(slide_batch *b, int n, float *losses)
 /* Gradients of the queries from the rows as they were read. */
 static void backward_queries(const slide_network *net, slide_batch *b)
 {
-    int64_t padded = last_layer(net)->padded;
+    int64_t padded = slide_last_layer(net)->padded;
     for (int64_t d = 0; d < padded; d += R)
         net->kernels->tile(b->d_queries_t + d * Q, Q, b->rows + d, 1, padded, b->logits, Q, b->n);
 }
@@ -359,7 +261,7 @@ static void backward_queries(const slide_network *net, slide_batch *b)
 /* One step of every active row with its gradient summed over the batch. */
 static void update_rows(const slide_network *net, slide_batch *b, int n, float lr)
 {
-    const slide_layer *layer = last_layer(net);
+    const slide_layer *layer = slide_last_layer(net);
     int64_t padded = layer->padded, stride = query_stride(layer);
     slide_vector gradient = {.n = layer->fan_in};
     for (int64_t k = 0; k < b->n; k += R) {
@@ -383,7 +285,7 @@ static void update_rows(const slide_network *net, slide_batch *b, int n, float l
 /* Whether the step of every active row stays within float32: no row's gradient is longer than this. */
 static int rows_fit(const slide_network *net, const slide_batch *b, int n, float lr)
 {
-    int64_t padded = last_layer(net)->padded, stride = query_stride(last_layer(net));
+    int64_t padded = slide_last_layer(net)->padded, stride = query_stride(slide_last_layer(net));
     float longest = 0, largest = 0;
     for (int q = 0; q < n; q++) {
         float sqnorm = net->kernels->dot(b->queries + q * stride, b->queries + q * stride, padded);
@@ -451,7 +353,7 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
         int64_t row = ex->order[plan->visit[first + q]];
         labels += ex->y_indptr[row + 1] - ex->y_indptr[row];
     }
-    if (reserve_set(last_layer(net), b, labels)) {
+    if (reserve_set(slide_last_layer(net), b, labels)) {
         s->stats.no_memory = 1;
         return 0;
     }

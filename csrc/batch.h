@@ -7,7 +7,7 @@
 
 #define SLIDE_BATCH_MOST SLIDE_TILE_QUERIES /* samples of a batch: one per lane */
 
-/* Where the samples of a call stand, and which form a batch. */
+/* Where the samples of a call stand, and which form a batch (batch_plan.c). */
 typedef struct {
     const slide_examples *examples;
     const float *lr;
@@ -16,10 +16,14 @@ typedef struct {
     uint32_t *cells;     /* [n] by position; NULL where no cells are asked */
 } slide_batch_plan;
 
-/* Groups samples of like queries: neighbours in plan->visit are of the same or of neighbouring cells. */
+/* batch_plan.c: groups samples of like queries: neighbours in plan->visit are of the same or of neighbouring cells. */
 slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
                                   slide_batch_plan *plan);
 void slide_batch_plan_free(slide_batch_plan *plan);
+
+/* Everything below the last layer for the q-th sample of a batch; returns the vector that enters it. */
+slide_vector *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
+                                  uint64_t step, int q);
 
 /* One step for the samples plan->visit[first .. first + n). Returns 0 where a loss is not finite or memory ends,
  * and changes nothing then. */

@@ -1,9 +1,8 @@
 /* cells.c: fills and reads the lists of query cells.
  *
- * A fill scores neurons against all centres, 64 cells at a time (one block of directions). Where neurons are many, a
- * first pass scores them against the mean centre of each block only and keeps those that score highest, the pool: with
- * neighbouring cells in a block (slide/cells.py sorts them so) their lists come from it. Neither pass depends on the
- * number of threads. */
+ * A fill scores neurons against all centres, 64 cells at a time (one block of directions). A refresh scores only those
+ * that can have risen: the neurons which a list of the block holds, and those whose home is in the block, that is which
+ * were last a label there. Neither depends on the number of threads. */
 #include "cells.h"
 
 #include <math.h>
@@ -20,9 +19,6 @@
 #include "tables.h"
 
 #define BLOCK SLIDE_DIRECTION_BLOCK
-#define POOL_LISTS 8   /* a pool holds at least so many times the neurons of a list */
-#define POOL_SHARE 16  /* and at least one in so many neurons */
-#define POOL_WORTH 8   /* a pool of more than one in so many neurons costs more than it spares */
 #define CHUNK 8192
 
 int64_t slide_cells_scratch(const slide_lsh *lsh)
@@ -157,12 +153,6 @@ static void offer(shortlist *s, int32_t id, float score, float *least)
     if (s->n == s->room) *least = trim(s, *least);
 }
 
-static int by_id(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static int64_t min64(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -228,87 +218,45 @@ static void offer_neurons(const slide_network *net, const slide_layer *layer, sl
     }
 }
 
-/* groups: the mean centre of each block of cells, as directions [blocks of groups][dim][64]. */
-static void mean_centres(const slide_lsh *lsh, int64_t blocks, float *groups)
-{
-    memset(groups, 0, (size_t)((blocks + BLOCK - 1) / BLOCK * BLOCK * lsh->dim) * sizeof *groups);
-    for (int64_t b = 0; b < blocks; b++)
-        for (int64_t d = 0; d < lsh->dim; d++) {
-            double sum = 0;
-            for (int c = 0; c < BLOCK; c++) sum += lsh->directions[(b * lsh->dim + d) * BLOCK + c];
-            groups[(b / BLOCK * lsh->dim + d) * BLOCK + b % BLOCK] = slide_cells_round((float)(sum / BLOCK));
-        }
-}
+enum { LISTED = 1, AT_HOME = 2 };
 
-/* Ids of the `wanted` neurons that score highest with each block's mean centre, ascending: pools [blocks][wanted]. */
-static slide_status fill_pools(slide_network *net, const slide_layer *layer, int64_t blocks, int64_t wanted,
-                               int32_t *pools)
+/* Marks the neurons that a refresh of a block looks at. */
+static void mark_candidates(const slide_layer *layer, int64_t block, uint8_t *marks)
 {
     const slide_lsh *lsh = &layer->lsh;
-    int64_t lanes = (blocks + BLOCK - 1) / BLOCK * BLOCK;
-    float *groups = aligned_alloc(64, (size_t)(lanes * lsh->dim) * sizeof *groups);
-    float *scores = aligned_alloc(64, (size_t)(CHUNK * lanes) * sizeof *scores);
-    shortlist *lists = new_shortlists(blocks, wanted, wanted + wanted / 4 + 16);
-    float *least = malloc((size_t)blocks * sizeof *least);
-    slide_status status = groups && scores && lists && least ? SLIDE_OK : SLIDE_NO_MEMORY;
-    if (!status) {
-        mean_centres(lsh, blocks, groups);
-        for (int64_t b = 0; b < blocks; b++) least[b] = -INFINITY;
-#pragma omp parallel num_threads(net->n_threads)
-        {
-            slide_scratch *s = &net->scratch[omp_get_thread_num()];
-            for (int64_t first = 0; first < layer->n; first += CHUNK) {
-                int64_t m = min64(CHUNK, layer->n - first);
-#pragma omp for schedule(static)
-                for (int64_t i = 0; i < m; i += SLIDE_PROJECT_ROWS) {
-                    int32_t ids[SLIDE_PROJECT_ROWS];
-                    float out[SLIDE_PROJECT_ROWS * BLOCK] __attribute__((aligned(64)));
-                    int n = (int)min64(m - i, SLIDE_PROJECT_ROWS);
-                    for (int r = 0; r < n; r++) ids[r] = (int32_t)(first + i + r);
-                    for (int64_t g = 0; g < lanes; g += BLOCK) {
-                        score_four(net, layer, groups + g * lsh->dim, ids, n, s->query, out);
-                        for (int r = 0; r < n; r++)
-                            memcpy(scores + (i + r) * lanes + g, out + r * BLOCK, BLOCK * sizeof *out);
-                    }
-                }
-#pragma omp for schedule(static)
-                for (int64_t b = 0; b < blocks; b++)
-                    for (int64_t i = 0; i < m; i++) offer(&lists[b], (int32_t)(first + i), scores[i * lanes + b], &least[b]);
-            }
-#pragma omp for schedule(static)
-            for (int64_t b = 0; b < blocks; b++) {
-                trim(&lists[b], 0);
-                for (int64_t i = 0; i < wanted; i++)
-                    pools[b * wanted + i] = i < lists[b].n ? (int32_t)lists[b].items[i] : -1;
-                qsort(pools + b * wanted, (size_t)lists[b].n, sizeof *pools, by_id);
-            }
-        }
+    for (int64_t i = 0; i < layer->n; i++) marks[i] = lsh->homes[i] >= 0 && lsh->homes[i] / BLOCK == block ? AT_HOME : 0;
+    for (int c = 0; c < BLOCK; c++) {
+        const int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)(block * BLOCK + c));
+        for (int32_t i = 1; i <= bucket[0]; i++) marks[bucket[i]] = LISTED;
     }
-    free(groups);
-    free(scores);
-    free(least);
-    free_shortlists(lists);
-    return status;
 }
 
-/* Fills the 64 buckets of a block from a pool of neurons; NULL stands for all of them. */
+/* Offers the neurons with this mark, or all where marks is NULL, to the lists of one block of cells. */
+static void offer_marked(const slide_network *net, const slide_layer *layer, slide_scratch *s, const float *centres,
+                         const uint8_t *marks, int mark, shortlist *lists, float *least)
+{
+    int32_t ids[CHUNK + 1];
+    int64_t m = 0;
+    for (int64_t i = 0; i < layer->n; i++) {
+        ids[m] = (int32_t)i;
+        m += !marks || marks[i] == mark;
+        if (m == CHUNK || i == layer->n - 1) {
+            offer_neurons(net, layer, s, centres, ids, m, lists, least);
+            m = 0;
+        }
+    }
+}
+
+/* Fills the 64 buckets of a block from the marked neurons; marks NULL stands for all of them. */
 static void fill_block(const slide_network *net, const slide_layer *layer, slide_scratch *s, int64_t block,
-                       const int32_t *pool, int64_t pool_size, shortlist *lists)
+                       const uint8_t *marks, shortlist *lists)
 {
     const slide_lsh *lsh = &layer->lsh;
     const float *centres = lsh->directions + block * lsh->dim * BLOCK;
-    int32_t ids[CHUNK];
     float least[BLOCK];
     for (int c = 0; c < BLOCK; c++) lists[c].n = 0, least[c] = -INFINITY;
-    if (pool) {
-        while (pool_size > 0 && pool[pool_size - 1] < 0) pool_size--;
-        offer_neurons(net, layer, s, centres, pool, pool_size, lists, least);
-    }
-    for (int64_t first = 0; !pool && first < layer->n; first += CHUNK) {
-        int64_t m = min64(CHUNK, layer->n - first);
-        for (int64_t i = 0; i < m; i++) ids[i] = (int32_t)(first + i);
-        offer_neurons(net, layer, s, centres, ids, m, lists, least);
-    }
+    offer_marked(net, layer, s, centres, marks, LISTED, lists, least); /* sets the bar for the rest */
+    if (marks) offer_marked(net, layer, s, centres, marks, AT_HOME, lists, least);
     for (int c = 0; c < BLOCK; c++) {
         int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)(block * BLOCK + c));
         trim(&lists[c], 0);
@@ -318,32 +266,28 @@ static void fill_block(const slide_network *net, const slide_layer *layer, slide
     }
 }
 
-slide_status slide_cells_fill(slide_network *net, const slide_layer *layer)
+slide_status slide_cells_fill(slide_network *net, const slide_layer *layer, int refresh)
 {
     const slide_lsh *lsh = &layer->lsh;
     int64_t blocks = slide_cells_count(lsh) / BLOCK, wanted = min64(lsh->capacity, layer->n);
-    int64_t pool_size = min64(layer->n, POOL_LISTS * wanted > layer->n / POOL_SHARE ? POOL_LISTS * wanted
-                                                                                   : layer->n / POOL_SHARE);
-    int has_pools = blocks > 1 && pool_size <= layer->n / POOL_WORTH;
-    int32_t *pools = has_pools ? malloc((size_t)(blocks * pool_size) * sizeof *pools) : NULL;
-    slide_status status = has_pools && !pools ? SLIDE_NO_MEMORY : SLIDE_OK;
-    if (!status && has_pools) status = fill_pools(net, layer, blocks, pool_size, pools);
     int failed = 0;
-#pragma omp parallel num_threads(net->n_threads) if (!status)
+#pragma omp parallel num_threads(net->n_threads)
     {
-        shortlist *lists = status ? NULL : new_shortlists(BLOCK, wanted, 2 * wanted + 16);
-        if (!lists) {
+        shortlist *lists = new_shortlists(BLOCK, wanted, 2 * wanted + 16);
+        uint8_t *marks = refresh ? malloc((size_t)layer->n) : NULL;
+        if (!lists || (refresh && !marks)) {
 #pragma omp atomic write
             failed = 1;
         }
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t b = 0; b < blocks; b++)
-            if (lists)
-                fill_block(net, layer, &net->scratch[omp_get_thread_num()], b, pools ? pools + b * pool_size : NULL,
-                           pool_size, lists);
+        for (int64_t b = 0; b < blocks; b++) {
+            if (!lists || (refresh && !marks)) continue;
+            if (refresh) mark_candidates(layer, b, marks);
+            fill_block(net, layer, &net->scratch[omp_get_thread_num()], b, marks, lists);
+        }
         free_shortlists(lists);
+        free(marks);
     }
-    free(pools);
     return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
 }
 

@@ -34,8 +34,8 @@ int64_t slide_cells_scratch(const slide_lsh *lsh);
 void slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
                       float *projection, uint32_t *codes);
 
-/* Fills every bucket of a layer from its current rows. */
-slide_status slide_cells_fill(slide_network *net, const slide_layer *layer);
+/* Fills every bucket of a layer from its current rows. refresh: looks only at neurons that can have risen (cells.c). */
+slide_status slide_cells_fill(slide_network *net, const slide_layer *layer, int refresh);
 
 /* Takes neurons that are no members yet from the lists of these cells in turn, best first, until `wanted` are in ids.
  * Returns how many. */

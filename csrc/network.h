@@ -92,6 +92,11 @@ static inline int64_t slide_pad(int64_t n)
     return (n + SLIDE_LANES - 1) / SLIDE_LANES * SLIDE_LANES;
 }
 
+static inline const slide_layer *slide_last_layer(const slide_network *net)
+{
+    return &net->layers[net->n_layers - 1];
+}
+
 static inline float *slide_row(const slide_layer *layer, int64_t i)
 {
     return layer->rows + i * layer->stride;

@@ -24,11 +24,11 @@ static int64_t visit(int64_t i, int64_t start, int64_t n)
     return j < n ? j : j - n;
 }
 
-slide_status slide_rebuild(slide_network *net, int index, uint64_t generation)
+slide_status slide_rebuild(slide_network *net, int index, uint64_t generation, int refresh)
 {
     const slide_layer *layer = &net->layers[index];
     const slide_lsh *lsh = &layer->lsh;
-    if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_fill(net, layer);
+    if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_fill(net, layer, refresh && lsh->homes);
     uint32_t *codes = malloc(sizeof *codes * CHUNK * (size_t)lsh->L);
     slide_rng *rngs = malloc(sizeof *rngs * (size_t)lsh->L);
     if (!codes || !rngs) {

@@ -78,6 +78,7 @@ typedef struct {
     int32_t probes;          /* buckets of a table that a query looks into; cells: how many it takes candidates from */
     int32_t selection, min_count; /* which neurons of those buckets are taken: active.c; not for cells */
     int32_t *slots;
+    int32_t *homes;          /* cells: [n] the cell of the sample whose label a neuron last was, -1 for none; or NULL */
 } slide_lsh;
 
 /* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, tail[SLIDE_TAIL]}.
@@ -155,8 +156,9 @@ int slide_batch_possible(const slide_network *net);
 slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
                          int batch_size, slide_train_stats *stats);
 
-/* rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation varies the order. */
-slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation);
+/* rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation varies the order.
+ * refresh: query cells with homes look only at neurons that can have risen since their lists were filled. */
+slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh);
 
 /* infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
  * n_candidates 0: exact over all neurons; else the best among that many neurons which the tables return. */

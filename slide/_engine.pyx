@@ -30,6 +30,7 @@ cdef extern from "slide.h":
         void *context
         int32_t table_bits, capacity, bucket_stride, policy, probes, selection, min_count
         int32_t *slots
+        int32_t *homes
 
     ctypedef struct slide_layer:
         int32_t kind, activation
@@ -86,7 +87,7 @@ cdef extern from "slide.h":
     int slide_batch_possible(const slide_network *) nogil
     slide_status slide_train(slide_network *, const slide_examples *, int64_t, const float *, int,
                              slide_train_stats *) nogil
-    slide_status slide_rebuild(slide_network *, int, uint64_t) nogil
+    slide_status slide_rebuild(slide_network *, int, uint64_t, int) nogil
     slide_status slide_predict(slide_network *, const slide_examples *, int, int64_t, int32_t *, float *) nogil
     slide_status slide_hidden(slide_network *, const slide_examples *, int, float *, int64_t) nogil
     slide_status slide_hash_codes(slide_network *, int, const float *, int64_t, int64_t, uint32_t *) nogil
@@ -217,7 +218,7 @@ cdef class Engine:
             raise MemoryError("could not allocate the threads' scratch memory")
         self.layers = layers
         # a call in another thread may outlive the arrays that a new engine replaces
-        self.arrays = [(s.rows, s.lsh and (s.lsh.directions, s.lsh.positions, s.lsh.frame, s.lsh.slots)) for s in layers]
+        self.arrays = [(s.rows, s.lsh and (s.lsh.directions, s.lsh.positions, s.lsh.frame, s.lsh.slots, s.lsh.homes)) for s in layers]
         self.wide = wide and (wide.indptr, wide.labels, wide.weights, wide.bias)
         self.lock = threading.Lock()
         self.tables = threading.Condition()  # held by many that read tables or by one that fills them
@@ -249,8 +250,8 @@ cdef class Engine:
         """Whether a batch_size over 1 has an effect: samples can share the last layer's active set."""
         return bool(slide_batch_possible(self.net))
 
-    def rebuild(self, int layer, uint64_t generation):
-        """Empties and refills the tables of a sampled layer."""
+    def rebuild(self, int layer, uint64_t generation, bint refresh=False):
+        """Empties and refills the tables of a sampled layer. refresh: only from neurons that can have risen."""
         cdef slide_status status = SLIDE_OK
         with self.lock:
             with self.tables:
@@ -258,7 +259,7 @@ cdef class Engine:
                 while self.readers:
                     self.tables.wait()
             with nogil:
-                status = slide_rebuild(self.net, layer, generation)
+                status = slide_rebuild(self.net, layer, generation, refresh)
             with self.tables:
                 self.filling = False
                 self.tables.notify_all()
@@ -353,7 +354,7 @@ cdef int _describe(slide_layer *c, layer) except -1:
     """Copies a LayerState's numbers and the addresses of its arrays."""
     cdef int32_t[:, :, ::1] slots
     cdef float[::1] directions
-    cdef int32_t[::1] positions
+    cdef int32_t[::1] positions, homes
     cdef float[::1] centre, norms
     memset(c, 0, sizeof(slide_layer))
     c.kind, c.activation = KINDS[layer.kind], KINDS[layer.activation]
@@ -389,6 +390,9 @@ cdef int _describe(slide_layer *c, layer) except -1:
     slots = h.slots
     c.lsh.slots = &slots[0, 0, 0]
     c.lsh.bucket_stride = slots.shape[2]
+    if h.homes.size:
+        homes = h.homes
+        c.lsh.homes = &homes[0]
     return 0
 
 

@@ -6,7 +6,7 @@ csrc/slide.h: a row is its weights padded to 16 floats, then each optimizer stat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ LANES = 16
 TAIL = 16
 BIAS, BIAS_S1, BIAS_S2, ROW_ACC, ROW_COUNT = range(5)
 DIRECTION_BLOCK = 64
+MAX_PROBES = 8  # buckets of a table, or cells, that one query looks into
+MAX_BATCH = 32  # samples that can share an active set
 HADAMARD_ROUNDS = 3
 NORM_RANGES = 32
 
@@ -109,6 +111,8 @@ class LshState:
     selection: str = "count"
     min_count: int = 1
     custom: CustomHash | None = None
+    #: Query cells: [n] the cell of the sample whose label a neuron last was, -1 for none. Else empty.
+    homes: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
     def centre(self) -> FloatArray:
@@ -124,6 +128,11 @@ class LshState:
     def n_norms(self) -> int:
         """One for each group of neurons of about the same length."""
         return {"none": 0, "norm-ranging": NORM_RANGES}.get(self.transform, 1)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether directions are learned numbers; else they are small whole ones that follow from the seed."""
+        return self.kind == "query_cells"
 
     @property
     def positions_range(self) -> tuple[int, int]:
@@ -200,7 +209,7 @@ class Engine(Protocol):
         batch_size: int,
     ) -> TrainStats: ...
 
-    def rebuild(self, layer: int, generation: int) -> None: ...
+    def rebuild(self, layer: int, generation: int, refresh: bool = False) -> None: ...
 
     def predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]: ...
 

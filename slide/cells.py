@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import DIRECTION_BLOCK, FloatArray, LshState
+from slide._state import DIRECTION_BLOCK, MAX_PROBES, FloatArray, LayerState, LshState
 from slide.lsh import FAMILIES, HashFamily, require
 
 MAX_BITS = 14
-MAX_PROBES = 8
 QUERIES_A_CELL, QUERIES_AT_THE_END = 16, 48  # that centres are learned from
 FIRST_STEPS, STEPS, STEPS_AT_THE_END = 8, 1, 4  # of k-means
+REFRESH_FROM = 100_000  # neurons: fewer are scored against all centres in milliseconds
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,50 @@ class QueryCells(HashFamily):
     def rebuild_every(self, n: int) -> tuple[int, float]:
         """Samples up to the first rebuild of n neurons' lists, and the growth of the distances after it.
 
-        Lists age slowly: on two real data sets 8 rebuilds gave the accuracy of 28.
+        Lists age slowly: on two real data sets 8 rebuilds gave the accuracy of 28. Refreshes cost less and come twice
+        as often.
         """
-        return max(8192, n // 4), 0.3
+        return max(8192, n // (8 if n >= REFRESH_FROM else 4)), 0.3
 
-    def n_queries(self, n: int, at_the_end: bool) -> int:
-        """Queries that `learn` should get for n neurons."""
+    def can_refresh(self, state: LayerState, step: int) -> bool:
+        """Many neurons, of which it is known what they were labels of; or before the first of them was one."""
+        assert state.lsh is not None
+        return state.n >= REFRESH_FROM and (step == 0 or bool((state.lsh.homes >= 0).any()))
+
+    def n_queries(self, n: int, at_the_end: bool = False) -> int:
+        """Some for every cell."""
         return (QUERIES_AT_THE_END if at_the_end else QUERIES_A_CELL) * 2 ** self.resolved_K(n)
+
+    def n_directions(self, n: int) -> int:
+        """One a cell."""
+        return 2 ** self.resolved_K(n)
+
+    def is_ready(self, lsh: LshState) -> bool:
+        """Not before there are centres."""
+        return bool(lsh.directions.any())
+
+    def learn(
+        self,
+        state: LayerState,
+        queries: FloatArray,
+        rng: np.random.Generator,
+        codes_of: Callable[[FloatArray], Any],
+        at_the_end: bool = False,
+    ) -> None:
+        """Moves the centres by steps of k-means (Lloyd, 1982); a cell without queries starts anew at a random one."""
+        lsh = state.lsh
+        assert lsh is not None
+        if not len(queries):
+            return
+        vectors = np.ones((len(queries), lsh.dim), np.float32)
+        vectors[:, :-1] = queries
+        steps = STEPS_AT_THE_END if at_the_end else STEPS
+        if not self.is_ready(lsh):
+            _write_centres(lsh, queries[rng.integers(0, len(queries), 2**lsh.K)])
+            steps = FIRST_STEPS
+        for _ in range(steps):
+            _write_centres(lsh, _means(lsh, queries, codes_of(vectors)[:, 0], rng))
+        _reorder(lsh, _neighbours_together(_centres(lsh)))
 
     def make(self, dim: int, n: int, rng: np.random.Generator, slots: npt.NDArray[np.int32]) -> LshState:
         """The state for vectors of dim coordinates (bias included) and n neurons: all centres zero."""
@@ -118,36 +155,11 @@ class QueryCells(HashFamily):
             policy=self.policy,
             slots=slots,
             probes=self.probes,
+            homes=np.full(n, -1, np.int32),
         )
 
 
 FAMILIES[QueryCells.kind] = QueryCells
-
-
-def learn(
-    state: LshState,
-    queries: FloatArray,
-    rng: np.random.Generator,
-    codes_of: Callable[[FloatArray], npt.NDArray[Any]],
-    at_the_end: bool = False,
-) -> None:
-    """Moves the centres, in place, by steps of k-means (Lloyd, 1982) over queries float32 [m, dim - 1].
-
-    codes_of gives the codes [m, 1] of vectors [m, dim]. at_the_end: training is over, so that more care pays. A cell
-    without queries starts anew at a random one.
-    """
-    if not len(queries):
-        return
-    vectors = np.ones((len(queries), state.dim), np.float32)
-    vectors[:, :-1] = queries
-    if not state.directions.any():
-        _write_centres(state, queries[rng.integers(0, len(queries), 2**state.K)])
-        steps = FIRST_STEPS
-    else:
-        steps = STEPS_AT_THE_END if at_the_end else STEPS
-    for _ in range(steps):
-        _write_centres(state, _means(state, queries, codes_of(vectors)[:, 0], rng))
-    _write_centres(state, _neighbours_together(_centres(state)))
 
 
 def _means(state: LshState, queries: FloatArray, cell: npt.NDArray[np.uint32], rng: np.random.Generator) -> FloatArray:
@@ -180,8 +192,17 @@ def round_to_12_bits(x: FloatArray) -> FloatArray:
     return ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
 
 
-def _neighbours_together(centres: FloatArray) -> FloatArray:
-    """The centres in an order in which every block of 64 is a neighbourhood: halved along their main direction."""
+def _reorder(state: LshState, order: npt.NDArray[np.int64]) -> None:
+    """Numbers the cells anew: cell order[i] becomes cell i, with its list."""
+    _write_centres(state, _centres(state)[order])
+    state.slots[0] = state.slots[0, order]
+    number = np.empty(len(order) + 1, np.int32)
+    number[order], number[-1] = np.arange(len(order)), -1
+    state.homes[:] = number[state.homes]
+
+
+def _neighbours_together(centres: FloatArray) -> npt.NDArray[np.int64]:
+    """An order of the centres in which every block of 64 is a neighbourhood: halved along their main direction."""
     order = np.arange(len(centres))
     size = len(order)
     while size > DIRECTION_BLOCK:
@@ -189,7 +210,7 @@ def _neighbours_together(centres: FloatArray) -> FloatArray:
             part = order[first : first + size]
             order[first : first + size] = part[np.argsort(_along_main_direction(centres[part]), kind="stable")]
         size //= 2
-    return centres[order]
+    return order
 
 
 def _along_main_direction(points: FloatArray) -> npt.NDArray[np.float64]:

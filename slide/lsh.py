@@ -7,17 +7,17 @@ user's own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, FloatArray, LayerState, LshState
+from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, MAX_PROBES, FloatArray, LayerState, LshState
 
 MAX_TABLES = 1022
 MAX_CODE_BITS = 30
 SIGN_ALSH_TERMS, SIGN_ALSH_LENGTH = 2, 0.75  # m and U, as its authors recommend
-MAX_PROBES = 8
 SELECTIONS = ("count", "vanilla", "threshold")
 #: Coordinates that a transform appends.
 APPENDED = {"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": SIGN_ALSH_TERMS}
@@ -173,6 +173,38 @@ class HashFamily:
         """Shape of the tables for n neurons; a bucket is padded to whole cache lines of 16 ids."""
         stride = -(-(self.capacity + 1) // 16) * 16
         return self.L, 2 ** self.table_bits(n), stride
+
+    def n_directions(self, n: int) -> int:
+        """At most so many directions or lists of positions are held for tables of n neurons."""
+        return self.resolved_K(n) * self.L + DIRECTION_BLOCK
+
+    # -- what is learned from queries ---------------------------------------------------------------------------------
+
+    def n_queries(self, n: int, at_the_end: bool = False) -> int:
+        """Queries that `learn` should get for n neurons; 0: there is nothing to learn."""
+        return FRAME_QUERIES if self.centred or self.transform != "none" else 0
+
+    def is_ready(self, lsh: LshState) -> bool:
+        """Whether queries can be hashed before anything was learned."""
+        return True
+
+    def learn(
+        self,
+        state: LayerState,
+        queries: FloatArray,
+        rng: np.random.Generator,
+        codes_of: Callable[[FloatArray], Any],
+        at_the_end: bool = False,
+    ) -> None:
+        """Fits the hash functions to a layer and queries float32 [m, fan_in], in place.
+
+        codes_of gives the codes [m, L] of vectors as they are hashed. at_the_end: training is over, so more care pays.
+        """
+        update_frame(state, queries)
+
+    def can_refresh(self, state: LayerState, step: int) -> bool:
+        """Whether a rebuild at this step of training may look only at the neurons that can have risen."""
+        return False
 
     def rebuild_every(self, n: int) -> tuple[int, float]:
         """Samples up to the first rebuild of tables of n neurons, and the growth of the distances after it."""
@@ -364,7 +396,7 @@ class MinHash(HashFamily):
         return {"positions": ranks, "permutations": permutations, "window": size}
 
 
-FRAME_SAMPLE = 16_384  # neurons
+FRAME_SAMPLE, FRAME_QUERIES = 16_384, 512  # neurons and queries whose means make a frame
 BIAS_SCALE = 1.6  # times the scale that makes the norms' product least; measured on two real sets, 1.4 to 2 are alike
 
 

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from slide import backends
-from slide.cells import QueryCells
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS
 from slide.lsh import FAMILIES, HashFamily
@@ -157,8 +156,7 @@ def _claimed(layers: list[Any], path: Path) -> list[int]:
             if layer.get("lsh") is not None:
                 lsh = _family(dict(layer["lsh"]))
                 L, buckets, stride = (_whole(s) for s in lsh.slots_shape(n))
-                hashes = _whole(lsh.resolved_K(n)) * L
-                directions = buckets if isinstance(lsh, QueryCells) else hashes + 64
+                directions = _whole(lsh.n_directions(n))
                 sizes.append(4 * (L * buckets * stride + directions * (fan_in + 1)))
             fan_in = n
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as e:

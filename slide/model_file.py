@@ -23,7 +23,6 @@ import numpy.typing as npt
 
 from slide.atomic import replacing
 from slide.backends import resolve_backend
-from slide.cells import QueryCells
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS, Sampled
 from slide.lsh import FAMILIES, HashFamily, require
@@ -55,8 +54,7 @@ def network_arrays(net: Network) -> dict[str, Array]:
             continue
         arrays[f"layer{i}.positions"] = s.lsh.positions
         arrays[f"layer{i}.frame"] = s.lsh.frame
-        learned = s.lsh.kind == QueryCells.kind  # else small whole numbers
-        arrays[f"layer{i}.signs"] = s.lsh.directions if learned else s.lsh.directions.astype(np.int8)
+        arrays[f"layer{i}.signs"] = s.lsh.directions if s.lsh.is_learned else s.lsh.directions.astype(np.int8)
         if net.tables_step != net.step:
             arrays[f"layer{i}.slots"] = s.lsh.slots
     if net.wide_state is not None:

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide import backends
-from slide._state import OPTIMIZER_STATES, TAIL, Engine, Examples, FloatArray, IntArray, LayerState, pad
-from slide.cells import QueryCells, learn
+from slide._state import MAX_BATCH, Engine, Examples, FloatArray, IntArray, LayerState
 from slide.checks import check_X, check_XY
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import HashFamily, require, update_frame
+from slide.lsh import require
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
+from slide.states import add_tables, initialise, make_layer_state
 from slide.threads import resolve_threads, usable_threads
 from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from slide.training import Progress
 
 LOSSES = ("softmax", "binary")
-MAX_BATCH = 32
 SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
-FRAME_QUERIES = 512  # samples whose mean hidden vector centres the hash functions
 FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
 BLOCK_SECONDS = 0.5
 
@@ -197,11 +195,11 @@ class Network:
         fan_in = 0
         for i, layer in enumerate(self.layers):
             stored = {k.removeprefix(f"layer{i}."): a for k, a in (arrays or {}).items()}
-            state = _make_state(layer, fan_in, self.optimizer.kind, stored.get("rows"))
+            state = make_layer_state(layer, fan_in, self.optimizer.kind, stored.get("rows"))
             if arrays is None:
-                _initialise(state, rng)
+                initialise(state, rng)
             if isinstance(layer, Sampled) and layer.lsh is not None:
-                _add_tables(state, layer.lsh, np.random.default_rng([self.seed, i]), stored)
+                add_tables(state, layer.lsh, np.random.default_rng([self.seed, i]), stored)
             states.append(state)
             fan_in = state.n
         states[-1].activation = "identity"  # its outputs are logits
@@ -246,35 +244,37 @@ class Network:
             drop_pairs(self.wide_state, self.wide.prune * typical_value)
             self._engine = self._make_engine()
 
-    def rebuild_tables(self, examples: Examples | None = None, *, at_the_end: bool = False) -> None:
+    def rebuild_tables(
+        self, examples: Examples | None = None, *, at_the_end: bool = False, refresh: bool = False
+    ) -> None:
         """Fills the tables of every sampled layer from its current weights.
 
-        Hash functions that learn do so from the examples, with more care at the end of a training.
+        Hash functions that learn do so from the examples, with more care at the end of a training. refresh: families
+        that can look only at the neurons that may have risen since the last time, as training does.
         """
         with self.lock:
-            for i, state in enumerate(self.states):
+            for i, (layer, state) in enumerate(zip(self.layers, self.states, strict=True)):
                 if state.lsh is None:
                     continue
+                assert isinstance(layer, Sampled)
+                assert layer.lsh is not None
                 self._learn_hash(i, examples, at_the_end)
-                self._engine.rebuild(i, self.generation)
+                self._engine.rebuild(i, self.generation, refresh and layer.lsh.can_refresh(state, self.step))
             self.generation += 1
             self.tables_step = self.step
 
-    def _learn_hash(self, layer: int, examples: Examples | None, at_the_end: bool) -> None:
+    def _learn_hash(self, index: int, examples: Examples | None, at_the_end: bool) -> None:
         """Fits a layer's hash functions to the vectors that enter it, where its family learns from them."""
-        state = self.states[layer]
+        layer, state = self.layers[index], self.states[index]
+        assert isinstance(layer, Sampled)
+        assert layer.lsh is not None
         assert state.lsh is not None
-        learns = state.lsh.kind == QueryCells.kind
-        if not (learns or state.lsh.frame.size) or (examples is None and (not learns or state.lsh.directions.any())):
+        if not layer.lsh.n_queries(layer.n) or (examples is None and layer.lsh.is_ready(state.lsh)):
             return
-        queries = state.weights if examples is None else self._engine.hidden(examples, layer)
-        if not np.isfinite(queries).all():  # training will say where they overflow
-            return
-        if not learns:
-            update_frame(state, queries)
-            return
-        rng = np.random.default_rng([self.seed, layer, self.generation])
-        learn(state.lsh, queries, rng, lambda v: self._engine.hash_codes(layer, v), at_the_end)
+        queries = state.weights if examples is None else self._engine.hidden(examples, index)
+        if np.isfinite(queries).all():  # else training will say where they overflow
+            rng = np.random.default_rng([self.seed, index, self.generation])
+            layer.lsh.learn(state, queries, rng, lambda v: self._engine.hash_codes(index, v), at_the_end)
 
     def resolved_batch_size(self, n_samples: int) -> int:
         """Samples that share an active set when training on so many; 1 where the network does not allow it."""
@@ -283,10 +283,9 @@ class Network:
         return self.batch_size or int(np.clip(n_samples // SAMPLES_A_BATCH_ROW, 1, MAX_BATCH))
 
     def n_queries(self, at_the_end: bool = False) -> int:
-        """Examples that `rebuild_tables` should get: what the hash families learn from."""
-        families = [(layer.lsh, layer.n) for layer in self.layers if isinstance(layer, Sampled)]
-        wanted = [lsh.n_queries(n, at_the_end) for lsh, n in families if isinstance(lsh, QueryCells)]
-        return max([FRAME_QUERIES, *wanted])
+        """Examples that `rebuild_tables` should get: the most that a hash family learns from."""
+        sampled = [layer for layer in self.layers if isinstance(layer, Sampled)]
+        return max((s.lsh.n_queries(s.n, at_the_end) for s in sampled if s.lsh is not None), default=0)
 
     # -- prediction -------------------------------------------------------------------------------------------------
 
@@ -402,68 +401,3 @@ def _check_stack(layers: Sequence[Layer]) -> None:
     for i, layer in enumerate(layers[:-1]):
         asks_label = isinstance(layer, Sampled) and layer.query == "label"
         require(not asks_label, f"layers[{i}]", layer, "query='input': only the last layer's neurons are labels")
-
-
-def _make_state(layer: Layer, fan_in: int, optimizer_kind: str, rows: npt.NDArray[np.float32] | None) -> LayerState:
-    n_states = OPTIMIZER_STATES[optimizer_kind]
-    if isinstance(layer, SparseInput):
-        width, n_rows, fan_in = layer.n, layer.n_features + layer.bias, layer.n_features
-        options: dict[str, Any] = {"bias": layer.bias, "dropout": layer.dropout}
-    else:
-        assert isinstance(layer, Dense | Sampled)
-        width, n_rows, options = fan_in, layer.n, {"bias": True}
-    if isinstance(layer, Sampled):
-        n_active = min(layer.n_active, layer.n)
-        options |= {"n_active": n_active, "n_random": min(layer.n_random, n_active)}
-        options["asks_label"] = layer.query == "label"
-    shape = (n_rows, pad(width) * (1 + n_states) + TAIL)
-    if rows is None:
-        what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"
-        rows = backends.allocate(shape, np.float32, what)
-    require(rows.shape == shape and rows.dtype == np.float32, "rows", (rows.shape, rows.dtype), f"{shape} float32")
-    return LayerState(layer.kind, layer.activation, layer.n, fan_in, width, rows, **options)
-
-
-def _initialise(state: LayerState, rng: np.random.Generator) -> None:
-    """Normal weights of variance 1 / width, zero biases: inputs of length 1 give hidden vectors of about length 1."""
-    scale = np.float32(1 / np.sqrt(state.width))
-    block = max(1, 2**20 // state.width)
-    for first in range(0, len(state.weights), block):
-        rows = state.weights[first : first + block]
-        rows[:] = rng.standard_normal(rows.shape, np.float32) * scale
-
-
-def _add_tables(
-    state: LayerState, lsh: HashFamily, rng: np.random.Generator, stored: Mapping[str, npt.NDArray[Any]]
-) -> None:
-    """Gives a sampled layer its hash functions and its tables, empty unless stored."""
-    shape = lsh.slots_shape(state.n)
-    slots = stored.get("slots")
-    if slots is None:
-        slots = backends.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
-    require(slots.shape == shape, "slots", slots.shape, str(shape))
-    if "slots" in stored:
-        _check_slots(slots, state.n, lsh.resolved_capacity(state.n))
-    state.lsh = lsh.make(state.fan_in + 1, state.n, rng, slots)
-    if "signs" in stored:
-        directions, positions = stored["signs"].astype(np.float32), stored["positions"]
-        same = directions.shape == state.lsh.directions.shape and positions.shape == state.lsh.positions.shape
-        require(same, "hash functions", (directions.shape, positions.shape), f"those of {lsh!r}")
-        low, high = state.lsh.positions_range
-        inside = not positions.size or (positions.min() >= low and positions.max() <= high)
-        require(bool(inside), "positions", "an id out of range", f"{low} to {high}")
-        require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
-        state.lsh.set_directions(directions)
-        state.lsh.positions, state.lsh.frame = positions, stored["frame"]
-
-
-def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:
-    """Buckets from a file must hold known neurons, each once: the C core counts on it (csrc/active.c)."""
-    require(slots.dtype == np.int32, "slots", slots.dtype, "int32")
-    for table in slots:
-        known = bool(table.min() >= 0 and table[:, 1:].max() < n)
-        require(known, "slots", "an id out of range", "known neurons")
-        used = np.arange(1, capacity + 1) <= table[:, :1]
-        unused = -1 - np.arange(capacity, dtype=np.int32)  # all different
-        ids = np.sort(np.where(used, table[:, 1 : capacity + 1], unused), axis=1)
-        require(bool((np.diff(ids, axis=1) > 0).all()), "slots", "a neuron twice in a bucket", "each at most once")

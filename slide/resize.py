@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from slide._state import BIAS, IntArray, LayerState
-from slide.cells import QueryCells
 from slide.layers import Sampled
 from slide.model_file import Array, network_arrays
 from slide.network import Network
@@ -81,6 +80,6 @@ def _fill_tables(again: Network, net: Network) -> None:
             continue
         if new.lsh.frame.shape == old.lsh.frame.shape:
             new.lsh.frame[...] = old.lsh.frame
-        if new.lsh.kind == QueryCells.kind and new.lsh.directions.shape == old.lsh.directions.shape:
+        if new.lsh.is_learned and new.lsh.directions.shape == old.lsh.directions.shape:
             new.lsh.directions[...] = old.lsh.directions
     again.rebuild_tables()

@@ -1,7 +1,9 @@
 """The training loop: visits shuffled samples in chunks, rebuilds tables between them, reports progress.
 
-A chunk is one call of the engine, about a tenth of a second long, so that Ctrl-C and progress bars are served. Where
-chunks end has no influence on the result: order, learning rate and random numbers hang on the step alone.
+A chunk is one call of the engine, so that Ctrl-C and progress bars are served. For single samples it takes about a
+tenth of a second, and where it ends has no influence on the result: order, learning rate and random numbers hang on the
+step alone. For batches it is a window, among whose samples like ones are sought: of a fixed size, cut where a rebuild
+is due.
 """
 
 from __future__ import annotations
@@ -88,8 +90,7 @@ def run(
         while first < n:
             if net.step >= net.next_rebuild:
                 _refresh(net, X, progress, meter)
-            window = WINDOW if batch_size > 1 else min(chunk, net.next_rebuild - net.step)
-            size = min(window, n - first)
+            size = min(WINDOW if batch_size > 1 else chunk, n - first, net.next_rebuild - net.step)
             took = _train_chunk(net, X, Y, order[first : first + size], batch_size, schedule, progress)
             first += size
             progress.epoch, progress.epoch_ended = epoch, first == n
@@ -123,7 +124,7 @@ def _rebuild(net: Network, X: Examples, progress: Progress, at_the_end: bool = F
     begin = time.perf_counter()
     interval = _interval(net, net.generation)
     sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, net.n_queries(at_the_end))
-    net.rebuild_tables(X.take(np.sort(sample)), at_the_end=at_the_end)
+    net.rebuild_tables(X.take(np.sort(sample)), at_the_end=at_the_end, refresh=True)
     net.next_rebuild = net.step + interval
     progress.rebuilds += 1
     progress.rebuild_seconds += time.perf_counter() - begin

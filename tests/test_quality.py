@@ -36,14 +36,14 @@ def test_one_epoch_is_accurate(split: Split, trained: slide.SlideClassifier) -> 
     assert p5 > 0.207
 
 
-@pytest.mark.parametrize("share", [0.02, 0.005])
+@pytest.mark.parametrize(("share", "least"), [(0.02, 0.85), (0.005, 0.7)])
 def test_tables_return_the_best_neurons_far_above_chance(
-    split: Split, trained: slide.SlideClassifier, share: float
+    split: Split, trained: slide.SlideClassifier, share: float, least: float
 ) -> None:
     net = trained.network_
     recall, chance = net.retrieval_recall(split[2][:1000], k=10, n_candidates=int(share * net.n_labels))
     assert chance == pytest.approx(share, rel=0.05)
-    assert recall > 20 * chance
+    assert recall > least
 
 
 def test_the_linear_part_earns_its_place(split: Split, trained: slide.SlideClassifier) -> None:

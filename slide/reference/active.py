@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import KINDS
-from slide.reference.cells import MAX_PROBES, QUERY_CELLS
+from slide._state import KINDS, MAX_PROBES
+from slide.reference.cells import QUERY_CELLS, settle_labels
 from slide.reference.hashing import find_probes, hash_vector
 from slide.reference.jit import kernel, loop
 from slide.reference.network import Vector
@@ -218,6 +218,7 @@ def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any
             hash_label(layer, s, labels[below(rng, len(labels))])
         else:
             hash_query(layer, s, x)
+        settle_labels(layer.lsh, labels, s.codes[0])
     s.size[i], n_labels = active_set(layer, s, labels, rng, s.ids[i])
     return n_labels
 

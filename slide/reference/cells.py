@@ -15,8 +15,6 @@ from slide._state import BIAS, DIRECTION_BLOCK, KINDS, TAIL
 from slide.reference.jit import kernel, loop
 
 QUERY_CELLS = KINDS["query_cells"]
-MAX_PROBES = 8
-POOL_LISTS, POOL_SHARE, POOL_WORTH = 8, 16, 8
 _HALF, _MASK = np.uint32(0x800), np.uint32(0xFFFFF000)
 
 
@@ -73,43 +71,37 @@ def best_of(scores: Any, wanted: Any) -> Any:
 
 
 @kernel
-def mean_centres(directions: Any, dim: Any) -> Any:
-    """The mean centre of each block, as directions."""
-    n = directions.shape[0]
-    groups = np.zeros((-(-n // DIRECTION_BLOCK), dim, DIRECTION_BLOCK), np.float32)
-    mean = np.empty(dim, np.float32)
-    for block in range(n):
-        for d in range(dim):
-            total = 0.0
-            for c in range(DIRECTION_BLOCK):
-                total += np.float64(directions[block, d, c])
-            mean[d] = total / DIRECTION_BLOCK
-        rounded = np.empty(dim, np.float32)
-        round_to_12_bits(mean, rounded)
-        groups[block // DIRECTION_BLOCK, :, block % DIRECTION_BLOCK] = rounded
-    return groups
+def candidates(layer: Any, block: Any) -> Any:
+    """The neurons that a refresh of a block looks at: those on its lists, and those that were last a label there."""
+    lsh = layer.lsh
+    marked = np.zeros(layer.n, np.bool_)
+    for i in range(layer.n):
+        marked[i] = lsh.homes[i] >= 0 and lsh.homes[i] // DIRECTION_BLOCK == block
+    for c in range(DIRECTION_BLOCK):
+        bucket = lsh.slots[0, block * DIRECTION_BLOCK + c]
+        for i in range(1, bucket[0] + 1):
+            marked[bucket[i]] = True
+    return np.flatnonzero(marked)
+
+
+@kernel
+def settle_labels(lsh: Any, labels: Any, cell: Any) -> None:
+    """The cell of a query becomes the home of its labels."""
+    if len(lsh.homes):
+        for label in labels:
+            lsh.homes[label] = cell
 
 
 @loop
-def fill_cells(layer: Any, thread: Any, n_threads: Any) -> None:
-    """Fills the lists of this thread's blocks of cells, from a pool of neurons where there are many."""
+def fill_cells(layer: Any, thread: Any, n_threads: Any, refresh: Any) -> None:
+    """Fills the lists of this thread's blocks of cells, from all neurons or from those that can have risen."""
     lsh = layer.lsh
     n_blocks, wanted = lsh.directions.shape[0], min(lsh.capacity, layer.n)
-    everyone = np.arange(layer.n)
-    pool_size = min(layer.n, max(POOL_LISTS * wanted, layer.n // POOL_SHARE))
-    has_pools = n_blocks > 1 and pool_size <= layer.n // POOL_WORTH
-    groups = (
-        neuron_scores(layer, mean_centres(lsh.directions, lsh.dim), everyone)
-        if has_pools
-        else np.empty((0, 0), np.float32)
-    )
     for block in range(thread, n_blocks, n_threads):
-        pool = everyone
-        if has_pools:
-            pool = np.sort(best_of(groups[:, block].copy(), pool_size))
-        scores = neuron_scores(layer, lsh.directions[block : block + 1], pool)
+        offered = candidates(layer, block) if refresh else np.arange(layer.n)
+        scores = neuron_scores(layer, lsh.directions[block : block + 1], offered)
         for c in range(DIRECTION_BLOCK):
-            best = pool[best_of(scores[:, c].copy(), wanted)]
+            best = offered[best_of(scores[:, c].copy(), wanted)]
             bucket = lsh.slots[0, block * DIRECTION_BLOCK + c]
             bucket[0] = len(best)
             bucket[1 : 1 + len(best)] = best

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import Examples, FloatArray, IntArray, LayerState, TrainStats
+from slide._state import MAX_BATCH, Examples, FloatArray, IntArray, LayerState, TrainStats
 from slide.optim import Optimizer
 from slide.reference import active, batches, cells, infer, loop, tables
 from slide.reference.cells import QUERY_CELLS
@@ -21,7 +21,6 @@ from slide.reference.network import SAMPLED, Plan, Scratch, describe, longest, m
 from slide.wide import WideState
 
 T = TypeVar("T")
-MAX_BATCH = 32
 
 
 class Engine:
@@ -100,6 +99,8 @@ class Engine:
             self._reserve(longest(X, order), MAX_BATCH * longest(Y, order))
             if last.lsh.L > 0 and last.n_active < last.n:
                 self._on_threads(find_share)
+                for row, cell in zip(order, its_cells, strict=True):
+                    last.lsh.homes[Y.indices[Y.indptr[row] : Y.indptr[row + 1]]] = cell
             n_batches = -(-len(order) // batch_size)
             shuffled = batches.batches_in_order(self.net.seed, n_batches, first_step)
             plan = Plan(order, first_step, np.argsort(its_cells, kind="stable").astype(np.int64), its_cells, shuffled)
@@ -112,12 +113,12 @@ class Engine:
 
             return _sum(self._on_threads(share))
 
-    def rebuild(self, layer: int, generation: int) -> None:
-        """Empties and refills the tables of a sampled layer."""
+    def rebuild(self, layer: int, generation: int, refresh: bool = False) -> None:
+        """Empties and refills the tables of a sampled layer. refresh: only from neurons that can have risen."""
         described = self.net.layers[layer]
         if described.lsh.kind == QUERY_CELLS:
             with self._lock:
-                self._on_threads(lambda thread: cells.fill_cells(described, thread, self.n_threads))
+                self._on_threads(lambda thread: cells.fill_cells(described, thread, self.n_threads, refresh))
             return
         codes = np.empty((described.n, described.lsh.L), np.uint32)
         number = np.uint64(generation)

@@ -41,6 +41,7 @@ class Lsh(NamedTuple):
     capacity: int
     policy: int
     slots: npt.NDArray[np.int32]
+    homes: npt.NDArray[np.int32]
     probes: int
     selection: int
     min_count: int
@@ -173,7 +174,9 @@ def _describe_lsh(state: LshState | None) -> Lsh:
     if state is None:
         directions, positions = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32)
         nothing, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
-        return Lsh(0, 0, 0, 1, 0, 0, directions, positions, nothing, 0, nothing, 0, 0, 0, 0, 0, 0, slots, 1, 0, 1)
+        no_homes = np.empty(0, np.int32)
+        numbers, tables = (0, 0, 0, 1, 0, 0), (0, 0, 0, 0, 0, 0)
+        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, slots, no_homes, 1, 0, 1)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
@@ -193,6 +196,7 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         capacity=state.capacity,
         policy=KINDS[state.policy],
         slots=state.slots,
+        homes=state.homes,
         probes=state.probes,
         selection=KINDS[state.selection],
         min_count=state.min_count,

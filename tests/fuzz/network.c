@@ -234,7 +234,7 @@ void fuzz_one(const uint8_t *data, size_t size)
     for (int n = 0; r.p < r.end && n < 24; n++) {
         switch (take(&r, 0, 255)) {
         case 'R':
-            if (m.layers[1].lsh.L) HOLDS(slide_rebuild(m.net, 1, m.generation++) == SLIDE_OK);
+            if (m.layers[1].lsh.L) HOLDS(slide_rebuild(m.net, 1, m.generation++, 0) == SLIDE_OK);
             break;
         case 'T': train(&m, &r); break;
         case 'A': active(&m, &r); break;

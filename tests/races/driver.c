@@ -182,7 +182,7 @@ static void train_and_predict(int optimizer_kind, int hash_kind, int loss, const
     for (int i = 0; i < ROWS; i++) lr[i] = 0.01f;
     for (uint64_t pass = 0; pass < 3; pass++) {
         slide_train_stats stats;
-        CHECK(slide_rebuild(net, 1, pass) == SLIDE_OK && slide_rebuild(net, 3, pass) == SLIDE_OK);
+        CHECK(slide_rebuild(net, 1, pass, pass & 1) == SLIDE_OK && slide_rebuild(net, 3, pass, pass & 1) == SLIDE_OK);
         CHECK(slide_train(net, &ex, (int64_t)pass * ROWS, lr, 1, &stats) == SLIDE_OK);
         CHECK(isfinite(stats.loss));
     }
@@ -214,7 +214,7 @@ static void train_batches(int optimizer_kind, int loss)
     for (int i = 0; i < ROWS; i++) lr[i] = 0.01f;
     for (uint64_t pass = 0; pass < 3; pass++) {
         slide_train_stats stats;
-        CHECK(slide_rebuild(net, 2, pass) == SLIDE_OK);
+        CHECK(slide_rebuild(net, 2, pass, pass & 1) == SLIDE_OK);
         CHECK(slide_train(net, &ex, (int64_t)pass * ROWS, lr, 16, &stats) == SLIDE_OK);
         CHECK(isfinite(stats.loss));
     }

@@ -1,0 +1,82 @@
+"""Makes the arrays of layers, or takes them over from a file: the C core trusts what is checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slide import backends
+from slide._state import OPTIMIZER_STATES, TAIL, LayerState, pad
+from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.lsh import HashFamily, require
+
+
+def make_layer_state(
+    layer: Layer, fan_in: int, optimizer_kind: str, rows: npt.NDArray[np.float32] | None
+) -> LayerState:
+    """A layer's arrays: these rows, or new ones of zeros."""
+    n_states = OPTIMIZER_STATES[optimizer_kind]
+    if isinstance(layer, SparseInput):
+        width, n_rows, fan_in = layer.n, layer.n_features + layer.bias, layer.n_features
+        options: dict[str, Any] = {"bias": layer.bias, "dropout": layer.dropout}
+    else:
+        assert isinstance(layer, Dense | Sampled)
+        width, n_rows, options = fan_in, layer.n, {"bias": True}
+    if isinstance(layer, Sampled):
+        n_active = min(layer.n_active, layer.n)
+        options |= {"n_active": n_active, "n_random": min(layer.n_random, n_active)}
+        options["asks_label"] = layer.query == "label"
+    shape = (n_rows, pad(width) * (1 + n_states) + TAIL)
+    if rows is None:
+        what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"
+        rows = backends.allocate(shape, np.float32, what)
+    require(rows.shape == shape and rows.dtype == np.float32, "rows", (rows.shape, rows.dtype), f"{shape} float32")
+    return LayerState(layer.kind, layer.activation, layer.n, fan_in, width, rows, **options)
+
+
+def initialise(state: LayerState, rng: np.random.Generator) -> None:
+    """Normal weights of variance 1 / width, zero biases: inputs of length 1 give hidden vectors of about length 1."""
+    scale = np.float32(1 / np.sqrt(state.width))
+    block = max(1, 2**20 // state.width)
+    for first in range(0, len(state.weights), block):
+        rows = state.weights[first : first + block]
+        rows[:] = rng.standard_normal(rows.shape, np.float32) * scale
+
+
+def add_tables(
+    state: LayerState, lsh: HashFamily, rng: np.random.Generator, stored: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    """Gives a sampled layer its hash functions and its tables, empty unless stored."""
+    shape = lsh.slots_shape(state.n)
+    slots = stored.get("slots")
+    if slots is None:
+        slots = backends.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
+    require(slots.shape == shape, "slots", slots.shape, str(shape))
+    if "slots" in stored:
+        _check_slots(slots, state.n, lsh.resolved_capacity(state.n))
+    state.lsh = lsh.make(state.fan_in + 1, state.n, rng, slots)
+    if "signs" in stored:
+        directions, positions = stored["signs"].astype(np.float32), stored["positions"]
+        same = directions.shape == state.lsh.directions.shape and positions.shape == state.lsh.positions.shape
+        require(same, "hash functions", (directions.shape, positions.shape), f"those of {lsh!r}")
+        low, high = state.lsh.positions_range
+        inside = not positions.size or (positions.min() >= low and positions.max() <= high)
+        require(bool(inside), "positions", "an id out of range", f"{low} to {high}")
+        require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
+        state.lsh.set_directions(directions)
+        state.lsh.positions, state.lsh.frame = positions, stored["frame"]
+
+
+def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:
+    """Buckets from a file must hold known neurons, each once: the C core counts on it (csrc/active.c)."""
+    require(slots.dtype == np.int32, "slots", slots.dtype, "int32")
+    for table in slots:
+        known = bool(table.min() >= 0 and table[:, 1:].max() < n)
+        require(known, "slots", "an id out of range", "known neurons")
+        used = np.arange(1, capacity + 1) <= table[:, :1]
+        unused = -1 - np.arange(capacity, dtype=np.int32)  # all different
+        ids = np.sort(np.where(used, table[:, 1 : capacity + 1], unused), axis=1)
+        require(bool((np.diff(ids, axis=1) > 0).all()), "slots", "a neuron twice in a bucket", "each at most once")
