@@ -192,6 +192,8 @@ def plots_of(result: Result) -> list[tuple[str, Callable[[], Any]]]:
     if kind == "torch":
         good = [p for p in result["parts"] if any(row["status"] == "ok" for row in p["rows"])]
         return [(f"torch-{part['data']}", lambda part=part: rates_bars(part)) for part in good]
+    if kind == "active_size":
+        return [(f"active-size-{result['data']}", lambda: precision_against_active(result))]
     if kind == "suite":
         return [("roofline", lambda: roofline(result))]
     if kind != "scaling":
@@ -204,6 +206,31 @@ def plots_of(result: Result) -> list[tuple[str, Callable[[], Any]]]:
         if any(row["status"] == "ok" for row in result[series]):
             made.append((name, lambda maker=maker: maker(result)))
     return made
+
+
+def precision_against_active(result: Result) -> Any:
+    """P@1 against the size of the active set (log), a line a way of choosing it; a level line for all labels."""
+    fig, axes = figure()
+    for place, way in enumerate(dict.fromkeys(row["way"] for row in result["rows"])):
+        rows = [row for row in result["rows"] if row["way"] == way]
+        sizes = sorted({row["n_active"] for row in rows})
+        means = []
+        for size in sizes:
+            found = [100 * row["p@1"] for row in rows if row["n_active"] == size]
+            means.append(sum(found) / len(found))
+        if way == "all labels":
+            axes.axhline(means[0], color="#444444", linestyle="--", linewidth=1, label=way)
+        else:
+            axes.plot(sizes, means, "D-" if way.startswith("slide") else "o-", color=colour(way, place), label=way)
+    axes.set(
+        xscale="log",
+        xlabel="active neurons a sample (log scale)",
+        ylabel="P@1 in %, held-out rows",
+        title=f"What active sets are worth: {result['data']}",
+    )
+    plain_numbers(axes.xaxis)
+    axes.legend(frameon=False, loc="lower right")
+    return fig
 
 
 def svg(fig: Any) -> str:

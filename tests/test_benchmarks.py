@@ -16,7 +16,19 @@ import scipy.sparse as sp
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
 import slide
-from benchmarks import compare, data, environment, ladder, measure, report, scaling, tables, torch_baselines, venvs
+from benchmarks import (
+    active_size,
+    compare,
+    data,
+    environment,
+    ladder,
+    measure,
+    report,
+    scaling,
+    tables,
+    torch_baselines,
+    venvs,
+)
 from benchmarks import time_to_quality as ttq
 from benchmarks.contenders import start
 from benchmarks.peers import __main__ as peers_main
@@ -342,6 +354,21 @@ class TestLadder:
         (rung,) = environment.load(out)["rungs"]
         assert [0 <= run["p@1"] <= 1 for run in rung["runs"]] == [True, True]
         assert "aside: no pruning" in capsys.readouterr().out
+
+    def test_active_sizes_are_trained_written_and_drawn(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        X, Y = slide.datasets.synthetic(250, 60, 20, nnz=8, labels_per_row=2)
+        problem = data.from_matrices("synthetic", (X[:200], Y[:200], X[200:], Y[200:]), tmp_path)
+        monkeypatch.setattr(active_size, "resolve", lambda _name: problem)
+        out = tmp_path / "active_size.json"
+        assert active_size.main(["--sizes", "4", "8", "--out", str(out)]) == 0
+        result = environment.load(out)
+        assert [row["n_active"] for row in result["rows"]] == [4, 8] * len(active_size.WAYS) + [20]
+        assert all(0 <= row["p@1"] <= 1 for row in result["rows"])
+        printed = capsys.readouterr().out
+        assert all(way in printed for way in [*active_size.WAYS, "all labels"])
+        assert active_size.main(["--sizes", "0"]) == 2
 
     def test_a_rung_that_does_not_exist_and_data_that_is_not_there(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: data.Problem
