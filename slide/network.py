@@ -26,6 +26,7 @@ from slide.threads import resolve_threads, usable_threads
 from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
+    from slide.hnsw import HnswIndex
     from slide.lsh_report import LshReport
     from slide.training import Progress
 
@@ -116,6 +117,7 @@ class Network:
         self.next_rebuild = 0
         self.tables_step = -1
         self.rebuild_share: float | None = None
+        self._index: HnswIndex | None = None
         self.states = self._make_states(arrays)
         self.wide = wide
         self.wide_state = None
@@ -289,7 +291,9 @@ class Network:
 
     # -- prediction -------------------------------------------------------------------------------------------------
 
-    def predict_topk(self, X: Any, k: int = 5, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
+    def predict_topk(
+        self, X: Any, k: int = 5, *, n_candidates: int | None = None, index: str | None = None
+    ) -> tuple[IntArray, FloatArray]:
         """The k highest-scoring labels of each row of X.
 
         Parameters
@@ -300,15 +304,23 @@ class Network:
         n_candidates : int or None
             None scores every label exactly, in blocks: the n x n_labels matrix never exists. Else only that many labels
             which the last layer's tables return are scored.
+        index : {"hnsw", None}
+            Where the labels to score come from instead: a graph, built with the defaults of ``build_index`` where there
+            is none of the present weights. n_candidates is then how many it looks for.
 
         Returns
         -------
         ids : int32 [n, k]
-            Best first; -1 where the tables returned fewer than k.
+            Best first; -1 where the tables or the graph returned fewer than k.
         scores : float32 [n, k]
             Logits.
         """
         require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
+        if index is not None:
+            require(index == "hnsw", "index", index, "'hnsw' or None")
+            wanted = n_candidates is None or k <= n_candidates <= self.n_labels
+            require(wanted, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
+            return self._predict_by_index(check_X(X, self.n_features), int(k), n_candidates)
         if n_candidates is not None:
             has_tables = self.states[-1].lsh is not None
             require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
@@ -328,6 +340,42 @@ class Network:
             rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
             first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * self.n_threads, 4 * size))
         return ids, scores
+
+    def _predict_by_index(self, X: sp.csr_array, k: int, n_candidates: int | None) -> tuple[IntArray, FloatArray]:
+        from slide.hnsw import predict
+
+        index = self._index
+        if index is None or index.step != self.step:
+            index = self.build_index()
+        return predict(self, index, X, k, n_candidates)
+
+    def build_index(self, kind: str = "hnsw", *, M: int = 16, ef_construction: int = 200, ef: int = 100) -> HnswIndex:
+        """Builds the graph that ``predict_topk(index="hnsw")`` searches, and keeps it until training goes on.
+
+        Worth its time where weights are final and labels are many (docs/retrieval.md). Not saved with the model. With
+        one thread, equal weights give equal graphs.
+
+        Parameters
+        ----------
+        kind : {"hnsw"}
+            Hierarchical navigable small worlds (Malkov & Yashunin, PAMI 2018); needs the extra `hnsw`.
+        M : int
+            Neighbours of a label; twice as many at the lowest level.
+        ef_construction, ef : int
+            Candidates held while a label is added, and while one is searched for unless n_candidates says otherwise.
+
+        Raises
+        ------
+        ImportError
+            Without hnswlib.
+        MemoryError
+            If the graph would not fit; says the bytes needed and available.
+        """
+        from slide.hnsw import build
+
+        require(kind == "hnsw", "kind", kind, "'hnsw'")
+        self._index = build(self, M, ef_construction, ef)
+        return self._index
 
     def hidden(self, X: Any, layer: int = -1) -> FloatArray:
         """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""

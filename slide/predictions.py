@@ -56,15 +56,16 @@ class Predictions(Estimator):
     # -- the best labels --------------------------------------------------------------------------------------------
 
     def predict_topk(
-        self, X: Any, k: int = 5, *, n_candidates: int | None = None, names: bool = False
+        self, X: Any, k: int = 5, *, n_candidates: int | None = None, names: bool = False, index: str | None = None
     ) -> tuple[Any, FloatArray]:
         """The k best labels of each row: ids int32 [n, k] and scores float32 [n, k], best first.
 
         n_candidates None scores every label exactly; else only about that many which the tables return. Scores rank
         labels within a row; they are no probabilities. With names, labels stand as in `classes_` instead of their
-        column numbers, and None where the tables returned fewer than k.
+        column numbers, and None where the tables returned fewer than k. index="hnsw" finds the labels to score by a
+        graph, built at the first such call after training (``network_.build_index``; needs the extra `hnsw`).
         """
-        ids, scores = self._topk(self._rows(X), k, n_candidates)
+        ids, scores = self.network_.predict_topk(self._rows(X), k, n_candidates=n_candidates, index=index)
         return (self._labels.names(ids) if names else ids), scores
 
     def _topk(self, rows: sp.csr_array, k: int, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
