@@ -1,4 +1,4 @@
-"""Plots of results as PNG and SVG: accuracy against time, cost against labels, rates against threads, roofline.
+"""Plots of results as PNG and SVG: accuracy, cost, rates, roofline, recall.
 
 The one module that imports matplotlib (the extra `bench`). `draw_all` makes what the results at hand allow; the
 HTML page around them is report.py's.
@@ -192,6 +192,11 @@ def plots_of(result: Result) -> list[tuple[str, Callable[[], Any]]]:
     if kind == "torch":
         good = [p for p in result["parts"] if any(row["status"] == "ok" for row in p["rows"])]
         return [(f"torch-{part['data']}", lambda part=part: rates_bars(part)) for part in good]
+    if kind == "retrieval":
+        return [
+            (f"recall-candidates-{result['data']}", lambda: recall_against_candidates(result)),
+            (f"recall-rate-{result['data']}", lambda: recall_against_rate(result)),
+        ]
     if kind == "active_size":
         return [(f"active-size-{result['data']}", lambda: precision_against_active(result))]
     if kind == "suite":
@@ -206,6 +211,54 @@ def plots_of(result: Result) -> list[tuple[str, Callable[[], Any]]]:
         if any(row["status"] == "ok" for row in result[series]):
             made.append((name, lambda maker=maker: maker(result)))
     return made
+
+
+def recall_against(result: Result, what: str, label: str, title: str) -> tuple[Any, Any]:
+    """Recall of the exact ten best along each index's settings, against what they cost in one measure (log)."""
+    fig, axes = figure()
+    place = 0
+    for row in result["rows"]:
+        points = [(p[what], p["recall"]) for p in row.get("points", ()) if p[what] is not None]
+        if not points:
+            continue
+        mine = row["index"].startswith("slide")
+        axes.plot(
+            *zip(*sorted(points), strict=True),
+            marker="D" if mine else "o",
+            markersize=5,
+            linestyle=("-", "--", ":")[place % 3] if mine else "-",
+            color=colour(row["index"], place),
+            label=row["index"],
+        )
+        place += 1
+    axes.set(xscale="log", ylim=(0, 1.02), xlabel=label, ylabel="recall of the exact ten best", title=title)
+    plain_numbers(axes.xaxis)
+    return fig, axes
+
+
+def recall_against_candidates(result: Result) -> Any:
+    """Recall against the share of the labels that a query is compared with, and what chance would give."""
+    import numpy as np
+
+    rows = []
+    for row in result["rows"]:
+        points = [p for p in row.get("points", ()) if p["candidates"] is not None]
+        rows.append({**row, "points": [{**p, "percent": 100 * p["candidates"]} for p in points]})
+    label = "labels compared with a query, % (log scale; left is better)"
+    title = f"Recall and work: {result['data']}, {result['labels']:,} labels"
+    fig, axes = recall_against({"rows": rows}, "percent", label, title)
+    x = np.geomspace(*axes.get_xlim(), 100)
+    axes.plot(x, np.minimum(x / 100, 1), ":", color="#888888", label="chance")
+    axes.legend(frameon=False, fontsize=9)
+    return fig
+
+
+def recall_against_rate(result: Result) -> Any:
+    """Recall against queries a second: right and up is better."""
+    title = f"Recall and rate: {result['data']}, {result['environment']['threads']} threads"
+    fig, axes = recall_against(result, "queries_per_second", "queries a second (log scale; right is better)", title)
+    axes.legend(frameon=False, fontsize=9)
+    return fig
 
 
 def precision_against_active(result: Result) -> Any:
