@@ -65,11 +65,12 @@ class Predictions(Estimator):
         column numbers, and None where the tables returned fewer than k. index="hnsw" finds the labels to score by a
         graph, built at the first such call after training (``network_.build_index``; needs the extra `hnsw`).
         """
-        ids, scores = self.network_.predict_topk(self._rows(X), k, n_candidates=n_candidates, index=index)
+        rows = self._rows(X)
+        ids, scores = self.network_.predict_topk(rows, k, n_candidates=n_candidates, index=index)
         return (self._labels.names(ids) if names else ids), scores
 
-    def _topk(self, rows: sp.csr_array, k: int, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
-        return self.network_.predict_topk(rows, k, n_candidates=n_candidates)
+    def _topk(self, rows: sp.csr_array, k: int) -> tuple[IntArray, FloatArray]:
+        return self.network_.predict_topk(rows, k)
 
     def predict(self, X: Any) -> Any:
         """Labels in the form in which they were given to ``fit``.
