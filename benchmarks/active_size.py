@@ -6,14 +6,13 @@ it learns then hangs on which neurons it is shown. Prediction is exact, so that 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import slide
 from benchmarks import environment, ladder, tables
-from benchmarks.data import HOW_TO_GET, MissingData, resolve
+from benchmarks.data import MissingData, data_parser, resolve
 
 SIZES = (50, 100, 250, 500, 1000)
 TAIL = 6  # one in so many active neurons is drawn at random, as in the defaults
@@ -75,13 +74,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(
-        prog="python -m benchmarks.active_size",
-        description=__doc__,
-        epilog=HOW_TO_GET,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("--data", default="wordnet-hypernym", help="a name or a folder (see below)")
+    p = data_parser("active_size", __doc__)
     p.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="active neurons (default: %(default)s)")
     p.add_argument("--seeds", type=int, default=1, help="trainings of each")
     p.add_argument("--threads", type=int, default=environment.default_threads())

@@ -7,6 +7,7 @@ embedded set and the synthetic ones are `slide.datasets`'. Prepared files live u
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import json
@@ -27,6 +28,18 @@ HOW_TO_GET = """\
                      'label,label feature:value feature:value ...'
 Amazon-670K, Delicious-200K, WikiLSHTC-325K and others: take the bag-of-words features from the
 extreme classification repository (Bhatia et al.), unpack them, rename the two files, pass the folder."""
+
+
+def data_parser(module: str, about: str | None, more: str = "") -> argparse.ArgumentParser:
+    """What commands that work on one data set share: --data, and how to get one."""
+    p = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{module}",
+        description=about,
+        epilog=HOW_TO_GET + more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--data", default=EMBEDDED[0], help="a name or a folder (see below)")
+    return p
 
 
 class MissingData(RuntimeError):

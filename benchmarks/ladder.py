@@ -16,7 +16,7 @@ import numpy as np
 
 import slide
 from benchmarks import environment, tables
-from benchmarks.data import HOW_TO_GET, MissingData, resolve
+from benchmarks.data import MissingData, data_parser, resolve
 
 PLAIN = {"wide": False, "activation": "relu"}
 LINEAR_ALONE = {
@@ -74,13 +74,7 @@ def cells(rung: dict[str, Any]) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m benchmarks.ladder",
-        description=__doc__,
-        epilog=HOW_TO_GET,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("--data", default="wordnet-hypernym", help="a name or a folder (see below)")
+    p = data_parser("ladder", __doc__)
     p.add_argument("--seeds", type=int, default=3, help="trainings of each rung")
     p.add_argument("--only", help="only rungs with this in their name")
     p.add_argument("--threads", type=int, default=environment.default_threads())

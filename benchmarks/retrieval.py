@@ -1,4 +1,4 @@
-"""`python -m benchmarks.retrieval [DATA]`: our tables beside hnswlib and faiss over the same weights.
+"""`python -m benchmarks.retrieval`: our tables beside hnswlib and faiss over the same weights.
 
 A network is trained on nine tenths of the training rows; rows of the last tenth ask for the ten labels with the largest
 logits. Recall of those against labels compared and against queries a second, time to build, time to put 1 % of the rows
@@ -23,7 +23,7 @@ import numpy as np
 import slide
 from benchmarks import environment, measure, tables, venvs
 from benchmarks.ann_child import PINS, TITLES, TOP, recall, timed
-from benchmarks.data import HOW_TO_GET, MissingData, resolve
+from benchmarks.data import MissingData, data_parser, resolve
 from benchmarks.ladder import split
 from benchmarks.peers.run import child_environment
 from benchmarks.shapes import SHAPES, make, scaled
@@ -167,13 +167,7 @@ NOTE = (
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m benchmarks.retrieval",
-        description=__doc__,
-        epilog=f"{HOW_TO_GET}\nSynthetic shapes: {', '.join(SHAPES)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("data", nargs="?", default="wordnet-hypernym", help="a name or a folder (see below), or a shape")
+    p = data_parser("retrieval", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
     p.add_argument("--epochs", type=int, default=5)
     p.add_argument("--peers", nargs="*", choices=sorted(TITLES), default=list(TITLES), help="which libraries")
     p.add_argument("--threads", type=int, default=environment.default_threads())

@@ -78,10 +78,13 @@ def build(net: Network, M: int, ef_construction: int, ef: int) -> HnswIndex:
     return HnswIndex(int(M), int(ef_construction), int(ef), n, step, graph)
 
 
-def predict(
-    net: Network, index: HnswIndex, X: sp.csr_array, k: int, n_candidates: int | None
-) -> tuple[IntArray, FloatArray]:
+def predict(net: Network, X: sp.csr_array, k: int, n_candidates: int | None) -> tuple[IntArray, FloatArray]:
     """Network.predict_topk among the labels the graph finds, and those on the positive side of the sparse part."""
+    wanted_ok = n_candidates is None or k <= n_candidates <= net.n_labels
+    require(wanted_ok, "n_candidates", n_candidates, f"k to {net.n_labels:,}")
+    index = net.index
+    if index is None or index.step != net.step:
+        index = net.build_index()
     ids, scores = np.full((X.shape[0], k), -1, np.int32), np.full((X.shape[0], k), -np.inf, np.float32)
     wanted = min(max(n_candidates or index.ef, k), index.n)
     wide = None if net.wide_state is None else net.wide_state.matrix()

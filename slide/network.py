@@ -19,7 +19,7 @@ from slide import backends
 from slide._state import MAX_BATCH, Engine, Examples, FloatArray, IntArray, LayerState
 from slide.checks import check_X, check_XY
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import require
+from slide.lsh import HashFamily, require
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 from slide.states import add_tables, initialise, make_layer_state
 from slide.threads import resolve_threads, usable_threads
@@ -115,9 +115,9 @@ class Network:
         self.epoch = 0
         self.generation = 0
         self.next_rebuild = 0
-        self.tables_step = -1
+        self.tables_step = -1  # whose weights a full fill turned into the tables; -1: none
         self.rebuild_share: float | None = None
-        self._index: HnswIndex | None = None
+        self.index: HnswIndex | None = None
         self.states = self._make_states(arrays)
         self.wide = wide
         self.wide_state = None
@@ -255,28 +255,29 @@ class Network:
         that can look only at the neurons that may have risen since the last time, as training does.
         """
         with self.lock:
-            for i, (layer, state) in enumerate(zip(self.layers, self.states, strict=True)):
-                if state.lsh is None:
-                    continue
-                assert isinstance(layer, Sampled)
-                assert layer.lsh is not None
-                self._learn_hash(i, examples, at_the_end)
-                self._engine.rebuild(i, self.generation, refresh and layer.lsh.can_refresh(state, self.step))
+            refreshed = False
+            for i, family in self._hashed():
+                self._learn_hash(i, family, examples, at_the_end)
+                refreshes = refresh and family.can_refresh(self.states[i], self.step)
+                self._engine.rebuild(i, self.generation, refreshes)
+                refreshed |= refreshes
             self.generation += 1
-            self.tables_step = self.step
+            self.tables_step = -1 if refreshed else self.step
 
-    def _learn_hash(self, index: int, examples: Examples | None, at_the_end: bool) -> None:
+    def _hashed(self) -> list[tuple[int, HashFamily]]:
+        """Numbers and hash families of the layers with tables."""
+        return [(i, s.lsh) for i, s in enumerate(self.layers) if isinstance(s, Sampled) and s.lsh is not None]
+
+    def _learn_hash(self, index: int, family: HashFamily, examples: Examples | None, at_the_end: bool) -> None:
         """Fits a layer's hash functions to the vectors that enter it, where its family learns from them."""
-        layer, state = self.layers[index], self.states[index]
-        assert isinstance(layer, Sampled)
-        assert layer.lsh is not None
+        state = self.states[index]
         assert state.lsh is not None
-        if not layer.lsh.n_queries(layer.n) or (examples is None and layer.lsh.is_ready(state.lsh)):
+        if not family.n_queries(state.n) or (examples is None and family.is_ready(state.lsh)):
             return
         queries = state.weights if examples is None else self._engine.hidden(examples, index)
         if np.isfinite(queries).all():  # else training will say where they overflow
             rng = np.random.default_rng([self.seed, index, self.generation])
-            layer.lsh.learn(state, queries, rng, lambda v: self._engine.hash_codes(index, v), at_the_end)
+            family.learn(state, queries, rng, lambda v: self._engine.hash_codes(index, v), at_the_end)
 
     def resolved_batch_size(self, n_samples: int) -> int:
         """Samples that share an active set when training on so many; 1 where the network does not allow it."""
@@ -286,8 +287,7 @@ class Network:
 
     def n_queries(self, at_the_end: bool = False) -> int:
         """Examples that `rebuild_tables` should get: the most that a hash family learns from."""
-        sampled = [layer for layer in self.layers if isinstance(layer, Sampled)]
-        return max((s.lsh.n_queries(s.n, at_the_end) for s in sampled if s.lsh is not None), default=0)
+        return max((f.n_queries(self.states[i].n, at_the_end) for i, f in self._hashed()), default=0)
 
     # -- prediction -------------------------------------------------------------------------------------------------
 
@@ -317,10 +317,10 @@ class Network:
         """
         require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
         if index is not None:
+            from slide.hnsw import predict
+
             require(index == "hnsw", "index", index, "'hnsw' or None")
-            wanted = n_candidates is None or k <= n_candidates <= self.n_labels
-            require(wanted, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
-            return self._predict_by_index(check_X(X, self.n_features), int(k), n_candidates)
+            return predict(self, check_X(X, self.n_features), int(k), n_candidates)
         if n_candidates is not None:
             has_tables = self.states[-1].lsh is not None
             require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
@@ -340,14 +340,6 @@ class Network:
             rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
             first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * self.n_threads, 4 * size))
         return ids, scores
-
-    def _predict_by_index(self, X: sp.csr_array, k: int, n_candidates: int | None) -> tuple[IntArray, FloatArray]:
-        from slide.hnsw import predict
-
-        index = self._index
-        if index is None or index.step != self.step:
-            index = self.build_index()
-        return predict(self, index, X, k, n_candidates)
 
     def build_index(self, kind: str = "hnsw", *, M: int = 16, ef_construction: int = 200, ef: int = 100) -> HnswIndex:
         """Builds the graph that ``predict_topk(index="hnsw")`` searches, and keeps it until training goes on.
@@ -374,8 +366,8 @@ class Network:
         from slide.hnsw import build
 
         require(kind == "hnsw", "kind", kind, "'hnsw'")
-        self._index = build(self, M, ef_construction, ef)
-        return self._index
+        self.index = build(self, M, ef_construction, ef)
+        return self.index
 
     def hidden(self, X: Any, layer: int = -1) -> FloatArray:
         """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""

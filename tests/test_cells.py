@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import engine_strategies as es
 import numpy as np
 import pytest
@@ -113,7 +115,9 @@ def test_training_of_many_neurons_refreshes(monkeypatch: pytest.MonkeyPatch) -> 
     """Lists of neurons that have been labels are as good as those of a full fill."""
     monkeypatch.setattr(slide.cells, "REFRESH_FROM", 100)
     X, Y = planted_data(4000, 300, 200)
-    net = network(BACKENDS[-1], 4, rebuild=slide.Rebuild(every=500))
+    lsh = slide.QueryCells(K=7, capacity=20)
+    layers = [slide.SparseInput(300, 24), slide.Sampled(200, lsh=lsh, n_active=40, n_random=10)]
+    net = make_network(layers, BACKENDS[-1], batch_size=4, rebuild=slide.Rebuild(every=500))
     refreshes, can_refresh = [], slide.QueryCells.can_refresh
     monkeypatch.setattr(
         slide.QueryCells, "can_refresh", lambda *a: (refreshes.append(can_refresh(*a)), refreshes[-1])[1]
@@ -123,6 +127,10 @@ def test_training_of_many_neurons_refreshes(monkeypatch: pytest.MonkeyPatch) -> 
     assert all(refreshes)
     queries = net.hidden(X[:300])
     refreshed = net._engine.retrieve(1, queries, 10)
+    net.biases(-1)[7] += 100  # a full fill would list it everywhere: a copy must have the lists as they are
+    again = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(again._engine.retrieve(1, queries, 10), refreshed)
+    net.biases(-1)[7] -= 100
     net.rebuild_tables()
     full = net._engine.retrieve(1, queries, 10)
     assert np.mean([np.isin(a, b).mean() for a, b in zip(full, refreshed, strict=True)]) > 0.9

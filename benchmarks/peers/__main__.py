@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import environment, tables
-from benchmarks.data import HOW_TO_GET, MissingData, resolve
+from benchmarks.data import MissingData, data_parser, resolve
 from benchmarks.peers import registry, run
 
 HEADERS = ("library", "train s", "CPU s", "predict s", "train RSS", "peak RSS", "model")
@@ -87,13 +87,7 @@ def render(document: dict[str, Any], style: str = "text") -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m benchmarks.peers",
-        description=__doc__,
-        epilog=HOW_TO_GET,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("--data", default="wordnet-hypernym", help="a name or a folder (see below)")
+    p = data_parser("peers", __doc__)
     p.add_argument("--peers", help=f"comma-separated, from: {', '.join(x.name for x in registry.ALL)}")
     p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--seed", type=int, default=0)

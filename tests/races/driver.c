@@ -113,6 +113,7 @@ static void add_cells(slide_layer *layer)
     float *centres = zeroed(64 * (int64_t)h->dim, sizeof(float));
     for (int64_t i = 0; i < 64 * (int64_t)h->dim; i++) centres[i] = (float)((int)(draw() % 64) - 32) / 64;
     h->directions = centres;
+    h->homes = zeroed(layer->n, sizeof *h->homes);
 }
 
 static slide_wide make_wide(void)
@@ -215,7 +216,7 @@ static void train_batches(int optimizer_kind, int loss)
     for (uint64_t pass = 0; pass < 3; pass++) {
         slide_train_stats stats;
         CHECK(slide_rebuild(net, 2, pass, pass & 1) == SLIDE_OK);
-        CHECK(slide_train(net, &ex, (int64_t)pass * ROWS, lr, 16, &stats) == SLIDE_OK);
+        CHECK(slide_train(net, &ex, (int64_t)pass * ROWS, lr, pass ? 16 : 1, &stats) == SLIDE_OK);
         CHECK(isfinite(stats.loss));
     }
     ask_together(net, &ex);
