@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import DIRECTION_BLOCK, MAX_PROBES, FloatArray, LayerState, LshState
+from slide._state import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray, LayerState, LshState
 from slide.lsh import FAMILIES, HashFamily, require
 
-MAX_BITS = 14
-QUERIES_A_CELL, QUERIES_AT_THE_END = 16, 48  # that centres are learned from
-FIRST_STEPS, STEPS, STEPS_AT_THE_END = 8, 1, 4  # of k-means
+MIN_BITS, MAX_BITS = 6, 14
+_BITS = f"{MIN_BITS} to {MAX_BITS}"
+QUERIES_A_CELL, QUERIES_AT_THE_END = 16, 32  # that centres are learned from
+FIRST_STEPS, STEPS, STEPS_AT_THE_END = 2, 1, 2  # of k-means
+DEFAULT_MEMORY = 2**28
 REFRESH_FROM = 100_000  # neurons: fewer are scored against all centres in milliseconds
 
 
@@ -32,7 +34,7 @@ class QueryCells(HashFamily):
     Parameters
     ----------
     K : int or None
-        Bits of a code: 2^K cells, 6 to 14. None chooses from the number of neurons: 512 for 10^4, 1,024 for 10^6.
+        Bits of a code: 2^K cells, 6 to 14. None chooses from the number of neurons: 512 for 10^4, 2,048 for 10^6.
     L : int
         1.
     capacity : int
@@ -43,6 +45,12 @@ class QueryCells(HashFamily):
     probes : int
         Cells a query takes candidates from in turn, 1 to 8. Where their lists are too short for what is asked, up to 8
         nearest cells are used.
+    recall : float
+        Of the ten best neurons, the share that new lists should find of training queries. Rebuilds 4, 8, 16 and so on
+        measure it; where it is less, the next one splits every cell into two, up to 2^14 cells and `memory`. 0: sizes
+        stay as they are.
+    memory : int
+        Bytes that the lists may take: there are fewer cells, then shorter lists, where they would take more.
 
     >>> QueryCells().slots_shape(10_000)
     (1, 512, 272)
@@ -55,6 +63,8 @@ class QueryCells(HashFamily):
     transform: str = "none"
     selection: str = "lists"
     probes: int = 2
+    recall: float = 0.25
+    memory: int = DEFAULT_MEMORY
 
     kind: ClassVar[str] = "query_cells"
     hashes_neurons: ClassVar[bool] = False
@@ -67,17 +77,25 @@ class QueryCells(HashFamily):
         require(self.transform == "none", "QueryCells(transform=)", self.transform, "'none': norms count as they are")
         require(self.selection == "lists", "QueryCells(selection=)", self.selection, "'lists': in their order")
         require(1 <= self.probes <= MAX_PROBES, "QueryCells(probes=)", self.probes, f"1 to {MAX_PROBES} cells")
+        require(0 <= self.recall <= 1, "QueryCells(recall=)", self.recall, "a share, 0 to 1")
+        require(self.memory >= 2**16, "QueryCells(memory=)", self.memory, "65,536 bytes or more")
         if self.K is not None:
-            require(6 <= self.K <= MAX_BITS, "QueryCells(K=)", self.K, f"6 to {MAX_BITS} bits of a cell's number")
+            require(MIN_BITS <= self.K <= MAX_BITS, "QueryCells(K=)", self.K, f"{_BITS} bits of a cell's number")
 
     def resolved_K(self, n: int) -> int:
         """K itself, or the choice for n neurons."""
-        return self.K if self.K is not None else min(max(round(math.log2(max(n, 2)) / 4 + 5.6), 6), MAX_BITS)
+        if self.K is not None:
+            return self.K
+        wanted = min(max(round(math.log2(max(n, 2)) / 4 + 5.6), MIN_BITS), MAX_BITS)
+        return max(MIN_BITS, min(wanted, (self.memory // _list_bytes(self._wanted_capacity(n))).bit_length() - 1))
 
     def resolved_capacity(self, n: int) -> int:
         """Neurons a list holds, never more than there are."""
-        most = max(2048, n // 500)
-        return min(self.capacity or min(max(n // 50, 256), most), n)
+        ids = self.memory // 4 // 2 ** self.resolved_K(n) // LANES * LANES
+        return min(self._wanted_capacity(n), max(ids, LANES) - 1)
+
+    def _wanted_capacity(self, n: int) -> int:
+        return min(self.capacity or min(max(n // 50, 256), max(2048, n // 500)), n)
 
     def table_bits(self, n: int) -> int:
         """A bucket for every cell."""
@@ -85,7 +103,24 @@ class QueryCells(HashFamily):
 
     def slots_shape(self, n: int) -> tuple[int, int, int]:
         """Shape of the lists for n neurons, padded to whole cache lines of 16 ids."""
-        return 1, 2 ** self.resolved_K(n), -(-(self.resolved_capacity(n) + 1) // 16) * 16
+        return 1, 2 ** self.resolved_K(n), _list_bytes(self.resolved_capacity(n)) // 4
+
+    @property
+    def wanted_recall(self) -> float:
+        """As given: `recall`."""
+        return self.recall
+
+    def grown(self, n: int) -> QueryCells | None:
+        """Twice the cells, if lists as long as now fit."""
+        K = self.resolved_K(n) + 1
+        fits = 2**K * _list_bytes(self.resolved_capacity(n)) <= self.memory
+        return replace(self, K=K) if K <= MAX_BITS and fits else None
+
+    def grow(self, old: LshState, new: LshState) -> None:
+        """Each cell becomes two with its list: one around its centre, one that k-means will place anew."""
+        _write_centres(new, np.repeat(_centres(old), 2, axis=0))
+        new.slots[0] = np.repeat(old.slots[0], 2, axis=0)
+        new.homes[:] = np.where(old.homes >= 0, 2 * old.homes, -1)
 
     def rebuild_every(self, n: int) -> tuple[int, float]:
         """Samples up to the first rebuild of n neurons' lists, and the growth of the distances after it.
@@ -160,6 +195,11 @@ class QueryCells(HashFamily):
 
 
 FAMILIES[QueryCells.kind] = QueryCells
+
+
+def _list_bytes(capacity: int) -> int:
+    """A list, its length in front, padded to whole cache lines."""
+    return 4 * LANES * -(-(capacity + 1) // LANES)
 
 
 def _means(state: LshState, queries: FloatArray, cell: npt.NDArray[np.uint32], rng: np.random.Generator) -> FloatArray:

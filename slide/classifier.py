@@ -16,10 +16,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide._state import IntArray
-from slide.cells import QueryCells
 from slide.checks import check_pair, check_X
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import HashFamily, require
+from slide.lsh import HashFamily, auto, require
 from slide.network import Network
 from slide.optim import Adagrad, Constant, Linear, Optimizer, Rebuild, Schedule
 from slide.predictions import Predictions
@@ -58,7 +57,8 @@ class SlideClassifier(Predictions):
     wide : Wide, bool
         The sparse linear part: its options, True for the defaults, False for none.
     lsh : HashFamily, "auto" or None
-        Tables of the output layer. "auto": QueryCells sized by the number of labels; None: uniform sampling.
+        Tables of the output layer. "auto": what slide.lsh.auto chooses for the number of labels and n_active, tuned
+        further while training goes on; None: uniform sampling.
     optimizer : Optimizer or None
         None: ``Adagrad(lr)`` with one accumulator a row.
     loss : {"softmax", "binary"}
@@ -260,7 +260,7 @@ class SlideClassifier(Predictions):
     def _output_layer(self, n_labels: int) -> Sampled:
         require(isinstance(self.n_active, int | np.integer), "n_active", self.n_active, "a whole number")
         n_random = self.n_random if self.n_random is not None else self.n_active // 6
-        lsh = QueryCells() if self.lsh == "auto" else self.lsh
+        lsh = auto(n_labels, self.n_active, n_random) if self.lsh == "auto" else self.lsh
         require(lsh is None or isinstance(lsh, HashFamily), "lsh", self.lsh, "a HashFamily, 'auto' or None")
         assert not isinstance(lsh, str)
         return Sampled(n_labels, lsh=lsh, n_active=self.n_active, n_random=n_random)

@@ -210,6 +210,20 @@ class HashFamily:
         """Samples up to the first rebuild of tables of n neurons, and the growth of the distances after it."""
         return max(2000, n // 8), 0.1
 
+    # -- what is tuned while training goes on -------------------------------------------------------------------------
+
+    @property
+    def wanted_recall(self) -> float:
+        """Share of the ten best neurons that new tables should find of training queries; 0: nobody measures."""
+        return 0.0
+
+    def grown(self, n: int) -> HashFamily | None:
+        """The family of n neurons that finds more of them at the next higher cost; None: there is none."""
+        return None
+
+    def grow(self, old: LshState, new: LshState) -> None:
+        """Fills the hash functions and tables of `grown` from the present ones."""
+
     # -- what the engines are given -----------------------------------------------------------------------------------
 
     @property
@@ -266,11 +280,12 @@ class SimHash(HashFamily):
 
     Parameters
     ----------
-    directions : {"signs", "gaussian", "sparse", "hadamard"}
+    directions : {"signs", "gaussian", "sparse", "hadamard", "trained"}
         Normals of the hyperplanes: random signs (Achlioptas, JCSS 2003); Gaussian numbers, in steps of 1/32; signs in
         sqrt(dim) coordinates and zeros in the others (Li, Hastie & Church, KDD 2006); or the rows of rotations made of
         signs and Walsh-Hadamard transforms, at a cost of log(dim) additions each (Ailon & Chazelle, STOC 2006; Andoni
-        et al., NIPS 2015).
+        et al., NIPS 2015). "trained": Gaussian at first, then trained at each rebuild on the layer's queries and on the
+        neurons they want (MONGOOSE, Chen et al., ICLR 2021; slide.directions). Only for transform="none".
 
     >>> SimHash(K=9, L=50).slots_shape(10_000)
     (50, 512, 272)
@@ -285,11 +300,43 @@ class SimHash(HashFamily):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.directions in _DIRECTIONS, "SimHash(directions=)", self.directions, f"one of {_DIRECTIONS}")
+        ok = self.transform == "none" or not self.is_trained
+        require(ok, "SimHash(transform=)", self.transform, "'none' where directions are trained")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether directions are learned from the layer."""
+        return self.directions == "trained"
 
     @property
     def engine_kind(self) -> str:
         """The name of the family in the core."""
-        return "simhash" if self.directions == "signs" else f"simhash_{self.directions}"
+        kinds = {"signs": "simhash", "trained": "simhash_gaussian"}
+        return kinds.get(self.directions, f"simhash_{self.directions}")
+
+    def n_queries(self, n: int, at_the_end: bool = False) -> int:
+        """Queries that `learn` should get for n neurons; 0: there is nothing to learn."""
+        return (4096 if at_the_end else 1024) if self.is_trained else super().n_queries(n, at_the_end)
+
+    def rebuild_every(self, n: int) -> tuple[int, float]:
+        """Samples up to the first rebuild of tables of n neurons, and the growth of the distances after it."""
+        return (max(8192, n // 4), 0.3) if self.is_trained else super().rebuild_every(n)
+
+    def learn(
+        self,
+        state: LayerState,
+        queries: FloatArray,
+        rng: np.random.Generator,
+        codes_of: Callable[[FloatArray], Any],
+        at_the_end: bool = False,
+    ) -> None:
+        """Moves the frame, then the directions if they are trained."""
+        super().learn(state, queries, rng, codes_of, at_the_end)
+        if self.is_trained and len(queries):
+            from slide.directions import STEPS, STEPS_AT_THE_END, train_directions
+
+            n = self.resolved_K(state.n) * self.L
+            train_directions(state, n, queries, rng, STEPS_AT_THE_END if at_the_end else STEPS)
 
     def retrieval_probability(self, angle: float, n: int) -> float:
         """The chance that a neuron at this angle (radians, 0 to pi, as hashed) is in enough buckets of a query.
@@ -315,7 +362,7 @@ class SimHash(HashFamily):
         return {"directions": np.clip(np.rint(32 * rng.standard_normal(shape, np.float32)), -127, 127)}
 
 
-_DIRECTIONS = ("signs", "gaussian", "sparse", "hadamard")
+_DIRECTIONS = ("signs", "gaussian", "sparse", "hadamard", "trained")
 
 
 def _signs(shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
@@ -441,6 +488,36 @@ def _update_norms(state: LshState, lengths: FloatArray) -> None:
     if state.transform == "sign-alsh":
         largest /= SIGN_ALSH_LENGTH
     state.norms[:] = np.where(largest > 0, largest, 1)
+
+
+def auto(n: int, n_active: int, n_random: int, *, query: str = "input", memory: int | None = None) -> HashFamily:
+    """The tables for n neurons of which n_active take part in a sample, n_random of them drawn at random.
+
+    QueryCells, which found more than all hashes of neurons wherever both were measured (docs/retrieval.md), with lists
+    long enough for the set; they go on tuning themselves during training. SimHash where the query is a label, since
+    QueryCells do not hash neurons.
+
+    Parameters
+    ----------
+    query : {"input", "label"}
+        As in slide.Sampled.
+    memory : int or None
+        Bytes of tables at most. None: what the family takes by itself.
+    """
+    require(memory is None or memory >= 2**16, "auto(memory=)", memory, "65,536 bytes or more")
+    if query == "label":
+        return _simhash_within(n, memory)
+    from slide.cells import DEFAULT_MEMORY, QueryCells
+
+    family = QueryCells(memory=memory or DEFAULT_MEMORY)
+    wanted = min(n, n_active - n_random)
+    return family if family.resolved_capacity(n) >= wanted else QueryCells(capacity=wanted, memory=family.memory)
+
+
+def _simhash_within(n: int, memory: int | None) -> SimHash:
+    """Fewer tables where the usual ones would not fit."""
+    tables, buckets, stride = SimHash().slots_shape(n)
+    return SimHash(L=max(1, min(tables, (memory or 2**62) // (4 * buckets * stride))))
 
 
 #: Families by the name under which they are stored.

@@ -19,8 +19,9 @@ from slide import backends
 from slide._state import MAX_BATCH, Engine, Examples, FloatArray, IntArray, LayerState
 from slide.checks import check_X, check_XY
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import HashFamily, require
+from slide.lsh import require
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
+from slide.rebuilding import families, rebuild
 from slide.states import add_tables, initialise, make_layer_state
 from slide.threads import resolve_threads, usable_threads
 from slide.wide import Wide, add_pairs, drop_pairs, make_state
@@ -117,6 +118,7 @@ class Network:
         self.next_rebuild = 0
         self.tables_step = -1  # whose weights a full fill turned into the tables; -1: none
         self.rebuild_share: float | None = None
+        self.recalls: dict[int, float] = {}  # of layers whose tables were measured as they are now sized
         self.index: HnswIndex | None = None
         self.states = self._make_states(arrays)
         self.wide = wide
@@ -185,6 +187,11 @@ class Network:
     @_engine.setter
     def _engine(self, engine: Engine) -> None:
         self._made = engine
+
+    def replace_layer(self, index: int, layer: Layer) -> None:
+        """Puts another description in a layer's place, whose state was changed accordingly."""
+        self.layers = (*self.layers[:index], layer, *self.layers[index + 1 :])
+        self._engine = self._make_engine()
 
     def _make_engine(self) -> Engine:
         return backends.make_engine(
@@ -255,29 +262,11 @@ class Network:
         that can look only at the neurons that may have risen since the last time, as training does.
         """
         with self.lock:
-            refreshed = False
-            for i, family in self._hashed():
-                self._learn_hash(i, family, examples, at_the_end)
-                refreshes = refresh and family.can_refresh(self.states[i], self.step)
-                self._engine.rebuild(i, self.generation, refreshes)
-                refreshed |= refreshes
+            refreshed = rebuild(
+                self, self.states, self._engine, examples, self.generation, at_the_end=at_the_end, refresh=refresh
+            )
             self.generation += 1
             self.tables_step = -1 if refreshed else self.step
-
-    def _hashed(self) -> list[tuple[int, HashFamily]]:
-        """Numbers and hash families of the layers with tables."""
-        return [(i, s.lsh) for i, s in enumerate(self.layers) if isinstance(s, Sampled) and s.lsh is not None]
-
-    def _learn_hash(self, index: int, family: HashFamily, examples: Examples | None, at_the_end: bool) -> None:
-        """Fits a layer's hash functions to the vectors that enter it, where its family learns from them."""
-        state = self.states[index]
-        assert state.lsh is not None
-        if not family.n_queries(state.n) or (examples is None and family.is_ready(state.lsh)):
-            return
-        queries = state.weights if examples is None else self._engine.hidden(examples, index)
-        if np.isfinite(queries).all():  # else training will say where they overflow
-            rng = np.random.default_rng([self.seed, index, self.generation])
-            family.learn(state, queries, rng, lambda v: self._engine.hash_codes(index, v), at_the_end)
 
     def resolved_batch_size(self, n_samples: int) -> int:
         """Samples that share an active set when training on so many; 1 where the network does not allow it."""
@@ -287,7 +276,7 @@ class Network:
 
     def n_queries(self, at_the_end: bool = False) -> int:
         """Examples that `rebuild_tables` should get: the most that a hash family learns from."""
-        return max((f.n_queries(self.states[i].n, at_the_end) for i, f in self._hashed()), default=0)
+        return max((f.n_queries(self.states[i].n, at_the_end) for i, f in families(self.layers)), default=0)
 
     # -- prediction -------------------------------------------------------------------------------------------------
 

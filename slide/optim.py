@@ -154,6 +154,7 @@ class Rebuild:
     every: int | None = None
     growth: float | None = None
     drift: float | None = None
+    background: bool | None = None
 
     def __post_init__(self) -> None:
         require(self.every is None or self.every >= 1, "Rebuild(every=)", self.every, "1 sample or more, or None")
@@ -162,6 +163,7 @@ class Rebuild:
         drift = self.drift
         known = drift is None or (np.isfinite(drift) and drift > 0)
         require(known, "Rebuild(drift=)", drift, "a finite number over 0, or None")
+        require(self.background in (None, False, True), "Rebuild(background=)", self.background, "a bool or None")
 
     def interval(self, times: int, wanted: tuple[int, float]) -> int:
         """Samples between rebuild number `times` and the next; wanted are `every` and `growth` where they are None."""

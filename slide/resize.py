@@ -80,6 +80,6 @@ def _fill_tables(again: Network, net: Network) -> None:
             continue
         if new.lsh.frame.shape == old.lsh.frame.shape:
             new.lsh.frame[...] = old.lsh.frame
-        if new.lsh.is_learned and new.lsh.directions.shape == old.lsh.directions.shape:
+        if new.lsh.directions.shape == old.lsh.directions.shape:
             new.lsh.directions[...] = old.lsh.directions
     again.rebuild_tables()

