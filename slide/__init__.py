@@ -28,6 +28,7 @@ _WHERE = {
     "Linear": "slide.optim",
     "Cosine": "slide.optim",
     "Rebuild": "slide.optim",
+    "Checkpoint": "slide.checkpoint",
     "SlideClassifier": "slide.classifier",
     "SlideTextClassifier": "slide.text",
     "TextFeatures": "slide.text_features",
@@ -47,6 +48,7 @@ _MODULES = ("datasets", "metrics", "lsh", "optim", "layers", "errors")
 if TYPE_CHECKING:
     from slide import datasets, errors, layers, lsh, metrics, optim
     from slide.cells import QueryCells
+    from slide.checkpoint import Checkpoint
     from slide.classifier import SlideClassifier
     from slide.config import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
@@ -85,6 +87,7 @@ __all__ = [
     "WTA",
     "Adagrad",
     "Adam",
+    "Checkpoint",
     "Constant",
     "Cosine",
     "DataFormatError",

@@ -29,6 +29,7 @@ from slide.threads import resolve_threads
 from slide.wide import Wide
 
 if TYPE_CHECKING:
+    from slide.checkpoint import Checkpoint
     from slide.training import Progress
 
 
@@ -145,8 +146,16 @@ class SlideClassifier(Predictions):
 
     # -- training ---------------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, *, classes: Any = None, callback: Callable[[Progress], None] | None = None) -> Self:
-        """Trains from scratch.
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        classes: Any = None,
+        callback: Callable[[Progress], None] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Self:
+        """Trains from scratch, or goes on from a checkpoint.
 
         Parameters
         ----------
@@ -156,11 +165,14 @@ class SlideClassifier(Predictions):
         classes : sequence or None
             All classes there are, or names of an indicator's columns. None: what y holds; a data frame's columns.
         callback : called about ten times a second with a slide.training.Progress
+        checkpoint : slide.Checkpoint or None
+            Where and how often to save the state of the training, and whether to go on from there.
 
         Raises
         ------
         ValueError
-            For shapes that disagree, values that are not finite, no labels at all, or options that make no sense.
+            For shapes that disagree, values that are not finite, no labels at all, options that make no sense, or a
+            checkpoint of other data or options.
         MemoryError
             If the model would not fit; says the bytes needed and available.
         NonFiniteError
@@ -169,7 +181,7 @@ class SlideClassifier(Predictions):
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
         rows, Y = self._begin(X, y, classes, alone_below=FEW_ROWS)
         try:
-            return self._train(rows, Y, self.epochs, Linear(), callback)
+            return self._train(rows, Y, self.epochs, Linear(), callback, checkpoint)
         finally:
             self.network_.set_threads(resolve_threads(self.n_threads))
 
@@ -223,13 +235,28 @@ class SlideClassifier(Predictions):
         epochs: int,
         schedule: Schedule,
         callback: Callable[[Progress], None] | None,
+        checkpoint: Checkpoint | None = None,
     ) -> Self:
         started, before = time.perf_counter(), self.network_.step
+
+        def adds() -> dict[str, Any]:
+            self.threshold_ = threshold(self.network_, rows, Y)
+            return {"extra": {"classifier": self._config()}, "extra_arrays": self._arrays()}
+
         try:
-            self.network_.fit(rows, Y, epochs=epochs, schedule=schedule, callback=callback)
+            self.network_.fit(
+                rows,
+                Y,
+                epochs=epochs,
+                schedule=schedule,
+                callback=callback,
+                checkpoint=checkpoint,
+                checkpoint_adds=adds,
+            )
         finally:  # an interrupted fit leaves a usable model
             self.fit_seconds_ = time.perf_counter() - started
-            self.samples_per_second_ = (self.network_.step - before) / self.fit_seconds_
+            trained = self.network_.step - before - self.network_.samples_resumed
+            self.samples_per_second_ = max(trained, 0) / self.fit_seconds_
             self.threshold_ = threshold(self.network_, rows, Y)
         return self
 
@@ -329,7 +356,7 @@ class SlideClassifier(Predictions):
         return {
             "kind": type(self).__name__,
             "params": plain,
-            "fitted": {name: getattr(self, name) for name in FITTED},
+            "fitted": {name: getattr(self, name, 0.0) for name in FITTED},  # times are known after the fit
             "labels": self._labels.config(),
             "scaling": self._scaling.config(),
             "feature_names": None if names is None else names.tolist(),

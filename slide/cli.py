@@ -38,6 +38,7 @@ TRAIN_EXAMPLES = """\
 examples:
   slide train wordnet-hypernym --out model.slide
   slide train train.txt.gz --test test.txt.gz --epochs 10 --hidden 256 --n-active 1500
+  slide train train.txt --out model.slide --checkpoint run.checkpoint --resume   after a kill: goes on where it was
   slide train data.csv --text title,body --labels tags --label-separator ';' --out tags.slide
   slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
 
@@ -181,6 +182,10 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("data", metavar="DATA", help="training data: a file, or the name of an embedded data set")
     parser.add_argument("--test", metavar="DATA", help="score on this file (an embedded data set brings its own)")
     parser.add_argument("--out", metavar="MODEL", help="save the model to this file")
+    parser.add_argument("--checkpoint", metavar="FILE", help="save the training's state to this file now and then")
+    says = "minutes between two checkpoints (default: %(default)g)"
+    parser.add_argument("--checkpoint-minutes", type=float, metavar="X", default=5.0, help=says)
+    parser.add_argument("--resume", action="store_true", help="go on from --checkpoint FILE, if it is there")
     _add_json(parser)
     _add_propensity(parser)
     _add_text(parser)

@@ -49,13 +49,14 @@ def train(args: Namespace) -> int:
         test = read_test(args.test)
     if test:
         check_columns(test, data.X.shape[1], data.Y.shape[1], data.name)
+    checkpoint = checkpoint_of(args)
     clf = SlideClassifier(**classifier_options(args))
     print(data, flush=True)
     if test:
         print(test, flush=True)
-    if not (seconds := _fit(clf, data)):
-        return _interrupted(clf, target)
-    facts = _trained(clf, data, seconds)
+    if not (seconds := fit(clf, data.X, data.Y, checkpoint)):
+        return interrupted(clf, target, checkpoint)
+    facts = trained(clf, data, seconds)
     if target:
         save(clf, target)
         facts |= {"model": str(target), "model_bytes": target.stat().st_size}
@@ -66,20 +67,39 @@ def train(args: Namespace) -> int:
     if test:
         facts |= score(clf, test, data.Y, A=args.A, B=args.B)
         print(table(facts))
+    discard(checkpoint)
     if args.json:
         print(json.dumps(facts))
     return 0
 
 
-def _fit(clf: SlideClassifier, data: Data) -> float | None:
+def fit(clf: SlideClassifier, X: Any, y: Any, checkpoint: slide.Checkpoint | None) -> float | None:
     """Wall-clock seconds of the fit, preparation included; None if it was interrupted."""
-    begin = time.perf_counter()
+    begin, n = time.perf_counter(), X.shape[0] if hasattr(X, "shape") else len(X)
     try:
-        with _stoppable(), progress.follow_fit(clf.epochs * data.X.shape[0]) as callback:
-            clf.fit(data.X, data.Y, callback=callback)
+        with _stoppable(), progress.follow_fit(clf.epochs * n) as callback:
+            clf.fit(X, y, callback=callback, checkpoint=checkpoint)
     except KeyboardInterrupt:
         return None
     return time.perf_counter() - begin
+
+
+def checkpoint_of(args: Namespace) -> slide.Checkpoint | None:
+    """What --checkpoint, --checkpoint-minutes and --resume ask for."""
+    if not args.checkpoint:
+        if args.resume:
+            raise ValueError("--resume: found no --checkpoint FILE, wanted the file to go on from")
+        return None
+    path = writable(args.checkpoint, args.data, args.test, args.out)
+    if path.exists() and not args.resume:
+        raise ValueError(f"--checkpoint: {path} is there already: go on from it with --resume, or remove it")
+    return slide.Checkpoint(path, minutes=args.checkpoint_minutes, resume=args.resume)
+
+
+def discard(checkpoint: slide.Checkpoint | None) -> None:
+    """Training is over, and its model saved."""
+    if checkpoint:
+        Path(checkpoint.path).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -95,7 +115,8 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupted(clf: SlideClassifier, target: Path | None) -> int:
+def interrupted(clf: SlideClassifier, target: Path | None, checkpoint: slide.Checkpoint | None) -> int:
+    """Says what is left of a training that was stopped."""
     done = clf.network_.step if hasattr(clf, "fit_seconds_") else 0
     told = f"\nslide: stopped after {done:,} samples"
     if target and done:
@@ -103,6 +124,8 @@ def _interrupted(clf: SlideClassifier, target: Path | None) -> int:
         told += f"; the model so far is in {target} ({size(target)})"
     elif target:
         told += f"; {target} was not written"
+    if checkpoint and Path(checkpoint.path).exists():
+        told += f"; --resume goes on from {checkpoint.path}"
     print(told, file=sys.stderr)
     return 130
 
@@ -113,9 +136,10 @@ def save(clf: SlideClassifier, target: Path) -> None:
         clf.save(target)
 
 
-def _trained(clf: SlideClassifier, data: Data, seconds: float) -> dict[str, Any]:
+def trained(clf: SlideClassifier, data: Data, seconds: float) -> dict[str, Any]:
+    """Facts of a training, for people and as JSON."""
     net = clf.network_
-    n = data.X.shape[0] * clf.epochs
+    n = data.X.shape[0] * clf.epochs - net.samples_resumed
     return {
         "data": data.name,
         "n_samples": data.X.shape[0],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -41,16 +40,17 @@ def train(args: Namespace) -> int:
     columns = {"text": args.text.split(","), "labels": args.labels, "separator": args.label_separator}
     if not args.labels:
         raise ValueError("--labels: found none, wanted the column of labels")
+    checkpoint = commands.checkpoint_of(args)
     clf = SlideTextClassifier(features(args), **commands.classifier_options(args))
     clf.table_ = columns
     table, test = read(args.data, columns)
     if args.test:
         test = _test_part(*read(args.test, columns))
     print(f"{args.data}: {len(table.texts):,} texts", flush=True)
-    if not (seconds := _fit(clf, table)):
-        return commands._interrupted(clf, target)
+    if not (seconds := commands.fit(clf, table.texts, table.labels, checkpoint)):
+        return commands.interrupted(clf, target, checkpoint)
     data = labelled(clf, args.data, table)
-    facts = commands._trained(clf, data, seconds)
+    facts = commands.trained(clf, data, seconds)
     if target:
         commands.save(clf, target)
         facts |= {"model": str(target), "model_bytes": target.stat().st_size}
@@ -62,6 +62,7 @@ def train(args: Namespace) -> int:
     if test:
         facts |= commands.score(clf, labelled(clf, f"{args.test or args.data}, test", test), data.Y, A=args.A, B=args.B)
         print(commands.table(facts))
+    commands.discard(checkpoint)
     if args.json:
         print(json.dumps(facts))
     return 0
@@ -70,17 +71,6 @@ def train(args: Namespace) -> int:
 def features(args: Namespace) -> TextFeatures:
     """Those options of TextFeatures that were given."""
     return TextFeatures(**{name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None})
-
-
-def _fit(clf: SlideTextClassifier, table: TextTable) -> float | None:
-    """Wall-clock seconds, making the features included; None if it was interrupted."""
-    begin = time.perf_counter()
-    try:
-        with progress.follow_fit(clf.epochs * len(table.texts)) as callback:
-            clf.fit(table.texts, table.labels, callback=callback)
-    except KeyboardInterrupt:
-        return None
-    return time.perf_counter() - begin
 
 
 # -- data --------------------------------------------------------------------------------------------------------------

@@ -46,8 +46,8 @@ Array = npt.NDArray[Any]
 # -- what a network becomes --------------------------------------------------------------------------------------------
 
 
-def network_arrays(net: Network) -> dict[str, Array]:
-    """Every array of a network by name, rows first."""
+def network_arrays(net: Network, tables: bool = False) -> dict[str, Array]:
+    """Every array of a network by name, rows first; tables: also what can be filled anew, as it is."""
     arrays: dict[str, Array] = {f"layer{i}.rows": s.rows for i, s in enumerate(net.states)}
     for i, s in enumerate(net.states):
         if s.lsh is None:
@@ -55,8 +55,10 @@ def network_arrays(net: Network) -> dict[str, Array]:
         arrays[f"layer{i}.positions"] = s.lsh.positions
         arrays[f"layer{i}.frame"] = s.lsh.frame
         arrays[f"layer{i}.signs"] = s.lsh.directions if s.lsh.is_learned else s.lsh.directions.astype(np.int8)
-        if net.tables_step != net.step:
+        if tables or net.tables_step != net.step:
             arrays[f"layer{i}.slots"] = s.lsh.slots
+        if tables and s.lsh.homes.size:
+            arrays[f"layer{i}.homes"] = s.lsh.homes
     if net.wide_state is not None:
         w = net.wide_state
         arrays |= {"wide.weights": w.weights, "wide.bias": w.bias, "wide.labels": w.labels, "wide.indptr": w.indptr}
@@ -147,7 +149,7 @@ def network_from(
     net.step, net.epoch = progress["step"], progress["epoch"]
     net.next_rebuild, net.tables_step = progress["next_rebuild"], progress["tables_step"]
     net.generation = progress["generation"]
-    if net.generation and net.tables_step == net.step:
+    if net.generation and net.tables_step == net.step and not any(name.endswith(".slots") for name in arrays):
         net.generation -= 1
         net.rebuild_tables()
     return net
@@ -173,8 +175,11 @@ def save_network(
     path: str | os.PathLike[str],
     extra: Mapping[str, Any] | None = None,
     extra_arrays: Mapping[str, Array] | None = None,
+    tables: bool = False,
 ) -> None:
     """Writes a network, and what a classifier adds to it. The old file survives until the new one is complete.
+
+    tables: also those that loading could fill from the weights.
 
     Raises
     ------
@@ -182,7 +187,8 @@ def save_network(
         If the folder is missing, read-only or full; no partial file is left.
     """
     with net.lock:  # another thread may be training it
-        arrays = {name: np.ascontiguousarray(a) for name, a in _all_arrays(net, extra_arrays)}
+        everything = network_arrays(net, tables) | dict(extra_arrays or {})
+        arrays = {name: np.ascontiguousarray(a) for name, a in everything.items()}
         config = {
             "format_version": FORMAT_VERSION,
             "network": network_config(net),
@@ -194,10 +200,6 @@ def save_network(
             file.write(header)
             for array in arrays.values():
                 file.write(_bytes(array))
-
-
-def _all_arrays(net: Network, extra: Mapping[str, Array] | None) -> list[tuple[str, Array]]:
-    return [*network_arrays(net).items(), *(extra or {}).items()]
 
 
 def load(

@@ -27,6 +27,7 @@ from slide.threads import resolve_threads, usable_threads
 from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
+    from slide.checkpoint import Additions, Checkpoint
     from slide.hnsw import HnswIndex
     from slide.lsh_report import LshReport
     from slide.training import Progress
@@ -119,6 +120,7 @@ class Network:
         self.tables_step = -1  # whose weights a full fill turned into the tables; -1: none
         self.rebuild_share: float | None = None
         self.recalls: dict[int, float] = {}  # of layers whose tables were measured as they are now sized
+        self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
         self.index: HnswIndex | None = None
         self.states = self._make_states(arrays)
         self.wide = wide
@@ -224,26 +226,47 @@ class Network:
         epochs: int = 1,
         schedule: Schedule | None = None,
         callback: Callable[[Progress], None] | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_adds: Additions = dict,
     ) -> Network:
         """Goes on training for so many epochs over X, sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
 
         KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far.
 
+        Parameters
+        ----------
+        callback : called about ten times a second with a slide.training.Progress
+        checkpoint : where and how often to save, and whether to go on from there
+        checkpoint_adds : called for each checkpoint: what it holds beside the network (slide.model_file.save_network)
+
         Raises
         ------
         ValueError
-            If shapes disagree or values are not finite.
+            If shapes disagree, values are not finite, or a checkpoint belongs to other data or options.
+        ModelFormatError
+            If a checkpoint to go on from is damaged.
         NonFiniteError
             If a loss is not finite; names step and layer.
         """
         from slide.training import run
 
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
+        schedule, saver, progress = schedule or Schedule(), None, None
+        if checkpoint is not None:
+            from slide.checkpoint import Saver, identity
+
+            saver = Saver(checkpoint, identity(self, epochs, schedule, X, Y), checkpoint_adds)
+            progress = saver.resume(self)
+        self.samples_resumed = progress.done if progress else 0
+        if not progress:  # pairs that were pruned before a checkpoint stay away
+            self._add_pairs(X, Y)
+        run(self, Examples.of(X), Examples.of(Y), epochs, schedule, callback, saver, progress)
+        return self
+
+    def _add_pairs(self, X: sp.csr_array, Y: sp.csr_array) -> None:
         with self.lock:
             if self.wide and self.wide_state and add_pairs(self.wide_state, X, Y, self.wide.row_pairs):
                 self._engine = self._make_engine()
-        run(self, Examples.of(X), Examples.of(Y), epochs, schedule or Schedule(), callback)
-        return self
 
     def prune(self, typical_value: float) -> None:
         """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""

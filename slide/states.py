@@ -68,6 +68,13 @@ def add_tables(
         require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
         state.lsh.set_directions(directions)
         state.lsh.positions, state.lsh.frame = positions, stored["frame"]
+    if "homes" in stored:
+        homes = stored["homes"]
+        ok = homes.shape == state.lsh.homes.shape and homes.dtype == np.int32
+        require(ok, "homes", (homes.shape, homes.dtype), f"those of {lsh!r}")
+        inside = not homes.size or (homes.min() >= -1 and homes.max() < shape[1])
+        require(bool(inside), "homes", "an id out of range", "known cells")
+        state.lsh.homes = homes
 
 
 def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from slide._state import Examples, TrainStats
+from slide.checkpoint import Saver
 from slide.drift import DriftMeter
 from slide.errors import NonFiniteError
 from slide.lsh import require
@@ -75,17 +76,19 @@ def run(
     epochs: int,
     schedule: Schedule,
     callback: Callable[[Progress], None] | None = None,
+    saver: Saver | None = None,
+    progress: Progress | None = None,
 ) -> Progress:
-    """Trains for whole epochs. See Network.fit."""
+    """Trains for whole epochs, or goes on where progress stands. See Network.fit."""
     require(isinstance(epochs, int | np.integer) and epochs >= 0, "epochs", epochs, "a whole number, 0 or more")
     n = len(X.indptr) - 1
-    progress = Progress(epochs=epochs, total=epochs * n)
-    started = time.perf_counter()
+    progress = progress or Progress(epochs=int(epochs), total=int(epochs) * n)
+    started = time.perf_counter() - progress.seconds
     tables = _Tables(net, X, progress)
     try:
-        for epoch in range(epochs):
+        for epoch in range(progress.done // max(n, 1), epochs):
             progress.epoch = epoch
-            _epoch(net, X, Y, tables, progress, schedule, started, callback)
+            _epoch(net, X, Y, tables, progress, schedule, started, callback, saver)
             net.epoch += 1
             if epoch == 0 and epochs > 1 and len(X.data):
                 net.prune(float(np.mean(np.abs(X.data), dtype=np.float64)))
@@ -107,12 +110,15 @@ def _epoch(
     schedule: Schedule,
     started: float,
     callback: Callable[[Progress], None] | None,
+    saver: Saver | None,
 ) -> None:
-    """Every sample once, in an order of its own."""
+    """Every sample once, in an order of its own; or those that are left of an epoch."""
     n = len(X.indptr) - 1
-    batch_size, chunk, first = net.resolved_batch_size(n), FIRST_CHUNK, 0
+    batch_size, chunk, first = net.resolved_batch_size(n), FIRST_CHUNK, progress.done - progress.epoch * n
     order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
     while first < n:
+        if saver:
+            saver.save_if_due(net, progress)
         tables.follow()
         size = min(WINDOW if batch_size > 1 else chunk, n - first, tables.samples_left())
         took = _train_chunk(net, X, Y, order[first : first + size], batch_size, schedule, progress)

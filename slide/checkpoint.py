@@ -1,0 +1,179 @@
+"""Checkpoints: a fit that was killed at any moment goes on from a file as if it had never stopped.
+
+A checkpoint is a model file (slide/model_file.py) that also holds the tables as they are and where the fit stands;
+``slide.load`` opens it as the model so far. Order, learning rate and random numbers hang on the step alone, therefore
+a resumed fit with one thread ends in the same bits as one that ran through.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slide.errors import ModelFormatError
+from slide.lsh import require
+
+if TYPE_CHECKING:
+    from slide.network import Network
+    from slide.training import Progress
+
+#: Keyword arguments of slide.model_file.save_network: what the owner of a network adds to its files.
+Additions = Callable[[], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """When a fit saves what it needs to go on, and whether it goes on from there.
+
+    The file is replaced as a whole: a kill at any moment leaves the previous checkpoint or the new one. One that cannot
+    be written is a warning, and training goes on. It stays when the fit is over.
+
+    With one thread, a resumed fit gives the bits of an uninterrupted one, unless the network rebuilds its tables by
+    drift or in the background (`Rebuild`).
+
+    Parameters
+    ----------
+    path : path of the file; ``slide.load`` opens it as the model so far
+    minutes : float or None
+        Between two checkpoints.
+    samples : int or None
+        Likewise; whichever is due first counts.
+    resume : bool
+        Go on from `path` if it exists; else start, and replace what is there. Data and options must be those it was
+        written with.
+
+    Examples
+    --------
+    >>> import slide, tempfile
+    >>> X, Y = slide.datasets.synthetic(2000, 500, 100, nnz=10, labels_per_row=2)
+    >>> clf = slide.SlideClassifier(hidden=(8,), epochs=2, n_threads=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = slide.Checkpoint(f"{folder}/run.checkpoint", samples=1000, resume=True)
+    ...     clf.fit(X, Y, checkpoint=checkpoint).network_.step
+    4000
+    """
+
+    path: str | os.PathLike[str]
+    minutes: float | None = 5.0
+    samples: int | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        minutes, samples = self.minutes, self.samples
+        ok = minutes is None or 0 <= minutes < float("inf")
+        require(ok, "Checkpoint(minutes=)", minutes, "0 or more, or None")
+        require(samples is None or samples >= 1, "Checkpoint(samples=)", samples, "1 or more, or None")
+        require(Path(self.path).parent.is_dir(), "Checkpoint(path=)", str(self.path), "a file in a folder that exists")
+
+
+class Saver:
+    """The checkpoints of one fit.
+
+    what : JSON values that must be equal for a fit to go on; add : what the owner of the network adds to files.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, what: Mapping[str, Any], add: Additions) -> None:
+        self._options, self._what, self._add = checkpoint, dict(what), add
+        self._path = Path(checkpoint.path)
+        self._saved_at, self._saved_done = time.monotonic(), 0
+
+    def save_if_due(self, net: Network, progress: Progress) -> None:
+        """Between two chunks: network and progress say all that decides how the fit goes on."""
+        minutes, samples = self._options.minutes, self._options.samples
+        late = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
+        if progress.done > self._saved_done and (late or _passed(samples, progress.done, self._saved_done)):
+            self._save(net, progress)
+
+    def _save(self, net: Network, progress: Progress) -> None:
+        from slide.model_file import save_network
+
+        added = dict(self._add())
+        recalls = [[layer, recall] for layer, recall in net.recalls.items()]
+        training = {"what": self._what, "progress": asdict(progress), "recalls": recalls}
+        extra = {**added.pop("extra", {}), "training": training}
+        try:
+            save_network(net, self._path, extra, **added, tables=True)
+        except OSError as e:
+            warnings.warn(f"{self._path}: no checkpoint could be written, training goes on: {e}", stacklevel=2)
+        self._saved_at, self._saved_done = time.monotonic(), progress.done
+
+    def resume(self, net: Network) -> Progress | None:
+        """Puts a network where its checkpoint stands; None if there is none to go on from.
+
+        Raises
+        ------
+        ValueError
+            If data or options are others than those of the checkpoint; says which.
+        ModelFormatError
+            If the file is damaged, or a model that is no checkpoint.
+        """
+        for part in self._path.parent.glob(f".{self._path.name}.*.part"):  # of a write that was killed
+            part.unlink(missing_ok=True)
+        if not self._options.resume or not self._path.exists():
+            return None
+        from slide.model_file import network_from, read_model
+        from slide.rebuilding import families
+        from slide.training import Progress
+
+        config, arrays = read_model(self._path)
+        if "training" not in config:
+            raise ModelFormatError(f"{self._path}: found a finished model, wanted a checkpoint")
+        try:
+            training = config["training"]
+            different = self._difference(training["what"])
+            own = next((family for _, family in families(net.layers) if family.is_custom), None)
+            restored = None if different else network_from(config["network"], arrays, net.n_threads, net.backend, own)
+            progress = Progress(**training["progress"])
+            recalls = {int(layer): float(recall) for layer, recall in training["recalls"]}
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
+            raise ModelFormatError(f"{self._path}: not a readable checkpoint ({type(e).__name__}: {e})") from e
+        if restored is None:
+            raise ValueError(different)
+        vars(net).update(vars(restored))
+        net.recalls = recalls
+        self._saved_done = progress.done
+        return progress
+
+    def _difference(self, stored: Mapping[str, Any]) -> str:
+        """What differs between this fit and the one that wrote the checkpoint, "" if nothing does."""
+        for name in sorted(self._what.keys() | stored.keys()):
+            found, wanted = self._what.get(name), stored.get(name)
+            if found != wanted:
+                return f"{name}: found {found}, wanted {wanted}, with which {self._path} was written"
+        return ""
+
+
+def _passed(samples: int | None, done: int, saved: int) -> bool:
+    return samples is not None and done - saved >= samples
+
+
+def identity(net: Network, epochs: int, schedule: Any, X: Any, Y: Any) -> dict[str, Any]:
+    """What must be equal between a checkpoint and the fit that goes on from it, as JSON values."""
+    from slide.fingerprint import fingerprint
+    from slide.model_file import _plain, network_config
+
+    config = network_config(net)
+    start = {name: config["progress"][name] for name in ("step", "epoch")}
+    del config["progress"]
+    config |= {"epochs": epochs, "schedule": {"name": type(schedule).__name__, **asdict(schedule)}, "start": start}
+    config |= {"data": fingerprint(X, Y), "arrays": _digest_of_learned(net)}
+    plain: dict[str, Any] = json.loads(json.dumps(config, default=_plain))
+    return plain
+
+
+def _digest_of_learned(net: Network) -> str:
+    """Of the weights that a fit starts from, unless they follow from the seed."""
+    import hashlib
+
+    digest = hashlib.blake2b(digest_size=16)
+    for state in net.states if net.step else []:
+        digest.update(np.ascontiguousarray(state.rows).data)
+    return digest.hexdigest()
