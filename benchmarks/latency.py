@@ -1,0 +1,93 @@
+"""`python -m benchmarks.latency`: milliseconds for the best five labels of one row, and rows a second in batches.
+
+A network is trained on nine tenths of the training rows. Rows of the last tenth are asked for one at a time, exactly
+and among n candidates of the tables; recall is the share of the exact best five. Exact prediction in batches is given
+as products with labels, in GFLOP/s; `limits.py` measures what the machine could do. Test rows are not looked at.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import slide
+from benchmarks import environment, tables
+from benchmarks.ann_child import recall
+from benchmarks.data import MissingData, data_parser, resolve
+from benchmarks.ladder import split
+from benchmarks.shapes import SHAPES, make, scaled
+
+K = 5
+ROWS, WARM_UP = 2000, 200
+SHARES = (None, 0.0007, 0.002, 0.005, 0.01, 0.02)  # of the labels that are candidates; None: all, exactly
+HEADERS = ("candidates", "recall@5", "median ms", "99th % ms", "rows/s in a batch")
+
+
+def milliseconds(net: slide.Network, rows: Any, n_candidates: int | None) -> Any:
+    """[n] times of single rows."""
+    ones = [rows[i : i + 1] for i in range(rows.shape[0])]
+    for row in ones[:WARM_UP]:
+        net.predict_topk(row, K, n_candidates=n_candidates)
+    times = np.empty(len(ones))
+    for i, row in enumerate(ones):
+        begin = time.perf_counter()
+        net.predict_topk(row, K, n_candidates=n_candidates)
+        times[i] = time.perf_counter() - begin
+    return 1000 * times
+
+
+def measure(net: slide.Network, rows: Any) -> list[dict[str, Any]]:
+    """A row for all labels, then one for each number of candidates."""
+    exact, found = net.predict_topk(rows, K)[0], []
+    for share in SHARES:
+        n = None if share is None else min(max(round(share * net.n_labels), K), net.n_labels)
+        begin = time.perf_counter()
+        ids = net.predict_topk(rows, K, n_candidates=n)[0]
+        rate = rows.shape[0] / (time.perf_counter() - begin)
+        times = milliseconds(net, rows if n else rows[:WARM_UP], n)
+        figures = {"median_ms": float(np.median(times)), "p99_ms": float(np.quantile(times, 0.99))}
+        found.append({"candidates": n, "recall": recall(exact, ids), **figures, "rows_per_second": rate})
+    return found
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    candidates = "all" if row["candidates"] is None else f"{row['candidates']:,}"
+    times = [f"{row[name]:.3f}" for name in ("median_ms", "p99_ms")]
+    return [candidates, f"{row['recall']:.3f}", *times, tables.count(row["rows_per_second"])]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    p = data_parser("latency", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
+    p.add_argument("--epochs", type=int, default=3)
+    p.add_argument("--threads", type=int, default=environment.default_threads())
+    p.add_argument("--out", help="result file (default: results/latency-TIME.json)")
+    args = p.parse_args(argv)
+    try:
+        problem = make(scaled(SHAPES[args.data], "full")) if args.data in SHAPES else resolve(args.data)
+    except MissingData as error:
+        print(error, file=sys.stderr)
+        return 2
+    env = environment.describe(args.threads)
+    matrices = problem.load()
+    X, Y, X_out, _ = split(matrices["X_train"], matrices["Y_train"])
+    print(f"{problem.name}: training on {X.shape[0]:,} rows ...", file=sys.stderr, flush=True)
+    clf = slide.SlideClassifier(wide=False, epochs=args.epochs, n_threads=args.threads).fit(X, Y)
+    net = clf.network_
+    rows = measure(net, clf._rows(X_out[:ROWS]))
+    gflops = 2e-9 * rows[0]["rows_per_second"] * net.n_labels * net.states[-1].fan_in
+    result = {"data": problem.name, "labels": net.n_labels, "epochs": args.epochs, "rows": rows, "exact_gflops": gflops}
+    path = environment.save("latency", result, env, args.out)
+    print(f"{problem.name}: the best {K} of {net.n_labels:,} labels, one row at a time and in a batch, network alone")
+    print(environment.summary(env), end="\n\n")
+    print(tables.markdown(HEADERS, [cells(row) for row in rows]))
+    print(f"\nall labels, in a batch: {gflops:.0f} GFLOP/s")
+    print(f"written to {path}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
