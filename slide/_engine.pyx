@@ -266,6 +266,20 @@ cdef class Engine:
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not get memory for hash codes while rebuilding tables")
 
+    def change_tables(self, change):
+        """Calls change(), which writes into tables, while nobody trains or reads them."""
+        with self.lock:
+            with self.tables:
+                self.filling = True
+                while self.readers:
+                    self.tables.wait()
+            try:
+                change()
+            finally:
+                with self.tables:
+                    self.filling = False
+                    self.tables.notify_all()
+
     def predict(self, X, int k, int64_t n_candidates):
         """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons."""
         cdef _Examples ex = _Examples(X)

@@ -6,6 +6,7 @@ csrc/slide.h: a row is its weights padded to 16 floats, then each optimizer stat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -210,6 +211,8 @@ class Engine(Protocol):
     ) -> TrainStats: ...
 
     def rebuild(self, layer: int, generation: int, refresh: bool = False) -> None: ...
+
+    def change_tables(self, change: Callable[[], None]) -> None: ...
 
     def predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]: ...
 

@@ -129,11 +129,14 @@ class SecondTables:
         if any(a.rows is not b.rows for a, b in zip(self._net.states, self._states, strict=True)):
             return  # the network got other rows in the meantime: what was filled is of the old ones
         with self._net.lock:
-            for i, live, second in self._pairs():
-                _copy_hash(second, live)
-                live.slots[:] = second.slots
-                live.homes[:] = _renumbered(live.homes, self._homes[i], second.homes, 2**live.K)
+            self._net._engine.change_tables(self._copy_to_live)
             self._net.tables_step = -1
+
+    def _copy_to_live(self) -> None:
+        for i, live, second in self._pairs():
+            _copy_hash(second, live)
+            live.slots[:] = second.slots
+            live.homes[:] = _renumbered(live.homes, self._homes[i], second.homes, 2**live.K)
 
     def wait(self) -> None:
         """Until no thread is at work."""

@@ -23,6 +23,18 @@ FAMILIES = {
 }
 
 
+class Recorder:
+    """An engine that remembers what was asked of it."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.append(name)
+        return getattr(self._engine, name)
+
+
 def network(engine: str, lsh: slide.lsh.HashFamily, **options: Any) -> slide.Network:
     return make_network(
         [slide.SparseInput(D, 24), slide.Sampled(N, lsh=lsh, n_active=40, n_random=15)], engine, **options
@@ -37,6 +49,7 @@ def test_a_second_set_becomes_what_a_rebuild_on_the_spot_makes(engine: str, fami
     for net in nets:
         net.weights(-1)[:] += np.random.default_rng(3).standard_normal(net.weights(-1).shape) * 0.1
     second = SecondTables(nets[0])
+    nets[0]._engine = live = Recorder(nets[0]._engine)
     for _ in range(2):
         second.start(Examples.of(X))
         assert second.is_filling
@@ -49,6 +62,7 @@ def test_a_second_set_becomes_what_a_rebuild_on_the_spot_makes(engine: str, fami
     np.testing.assert_array_equal(there.frame, here.frame)
     np.testing.assert_array_equal(there.homes, here.homes)
     assert nets[0].generation == nets[1].generation
+    assert live.called == ["change_tables"] * 2  # else others could read half of a swap
 
 
 def test_labels_seen_during_a_fill_get_their_cells_new_numbers() -> None:
@@ -134,3 +148,57 @@ def test_large_layers_are_rebuilt_in_the_background_where_threads_train() -> Non
     assert not answer(100_000, 2, background=False)
     with pytest.raises(ValueError, match=r"Rebuild\(background=\): found 'yes', wanted a bool or None"):
         slide.Rebuild(background="yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["query cells", "SimHash"])
+def test_others_predict_while_tables_are_swapped(family: str) -> None:
+    """Lists that are half of one fill and half of another would hold neurons twice."""
+    X, Y = planted_data(1500, D, N)
+    options = {"rebuild": slide.Rebuild(every=20, growth=0, background=True), "n_threads": 2, "batch_size": 1}
+    net = network(BACKENDS[-1], FAMILIES[family], **options)
+    net.rebuild_tables(Examples.of(X))
+    over, wrong = threading.Event(), []
+
+    def predict() -> None:
+        while not over.is_set():
+            ids, scores = net.predict_topk(X[:64], 5, n_candidates=20)
+            found = [row[row >= 0].tolist() for row in ids]
+            wrong.extend(row for row in found if len(set(row)) < len(row) or max(row, default=0) >= N)
+            wrong.extend(s for s in scores[ids >= 0] if not np.isfinite(s))
+
+    others = [threading.Thread(target=predict) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    try:
+        net.fit(X, Y, epochs=3)
+    finally:
+        over.set()
+        for thread in others:
+            thread.join()
+    assert wrong == []
+    assert net.generation > 5
+
+
+@pytest.mark.skipif(BACKENDS[-1] == "numba", reason="the C extension was not built")
+def test_tables_change_while_nobody_reads_them() -> None:
+    """A change waits for readers, and readers for a change."""
+    X, Y = planted_data(600, D, N)
+    net = network(BACKENDS[-1], FAMILIES["SimHash"]).fit(X, Y)
+    inside, may_end, seen = threading.Event(), threading.Event(), []
+
+    def change() -> None:
+        inside.set()
+        may_end.wait(60)
+        seen.append("changed")
+
+    changing = threading.Thread(target=net._engine.change_tables, args=(change,))
+    changing.start()
+    assert inside.wait(60)
+    reading = threading.Thread(target=lambda: (net.predict_topk(X[:5], 5, n_candidates=20), seen.append("read")))
+    reading.start()
+    reading.join(0.3)
+    assert seen == []
+    may_end.set()
+    changing.join()
+    reading.join()
+    assert seen == ["changed", "read"]

@@ -134,6 +134,11 @@ class Engine:
             self._on_threads(hash_share)
             self._on_threads(fill_share)
 
+    def change_tables(self, change: Callable[[], None]) -> None:
+        """Calls change(), which writes into tables, while nobody trains."""
+        with self._lock:
+            change()
+
     def predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
         """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons."""
         n = len(X.indptr) - 1
