@@ -176,7 +176,7 @@ def test_others_predict_while_tables_are_swapped(family: str) -> None:
         for thread in others:
             thread.join()
     assert wrong == []
-    assert net.generation > 5
+    assert net.generation >= 3  # the fill before, one behind, the last: how many more hangs on the machine
 
 
 @pytest.mark.skipif(BACKENDS[-1] == "numba", reason="the C extension was not built")
