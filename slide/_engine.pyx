@@ -254,31 +254,33 @@ cdef class Engine:
         """Empties and refills the tables of a sampled layer. refresh: only from neurons that can have risen."""
         cdef slide_status status = SLIDE_OK
         with self.lock:
-            with self.tables:
-                self.filling = True
-                while self.readers:
-                    self.tables.wait()
+            self.keep_readers_out()
             with nogil:
                 status = slide_rebuild(self.net, layer, generation, refresh)
-            with self.tables:
-                self.filling = False
-                self.tables.notify_all()
+            self.let_readers_in()
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not get memory for hash codes while rebuilding tables")
 
     def change_tables(self, change):
         """Calls change(), which writes into tables, while nobody trains or reads them."""
         with self.lock:
-            with self.tables:
-                self.filling = True
-                while self.readers:
-                    self.tables.wait()
+            self.keep_readers_out()
             try:
                 change()
             finally:
-                with self.tables:
-                    self.filling = False
-                    self.tables.notify_all()
+                self.let_readers_in()
+
+    cdef keep_readers_out(self):
+        """Waits for those who read tables."""
+        with self.tables:
+            self.filling = True
+            while self.readers:
+                self.tables.wait()
+
+    cdef let_readers_in(self):
+        with self.tables:
+            self.filling = False
+            self.tables.notify_all()
 
     def predict(self, X, int k, int64_t n_candidates):
         """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons."""

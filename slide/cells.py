@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from slide._state import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray, LayerState, LshState
-from slide.lsh import FAMILIES, HashFamily, require
+from slide.lsh import FAMILIES, HashFamily, Lesson, require
 
 MIN_BITS, MAX_BITS = 6, 14
 _BITS = f"{MIN_BITS} to {MAX_BITS}"
@@ -147,27 +146,21 @@ class QueryCells(HashFamily):
         """Not before there are centres."""
         return bool(lsh.directions.any())
 
-    def learn(
-        self,
-        state: LayerState,
-        queries: FloatArray,
-        rng: np.random.Generator,
-        codes_of: Callable[[FloatArray], Any],
-        at_the_end: bool = False,
-    ) -> None:
+    def learn(self, state: LayerState, lesson: Lesson) -> None:
         """Moves the centres by steps of k-means (Lloyd, 1982); a cell without queries starts anew at a random one."""
         lsh = state.lsh
         assert lsh is not None
+        queries, rng = lesson.queries, lesson.rng
         if not len(queries):
             return
         vectors = np.ones((len(queries), lsh.dim), np.float32)
         vectors[:, :-1] = queries
-        steps = STEPS_AT_THE_END if at_the_end else STEPS
+        steps = STEPS_AT_THE_END if lesson.at_the_end else STEPS
         if not self.is_ready(lsh):
             _write_centres(lsh, queries[rng.integers(0, len(queries), 2**lsh.K)])
             steps = FIRST_STEPS
         for _ in range(steps):
-            _write_centres(lsh, _means(lsh, queries, codes_of(vectors)[:, 0], rng))
+            _write_centres(lsh, _means(lsh, queries, lesson.codes_of(vectors)[:, 0], rng))
         _reorder(lsh, _neighbours_together(_centres(lsh)))
 
     def make(self, dim: int, n: int, rng: np.random.Generator, slots: npt.NDArray[np.int32]) -> LshState:

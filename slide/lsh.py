@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, MAX_PROBES, FloatArray, LayerState, LshState
+from slide.frame import FRAME_QUERIES, SIGN_ALSH_TERMS, update_frame
 
 MAX_TABLES = 1022
 MAX_CODE_BITS = 30
-SIGN_ALSH_TERMS, SIGN_ALSH_LENGTH = 2, 0.75  # m and U, as its authors recommend
 SELECTIONS = ("count", "vanilla", "threshold")
 #: Coordinates that a transform appends.
 APPENDED = {"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": SIGN_ALSH_TERMS}
@@ -27,6 +27,27 @@ def require(ok: bool, argument: str, found: object, wanted: str) -> None:
     """Raises ValueError naming the argument, the value found and the value wanted."""
     if not ok:
         raise ValueError(f"{argument}: found {found!r}, wanted {wanted}")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What hash functions are fitted to.
+
+    Attributes
+    ----------
+    queries : float32 [m, fan_in]
+        Vectors that enter the layer.
+    rng : numpy.random.Generator
+    codes_of : callable
+        Gives the codes [m, L] of vectors as they are hashed.
+    at_the_end : bool
+        Training is over, so more care pays.
+    """
+
+    queries: FloatArray
+    rng: np.random.Generator
+    codes_of: Callable[[FloatArray], Any]
+    at_the_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,19 +209,9 @@ class HashFamily:
         """Whether queries can be hashed before anything was learned."""
         return True
 
-    def learn(
-        self,
-        state: LayerState,
-        queries: FloatArray,
-        rng: np.random.Generator,
-        codes_of: Callable[[FloatArray], Any],
-        at_the_end: bool = False,
-    ) -> None:
-        """Fits the hash functions to a layer and queries float32 [m, fan_in], in place.
-
-        codes_of gives the codes [m, L] of vectors as they are hashed. at_the_end: training is over, so more care pays.
-        """
-        update_frame(state, queries)
+    def learn(self, state: LayerState, lesson: Lesson) -> None:
+        """Fits the hash functions to a layer and its queries, in place."""
+        update_frame(state, lesson.queries)
 
     def can_refresh(self, state: LayerState, step: int) -> bool:
         """Whether a rebuild at this step of training may look only at the neurons that can have risen."""
@@ -322,21 +333,14 @@ class SimHash(HashFamily):
         """Samples up to the first rebuild of tables of n neurons, and the growth of the distances after it."""
         return (max(8192, n // 4), 0.3) if self.is_trained else super().rebuild_every(n)
 
-    def learn(
-        self,
-        state: LayerState,
-        queries: FloatArray,
-        rng: np.random.Generator,
-        codes_of: Callable[[FloatArray], Any],
-        at_the_end: bool = False,
-    ) -> None:
+    def learn(self, state: LayerState, lesson: Lesson) -> None:
         """Moves the frame, then the directions if they are trained."""
-        super().learn(state, queries, rng, codes_of, at_the_end)
-        if self.is_trained and len(queries):
+        super().learn(state, lesson)
+        if self.is_trained and len(lesson.queries):
             from slide.directions import STEPS, STEPS_AT_THE_END, train_directions
 
-            n = self.resolved_K(state.n) * self.L
-            train_directions(state, n, queries, rng, STEPS_AT_THE_END if at_the_end else STEPS)
+            n, steps = self.resolved_K(state.n) * self.L, STEPS_AT_THE_END if lesson.at_the_end else STEPS
+            train_directions(state, n, lesson.queries, lesson.rng, steps)
 
     def retrieval_probability(self, angle: float, n: int) -> float:
         """The chance that a neuron at this angle (radians, 0 to pi, as hashed) is in enough buckets of a query.
@@ -441,53 +445,6 @@ class MinHash(HashFamily):
         permutations = -(-K * self.L // size)
         ranks = rng.integers(0, 2**31, size=(2 * dim, permutations), dtype=np.int32)
         return {"positions": ranks, "permutations": permutations, "window": size}
-
-
-FRAME_SAMPLE, FRAME_QUERIES = 16_384, 512  # neurons and queries whose means make a frame
-BIAS_SCALE = 1.6  # times the scale that makes the norms' product least; measured on two real sets, 1.4 to 2 are alike
-
-
-def update_frame(state: LayerState, queries: FloatArray) -> None:
-    """Moves the frame of a layer's hash family to its neurons and some queries [m, fan_in], in place: see csrc/slide.h.
-
-    The centres are their means. The scale f of the bias coordinate starts from the one that minimises the product of
-    the norms of {w, b / f} and {x, f}: f^2 = |x| |b| / |w|, with root mean squares for the norms.
-    """
-    assert state.lsh is not None
-    if not state.lsh.frame.size or not len(queries):
-        return
-    every = -(-state.n // FRAME_SAMPLE)
-    weights, biases = state.weights[::every], state.biases[::every]
-    if state.lsh.centre.size:
-        weights, biases = _update_centre(state.lsh.centre, weights, biases, queries)
-    if state.lsh.n_norms:
-        _update_norms(state.lsh, np.sqrt(np.einsum("nd,nd->n", weights, weights) + biases**2))
-
-
-def _update_centre(
-    frame: FloatArray, weights: FloatArray, biases: FloatArray, queries: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Fills the frame; returns weights and biases as they are relative to it."""
-    dim = len(frame) // 2
-    frame[: dim - 1] = weights.mean(axis=0, dtype=np.float64)
-    frame[dim - 1] = biases.mean(dtype=np.float64)
-    frame[dim:-1] = queries.mean(axis=0, dtype=np.float64)
-    centred = weights - frame[: dim - 1]
-    # einsum, not @: BLAS threads would go on spinning while ours train
-    shifted = biases - frame[dim - 1] + np.einsum("nd,d->n", centred, frame[dim:-1])
-    sizes = [np.sqrt(np.mean(np.square(a).sum(axis=1))) for a in (queries - frame[dim:-1], shifted[:, None], centred)]
-    x, b, w = (float(s) for s in sizes)
-    frame[-1] = BIAS_SCALE * np.sqrt(x * b / w) if x * b * w > 0 else 1
-    return centred, shifted / frame[-1]
-
-
-def _update_norms(state: LshState, lengths: FloatArray) -> None:
-    """The largest norm of each group of neurons; neurons that outgrow the last before the next update count as it."""
-    n = state.n_norms
-    largest = np.quantile(lengths, np.arange(1, n + 1) / n)
-    if state.transform == "sign-alsh":
-        largest /= SIGN_ALSH_LENGTH
-    state.norms[:] = np.where(largest > 0, largest, 1)
 
 
 def auto(n: int, n_active: int, n_random: int, *, query: str = "input", memory: int | None = None) -> HashFamily:

@@ -149,6 +149,10 @@ class Rebuild:
         With a number, each of these times only asks whether tables are rebuilt: they are if sampled rows have changed
         by more than this share of their length since the last fill (the mean over 256 rows of a layer, the same ones
         for equal seeds). `growth` then counts the rebuilds so far.
+    background : bool or None
+        A thread fills a second set of tables, which is swapped in when it is full, so that training waits for the first
+        fill and the last only. It reads weights while they change: equal seeds do not give equal bits then. None: where
+        a layer has 100,000 neurons or more and several threads train.
     """
 
     every: int | None = None

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from slide import backends
 from slide._state import Engine, Examples, FloatArray, LayerState, LshState
 from slide.layers import Layer, Sampled
-from slide.lsh import HashFamily
+from slide.lsh import HashFamily, Lesson
 from slide.tuning import is_time, measured_recall
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def rebuild(
         queries = _queries(family, states[i], engine, i, examples)
         if queries is not None:
             rng = np.random.default_rng([net.seed, i, generation])
-            family.learn(states[i], queries, rng, partial(engine.hash_codes, i), at_the_end)
+            family.learn(states[i], Lesson(queries, rng, partial(engine.hash_codes, i), at_the_end))
         refreshes = refresh and family.can_refresh(states[i], net.step)
         engine.rebuild(i, generation, refreshes)
         if examples is not None and queries is not None and family.wanted_recall and is_time(generation):

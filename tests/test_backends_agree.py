@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 import slide
 from slide import training
+from slide.frame import update_frame
 
 pytestmark = needs_c
 
@@ -226,7 +227,7 @@ def test_tables_and_active_sets_are_equal(
         net.weights(1)[:] = weights
         found: list[object] = []
         if layer.lsh is not None:
-            slide.lsh.update_frame(net.states[1], queries)
+            update_frame(net.states[1], queries)
             net._engine.rebuild(1, generation)
             found += [es.used_slots(net, 1), net._engine.retrieve(1, queries, 20).tolist()]
         found += [[a.tolist() for a in net._engine.active_set(1, q, forced, step)] for q in queries]

@@ -22,7 +22,7 @@ def filled(engine: str, n: int, lsh: slide.QueryCells, seed: int = 0) -> slide.N
     net.weights(-1)[:] = rng.standard_normal((n, H))
     net.biases(-1)[:] = 2 * rng.standard_normal(n)
     queries = queries_of(4 * net.states[-1].lsh.directions.shape[0] * 64, seed)
-    lsh.learn(net.states[-1], queries, rng, lambda v: net._engine.hash_codes(1, v))
+    lsh.learn(net.states[-1], slide.lsh.Lesson(queries, rng, lambda v: net._engine.hash_codes(1, v)))
     net._engine.rebuild(1, 0)
     return net
 
@@ -173,7 +173,7 @@ def test_centres_follow_the_queries() -> None:
     moved = queries_of(1000, 3) + 5
     before, rng = error(moved), np.random.default_rng(0)
     for _ in range(3):
-        lsh.learn(state, moved, rng, lambda v: net._engine.hash_codes(1, v))
+        lsh.learn(state, slide.lsh.Lesson(moved, rng, lambda v: net._engine.hash_codes(1, v)))
     assert error(moved) < before / 3
 
 

@@ -13,6 +13,7 @@ import pytest
 from engine_strategies import BACKENDS, ENGINES, make_network
 
 import slide
+from slide.frame import update_frame
 
 Array = npt.NDArray[Any]
 L = 1000
@@ -246,7 +247,7 @@ def hashed_vectors(transform: str, centred: bool, engine: str) -> tuple[slide.Ne
     net.biases(1)[:] = rng.normal(2, 1, n)
     queries = rng.normal(-1, 1, (20, h)).astype(np.float32)
     state = net.states[1]
-    slide.lsh.update_frame(state, queries)
+    update_frame(state, queries)
     assert state.lsh is not None
     assert state.lsh.custom is not None
     seen: list[Array] = state.lsh.custom.choices

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import slide
+from slide.frame import update_frame
 
 
 def hasher(family: slide.lsh.HashFamily, dim: int, engine: str, n: int = 64, seed: int = 0) -> slide.Network:
@@ -161,7 +162,7 @@ def test_centred_vectors_keep_every_ranking(engine: str) -> None:
     net.biases(1)[:] = rng.normal(2, 1, n)
     queries = rng.normal(-1, 1, (30, h)).astype(np.float32)
     state = net.states[1]
-    slide.lsh.update_frame(state, queries)
+    update_frame(state, queries)
     assert state.lsh is not None
     frame, dim = state.lsh.frame.astype(np.float64), h + 1
     w = net.weights(1) - frame[:h]
