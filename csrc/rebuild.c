@@ -1,6 +1,7 @@
 /* rebuild.c: fills a sampled layer's tables from its rows. Chunks of neurons are hashed by all threads, then each table
  * is filled by one thread in the order of the neurons: the result does not depend on the number of threads, and no
- * more than one chunk of codes is ever held. */
+ * more than one chunk of codes is ever held. Unless codes are remembered: then only rows that have changed since they
+ * were hashed are hashed again, and tables come out equal to the bit. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,12 +25,97 @@ static int64_t visit(int64_t i, int64_t start, int64_t n)
     return j < n ? j : j - n;
 }
 
+/* Codes [m][L] of the m-th part of the neurons to visit, dealt out to the threads of the team. */
+static void hash_chunk(slide_network *net, const slide_layer *layer, int64_t first, int64_t m, int64_t start,
+                       uint32_t *codes)
+{
+    slide_scratch *s = &net->scratch[omp_get_thread_num()];
+    int64_t stride = slide_pad(layer->lsh.dim);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < m; i += SLIDE_PROJECT_ROWS) {
+        int n = m - i < SLIDE_PROJECT_ROWS ? (int)(m - i) : SLIDE_PROJECT_ROWS;
+        for (int r = 0; r < n; r++)
+            slide_hashed_neuron(layer, visit(first + i + r, start, layer->n), s->query + r * stride);
+        slide_hash_rows(net->kernels, &layer->lsh, s->query, stride, n, s->projection, codes + i * layer->lsh.L);
+    }
+}
+
+/* 64 bits that differ for rows that differ, but for one pair in 2^64; four chains, since each waits for itself. */
+SLIDE_RACY static uint64_t row_mark(const slide_layer *layer, const float *row, float bias)
+{
+    uint64_t h[4] = {1, 2, 3, 4}, words[4] = {0};
+    memcpy(words, &bias, sizeof bias);
+    for (int64_t d = 0; d <= layer->padded; d += 8) {
+        for (int i = 0; i < 4; i++) {
+            h[i] = (h[i] ^ words[i]) * 0x9E3779B97F4A7C15u;
+            h[i] ^= h[i] >> 32;
+        }
+        if (d < layer->padded) memcpy(words, row + d, sizeof words);
+    }
+    return slide_mix64(h[0] + slide_mix64(h[1] + slide_mix64(h[2] + slide_mix64(h[3]))));
+}
+
+/* Marks are taken before rows are read: a row that moves in between will be found changed the next time. */
+SLIDE_RACY static int has_changed(const slide_layer *layer, int64_t neuron)
+{
+    float *row = slide_row(layer, neuron);
+    uint64_t mark = row_mark(layer, row, slide_tail(layer, row)[SLIDE_BIAS]);
+    if (mark == layer->lsh.marks[neuron]) return 0;
+    layer->lsh.marks[neuron] = mark;
+    return 1;
+}
+
+/* Hashes n neurons, whose numbers are in ids, to where their codes are remembered. */
+static void hash_again(slide_network *net, const slide_layer *layer, const int64_t *ids, int n, uint32_t *codes)
+{
+    const slide_lsh *lsh = &layer->lsh;
+    slide_scratch *s = &net->scratch[omp_get_thread_num()];
+    int64_t stride = slide_pad(lsh->dim);
+    for (int r = 0; r < n; r++) slide_hashed_neuron(layer, ids[r], s->query + r * stride);
+    slide_hash_rows(net->kernels, lsh, s->query, stride, n, s->projection, codes);
+    for (int r = 0; r < n; r++)
+        memcpy(lsh->codes + ids[r] * lsh->L, codes + (int64_t)r * lsh->L, (size_t)lsh->L * sizeof *codes);
+}
+
+/* Brings remembered codes up to date, dealt out to the threads of the team; codes is scratch for a chunk. */
+static void hash_changed(slide_network *net, const slide_layer *layer, uint32_t *codes)
+{
+    int64_t ids[SLIDE_PROJECT_ROWS];
+    int n = 0;
+    codes += (int64_t)omp_get_thread_num() * SLIDE_PROJECT_ROWS * layer->lsh.L;
+#pragma omp for schedule(static) nowait
+    for (int64_t j = 0; j < layer->n; j++) {
+        if (!has_changed(layer, j)) continue;
+        ids[n++] = j;
+        if (n < SLIDE_PROJECT_ROWS) continue;
+        hash_again(net, layer, ids, n, codes);
+        n = 0;
+    }
+    if (n) hash_again(net, layer, ids, n, codes);
+#pragma omp barrier
+}
+
+/* Inserts m neurons into every table; a chunk's codes begin at codes, remembered ones are found by the neuron. */
+static void insert_chunk(const slide_layer *layer, int64_t first, int64_t m, int64_t start, const uint32_t *codes,
+                         slide_rng *rngs)
+{
+    const slide_lsh *lsh = &layer->lsh;
+#pragma omp for schedule(static)
+    for (int t = 0; t < lsh->L; t++)
+        for (int64_t i = 0; i < m; i++) {
+            int64_t neuron = visit(first + i, start, layer->n);
+            uint32_t code = lsh->codes ? lsh->codes[neuron * lsh->L + t] : codes[i * lsh->L + t];
+            slide_bucket_insert(lsh, slide_bucket(lsh, t, code), (int32_t)neuron, &rngs[t]);
+        }
+}
+
 slide_status slide_rebuild(slide_network *net, int index, uint64_t generation, int refresh)
 {
     const slide_layer *layer = &net->layers[index];
     const slide_lsh *lsh = &layer->lsh;
     if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_fill(net, layer, refresh && lsh->homes);
-    uint32_t *codes = malloc(sizeof *codes * CHUNK * (size_t)lsh->L);
+    int64_t chunk = CHUNK > net->n_threads * SLIDE_PROJECT_ROWS ? CHUNK : net->n_threads * SLIDE_PROJECT_ROWS;
+    uint32_t *codes = malloc(sizeof *codes * (size_t)chunk * (size_t)lsh->L);
     slide_rng *rngs = malloc(sizeof *rngs * (size_t)lsh->L);
     if (!codes || !rngs) {
         free(codes);
@@ -43,26 +129,15 @@ slide_status slide_rebuild(slide_network *net, int index, uint64_t generation, i
         rngs[t] = slide_rng_stream(net->seed, SLIDE_STREAM_BUCKET, generation * (uint64_t)lsh->L + (uint64_t)t);
 #pragma omp parallel num_threads(net->n_threads)
     {
-        slide_scratch *s = &net->scratch[omp_get_thread_num()];
 #pragma omp for schedule(static)
         for (int t = 0; t < lsh->L; t++)
             for (int64_t b = 0; b < (int64_t)1 << lsh->table_bits; b++)
                 lsh->slots[t * table_size + b * lsh->bucket_stride] = 0;
-        for (int64_t first = 0; first < layer->n; first += CHUNK) {
-            int64_t m = layer->n - first < CHUNK ? layer->n - first : CHUNK;
-#pragma omp for schedule(static)
-            for (int64_t i = 0; i < m; i += SLIDE_PROJECT_ROWS) {
-                int n = m - i < SLIDE_PROJECT_ROWS ? (int)(m - i) : SLIDE_PROJECT_ROWS;
-                int64_t stride = slide_pad(lsh->dim);
-                for (int r = 0; r < n; r++)
-                    slide_hashed_neuron(layer, visit(first + i + r, start, layer->n), s->query + r * stride);
-                slide_hash_rows(net->kernels, lsh, s->query, stride, n, s->projection, codes + i * lsh->L);
-            }
-#pragma omp for schedule(static)
-            for (int t = 0; t < lsh->L; t++)
-                for (int64_t i = 0; i < m; i++)
-                    slide_bucket_insert(lsh, slide_bucket(lsh, t, codes[i * lsh->L + t]),
-                                        (int32_t)visit(first + i, start, layer->n), &rngs[t]);
+        if (lsh->codes) hash_changed(net, layer, codes);
+        for (int64_t first = 0; first < layer->n; first += chunk) {
+            int64_t m = layer->n - first < chunk ? layer->n - first : chunk;
+            if (!lsh->codes) hash_chunk(net, layer, first, m, start, codes);
+            insert_chunk(layer, first, m, start, codes, rngs);
         }
     }
     free(codes);

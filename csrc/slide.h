@@ -79,6 +79,8 @@ typedef struct {
     int32_t selection, min_count; /* which neurons of those buckets are taken: active.c; not for cells */
     int32_t *slots;
     int32_t *homes;          /* cells: [n] the cell of the sample whose label a neuron last was, -1 for none; or NULL */
+    uint32_t *codes;         /* [n][L] of the rows as they were last hashed, or NULL: not remembered; not for cells */
+    uint64_t *marks;         /* [n] of those rows (rebuild.c), 0: hash it whatever it is */
 } slide_lsh;
 
 /* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, tail[SLIDE_TAIL]}.
@@ -157,7 +159,8 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
                          int batch_size, slide_train_stats *stats);
 
 /* rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation varies the order.
- * refresh: query cells with homes look only at neurons that can have risen since their lists were filled. */
+ * refresh: query cells with homes look only at neurons that can have risen since their lists were filled. Where codes are
+ * remembered, only rows that have changed since are hashed. */
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh);
 
 /* infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.

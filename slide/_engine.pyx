@@ -31,6 +31,8 @@ cdef extern from "slide.h":
         int32_t table_bits, capacity, bucket_stride, policy, probes, selection, min_count
         int32_t *slots
         int32_t *homes
+        uint32_t *codes
+        uint64_t *marks
 
     ctypedef struct slide_layer:
         int32_t kind, activation
@@ -218,7 +220,7 @@ cdef class Engine:
             raise MemoryError("could not allocate the threads' scratch memory")
         self.layers = layers
         # a call in another thread may outlive the arrays that a new engine replaces
-        self.arrays = [(s.rows, s.lsh and (s.lsh.directions, s.lsh.positions, s.lsh.frame, s.lsh.slots, s.lsh.homes)) for s in layers]
+        self.arrays = [(s.rows, s.lsh and s.lsh.arrays) for s in layers]
         self.wide = wide and (wide.indptr, wide.labels, wide.weights, wide.bias)
         self.lock = threading.Lock()
         self.tables = threading.Condition()  # held by many that read tables or by one that fills them
@@ -371,6 +373,8 @@ cdef int _describe(slide_layer *c, layer) except -1:
     cdef int32_t[:, :, ::1] slots
     cdef float[::1] directions
     cdef int32_t[::1] positions, homes
+    cdef uint32_t[:, ::1] codes
+    cdef uint64_t[::1] marks
     cdef float[::1] centre, norms
     memset(c, 0, sizeof(slide_layer))
     c.kind, c.activation = KINDS[layer.kind], KINDS[layer.activation]
@@ -409,6 +413,9 @@ cdef int _describe(slide_layer *c, layer) except -1:
     if h.homes.size:
         homes = h.homes
         c.lsh.homes = &homes[0]
+    if h.codes.size:
+        codes, marks = h.codes, h.marks
+        c.lsh.codes, c.lsh.marks = &codes[0, 0], &marks[0]
     return 0
 
 

@@ -114,6 +114,14 @@ class LshState:
     custom: CustomHash | None = None
     #: Query cells: [n] the cell of the sample whose label a neuron last was, -1 for none. Else empty.
     homes: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    #: [n, L] codes of the rows as they were last hashed, and [n] marks of those rows, 0 for none. Or empty.
+    codes: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty((0, 0), np.uint32))
+    marks: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that an engine points into."""
+        return self.directions, self.positions, self.frame, self.slots, self.homes, self.codes, self.marks
 
     @property
     def centre(self) -> FloatArray:

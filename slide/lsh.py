@@ -472,9 +472,10 @@ def auto(n: int, n_active: int, n_random: int, *, query: str = "input", memory: 
 
 
 def _simhash_within(n: int, memory: int | None) -> SimHash:
-    """Fewer tables where the usual ones would not fit."""
+    """Fewer tables where the usual ones would not fit, and as many more buckets of each: docs/retrieval.md, Tuning."""
     tables, buckets, stride = SimHash().slots_shape(n)
-    return SimHash(L=max(1, min(tables, (memory or 2**62) // (4 * buckets * stride))))
+    fewer = max(1, min(tables, (memory or 2**62) // (4 * buckets * stride)))
+    return SimHash(L=fewer, probes=min(round(tables / fewer), MAX_PROBES))
 
 
 #: Families by the name under which they are stored.

@@ -22,7 +22,7 @@ from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import require
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 from slide.rebuilding import families, rebuild
-from slide.states import add_tables, initialise, make_layer_state
+from slide.states import add_tables, initialise, make_layer_state, remember_codes
 from slide.threads import resolve_threads, usable_threads
 from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
@@ -211,6 +211,8 @@ class Network:
                 initialise(state, rng)
             if isinstance(layer, Sampled) and layer.lsh is not None:
                 add_tables(state, layer.lsh, np.random.default_rng([self.seed, i]), stored)
+                if self.rebuild.incremental and layer.lsh.hashes_neurons:
+                    remember_codes(state)
             states.append(state)
             fan_in = state.n
         states[-1].activation = "identity"  # its outputs are logits

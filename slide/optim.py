@@ -153,12 +153,17 @@ class Rebuild:
         A thread fills a second set of tables, which is swapped in when it is full, so that training waits for the first
         fill and the last only. It reads weights while they change: equal seeds do not give equal bits then. None: where
         a layer has 100,000 neurons or more and several threads train.
+    incremental : bool
+        Codes of neurons are remembered, at 4 L + 8 bytes a neuron, and a rebuild hashes only rows that have changed
+        since the one before; tables come out equal to the bit. Hash functions that learn, centred ones too, do so only
+        at rebuilds 1, 2, 4, 8 and so on, and at the end, since a lesson changes all codes. No effect on QueryCells.
     """
 
     every: int | None = None
     growth: float | None = None
     drift: float | None = None
     background: bool | None = None
+    incremental: bool = False
 
     def __post_init__(self) -> None:
         require(self.every is None or self.every >= 1, "Rebuild(every=)", self.every, "1 sample or more, or None")
@@ -168,6 +173,7 @@ class Rebuild:
         known = drift is None or (np.isfinite(drift) and drift > 0)
         require(known, "Rebuild(drift=)", drift, "a finite number over 0, or None")
         require(self.background in (None, False, True), "Rebuild(background=)", self.background, "a bool or None")
+        require(self.incremental in (False, True), "Rebuild(incremental=)", self.incremental, "a bool")
 
     def interval(self, times: int, wanted: tuple[int, float]) -> int:
         """Samples between rebuild number `times` and the next; wanted are `every` and `growth` where they are None."""

@@ -15,6 +15,7 @@ from slide import backends
 from slide._state import Engine, Examples, FloatArray, LayerState, LshState
 from slide.layers import Layer, Sampled
 from slide.lsh import HashFamily, Lesson
+from slide.states import remember_codes
 from slide.tuning import is_time, measured_recall
 
 if TYPE_CHECKING:
@@ -52,15 +53,25 @@ def rebuild(
     refreshed = False
     for i, family in families(net.layers):
         queries = _queries(family, states[i], engine, i, examples)
-        if queries is not None:
+        if queries is not None and (at_the_end or _may_learn(states[i], generation)):
             rng = np.random.default_rng([net.seed, i, generation])
             family.learn(states[i], Lesson(queries, rng, partial(engine.hash_codes, i), at_the_end))
+            _tables(states[i]).marks[:] = 0
         refreshes = refresh and family.can_refresh(states[i], net.step)
-        engine.rebuild(i, generation, refreshes)
+        try:
+            engine.rebuild(i, generation, refreshes)
+        except BaseException:
+            _tables(states[i]).marks[:] = 0  # rows may be marked whose codes were never made
+            raise
         if examples is not None and queries is not None and family.wanted_recall and is_time(generation):
             net.recalls[i] = measured_recall(states[i], engine, i, queries)
         refreshed |= refreshes
     return refreshed
+
+
+def _may_learn(state: LayerState, generation: int) -> bool:
+    """Seldom where codes are remembered: what was learned in between would make all of them worthless."""
+    return not _tables(state).codes.size or generation & (generation - 1) == 0
 
 
 def _queries(
@@ -92,6 +103,8 @@ class SecondTables:
         for state in self._states:
             if state.lsh is not None:
                 state.lsh.homes, state.lsh.frame = state.lsh.homes.copy(), state.lsh.frame.copy()
+                if state.lsh.codes.size:
+                    remember_codes(state)
         threads = max(1, net.n_threads // THREADS_SHARE)
         self._engine = backends.make_engine(net.backend, self._states, None, net.optimizer, net.loss, net.seed, threads)
         self._thread: threading.Thread | None = None
@@ -155,6 +168,10 @@ class SecondTables:
 
 
 def _copy_hash(source: LshState, target: LshState) -> None:
+    same = np.array_equal(source.directions, target.directions) and np.array_equal(source.frame, target.frame)
+    if same:
+        return
+    target.marks[:] = 0
     target.directions[:], target.frame[:] = source.directions, source.frame
 
 

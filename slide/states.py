@@ -77,6 +77,14 @@ def add_tables(
         state.lsh.homes = homes
 
 
+def remember_codes(state: LayerState) -> None:
+    """Room for the codes of a layer's neurons, for Rebuild(incremental=True); none of them is known yet."""
+    lsh = state.lsh
+    assert lsh is not None
+    lsh.codes = backends.allocate((state.n, lsh.L), np.uint32, f"the codes of {state.n:,} neurons in {lsh.L} tables")
+    lsh.marks = np.zeros(state.n, np.uint64)
+
+
 def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:
     """Buckets from a file must hold known neurons, each once: the C core counts on it (csrc/active.c)."""
     require(slots.dtype == np.int32, "slots", slots.dtype, "int32")

@@ -113,9 +113,10 @@ def test_auto_takes_cells_for_inputs_and_simhash_for_labels() -> None:
     assert auto(10_000, 3000, 50) == slide.QueryCells(capacity=2950)
     assert auto(100, 3000, 50) == slide.QueryCells()
     assert auto(10_000, 300, 50, memory=2**17).slots_shape(10_000)[1] < slide.QueryCells().slots_shape(10_000)[1]
-    labels = auto(10_000, 300, 50, query="label", memory=2**24)
+    labels = auto(10_000, 300, 50, query="label", memory=2**22)
     assert isinstance(labels, slide.SimHash)
-    assert np.prod(labels.slots_shape(10_000)) * 4 <= 2**24
+    assert np.prod(labels.slots_shape(10_000)) * 4 <= 2**22
+    assert (labels.L, labels.probes) == (30, 2)
     assert auto(10_000, 300, 50, query="label") == slide.SimHash()
     with pytest.raises(ValueError, match=r"auto\(memory=\): found 10, wanted 65,536 bytes"):
         auto(10_000, 300, 50, memory=10)

@@ -120,7 +120,8 @@ class Engine:
             with self._lock:
                 self._on_threads(lambda thread: cells.fill_cells(described, thread, self.n_threads, refresh))
             return
-        codes = np.empty((described.n, described.lsh.L), np.uint32)
+        remembered = described.lsh.codes
+        codes = remembered if remembered.size else np.empty((described.n, described.lsh.L), np.uint32)
         number = np.uint64(generation)
 
         def hash_share(thread: int) -> None:

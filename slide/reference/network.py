@@ -42,6 +42,8 @@ class Lsh(NamedTuple):
     policy: int
     slots: npt.NDArray[np.int32]
     homes: npt.NDArray[np.int32]
+    codes: npt.NDArray[np.uint32]  # [n, L] as rows were last hashed, and [n] marks of those rows; or empty
+    marks: npt.NDArray[np.uint64]
     probes: int
     selection: int
     min_count: int
@@ -174,9 +176,9 @@ def _describe_lsh(state: LshState | None) -> Lsh:
     if state is None:
         directions, positions = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32)
         nothing, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
-        no_homes = np.empty(0, np.int32)
+        ends = np.empty(0, np.int32), np.empty((0, 0), np.uint32), np.empty(0, np.uint64), 1, 0, 1
         numbers, tables = (0, 0, 0, 1, 0, 0), (0, 0, 0, 0, 0, 0)
-        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, slots, no_homes, 1, 0, 1)
+        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, slots, *ends)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
@@ -197,6 +199,8 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         policy=KINDS[state.policy],
         slots=state.slots,
         homes=state.homes,
+        codes=state.codes,
+        marks=state.marks,
         probes=state.probes,
         selection=KINDS[state.selection],
         min_count=state.min_count,

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import KINDS
+from slide._state import BIAS, KINDS, TAIL
 from slide.reference.hashing import hash_vector
 from slide.reference.jit import kernel, loop
-from slide.reference.rng import BUCKET, ORDER, below, stream
+from slide.reference.rng import BUCKET, ORDER, below, mix64, stream
 from slide.reference.transform import neuron_vector
 
 FIFO = KINDS["fifo"]
@@ -45,11 +45,26 @@ def insert(lsh: Any, bucket: Any, neuron: Any, rng: Any) -> None:
         bucket[1 + place] = neuron
 
 
+@kernel
+def row_mark(layer: Any, neuron: Any) -> Any:
+    """64 bits that differ for rows that differ, but for one pair in 2^64."""
+    row = layer.rows[neuron]
+    mark = np.uint64(row[len(row) - TAIL + BIAS :][:2].view(np.uint32)[0])
+    for word in row[: layer.padded].view(np.uint64):
+        mark = mix64(mark ^ word)
+    return mark
+
+
 @loop
 def hash_neurons(layer: Any, s: Any, thread: Any, n_threads: Any, codes: Any) -> None:
-    """codes[neuron] of this thread's neurons, weights and bias hashed together."""
-    x = s.query[: layer.lsh.dim]
+    """codes[neuron] of this thread's neurons, weights and bias hashed together; of those with new marks where kept."""
+    x, marks = s.query[: layer.lsh.dim], layer.lsh.marks
     for neuron in range(thread, layer.n, n_threads):
+        if len(marks):
+            mark = row_mark(layer, neuron)
+            if mark == marks[neuron]:
+                continue
+            marks[neuron] = mark
         neuron_vector(layer, neuron, x)
         hash_vector(layer.lsh, x, s)
         codes[neuron] = s.codes[: layer.lsh.L]
