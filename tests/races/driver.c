@@ -223,6 +223,51 @@ static void train_batches(int optimizer_kind, int loss)
     slide_network_free(net);
 }
 
+typedef struct {
+    slide_network *net;
+    int layer;
+} filling;
+
+static void *fill(void *argument)
+{
+    const filling *f = argument;
+    for (uint64_t generation = 1; generation < 5; generation++)
+        CHECK(slide_rebuild(f->net, f->layer, generation, generation & 1) == SLIDE_OK);
+    return NULL;
+}
+
+/* A second set of tables over the same rows, filled by a network of its own while the first trains. */
+static void fill_while_training(int optimizer_kind, int hash_kind, int remembers)
+{
+    int n_states = optimizer_kind == SLIDE_ADAM ? 2 : optimizer_kind == SLIDE_ADAGRAD, cells = hash_kind == SLIDE_QUERY_CELLS;
+    slide_examples ex = make_examples();
+    slide_layer layers[] = {make_layer(SLIDE_SPARSE_INPUT, WIDTH, FEATURES, n_states),
+                            make_layer(SLIDE_SAMPLED, LABELS, WIDTH, n_states)};
+    layers[1].n_active = 60, layers[1].n_random = 10;
+    slide_optimizer optimizer = {optimizer_kind, 0.9f, 0.999f, 1e-8f, 1e-4f};
+    slide_network *nets[2];
+    for (int i = 0; i < 2; i++) {
+        if (cells) add_cells(&layers[1]);
+        else add_tables(&layers[1], hash_kind);
+        layers[1].lsh.codes = remembers ? zeroed(LABELS * layers[1].lsh.L, sizeof(uint32_t)) : NULL;
+        layers[1].lsh.marks = remembers ? zeroed(LABELS, sizeof(uint64_t)) : NULL;
+        CHECK((nets[i] = slide_network_new(layers, 2, NULL, &optimizer, SLIDE_SOFTMAX, 3, THREADS, NULL)));
+        CHECK(slide_rebuild(nets[i], 1, 0, 0) == SLIDE_OK);
+    }
+    float *lr = zeroed(ROWS, sizeof *lr);
+    for (int i = 0; i < ROWS; i++) lr[i] = 0.01f;
+    filling second = {nets[1], 1};
+    pthread_t thread;
+    pthread_create(&thread, NULL, fill, &second);
+    for (int pass = 0; pass < 3; pass++) {
+        slide_train_stats stats;
+        CHECK(slide_train(nets[0], &ex, pass * ROWS, lr, cells ? 16 : 1, &stats) == SLIDE_OK);
+        CHECK(isfinite(stats.loss));
+    }
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 2; i++) slide_network_free(nets[i]);
+}
+
 static void parse(void)
 {
     enum { LINES = 5000, CHUNKS = 16 };
@@ -266,7 +311,10 @@ int main(int argc, char **argv)
     for (int kind = SLIDE_SGD; kind <= SLIDE_ADAM; kind++)
         train_and_predict(kind, kind % 3, kind % 2, kind % 2 ? "generic" : isa[0]);
     for (int kind = SLIDE_SGD; kind <= SLIDE_ADAM; kind++) train_batches(kind, kind % 2);
+    fill_while_training(SLIDE_ADAGRAD, SLIDE_QUERY_CELLS, 0);
+    for (int kind = SLIDE_SIMHASH; kind <= SLIDE_DWTA; kind++) fill_while_training(kind, kind, kind != SLIDE_WTA);
     parse();
-    printf("four optimizers, three hash families, two losses, batches, the parser: no race outside functions marked SLIDE_RACY\n");
+    printf("four optimizers, three hash families and cells, two losses, batches, tables filled beside training, the parser: "
+           "no race outside functions marked SLIDE_RACY\n");
     return 0;
 }
