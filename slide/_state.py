@@ -24,6 +24,7 @@ DIRECTION_BLOCK = 64
 MAX_PROBES = 8  # buckets of a table, or cells, that one query looks into
 MAX_BATCH = 32  # samples that can share an active set
 HADAMARD_ROUNDS = 3
+ROWS_AT_ONCE = 4096  # that are copied
 NORM_RANGES = 32
 
 #: The C core's enumerations by name.
@@ -70,8 +71,14 @@ class Examples(NamedTuple):
         """Copies some rows."""
         lengths = np.diff(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        where = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
-        return Examples(indptr, self.indices[where], self.data[where])
+        indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+        for i in range(0, len(rows), ROWS_AT_ONCE):  # what says where they are is larger than they
+            starts, ends = indptr[i : i + ROWS_AT_ONCE + 1][:-1], indptr[i : i + ROWS_AT_ONCE + 1]
+            some = slice(starts[0], ends[-1])
+            shift = self.indptr[rows[i : i + ROWS_AT_ONCE]] - starts
+            where = np.arange(some.start, some.stop) + np.repeat(shift, lengths[i : i + ROWS_AT_ONCE])
+            indices[some], data[some] = self.indices[where], self.data[where]
+        return Examples(indptr, indices, data)
 
 
 class TrainStats(NamedTuple):

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from slide._state import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray, LayerState, LshState
 from slide.lsh import FAMILIES, HashFamily, Lesson, require
@@ -200,9 +201,9 @@ def _means(state: LshState, queries: FloatArray, cell: npt.NDArray[np.uint32], r
     n = np.bincount(cell, minlength=2**state.K)
     means = queries[rng.integers(0, len(queries), 2**state.K)]
     full = np.flatnonzero(n)
-    starts = np.concatenate([[0], np.cumsum(n[full])[:-1]])
-    sums = np.add.reduceat(queries[np.argsort(cell, kind="stable")], starts, axis=0, dtype=np.float64)
-    means[full] = sums / n[full, None]
+    of_cell = np.argsort(cell, kind="stable")
+    members = sp.csr_array((np.ones(len(cell), np.float32), of_cell, np.concatenate([[0], np.cumsum(n)])))
+    means[full] = (members @ queries)[full] / n[full, None]
     return means
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from slide._state import Engine, FloatArray, LayerState
 from slide.layers import Sampled
@@ -28,11 +29,15 @@ def is_time(generation: int) -> bool:
 def measured_recall(state: LayerState, engine: Engine, index: int, queries: FloatArray) -> float:
     """Share of the ten best neurons of some of the queries [m, fan_in] that a training sample would retrieve."""
     some = queries[: max(1, min(QUERIES, PRODUCTS // state.n))]
-    logits = some @ state.weights.T + state.biases
     k, wanted = min(TOP, state.n), max(state.n_active - state.n_random, 1)
-    best = np.argpartition(-logits, k - 1, axis=1)[:, :k]
     found = engine.retrieve(index, some, min(wanted, state.n))
-    return float(np.mean([np.isin(b, f).mean() for b, f in zip(best, found, strict=True)]))
+    return float(np.mean([np.isin(_best(state, query, k), f).mean() for query, f in zip(some, found, strict=True)]))
+
+
+def _best(state: LayerState, query: FloatArray, k: int) -> npt.NDArray[np.int64]:
+    """The k neurons with the largest logits."""
+    logits = state.weights @ query + state.biases
+    return np.argpartition(logits, len(logits) - k)[-k:]
 
 
 def grow_tables(net: Network) -> bool:
