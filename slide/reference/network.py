@@ -45,6 +45,7 @@ class Lsh(NamedTuple):
     probes: int
     selection: int
     min_count: int
+    width: float
 
 
 class Layer(NamedTuple):
@@ -176,7 +177,7 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         nothing, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
         no_homes = np.empty(0, np.int32)
         numbers, tables = (0, 0, 0, 1, 0, 0), (0, 0, 0, 0, 0, 0)
-        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, slots, no_homes, 1, 0, 1)
+        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, slots, no_homes, 1, 0, 1, 1.0)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
@@ -200,6 +201,7 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         probes=state.probes,
         selection=KINDS[state.selection],
         min_count=state.min_count,
+        width=float(state.width),
     )
 
 
