@@ -31,6 +31,19 @@ from benchmarks.shapes import SHAPES, make, scaled
 SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # of the labels, compared with a query
 QUERIES = 2000
 FAMILIES = {"slide, query cells": slide.QueryCells(), "slide, 50 SimHash tables": slide.SimHash()}
+#: With --transforms: tables whose angles or distances follow the inner product (docs/families.md).
+TRANSFORMS = {
+    "SimHash": slide.SimHash(K=6),
+    "SimHash, Simple-LSH": slide.SimHash(K=6, transform="norm-augmented"),
+    "SimHash, Sign-ALSH": slide.SimHash(K=6, transform="sign-alsh"),
+    "L2-ALSH": slide.EuclideanHash(),
+    "L2-ALSH, K = 6, width 3": slide.EuclideanHash(K=6, width=3),
+    "SimHash, not centred": slide.SimHash(K=6, centred=False),
+    "SimHash, Simple-LSH, not centred": slide.SimHash(K=6, transform="norm-augmented", centred=False),
+    "SimHash, Sign-ALSH, not centred": slide.SimHash(K=6, transform="sign-alsh", centred=False),
+    "L2-ALSH, not centred": slide.EuclideanHash(centred=False),
+    "Euclidean distance, width 20": slide.EuclideanHash(transform="none", width=20),
+}
 MEASURED = ("index", "setting", "labels compared %", "recall@10", "queries/s")
 HEADERS = (*MEASURED, "guides", "build s", "update 1% s", "extra memory")
 TIMEOUT = 3600.0
@@ -170,6 +183,7 @@ def parser() -> argparse.ArgumentParser:
     p = data_parser("retrieval", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
     p.add_argument("--epochs", type=int, default=5)
     p.add_argument("--peers", nargs="*", choices=sorted(TITLES), default=list(TITLES), help="which libraries")
+    p.add_argument("--transforms", action="store_true", help="also tables that were made for inner products")
     p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--out", help="result file (default: results/retrieval-TIME.json)")
     return p
@@ -194,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows, learn_from = clf._rows(X_out[:QUERIES]), clf._rows(X)
     exact, row = everything(clf.network_, rows)
     found = [row]
-    for name, lsh in FAMILIES.items():
+    for name, lsh in (FAMILIES | (TRANSFORMS if args.transforms else {})).items():
         say(f"{name} ...")
         net = with_tables(clf.network_, lsh)
         some = np.random.default_rng(0).permutation(learn_from.shape[0])[: net.n_queries(at_the_end=True)]

@@ -1,6 +1,6 @@
 /* hash.c: from a vector to its codes: which family does it. Sums run in the order of the coordinates and products are
  * exact, comparisons keep the first winner: equal input gives equal codes on every instruction set and in the reference
- * back end. The families: simhash.c, wta.c, minhash.c, cells.c. */
+ * back end. The families: simhash.c, euclidean.c, wta.c, minhash.c, cells.c. */
 #include "hash.h"
 
 #include <stddef.h>
@@ -50,6 +50,7 @@ void slide_hash_rows(const slide_kernels *kernels, const slide_lsh *lsh, const f
     case SLIDE_QUERY_CELLS:
         slide_cells_hash(kernels, lsh, x, x_stride, n, projection, codes);
         return;
+    case SLIDE_EUCLIDEAN: slide_euclidean_rows(kernels, lsh, x, x_stride, n, projection, codes); return;
     case SLIDE_CUSTOM: custom(lsh, x, x_stride, n, codes); return;
     default: slide_simhash_rows(kernels, lsh, x, x_stride, n, projection, codes);
     }

@@ -24,11 +24,16 @@ void slide_hash_probes(const slide_lsh *lsh, const float *projection, uint32_t *
 int64_t slide_hash_scratch(const slide_lsh *lsh);
 int64_t slide_projection_size(const slide_lsh *lsh); /* K * L rounded up to whole blocks of directions */
 
-/* simhash.c, wta.c, minhash.c: the families. Lists of coordinates may come in parts; ids NULL means all in order. */
+/* simhash.c, euclidean.c, wta.c, minhash.c: the families. Lists of coordinates may come in parts; ids NULL means all in order. */
 void slide_simhash_rows(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
                         float *projection, uint32_t *codes);
 void slide_simhash_probes(const slide_lsh *lsh, const float *projection, uint32_t *codes);
-int64_t slide_simhash_scratch(const slide_lsh *lsh);
+int64_t slide_simhash_scratch(const slide_lsh *lsh); /* and of the Euclidean family */
+/* projection [n][slide_projection_size] = directions . x; those that are not signs meet x in 17 digits. */
+void slide_project_dense(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
+                         float *projection);
+void slide_euclidean_rows(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
+                          float *projection, uint32_t *codes);
 void slide_wta(const slide_lsh *lsh, const float *x, uint32_t *codes);
 void slide_dwta(const slide_lsh *lsh, const int32_t *ids, const float *x, int64_t n, int with_one, float *scratch,
                 uint32_t *codes);

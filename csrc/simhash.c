@@ -26,11 +26,11 @@ static void shorten(float *out, const float *x, int64_t n)
 }
 
 /* Dense directions, as signs (Achlioptas, JCSS 2003) or as Gaussian numbers in steps of 1/32. */
-static void dense(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
-                  float *projection)
+void slide_project_dense(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
+                         float *projection)
 {
     int64_t size = slide_projection_size(lsh);
-    if (lsh->kind == SLIDE_SIMHASH_GAUSSIAN) {
+    if (lsh->kind != SLIDE_SIMHASH) {
         float *shortened = projection + SLIDE_PROJECT_ROWS * size;
         for (int r = 0; r < n; r++) shorten(shortened + r * slide_pad(lsh->dim), x + r * x_stride, lsh->dim);
         x = shortened;
@@ -128,7 +128,7 @@ void slide_simhash_rows(const slide_kernels *kernels, const slide_lsh *lsh, cons
                         float *projection, uint32_t *codes)
 {
     int is_dense = lsh->kind == SLIDE_SIMHASH || lsh->kind == SLIDE_SIMHASH_GAUSSIAN;
-    if (is_dense) dense(kernels, lsh, x, x_stride, n, projection);
+    if (is_dense) slide_project_dense(kernels, lsh, x, x_stride, n, projection);
     for (int r = 0; r < n; r++) {
         if (lsh->kind == SLIDE_SIMHASH_SPARSE) sparse(lsh, x + r * x_stride, projection);
         if (lsh->kind == SLIDE_SIMHASH_HADAMARD) hadamard(kernels, lsh, x + r * x_stride, projection);

@@ -18,6 +18,7 @@
 #define SLIDE_LANES 16       /* every row and scratch vector is padded with zeros to a multiple of this */
 #define SLIDE_TAIL 16        /* floats behind a row's weights and states: one cache line of scalars */
 #define SLIDE_HADAMARD_ROUNDS 3
+#define SLIDE_OFFSET_STEPS (1 << 24)
 #define SLIDE_MAX_TABLES 1022 /* collision counts share a word with a stamp; see active.c */
 
 /* Where the scalars of a row live, in floats behind its last state (one cache line with the row). */
@@ -37,9 +38,10 @@ typedef enum {
     SLIDE_SIMHASH_SPARSE,
     SLIDE_SIMHASH_HADAMARD,
     SLIDE_CUSTOM,
-    SLIDE_QUERY_CELLS
+    SLIDE_QUERY_CELLS,
+    SLIDE_EUCLIDEAN
 } slide_hash_kind;
-typedef enum { SLIDE_AS_IT_IS, SLIDE_NORM_AUGMENTED, SLIDE_SIGN_ALSH } slide_transform;
+typedef enum { SLIDE_AS_IT_IS, SLIDE_NORM_AUGMENTED, SLIDE_SIGN_ALSH, SLIDE_L2_ALSH } slide_transform;
 typedef enum { SLIDE_FIFO, SLIDE_RESERVOIR } slide_bucket_policy;
 typedef enum { SLIDE_BY_COUNT, SLIDE_VANILLA, SLIDE_THRESHOLD } slide_selection;
 
@@ -55,6 +57,8 @@ typedef void (*slide_custom_hash)(void *context, const float *x, int64_t n, int6
  *   WTA        positions:  int32 [K * L][window], coordinates that compete
  *   DWTA       positions:  int32 [permutations][dim], where each coordinate lands; bin = position / window
  *   MinHash    positions:  int32 [2 dim][permutations], random 31-bit ranks of the elements; window = largest set
+ *   Euclidean  directions as Gaussian; positions: int32 [K * L], offsets in SLIDE_OFFSET_STEPS to a cell of the given width;
+ *              window = cells that are told apart
  *   Custom     hash, context
  *   cells      directions: float [blocks][dim][64], 2^K centres c of query cells, last coordinate -|c|^2 / 2 (cells.h); L is
  *              1 and a bucket lists the neurons that score highest at its centre, best first
@@ -62,7 +66,7 @@ typedef void (*slide_custom_hash)(void *context, const float *x, int64_t n, int6
  *   bias}. A neuron w, b becomes {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query x becomes
  *   {x - query centre, f}: their inner product differs from w . x + b by a constant for each query, so the ranking is
  *   kept while the angles, which SimHash sees, spread out (recall of the exact top 10 rises by half and more).
- * transform: what is appended so that angles see norms; norms: float [n_norms], ascending, of groups of neurons.
+ * transform: what is appended so that angles (L2-ALSH: distances) see norms; norms: float [n_norms], ascending, of groups of neurons.
  * slots: int32 [L][2^table_bits][bucket_stride]; a bucket is {number ever inserted, ids...}. */
 typedef struct {
     int32_t kind, K, L, window, log2_window;
@@ -72,6 +76,7 @@ typedef struct {
     const float *frame;
     int32_t transform, n_norms;
     const float *norms;
+    double width;            /* Euclidean: of a cell, in units of the vectors */
     slide_custom_hash hash;
     void *context;
     int32_t table_bits, capacity, bucket_stride, policy;

@@ -21,6 +21,7 @@ _WHERE = {
     "DWTA": "slide.lsh",
     "QueryCells": "slide.cells",
     "MinHash": "slide.lsh",
+    "EuclideanHash": "slide.euclidean",
     "SGD": "slide.optim",
     "Adagrad": "slide.optim",
     "Adam": "slide.optim",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from slide.classifier import SlideClassifier
     from slide.config import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
+    from slide.euclidean import EuclideanHash
     from slide.layers import Dense, Sampled, SparseInput
     from slide.lsh import DWTA, WTA, MinHash, SimHash
     from slide.model_file import load
@@ -92,6 +94,7 @@ __all__ = [
     "Cosine",
     "DataFormatError",
     "Dense",
+    "EuclideanHash",
     "Linear",
     "MinHash",
     "ModelFormatError",

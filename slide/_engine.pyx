@@ -26,6 +26,7 @@ cdef extern from "slide.h":
         const float *frame
         int32_t transform, n_norms
         const float *norms
+        double width
         slide_custom_hash hash
         void *context
         int32_t table_bits, capacity, bucket_stride, policy, probes, selection, min_count
@@ -401,7 +402,7 @@ cdef int _describe(slide_layer *c, layer) except -1:
     if h.centre.size:
         centre = h.centre
         c.lsh.frame = &centre[0]
-    c.lsh.transform, c.lsh.n_norms = KINDS[h.transform], h.n_norms
+    c.lsh.transform, c.lsh.n_norms, c.lsh.width = KINDS[h.transform], h.n_norms, h.width
     if h.n_norms:
         norms = h.norms
         c.lsh.norms = &norms[0]

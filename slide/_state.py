@@ -26,6 +26,7 @@ MAX_BATCH = 32  # samples that can share an active set
 HADAMARD_ROUNDS = 3
 ROWS_AT_ONCE = 4096  # that are copied
 NORM_RANGES = 32
+OFFSET_STEPS = 2**24  # of a cell, for the offsets of Euclidean hashes
 
 #: The C core's enumerations by name.
 KINDS: dict[str, int] = {
@@ -34,8 +35,9 @@ KINDS: dict[str, int] = {
     **{"softmax": 0, "binary": 1},
     **{"sgd": 0, "adagrad_row": 1, "adagrad": 2, "adam": 3},
     **{"simhash": 0, "wta": 1, "dwta": 2, "minhash": 3},
-    **{"simhash_gaussian": 4, "simhash_sparse": 5, "simhash_hadamard": 6, "custom": 7, "query_cells": 8},
-    **{"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": 2},
+    **{"simhash_gaussian": 4, "simhash_sparse": 5, "simhash_hadamard": 6},
+    **{"custom": 7, "query_cells": 8, "euclidean": 9},
+    **{"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": 2, "l2-alsh": 3},
     **{"fifo": 0, "reservoir": 1, "best": 2},
     **{"count": 0, "vanilla": 1, "threshold": 2},
 }
@@ -119,6 +121,7 @@ class LshState:
     selection: str = "count"
     min_count: int = 1
     custom: CustomHash | None = None
+    width: float = 1.0  # Euclidean: of a cell
     #: Query cells: [n] the cell of the sample whose label a neuron last was, -1 for none. Else empty.
     homes: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     #: [n, L] codes of the rows as they were last hashed, and [n] marks of those rows, 0 for none. Or empty.
@@ -155,6 +158,8 @@ class LshState:
         """Smallest and largest value that positions may have."""
         if self.kind == "minhash":
             return 0, 2**31 - 1
+        if self.kind == "euclidean":
+            return 0, OFFSET_STEPS - 1
         return (-self.dim if self.kind == "simhash_sparse" else 0), self.dim - 1
 
     def set_directions(self, directions: FloatArray) -> None:

@@ -209,7 +209,7 @@ def _add_train(verbs: Any) -> None:
     option("--normalize", action=argparse.BooleanOptionalAction, says="rows scaled to unit length")
     option(
         "--lsh",
-        choices=("auto", "simhash", "wta", "dwta", "minhash", "query_cells", "none"),
+        choices=("auto", "simhash", "wta", "dwta", "minhash", "euclidean", "query_cells", "none"),
         says="hash family of the tables",
     )
     group.add_argument("--K", type=int, metavar="N", help="hashes a table, with --lsh (default: by labels)")

@@ -10,6 +10,7 @@ import numpy as np
 from slide._state import FloatArray, LayerState, LshState
 
 SIGN_ALSH_TERMS, SIGN_ALSH_LENGTH = 2, 0.75  # m and U, as its authors recommend
+L2_ALSH_TERMS, L2_ALSH_LENGTH = 3, 0.83  # the same of the older paper
 FRAME_SAMPLE, FRAME_QUERIES = 16_384, 512  # neurons and queries whose means make a frame
 BIAS_SCALE = 1.6  # times the scale that makes the norms' product least; measured on two real sets, 1.4 to 2 are alike
 
@@ -52,6 +53,5 @@ def _update_norms(state: LshState, lengths: FloatArray) -> None:
     """The largest norm of each group of neurons; neurons that outgrow the last before the next update count as it."""
     n = state.n_norms
     largest = np.quantile(lengths, np.arange(1, n + 1) / n)
-    if state.transform == "sign-alsh":
-        largest /= SIGN_ALSH_LENGTH
+    largest /= {"sign-alsh": SIGN_ALSH_LENGTH, "l2-alsh": L2_ALSH_LENGTH}.get(state.transform, 1)
     state.norms[:] = np.where(largest > 0, largest, 1)

@@ -96,6 +96,8 @@ FAMILIES = {
     "wta": slide.WTA(K=1, L=6, capacity=8),
     "dwta": slide.DWTA(K=1, L=6, capacity=8, policy="fifo"),
     "minhash": slide.MinHash(K=1, L=6, capacity=8, size=4, transform="norm-augmented"),
+    "euclidean": slide.EuclideanHash(K=2, L=6, capacity=8),
+    "euclidean-plain": slide.EuclideanHash(K=2, L=6, capacity=8, width=1.0, centred=False, transform="none"),
 }
 
 
@@ -105,22 +107,27 @@ def hash_families(draw: st.DrawFn, as_they_are: bool = False, probing: bool = Fa
 
     as_they_are: one that hashes weights and biases without changing them. probing: perhaps several buckets a table.
     """
+    kind = draw(st.sampled_from([slide.SimHash, slide.WTA, slide.DWTA, slide.MinHash, slide.EuclideanHash]))
+    transforms = [t for t in sorted(slide.lsh.APPENDED) if t != "l2-alsh" or kind is slide.EuclideanHash]
     sizes: dict[str, Any] = {
         "L": draw(st.integers(1, 9)),
         "capacity": draw(st.integers(1, 20)),
         "policy": draw(st.sampled_from(["fifo", "reservoir"])),
         "centred": not as_they_are and draw(st.booleans()),
-        "transform": "none" if as_they_are else draw(st.sampled_from(sorted(slide.lsh.APPENDED))),
+        "transform": "none" if as_they_are else draw(st.sampled_from(transforms)),
     }
     sizes["selection"] = draw(st.sampled_from(slide.lsh.SELECTIONS))
     sizes["min_count"] = draw(st.integers(1, sizes["L"]))
-    kind = draw(st.sampled_from([slide.SimHash, slide.WTA, slide.DWTA, slide.MinHash]))
     if kind is slide.SimHash:
         directions = draw(st.sampled_from(["signs", "gaussian", "sparse", "hadamard"]))
         probes = draw(st.integers(1, 8)) if probing else 1
         return slide.SimHash(K=draw(st.integers(1, 12)), directions=directions, probes=probes, **sizes)
     if kind is slide.MinHash:
         return slide.MinHash(K=draw(st.integers(1, 4)), size=draw(st.integers(1, 40)), **sizes)
+    if kind is slide.EuclideanHash:
+        return slide.EuclideanHash(
+            K=draw(st.integers(1, 6)), width=draw(st.sampled_from([1e-6, 0.3, 2.5, 1e6])), **sizes
+        )
     return kind(K=draw(st.integers(1, 4)), **sizes)
 
 

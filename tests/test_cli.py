@@ -122,6 +122,7 @@ def test_options_reach_the_classifier(folder: Path, capsys: pytest.CaptureFixtur
         ("--lsh query_cells --K 7", slide.QueryCells(K=7)),
         ("--K 4", slide.SimHash(K=4)),
         ("--lsh dwta --L 6", slide.DWTA(L=6)),
+        ("--lsh euclidean --K 3", slide.EuclideanHash(K=3)),
     ],
 )
 def test_hash_families(folder: Path, flags: str, lsh: slide.SimHash | None) -> None:

@@ -173,7 +173,9 @@ def test_codes_of_too_many_bits_are_cut(engine: str) -> None:
 
 
 def test_the_base_class_is_abstract() -> None:
-    with pytest.raises(TypeError, match="HashFamily is abstract: use SimHash, WTA, DWTA or MinHash, or implement"):
+    with pytest.raises(
+        TypeError, match="HashFamily is abstract: use SimHash, WTA, DWTA, MinHash or EuclideanHash, or implement"
+    ):
         slide.Network(layers(slide.lsh.HashFamily(K=2, L=3)))
 
 

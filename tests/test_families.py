@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import doctest
-from math import comb
+from math import comb, erf, exp, pi, sqrt
 from typing import Any
 
 import engine_strategies as es
@@ -13,6 +13,8 @@ import pytest
 from engine_strategies import BACKENDS, ENGINES, make_network
 
 import slide
+import slide.euclidean
+import slide.family
 from slide.frame import update_frame
 
 Array = npt.NDArray[Any]
@@ -123,6 +125,61 @@ def test_one_coordinate_fills_all_bins(family: slide.lsh.HashFamily, engine: str
     assert not codes_of(net, np.zeros((1, dim))).any()
 
 
+# -- cells of one width ------------------------------------------------------------------------------------------------
+
+
+def euclidean_rate(spread: float) -> float:
+    """The chance to agree at a distance of so many widths: Datar et al.'s p, its integral over cells that fold."""
+    z = np.linspace(-12 * spread, 12 * spread, 400_001)
+    density = np.exp(-(z**2) / (2 * spread**2)) / (np.sqrt(2 * np.pi) * spread)
+    apart = np.abs(z - 4 * np.round(z / 4))  # of a cell's number and the nearest one that is called the same
+    return float(np.sum(np.maximum(1 - apart, 0) * density) * (z[1] - z[0]))
+
+
+def datar_rate(spread: float) -> float:
+    """The closed form of the paper (section 3.2), for cells that are all told apart."""
+    cut = 1 - erf(1 / (spread * sqrt(2)))
+    return 1 - cut - 2 * spread / sqrt(2 * pi) * (1 - exp(-1 / (2 * spread**2)))
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+@pytest.mark.parametrize("width", [0.5, 2.5, 8])
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.5, 1.0, 2.0, 5.0])
+def test_euclidean_hashes_agree_as_the_distance_says(spread: float, width: float, engine: str) -> None:
+    dim = 100
+    rng = np.random.default_rng(int(10 * spread))
+    net = hasher(slide.EuclideanHash(K=1, L=L, width=width, transform="none", centred=False), dim, engine)
+    found = []
+    for _ in range(20):
+        x, step = rng.standard_normal((2, dim))
+        found.append(agreement(net, x, x + spread * width * step / np.linalg.norm(step)))
+    p = 1.0 if spread == 0 else euclidean_rate(spread)
+    assert within(found, [p])
+    assert slide.EuclideanHash(width=width).collision_probability(spread * width) == pytest.approx(p, abs=1e-6)
+
+
+@pytest.mark.parametrize(("spread", "folding"), [(0.2, 0.0), (0.75, 1e-4), (1.0, 8e-4), (2.0, 0.0575)])
+def test_folding_costs_little_up_to_one_width(spread: float, folding: float) -> None:
+    found = slide.EuclideanHash(width=3).collision_probability(3 * spread)
+    assert found - datar_rate(spread) == pytest.approx(folding, abs=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_euclidean_codes_are_the_cells_of_the_projections(engine: str) -> None:
+    dim, width = 33, 0.7
+    net = hasher(slide.EuclideanHash(K=3, L=20, width=width, transform="none", centred=False), dim, engine)
+    lsh = net.states[1].lsh
+    assert lsh is not None
+    x = np.random.default_rng(0).standard_normal((40, dim)).astype(np.float32)
+    offsets = lsh.positions.ravel() / 2**24
+    assert np.ptp(offsets) > 0.9
+    cells = x.astype(np.float64) @ directions_of(net) / 32 / width + offsets
+    sure = (np.abs(cells - np.round(cells)) > 1e-4).reshape(40, 20, 3)
+    found = codes_of(net, x)[:, :, None] >> np.array([4, 2, 0]) & 3
+    assert sure.mean() > 0.99
+    np.testing.assert_array_equal(found[sure], (np.floor(cells) % 4).reshape(40, 20, 3)[sure])
+
+
 # -- MinHash by its definition -----------------------------------------------------------------------------------------
 
 
@@ -225,6 +282,8 @@ def test_a_code_does_not_depend_on_its_companions(family: slide.lsh.HashFamily, 
 class Camera(slide.lsh.HashFamily):
     """Keeps what it is asked to hash."""
 
+    sees_distances = True
+
     def prepare(self, K: int, dim: int, rng: np.random.Generator) -> list[Array]:
         return []
 
@@ -262,7 +321,7 @@ def hashed_vectors(transform: str, centred: bool, engine: str) -> tuple[slide.Ne
 
 @pytest.mark.parametrize("engine", BACKENDS)
 @pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.parametrize("transform", sorted(slide.lsh.APPENDED))
+@pytest.mark.parametrize("transform", sorted(set(slide.lsh.APPENDED) - {"l2-alsh"}))
 def test_inner_products_outlive_every_transform(transform: str, centred: bool, engine: str) -> None:
     """Up to a factor and, where the frame is centred, a constant for each query."""
     net, queries, neurons, hashed = hashed_vectors(transform, centred, engine)
@@ -305,6 +364,58 @@ def test_transforms_are_those_of_their_papers(centred: bool, engine: str) -> Non
     assert (queries[:, -2:] == 0).all()
 
 
+@pytest.mark.parametrize("engine", BACKENDS)
+@pytest.mark.parametrize("centred", [False, True])
+def test_the_distance_of_l2_alsh_ranks_by_the_inner_product(centred: bool, engine: str) -> None:
+    """It is 1 + m / 4 - 2 q . w + |w|^16: the last term, under 0.051, can only swap what is as near to a tie."""
+    net, _, neurons, queries = hashed_vectors("l2-alsh", centred, engine)
+    _, _, plain, plain_queries = hashed_vectors("none", centred, engine)
+    plain, plain_queries, lengths = (
+        plain.astype(np.float64),
+        plain_queries.astype(np.float64),
+        np.linalg.norm(plain, axis=1),
+    )
+    lsh = net.states[1].lsh
+    assert lsh is not None
+    assert lsh.norms == pytest.approx(lengths.max() / 0.83)
+    scaled = plain * (0.83 / lengths.max())
+    squares = np.square(scaled).sum(axis=1)
+    np.testing.assert_allclose(neurons[:, :-3], scaled, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(neurons[:, -3:], np.stack([squares, squares**2, squares**4], axis=1), atol=1e-6)
+    unit = plain_queries / np.linalg.norm(plain_queries, axis=1, keepdims=True)
+    np.testing.assert_allclose(queries, np.hstack([unit, np.full((len(unit), 3), 0.5)]), atol=1e-6)
+    apart = np.square(queries[:, None].astype(np.float64) - neurons[None]).sum(axis=2)
+    np.testing.assert_allclose(apart, 1.75 - 2 * unit @ scaled.T + squares**8, atol=1e-5)
+    inner = unit @ scaled.T
+    assert (inner.max(axis=1) - inner[np.arange(len(inner)), apart.argmin(axis=1)]).max() <= 0.83**16 / 2
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_a_neuron_that_outgrew_the_norm_of_l2_alsh_counts_as_the_longest(engine: str) -> None:
+    """|w|^16 would move it away from every query, and beyond float32."""
+    net, *_ = hashed_vectors("l2-alsh", False, engine)
+    lsh = net.states[1].lsh
+    assert lsh is not None
+    assert lsh.custom is not None
+    net.weights(1)[:] *= 1e9
+    lsh.custom.choices.clear()
+    net._engine.rebuild(1, 0)
+    assert (np.array(lsh.custom.choices)[:, -3:] == 1).all()
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_a_query_of_zeros_stays_one(engine: str) -> None:
+    """Only where the frame takes its bias away; it has no direction to keep."""
+    net, *_ = hashed_vectors("l2-alsh", True, engine)
+    lsh = net.states[1].lsh
+    assert lsh is not None
+    assert lsh.custom is not None
+    lsh.centre[-1] = 0
+    lsh.custom.choices.clear()
+    net._engine.retrieve(1, lsh.centre[10:-1][None].copy(), 3)
+    np.testing.assert_array_equal(lsh.custom.choices, [[0] * 10 + [0.5] * 3])
+
+
 def test_the_angle_of_augmented_vectors_ranks_by_inner_product() -> None:
     """Where a query collides most often is where its inner product is largest; without the norms it is not."""
     found = {}
@@ -339,6 +450,14 @@ class OwnCodes(slide.SimHash):
         (lambda: slide.DWTA(probes=2), r"DWTA\(probes=\): found 2, wanted 1: only SimHash's own bits have margins"),
         (lambda: OwnCodes(probes=2), r"OwnCodes\(probes=\): found 2, wanted 1: only SimHash's own bits have margins"),
         (lambda: slide.QueryCells(selection="count"), r"QueryCells\(selection=\): found 'count', wanted 'lists'"),
+        (
+            lambda: slide.SimHash(transform="l2-alsh"),
+            r"SimHash\(transform=\): found 'l2-alsh', wanted another: this is for",
+        ),
+        (lambda: slide.EuclideanHash(width=0), r"EuclideanHash\(width=\): found 0, wanted a number, 1e-06 to 1e\+06"),
+        (lambda: slide.EuclideanHash(width=float("nan")), r"EuclideanHash\(width=\): found nan, wanted a number"),
+        (lambda: slide.EuclideanHash(K=16), r"EuclideanHash\(K=\): found 16, wanted 1 to 15"),
+        (lambda: slide.EuclideanHash(probes=2), r"EuclideanHash\(probes=\): found 2, wanted 1: only SimHash's own"),
         (lambda: slide.MinHash(K=8), r"MinHash\(K=\): found 8, wanted 1 to 7"),
     ],
 )
@@ -362,7 +481,8 @@ def test_a_saved_family_is_the_same_family(family: slide.lsh.HashFamily, tmp_pat
     np.testing.assert_array_equal(again.states[1].lsh.frame, net.states[1].lsh.frame)
 
 
-def test_the_examples_in_the_docstrings() -> None:
-    tried = doctest.testmod(slide.lsh)
-    assert tried.attempted > 1
+@pytest.mark.parametrize("module", [slide.family, slide.lsh, slide.euclidean])
+def test_the_examples_in_the_docstrings(module: Any) -> None:
+    tried = doctest.testmod(module)
+    assert tried.attempted > 0
     assert tried.failed == 0

@@ -125,6 +125,8 @@ FORGERIES: dict[str, Change] = {
     "a bucket beyond memory": lsh(capacity=2**20 - 1, L=1000, K=20),
     "other hash functions": lsh(K=4),
     "capacity as a float": lsh(capacity=15.5),
+    "an option of another family": lsh(width=2.5),
+    "a transform of another family": lsh(transform="l2-alsh"),
     "an unknown optimizer": net(optimizer={"name": "exec"}),
     "an optimizer without a name": net(optimizer={}),
     "a learning rate of NaN": net(optimizer={"name": "SGD", "lr": float("nan")}),
@@ -166,6 +168,26 @@ FORGERIES: dict[str, Change] = {
     "frame as integers": replaced("layer2.frame", lambda a: a.astype(np.int32)),
     "signs of another shape": replaced("layer2.signs", lambda a: a[:, :-1]),
 }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(lsh(width=w) for w in (0, -1, 1e-7, 1e300, float("nan"), float("inf"), "2", True, None, [2.5], 10**400)),
+        replaced("layer1.positions", with_value((0, 0), -1)),
+        replaced("layer1.positions", with_value((0, 0), 2**24)),
+        replaced("layer1.positions", lambda a: a[:-1]),
+    ],
+)
+def test_forged_euclidean_hashes_are_refused(tmp_path: Path, change: Change) -> None:
+    net = slide.Network([slide.SparseInput(4, 8), slide.Sampled(9, lsh=slide.EuclideanHash(K=2, L=3, capacity=4))])
+    net.save(tmp_path / "honest")
+    config, arrays = take_apart((tmp_path / "honest").read_bytes())
+    slide.load(written(tmp_path, put_together(config, arrays)))
+    config["network"]["layers"].insert(1, None)  # where lsh() looks
+    change(config, arrays)
+    del config["network"]["layers"][1]
+    refused(written(tmp_path, put_together(config, arrays)))
 
 
 @pytest.mark.parametrize("mmap", [False, True], ids=["read", "mapped"])

@@ -198,7 +198,7 @@ def test_binary_loss_of_any_spread(scale: float, engine: str) -> None:
 def test_projections_of_every_width(family: slide.lsh.HashFamily, engine: str) -> None:
     """Tables are filled several vectors at a time, queries hashed one at a time: both must give one code."""
     family = replace(family, capacity=64, policy="fifo", centred=False, transform="none")
-    if isinstance(family, slide.SimHash):
+    if isinstance(family, slide.SimHash | slide.EuclideanHash):
         family = replace(family, L=50)
     for width in range(8, 71):
         n = 1 + width % 9

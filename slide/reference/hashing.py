@@ -1,7 +1,7 @@
 """Codes of every hash family, bit for bit those of csrc/hash.c: sums run in the order of the coordinates.
 
-A new family needs a branch in `hash_vector`, a number in slide._state.KINDS and a class in slide/lsh.py. To try one
-out, none of this: a subclass of slide.lsh.HashFamily in Python does.
+A new family needs a branch in `hash_vector`, a number in slide._state.KINDS and a class in slide.lsh.FAMILIES. To try
+one out, none of this: a subclass of slide.lsh.HashFamily in Python does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, KINDS
+from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, KINDS, OFFSET_STEPS
 from slide.reference.calls import call_hash
 from slide.reference.cells import QUERY_CELLS, nearest_cell
 from slide.reference.jit import kernel
@@ -19,6 +19,7 @@ from slide.reference.rng import mix64
 SIMHASH, WTA, DWTA, MINHASH, GAUSSIAN, SPARSE, HADAMARD = (
     KINDS[k] for k in ("simhash", "wta", "dwta", "minhash", "simhash_gaussian", "simhash_sparse", "simhash_hadamard")
 )
+EUCLIDEAN = KINDS["euclidean"]
 EMPTY = -1
 DENSIFY_TRIES = 64
 _32 = np.uint64(32)
@@ -91,6 +92,21 @@ def simhash(lsh: Any, x: Any, s: Any) -> None:
         code = 0
         for k in range(lsh.K):
             code = code << 1 | (s.projection[t * lsh.K + k] > 0)
+        s.codes[t] = code
+
+
+@kernel
+def euclidean(lsh: Any, x: Any, s: Any) -> None:
+    """The cell of a vector along a direction, its number folded (E2LSH: Datar et al., SoCG 2004)."""
+    shorten(x, s.shortened)
+    project_dense(lsh, s.shortened, s)
+    width = 32 * lsh.width  # directions count in steps of 1/32
+    for t in range(lsh.L):
+        code = 0
+        for k in range(t * lsh.K, (t + 1) * lsh.K):
+            cell = np.floor(np.float64(s.projection[k]) / width + lsh.positions[k, 0] / OFFSET_STEPS)
+            folded = cell - lsh.window * np.floor(cell / lsh.window)
+            code = code << lsh.bits_per_hash | (np.int64(folded) if folded >= 0 else 0)
         s.codes[t] = code
 
 
@@ -246,6 +262,8 @@ def hash_vector(lsh: Any, x: Any, s: Any) -> None:
         nearest_cell(lsh, x, s)
     elif lsh.kind == MINHASH:
         minhash(lsh, x, s)
+    elif lsh.kind == EUCLIDEAN:
+        euclidean(lsh, x, s)
     elif lsh.kind in (SIMHASH, GAUSSIAN, SPARSE, HADAMARD):
         simhash(lsh, x, s)
     else:

@@ -47,6 +47,7 @@ class Lsh(NamedTuple):
     probes: int
     selection: int
     min_count: int
+    width: float
 
 
 class Layer(NamedTuple):
@@ -176,9 +177,10 @@ def _describe_lsh(state: LshState | None) -> Lsh:
     if state is None:
         directions, positions = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32)
         nothing, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
-        ends = np.empty(0, np.int32), np.empty((0, 0), np.uint32), np.empty(0, np.uint64), 1, 0, 1
+        no_homes, no_codes, no_marks = np.empty(0, np.int32), np.empty((0, 0), np.uint32), np.empty(0, np.uint64)
+        kept = no_homes, no_codes, no_marks
         numbers, tables = (0, 0, 0, 1, 0, 0), (0, 0, 0, 0, 0, 0)
-        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, slots, *ends)
+        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, slots, *kept, 1, 0, 1, 1.0)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
@@ -204,6 +206,7 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         probes=state.probes,
         selection=KINDS[state.selection],
         min_count=state.min_count,
+        width=float(state.width),
     )
 
 

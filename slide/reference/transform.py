@@ -1,4 +1,4 @@
-"""What is hashed of neurons and of queries: the frame, then coordinates that show norms as angles. As csrc/transform.c.
+"""What is hashed of neurons and queries: the frame, then coordinates that angles or distances see. As csrc/transform.c.
 
 Sums are of exact products, in double and in order; results are rounded to float32 before they meet another operation.
 """
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from slide._state import BIAS, KINDS, TAIL
+from slide.frame import L2_ALSH_TERMS
 from slide.reference.jit import kernel
 
-NORM_AUGMENTED, SIGN_ALSH = KINDS["norm-augmented"], KINDS["sign-alsh"]
+NORM_AUGMENTED, SIGN_ALSH, L2_ALSH = KINDS["norm-augmented"], KINDS["sign-alsh"], KINDS["l2-alsh"]
 HALF = np.float32(0.5)
 
 
@@ -61,6 +62,29 @@ def _sign_alsh(norms: Any, n: Any, x: Any) -> None:
 
 
 @kernel
+def _l2_alsh_neuron(norms: Any, n: Any, x: Any) -> None:
+    """|w|^2, |w|^4 and |w|^8 of weights that were made short, of length 1 at most (Shrivastava & Li, NIPS 2014)."""
+    for d in range(n):
+        x[d] /= norms[0]
+    power = np.float32(_square_norm(x[:n]))
+    if power > 1:
+        power = np.float32(1)
+    for term in range(L2_ALSH_TERMS):
+        x[n + term] = power
+        power = np.float32(np.float64(power) * np.float64(power))
+
+
+@kernel
+def _l2_alsh_query(n: Any, query: Any) -> None:
+    """A query of length 1, with 1/2 for each term."""
+    length = np.float32(math.sqrt(_square_norm(query[:n])))
+    if length > 0:
+        for d in range(n):
+            query[d] /= length
+    query[n:] = HALF
+
+
+@kernel
 def neuron_vector(layer: Any, neuron: Any, x: Any) -> None:
     """x = the neuron's weights and bias as they are hashed."""
     row, n, lsh = layer.rows[neuron], layer.fan_in, layer.lsh
@@ -72,11 +96,13 @@ def neuron_vector(layer: Any, neuron: Any, x: Any) -> None:
         _augment(lsh.norms, n + 1, x)
     elif lsh.transform == SIGN_ALSH:
         _sign_alsh(lsh.norms, n + 1, x)
+    elif lsh.transform == L2_ALSH:
+        _l2_alsh_neuron(lsh.norms, n + 1, x)
 
 
 @kernel
 def query_vector(layer: Any, x: Any, query: Any) -> None:
-    """query = the vector that enters the layer as it is hashed; the bias meets a 1, what transforms append a 0."""
+    """query = the vector that enters the layer as it is hashed; the bias meets a 1, what is appended mostly a 0."""
     n, centre = layer.fan_in, layer.lsh.centre
     query[:] = 0
     for i in range(len(x.val)):
@@ -86,3 +112,5 @@ def query_vector(layer: Any, x: Any, query: Any) -> None:
         for d in range(n):
             query[d] -= centre[n + 1 + d]
         query[n] = centre[2 * n + 1]
+    if layer.lsh.transform == L2_ALSH:
+        _l2_alsh_query(n + 1, query)
