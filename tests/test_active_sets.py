@@ -26,7 +26,10 @@ def colliding(net: slide.Network, query: npt.NDArray[np.float32], outside: list[
     if lsh.centre.size:
         x[:-1] -= lsh.centre[len(x) : -1]
         x[-1] = lsh.centre[-1]
-    x = np.append(x, np.zeros(lsh.dim - len(x), np.float32))
+    is_scaled = lsh.transform == "l2-alsh"  # to length 1; its sum of squares runs in order
+    if is_scaled and (length := np.float32(np.sqrt(np.cumsum(np.square(x, dtype=np.float64))[-1]))) > 0:
+        x /= length
+    x = np.append(x, np.full(lsh.dim - len(x), 0.5 if is_scaled else 0, np.float32))
     codes = net._engine.hash_codes(1, x[None])[0].astype(object)
     counts: dict[int, int] = {}
     for table, code in zip(es.used_slots(net, 1), codes, strict=True):
