@@ -25,7 +25,7 @@ static int64_t visit(int64_t i, int64_t start, int64_t n)
     return j < n ? j : j - n;
 }
 
-/* Codes [m][L] of the m-th part of the neurons to visit, dealt out to the threads of the team. */
+/* Codes [m][L] of the m neurons to visit from the first on, dealt out to the threads of the team. */
 static void hash_chunk(slide_network *net, const slide_layer *layer, int64_t first, int64_t m, int64_t start,
                        uint32_t *codes)
 {

@@ -50,6 +50,14 @@ def test_libraries_that_cannot_be_installed_are_named(
     assert "hnswlib HNSW: no network" in capsys.readouterr().out
 
 
+def test_tables_for_inner_products_are_measured_when_asked(problem: data.Problem, tmp_path: Path) -> None:
+    out = tmp_path / "retrieval.json"
+    assert retrieval.main(["--epochs", "1", "--peers", "--transforms", "--out", str(out)]) == 0
+    found = {row["index"]: row["points"][-1] for row in environment.load(out)["rows"]}
+    assert set(retrieval.TRANSFORMS) <= set(found)
+    assert found["SimHash"]["recall"] > found["SimHash"]["candidates"]  # chance
+
+
 class Exhaustive:
     """An index that compares with everything, or with a first part."""
 

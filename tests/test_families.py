@@ -292,6 +292,14 @@ class Camera(slide.lsh.HashFamily):
         return np.zeros((len(vectors), self.L), np.int64)
 
 
+def seen_by_camera(net: slide.Network) -> list[Array]:
+    """What its family has hashed so far; the list goes on."""
+    lsh = net.states[1].lsh
+    assert lsh is not None
+    assert lsh.custom is not None
+    return lsh.custom.choices
+
+
 def hashed_vectors(transform: str, centred: bool, engine: str) -> tuple[slide.Network, Array, Array, Array]:
     """A network, queries, and the vectors that it hashes of its neurons and of the queries."""
     n, h = 300, 9
@@ -307,9 +315,7 @@ def hashed_vectors(transform: str, centred: bool, engine: str) -> tuple[slide.Ne
     queries = rng.normal(-1, 1, (20, h)).astype(np.float32)
     state = net.states[1]
     update_frame(state, queries)
-    assert state.lsh is not None
-    assert state.lsh.custom is not None
-    seen: list[Array] = state.lsh.custom.choices
+    seen = seen_by_camera(net)
     net._engine.rebuild(1, 0)
     neurons = np.array(seen)
     first = 0 if engine == "numba" else es.used_slots(net, 1)[0][0][0]  # the C core hashes in the order of insertion
@@ -394,13 +400,10 @@ def test_the_distance_of_l2_alsh_ranks_by_the_inner_product(centred: bool, engin
 def test_a_neuron_that_outgrew_the_norm_of_l2_alsh_counts_as_the_longest(engine: str) -> None:
     """|w|^16 would move it away from every query, and beyond float32."""
     net, *_ = hashed_vectors("l2-alsh", False, engine)
-    lsh = net.states[1].lsh
-    assert lsh is not None
-    assert lsh.custom is not None
     net.weights(1)[:] *= 1e9
-    lsh.custom.choices.clear()
+    seen_by_camera(net).clear()
     net._engine.rebuild(1, 0)
-    assert (np.array(lsh.custom.choices)[:, -3:] == 1).all()
+    assert (np.array(seen_by_camera(net))[:, -3:] == 1).all()
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
@@ -409,11 +412,10 @@ def test_a_query_of_zeros_stays_one(engine: str) -> None:
     net, *_ = hashed_vectors("l2-alsh", True, engine)
     lsh = net.states[1].lsh
     assert lsh is not None
-    assert lsh.custom is not None
     lsh.centre[-1] = 0
-    lsh.custom.choices.clear()
+    seen_by_camera(net).clear()
     net._engine.retrieve(1, lsh.centre[10:-1][None].copy(), 3)
-    np.testing.assert_array_equal(lsh.custom.choices, [[0] * 10 + [0.5] * 3])
+    np.testing.assert_array_equal(seen_by_camera(net), [[0] * 10 + [0.5] * 3])
 
 
 def test_the_angle_of_augmented_vectors_ranks_by_inner_product() -> None:

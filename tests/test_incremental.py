@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_strategies import BACKENDS, ENGINES, FAMILIES, make_network, planted_data, used_slots
+from engine_strategies import BACKENDS, ENGINES, FAMILIES, family_of, make_network, planted_data, used_slots
 
 import slide
 from slide._state import Examples
+from slide.rebuilding import SecondTables
 
 D, N = 300, 200
 INCREMENTAL = slide.Rebuild(every=40, growth=0, incremental=True)
@@ -109,6 +110,42 @@ def test_hash_functions_learn_at_rebuilds_1_2_4_8_and_at_the_end() -> None:
     assert not np.array_equal(before, tables(net).frame)
 
 
+def filled_fully(net: slide.Network, engine: str) -> list[list[list[int]]]:
+    """What a full fill with the network's rows and hash functions lists, in the order of its last rebuild."""
+    plain = network(engine, family_of(net))
+    plain.states[-1].rows[:] = net.states[-1].rows
+    tables(plain).frame[:], tables(plain).directions[:] = tables(net).frame, tables(net).directions
+    plain.generation = net.generation - 1
+    plain.rebuild_tables()
+    return used_slots(plain)
+
+
+@pytest.mark.parametrize("directions", ["signs", "trained"])
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_after_a_lesson_everything_is_hashed_again(engine: str, directions: str) -> None:
+    X, _ = planted_data(600, D, N)
+    net = network(engine, slide.SimHash(K=4, L=10, capacity=32, directions=directions), rebuild=INCREMENTAL)
+    for _ in range(5):
+        net.weights(-1)[:20] += 0.3
+        net.rebuild_tables(Examples.of(X))
+        assert used_slots(net) == filled_fully(net, engine)
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
+def test_a_second_set_notices_what_the_first_has_learned(engine: str) -> None:
+    X, _ = planted_data(600, D, N)
+    net = network(engine, slide.SimHash(K=4, L=10, capacity=32), rebuild=INCREMENTAL)
+    net.rebuild_tables(Examples.of(X))
+    second = SecondTables(net)
+    for generation in (3, 5, 6):
+        net.generation = generation
+        second.start(Examples.of(X))
+        second.swap()
+        assert used_slots(net) == filled_fully(net, engine)
+        net.weights(-1)[:20] += 0.3
+        net.rebuild_tables(Examples.of(X), at_the_end=True)
+
+
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_after_a_failed_rebuild_nothing_is_taken_for_known(engine: str) -> None:
     net, seen = counting_network(engine)
@@ -128,12 +165,7 @@ def test_in_the_background_too(engine: str) -> None:
     X, Y = planted_data(600, D, N)
     background = slide.Rebuild(every=40, growth=0, incremental=True, background=True)
     net = network(engine, slide.SimHash(K=4, L=10, capacity=32), rebuild=background).fit(X, Y, epochs=2)
-    plain = network(engine, slide.SimHash(K=4, L=10, capacity=32))
-    plain.states[-1].rows[:] = net.states[-1].rows
-    tables(plain).frame[:] = tables(net).frame
-    plain.generation = net.generation - 1
-    plain.rebuild_tables()
-    assert used_slots(net) == used_slots(plain)
+    assert used_slots(net) == filled_fully(net, engine)
 
 
 def test_a_saved_network_goes_on_without_the_codes(tmp_path: Path) -> None:

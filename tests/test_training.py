@@ -12,6 +12,7 @@ from engine_strategies import BACKENDS, ENGINES, make_network, planted_data, pre
 
 import slide
 import slide.training
+from slide._state import ROWS_AT_ONCE, Examples
 
 D, N = 300, 200
 
@@ -271,3 +272,12 @@ def test_the_last_layer_gives_logits_whatever_its_activation(engine: str) -> Non
         net.fit(X, Y)
     assert_same_bits(*nets)
     assert nets[0].predict_topk(X, N)[1].min() < 0
+
+
+def test_rows_are_taken_in_any_order_and_number() -> None:
+    X, _ = random_data(700, 50, 20)
+    rows = np.random.default_rng(0).integers(0, 700, 2 * ROWS_AT_ONCE + 5)
+    some, whole = Examples.of(X).take(rows), X[rows]
+    for found, expected in zip(some, (whole.indptr, whole.indices, whole.data), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert len(Examples.of(X).take(rows[:0]).indptr) == 1
