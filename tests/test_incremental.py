@@ -147,6 +147,19 @@ def test_a_second_set_notices_what_the_first_has_learned(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
+def test_what_a_second_set_learns_is_its_own_until_it_is_swapped_in(engine: str) -> None:
+    X, _ = planted_data(600, D, N)
+    net = network(engine, slide.SimHash(K=4, L=10, capacity=32), rebuild=INCREMENTAL)
+    net.rebuild_tables(Examples.of(X))
+    net.weights(-1)[:20] += 0.3
+    second = SecondTables(net)
+    second.start(Examples.of(X))  # rebuild 2, which learns
+    second.wait()
+    net.rebuild_tables()
+    assert used_slots(net) == filled_fully(net, engine)
+
+
+@pytest.mark.parametrize("engine", BACKENDS)
 def test_after_a_failed_rebuild_nothing_is_taken_for_known(engine: str) -> None:
     net, seen = counting_network(engine)
     seen["fails"] = True
