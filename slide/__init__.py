@@ -30,6 +30,13 @@ _WHERE = {
     "Cosine": "slide.optim",
     "Rebuild": "slide.optim",
     "Checkpoint": "slide.checkpoint",
+    "Callback": "slide.callbacks",
+    "CSVLogger": "slide.callbacks",
+    "JSONLogger": "slide.callbacks",
+    "ProgressBar": "slide.callbacks",
+    "EarlyStopping": "slide.evaluation",
+    "TensorBoardLogger": "slide.loggers",
+    "MLflowLogger": "slide.loggers",
     "SlideClassifier": "slide.classifier",
     "SlideTextClassifier": "slide.text",
     "TextFeatures": "slide.text_features",
@@ -48,13 +55,16 @@ _MODULES = ("datasets", "metrics", "lsh", "optim", "layers", "errors")
 
 if TYPE_CHECKING:
     from slide import datasets, errors, layers, lsh, metrics, optim
+    from slide.callbacks import Callback, CSVLogger, JSONLogger, ProgressBar
     from slide.cells import QueryCells
     from slide.checkpoint import Checkpoint
     from slide.classifier import SlideClassifier
     from slide.config import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
     from slide.euclidean import EuclideanHash
+    from slide.evaluation import EarlyStopping
     from slide.layers import Dense, Sampled, SparseInput
+    from slide.loggers import MLflowLogger, TensorBoardLogger
     from slide.lsh import DWTA, WTA, MinHash, SimHash
     from slide.model_file import load
     from slide.network import Network
@@ -89,18 +99,24 @@ __all__ = [
     "WTA",
     "Adagrad",
     "Adam",
+    "CSVLogger",
+    "Callback",
     "Checkpoint",
     "Constant",
     "Cosine",
     "DataFormatError",
     "Dense",
+    "EarlyStopping",
     "EuclideanHash",
+    "JSONLogger",
     "Linear",
+    "MLflowLogger",
     "MinHash",
     "ModelFormatError",
     "Network",
     "NonFiniteError",
     "NotFittedError",
+    "ProgressBar",
     "QueryCells",
     "Rebuild",
     "Sampled",
@@ -109,6 +125,7 @@ __all__ = [
     "SlideError",
     "SlideTextClassifier",
     "SparseInput",
+    "TensorBoardLogger",
     "TextFeatures",
     "Wide",
     "__version__",

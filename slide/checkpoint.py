@@ -85,25 +85,28 @@ class Saver:
         self._path = Path(checkpoint.path)
         self._saved_at, self._saved_done = time.monotonic(), 0
 
-    def save_if_due(self, net: Network, progress: Progress) -> None:
-        """Between two chunks: network and progress say all that decides how the fit goes on."""
+    def save_if_due(self, net: Network, progress: Progress) -> bool:
+        """Between two chunks: network and progress say all that decides how the fit goes on. Whether it was saved."""
         minutes, samples = self._options.minutes, self._options.samples
         late = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
         if progress.done > self._saved_done and (late or _passed(samples, progress.done, self._saved_done)):
-            self._save(net, progress)
+            return self._save(net, progress)
+        return False
 
-    def _save(self, net: Network, progress: Progress) -> None:
+    def _save(self, net: Network, progress: Progress) -> bool:
         from slide.model_file import save_network
 
         added = dict(self._add())
         recalls = [[layer, recall] for layer, recall in net.recalls.items()]
         training = {"what": self._what, "progress": asdict(progress), "recalls": recalls}
         extra = {**added.pop("extra", {}), "training": training}
+        self._saved_at, self._saved_done = time.monotonic(), progress.done
         try:
             save_network(net, self._path, extra, **added, tables=True)
         except OSError as e:
             warnings.warn(f"{self._path}: no checkpoint could be written, training goes on: {e}", stacklevel=2)
-        self._saved_at, self._saved_done = time.monotonic(), progress.done
+            return False
+        return True
 
     def resume(self, net: Network) -> Progress | None:
         """Puts a network where its checkpoint stands; None if there is none to go on from.
@@ -155,7 +158,9 @@ def _passed(samples: int | None, done: int, saved: int) -> bool:
     return samples is not None and done - saved >= samples
 
 
-def identity(net: Network, epochs: int, schedule: Any, X: Any, Y: Any) -> dict[str, Any]:
+def identity(
+    net: Network, epochs: int, schedule: Any, X: Any, Y: Any, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What must be equal between a checkpoint and the fit that goes on from it, as JSON values."""
     from slide.fingerprint import fingerprint
     from slide.model_file import _plain, network_config
@@ -164,7 +169,7 @@ def identity(net: Network, epochs: int, schedule: Any, X: Any, Y: Any) -> dict[s
     start = {name: config["progress"][name] for name in ("step", "epoch")}
     del config["progress"]
     config |= {"epochs": epochs, "schedule": {"name": type(schedule).__name__, **asdict(schedule)}, "start": start}
-    config |= {"data": fingerprint(X, Y), "arrays": _digest_of_learned(net)}
+    config |= {"data": fingerprint(X, Y), "arrays": _digest_of_learned(net), **(more or {})}
     plain: dict[str, Any] = json.loads(json.dumps(config, default=_plain))
     return plain
 

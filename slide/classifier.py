@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from slide.checks import check_pair, check_X
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, auto, require
 from slide.network import Network
-from slide.optim import Adagrad, Constant, Linear, Optimizer, Rebuild, Schedule
+from slide.optim import SCHEDULES, Adagrad, Constant, Linear, Optimizer, Rebuild, Schedule
 from slide.predictions import Predictions
 from slide.scaling import Scaling
 from slide.scores import threshold
@@ -30,7 +30,7 @@ from slide.wide import Wide
 
 if TYPE_CHECKING:
     from slide.checkpoint import Checkpoint
-    from slide.training import Progress
+    from slide.evaluation import EarlyStopping
 
 
 FITTED = ("fit_seconds_", "samples_per_second_", "threshold_")
@@ -46,7 +46,7 @@ class SlideClassifier(Predictions):
     hidden : sequence of int
         Widths of the dense layers between the sparse input and the labels; at least one.
     epochs : int
-        Passes over the data in ``fit``; the learning rate falls linearly to 0 over them.
+        Passes over the data in ``fit``.
     n_active : int
         Labels that take part in a sample, true ones included.
     n_random : int or None
@@ -62,6 +62,8 @@ class SlideClassifier(Predictions):
         further while training goes on; None: uniform sampling.
     optimizer : Optimizer or None
         None: ``Adagrad(lr)`` with one accumulator a row.
+    schedule : Schedule or None
+        Of the learning rate in ``fit``. None: ``Linear()``, it falls to 0.
     loss : {"softmax", "binary"}
         Of the network; the linear part has its own.
     activation : {"identity", "relu", "tanh"}
@@ -89,6 +91,9 @@ class SlideClassifier(Predictions):
         Columns of X, if it was a data frame.
     fit_seconds_, samples_per_second_ : float
         Of the last fit, everything counted: finding the pairs, rebuilding tables.
+    history_ : list of dict
+        Of the last fit: epoch, samples, seconds, loss, active neurons, rebuilds and learning rate at some 200 moments,
+        and the metrics of `eval_set` at the end of each epoch. ``pandas.DataFrame(clf.history_)`` is a table of it.
 
     Examples
     --------
@@ -104,6 +109,7 @@ class SlideClassifier(Predictions):
 
     fit_seconds_: float
     samples_per_second_: float
+    history_: list[dict[str, Any]]
 
     def __init__(
         self,
@@ -117,6 +123,7 @@ class SlideClassifier(Predictions):
         wide: Wide | bool = True,
         lsh: HashFamily | str | None = "auto",
         optimizer: Optimizer | None = None,
+        schedule: Schedule | None = None,
         loss: str = "softmax",
         activation: str = "identity",
         normalize: bool | str = "auto",
@@ -135,6 +142,7 @@ class SlideClassifier(Predictions):
         self.wide = wide
         self.lsh = lsh
         self.optimizer = optimizer
+        self.schedule = schedule
         self.loss = loss
         self.activation = activation
         self.normalize = normalize
@@ -152,7 +160,9 @@ class SlideClassifier(Predictions):
         y: Any,
         *,
         classes: Any = None,
-        callback: Callable[[Progress], None] | None = None,
+        callback: Any = None,
+        eval_set: tuple[Any, Any] | float | None = None,
+        early_stopping: EarlyStopping | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Self:
         """Trains from scratch, or goes on from a checkpoint.
@@ -164,7 +174,13 @@ class SlideClassifier(Predictions):
             Predictions come in the same form. Lists of equal lengths that hold 0 and 1 only are an indicator.
         classes : sequence or None
             All classes there are, or names of an indicator's columns. None: what y holds; a data frame's columns.
-        callback : called about ten times a second with a slide.training.Progress
+        callback : slide.Callback, function, or a sequence of them
+            A function is called about ten times a second with a slide.training.Progress.
+        eval_set : pair (X, y), or float
+            Rows that are not trained on, scored at the end of each epoch; a float is the share of these rows that is
+            held out, at random.
+        early_stopping : slide.EarlyStopping or None
+            Whether a score that rises no more ends the fit, and whether the best model comes back.
         checkpoint : slide.Checkpoint or None
             Where and how often to save the state of the training, and whether to go on from there.
 
@@ -180,8 +196,10 @@ class SlideClassifier(Predictions):
         """
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
         rows, Y = self._begin(X, y, classes, alone_below=FEW_ROWS)
+        schedule = Linear() if self.schedule is None else self.schedule
+        told = {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
         try:
-            return self._train(rows, Y, self.epochs, Linear(), callback, checkpoint)
+            return self._train(rows, Y, eval_set, epochs=self.epochs, schedule=schedule, **told)
         finally:
             self.network_.set_threads(resolve_threads(self.n_threads))
 
@@ -192,21 +210,23 @@ class SlideClassifier(Predictions):
         classes: Any = None,
         *,
         epochs: int = 1,
-        callback: Callable[[Progress], None] | None = None,
+        callback: Any = None,
+        eval_set: tuple[Any, Any] | float | None = None,
     ) -> Self:
         """Goes on training at a constant learning rate.
 
         The first call decides features, labels and what `normalize` means: name all labels to come in `classes`, or
         bring them in with ``add_labels``.
         """
+        told = {"epochs": epochs, "schedule": Constant(), "callback": callback}
         if not self.__sklearn_is_fitted__():
-            return self._train(*self._begin(X, y, classes), epochs, Constant(), callback)
+            return self._train(*self._begin(X, y, classes), eval_set, **told)
         if classes is not None and set(class_names(classes).tolist()) != set(self.classes_.tolist()):
             raise ValueError("classes: found other labels than in the first call; add_labels brings in new ones")
         self._check_feature_names(X)
         rows, Y = self._read(X), self._labels.encode(y)
         check_pair(rows, Y)
-        return self._train(self._scaling(rows), Y, epochs, Constant(), callback)
+        return self._train(self._scaling(rows), Y, eval_set, **told)
 
     def _begin(self, X: Any, y: Any, classes: Any, alone_below: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
         """An untrained model for these data, and the data as it sees them; an error leaves an earlier fit as it was."""
@@ -228,37 +248,35 @@ class SlideClassifier(Predictions):
     def _learn_scaling(self, rows: sp.csr_array) -> Scaling:
         return Scaling.of(rows, self.normalize)
 
-    def _train(
-        self,
-        rows: sp.csr_array,
-        Y: sp.csr_array,
-        epochs: int,
-        schedule: Schedule,
-        callback: Callable[[Progress], None] | None,
-        checkpoint: Checkpoint | None = None,
-    ) -> Self:
+    def _train(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, **told: Any) -> Self:
+        """told : keyword arguments of Network.fit."""
         started, before = time.perf_counter(), self.network_.step
+        rows, Y, held = self._hold_out(rows, Y, eval_set)
 
         def adds() -> dict[str, Any]:
             self.threshold_ = threshold(self.network_, rows, Y)
             return {"extra": {"classifier": self._config()}, "extra_arrays": self._arrays()}
 
         try:
-            self.network_.fit(
-                rows,
-                Y,
-                epochs=epochs,
-                schedule=schedule,
-                callback=callback,
-                checkpoint=checkpoint,
-                checkpoint_adds=adds,
-            )
+            self.network_.fit(rows, Y, eval_set=held, checkpoint_adds=adds, **told)
         finally:  # an interrupted fit leaves a usable model
             self.fit_seconds_ = time.perf_counter() - started
             trained = self.network_.step - before - self.network_.samples_resumed
             self.samples_per_second_ = max(trained, 0) / self.fit_seconds_
+            self.history_ = self.network_.history
             self.threshold_ = threshold(self.network_, rows, Y)
         return self
+
+    def _hold_out(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any) -> tuple[Any, Any, Any]:
+        """Rows and labels to train on, and the pair to score by, as the network sees them."""
+        from slide.evaluation import encoded, split
+
+        if isinstance(eval_set, float | np.floating):
+            train, held = split(rows.shape[0], float(eval_set), self.random_state)
+            return rows[train], Y[train], (rows[held], Y[held])
+        if eval_set is None:
+            return rows, Y, None
+        return rows, Y, encoded(eval_set, self._rows, self._labels)
 
     def _adopt(self, network: Network, labels: Labels, scaling: Scaling, reader: Any) -> None:
         self.network_, self._labels, self._scaling = network, labels, scaling
@@ -349,13 +367,16 @@ class SlideClassifier(Predictions):
     def _config(self) -> dict[str, Any]:
         """Constructor arguments and what was learnt as JSON values; what the network stores itself is left out."""
         plain = self.get_params()
-        for name in ("lsh", "optimizer", "rebuild", "wide"):
+        for name in ("lsh", "optimizer", "rebuild", "wide", "schedule"):
             del plain[name]
         plain["hidden"] = [int(n) for n in self.hidden]
+        schedule = self.schedule and {"name": type(self.schedule).__name__, **asdict(self.schedule)}
         names = getattr(self, "feature_names_in_", None)
         return {
             "kind": type(self).__name__,
             "params": plain,
+            "schedule": schedule,
+            "history": getattr(self, "history_", self.network_.history),
             "fitted": {name: getattr(self, name, 0.0) for name in FITTED},  # times are known after the fit
             "labels": self._labels.config(),
             "scaling": self._scaling.config(),
@@ -370,6 +391,9 @@ class SlideClassifier(Predictions):
         params = {k: v for k, v in config["params"].items() if k in cls._parameter_names()}
         params["hidden"] = tuple(params["hidden"])
         params |= {"lsh": last.lsh, "optimizer": network.optimizer, "rebuild": network.rebuild}
+        schedule = dict(config.get("schedule") or {})
+        if schedule:
+            params["schedule"] = SCHEDULES[schedule.pop("name")](**schedule)
         clf = cls(**params, wide=network.wide or False)
         labels = Labels.restored(config.get("labels", UNNAMED), arrays, network.n_labels)
         older: dict[str, Any] = {"kind": "unit" if params["normalize"] else "none", "mean": [], "factor": []}
@@ -377,6 +401,7 @@ class SlideClassifier(Predictions):
         clf._adopt(network, labels, scaling, cls._restore_reader(config, arrays))
         for name in FITTED:
             setattr(clf, name, float(config["fitted"].get(name, 0)))
+        clf.history_ = network.history = [dict(record) for record in config.get("history", ())]
         if config.get("feature_names"):
             clf.feature_names_in_ = np.array(config["feature_names"], dtype=object)
         return clf

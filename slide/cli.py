@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import slide
+from slide.evaluation import METRICS as EVALUATED
 
 DESCRIPTION = """\
 Train and serve classifiers with 10,000 to 10,000,000 labels on an ordinary CPU.
@@ -40,6 +41,7 @@ examples:
   slide train train.txt.gz --test test.txt.gz --epochs 10 --hidden 256 --n-active 1500
   slide train train.txt --out model.slide --checkpoint run.checkpoint --resume   after a kill: goes on where it was
   slide train data.csv --text title,body --labels tags --label-separator ';' --out tags.slide
+  slide train train.txt --validation 0.1 --patience 2 --log run.csv --out model.slide
   slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
 
 Ctrl-C and SIGTERM stop within a second; with --out the model so far is saved. --json: percentages are 0 to 100.
@@ -186,6 +188,13 @@ def _add_train(verbs: Any) -> None:
     says = "minutes between two checkpoints (default: %(default)g)"
     parser.add_argument("--checkpoint-minutes", type=float, metavar="X", default=5.0, help=says)
     parser.add_argument("--resume", action="store_true", help="go on from --checkpoint FILE, if it is there")
+    says = "score this after each epoch, without training on it: data, or the share of DATA to hold out, like 0.1"
+    parser.add_argument("--validation", metavar="DATA|X", help=says)
+    says = "stop after N epochs without a better score there, and keep the best model"
+    parser.add_argument("--patience", type=int, metavar="N", help=says)
+    says = "which score: p, psp, ndcg or recall @1, @3 or @5 (default: %(default)s)"
+    parser.add_argument("--metric", choices=EVALUATED, metavar="NAME", default="p@1", help=says)
+    parser.add_argument("--log", metavar="FILE", help="write how the training went to this file (.csv, .jsonl)")
     _add_json(parser)
     _add_propensity(parser)
     _add_text(parser)
@@ -214,6 +223,7 @@ def _add_train(verbs: Any) -> None:
     )
     group.add_argument("--K", type=int, metavar="N", help="hashes a table, with --lsh (default: by labels)")
     group.add_argument("--L", type=int, metavar="N", help="tables, with --lsh (default: 50)")
+    option("--schedule", choices=("linear", "cosine", "constant"), says="of the learning rate")
     option("--optimizer", choices=("adagrad", "adam", "sgd"), says="takes --lr")
     option("--random-state", "--seed", dest="random_state", type=int, metavar="N", says="seed")
     _add_machine(group, argparse.SUPPRESS)

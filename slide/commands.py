@@ -1,18 +1,15 @@
-"""What each verb of the command line does: train, eval, predict, info, config. Its options are in slide/cli.py."""
+"""What each verb of the command line does. Its options are in slide/cli.py, training in slide/commands_train.py."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import signal
 import sys
-import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -21,7 +18,7 @@ import scipy.sparse as sp
 import slide
 from slide import progress
 from slide.classifier import SlideClassifier
-from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
+from slide.files import Data, check_columns, read_data, read_test, whole_file, writable
 from slide.network import Network
 from slide.text import SlideTextClassifier
 from slide.threads import resolve_threads
@@ -31,149 +28,6 @@ METRICS = [f"{name}@{k}" for name in ("p", "psp") for k in KS]
 ROWS_AT_ONCE = 1024  # scored by one call, so that Ctrl-C and the bar are served in between
 
 Model = SlideClassifier | Network
-
-
-# -- train -------------------------------------------------------------------------------------------------------------
-
-
-def train(args: Namespace) -> int:
-    """Trains, saves, scores; saves what there is if interrupted."""
-    from slide import commands_text
-
-    if args.text:
-        return commands_text.train(args)
-    commands_text.check_columns(args.data)
-    target = writable(args.out, args.data, args.test) if args.out else None
-    data, test = read_data(args.data)
-    if args.test:
-        test = read_test(args.test)
-    if test:
-        check_columns(test, data.X.shape[1], data.Y.shape[1], data.name)
-    checkpoint = checkpoint_of(args)
-    clf = SlideClassifier(**classifier_options(args))
-    print(data, flush=True)
-    if test:
-        print(test, flush=True)
-    if not (seconds := fit(clf, data.X, data.Y, checkpoint)):
-        return interrupted(clf, target, checkpoint)
-    facts = trained(clf, data, seconds)
-    if target:
-        save(clf, target)
-        facts |= {"model": str(target), "model_bytes": target.stat().st_size}
-    print(f"trained {facts['n_trained']:,} samples in {progress.duration(seconds)}: ", end="")
-    print(f"{facts['samples_per_second']:,.0f} samples/s, {facts['n_threads']} threads", flush=True)
-    if target:
-        print(f"model: {target} ({size(target)})", flush=True)
-    if test:
-        facts |= score(clf, test, data.Y, A=args.A, B=args.B)
-        print(table(facts))
-    discard(checkpoint)
-    if args.json:
-        print(json.dumps(facts))
-    return 0
-
-
-def fit(clf: SlideClassifier, X: Any, y: Any, checkpoint: slide.Checkpoint | None) -> float | None:
-    """Wall-clock seconds of the fit, preparation included; None if it was interrupted."""
-    begin, n = time.perf_counter(), X.shape[0] if hasattr(X, "shape") else len(X)
-    try:
-        with _stoppable(), progress.follow_fit(clf.epochs * n) as callback:
-            clf.fit(X, y, callback=callback, checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        return None
-    return time.perf_counter() - begin
-
-
-def checkpoint_of(args: Namespace) -> slide.Checkpoint | None:
-    """What --checkpoint, --checkpoint-minutes and --resume ask for."""
-    if not args.checkpoint:
-        if args.resume:
-            raise ValueError("--resume: found no --checkpoint FILE, wanted the file to go on from")
-        return None
-    path = writable(args.checkpoint, args.data, args.test, args.out)
-    if path.exists() and not args.resume:
-        raise ValueError(f"--checkpoint: {path} is there already: go on from it with --resume, or remove it")
-    return slide.Checkpoint(path, minutes=args.checkpoint_minutes, resume=args.resume)
-
-
-def discard(checkpoint: slide.Checkpoint | None) -> None:
-    """Training is over, and its model saved."""
-    if checkpoint:
-        Path(checkpoint.path).unlink(missing_ok=True)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does, so that what was learned is not lost. Only the main thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def interrupted(clf: SlideClassifier, target: Path | None, checkpoint: slide.Checkpoint | None) -> int:
-    """Says what is left of a training that was stopped."""
-    done = clf.network_.step if hasattr(clf, "fit_seconds_") else 0
-    told = f"\nslide: stopped after {done:,} samples"
-    if target and done:
-        save(clf, target)
-        told += f"; the model so far is in {target} ({size(target)})"
-    elif target:
-        told += f"; {target} was not written"
-    if checkpoint and Path(checkpoint.path).exists():
-        told += f"; --resume goes on from {checkpoint.path}"
-    print(told, file=sys.stderr)
-    return 130
-
-
-def save(clf: SlideClassifier, target: Path) -> None:
-    """SlideClassifier.save, with the file named in what goes wrong."""
-    with naming(target):
-        clf.save(target)
-
-
-def trained(clf: SlideClassifier, data: Data, seconds: float) -> dict[str, Any]:
-    """Facts of a training, for people and as JSON."""
-    net = clf.network_
-    n = data.X.shape[0] * clf.epochs - net.samples_resumed
-    return {
-        "data": data.name,
-        "n_samples": data.X.shape[0],
-        "n_features": data.X.shape[1],
-        "n_labels": data.Y.shape[1],
-        "epochs": clf.epochs,
-        "n_trained": n,
-        "train_seconds": round(seconds, 3),
-        "samples_per_second": round(n / seconds, 1),
-        "n_threads": net.n_threads,
-        "backend": net.backend,
-        "isa": net.isa,
-        "model": None,
-        "model_bytes": None,
-        **dict.fromkeys(METRICS),
-    }
-
-
-def classifier_options(args: Namespace) -> dict[str, Any]:
-    """Those options of SlideClassifier that were given, as Python takes them."""
-    given = {k: v for k, v in vars(args).items() if k in SlideClassifier().get_params()}
-    sizes = {k: getattr(args, k) for k in ("K", "L") if getattr(args, k) is not None}
-    family = given.pop("lsh", "auto")
-    if family == "none":
-        if sizes:
-            raise ValueError(f"--{next(iter(sizes))}: --lsh none has no tables")
-        given["lsh"] = None
-    elif family != "auto" or sizes:
-        given["lsh"] = slide.lsh.FAMILIES["simhash" if family == "auto" else family](**sizes)
-    if "optimizer" in given:
-        kinds = {"adagrad": slide.Adagrad, "adam": slide.Adam, "sgd": slide.SGD}
-        rate = {"lr": given["lr"]} if "lr" in given else {}
-        given["optimizer"] = kinds[given["optimizer"]](**rate)
-    return given
 
 
 # -- eval, predict -----------------------------------------------------------------------------------------------------
@@ -413,6 +267,13 @@ def lsh(args: Namespace) -> int:
     from slide import commands_lsh
 
     return commands_lsh.lsh(args)
+
+
+def train(args: Namespace) -> int:
+    """Trains, saves, scores."""
+    from slide import commands_train
+
+    return commands_train.train(args)
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide import commands, progress
+from slide import commands, commands_train, progress
 from slide.files import Data, size, writable
 from slide.text import SlideTextClassifier
 from slide.text_features import TextFeatures
@@ -40,19 +40,20 @@ def train(args: Namespace) -> int:
     columns = {"text": args.text.split(","), "labels": args.labels, "separator": args.label_separator}
     if not args.labels:
         raise ValueError("--labels: found none, wanted the column of labels")
-    checkpoint = commands.checkpoint_of(args)
-    clf = SlideTextClassifier(features(args), **commands.classifier_options(args))
+    wishes = commands_train.Wishes.of(args)
+    clf = SlideTextClassifier(features(args), **commands_train.classifier_options(args))
     clf.table_ = columns
     table, test = read(args.data, columns)
     if args.test:
         test = _test_part(*read(args.test, columns))
     print(f"{args.data}: {len(table.texts):,} texts", flush=True)
-    if not (seconds := commands.fit(clf, table.texts, table.labels, checkpoint)):
-        return commands.interrupted(clf, target, checkpoint)
+    eval_set = wishes.eval_set(lambda name: _pair(_test_part(*read(name, columns))))
+    if not (seconds := commands_train.fit(clf, table.texts, table.labels, wishes, eval_set)):
+        return commands_train.interrupted(clf, target, wishes.checkpoint)
     data = labelled(clf, args.data, table)
-    facts = commands.trained(clf, data, seconds)
+    facts = commands_train.trained(clf, data, seconds)
     if target:
-        commands.save(clf, target)
+        commands_train.save(clf, target)
         facts |= {"model": str(target), "model_bytes": target.stat().st_size}
     n_features, n_labels = data.X.shape[1], data.Y.shape[1]
     print(f"trained {facts['n_trained']:,} samples in {progress.duration(seconds)}: ", end="")
@@ -62,7 +63,7 @@ def train(args: Namespace) -> int:
     if test:
         facts |= commands.score(clf, labelled(clf, f"{args.test or args.data}, test", test), data.Y, A=args.A, B=args.B)
         print(commands.table(facts))
-    commands.discard(checkpoint)
+    commands_train.discard(wishes.checkpoint)
     if args.json:
         print(json.dumps(facts))
     return 0
@@ -110,6 +111,10 @@ def _columns(clf: SlideTextClassifier, path: str) -> dict[str, Any]:
 
 def _test_part(table: TextTable, test: TextTable | None) -> TextTable:
     return test or table
+
+
+def _pair(table: TextTable) -> tuple[Any, Any]:
+    return table.texts, table.labels
 
 
 # -- eval, predict -----------------------------------------------------------------------------------------------------

@@ -167,6 +167,20 @@ def network_again(
     return network_from(config, placed, n_threads, backend)
 
 
+def restore(net: Network, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Turns a network back into what `network_config` and `network_arrays` said of it at an earlier moment."""
+    from slide import backends
+    from slide.rebuilding import families
+
+    placed = {name: backends.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
+    for name, array in arrays.items():
+        placed[name][...] = array
+    own = next((family for _, family in families(net.layers) if family.is_custom), None)
+    history, earlier = net.history, network_from(config, placed, net.n_threads, net.backend, own)
+    vars(net).update(vars(earlier))
+    net.history = history
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,9 +28,9 @@ from slide.wide import Wide, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
     from slide.checkpoint import Additions, Checkpoint
+    from slide.evaluation import EarlyStopping
     from slide.hnsw import HnswIndex
     from slide.lsh_report import LshReport
-    from slide.training import Progress
 
 LOSSES = ("softmax", "binary")
 SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
@@ -121,6 +121,7 @@ class Network:
         self.rebuild_share: float | None = None
         self.recalls: dict[int, float] = {}  # of layers whose tables were measured as they are now sized
         self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
+        self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
         self.index: HnswIndex | None = None
         self.states = self._make_states(arrays)
         self.wide = wide
@@ -227,17 +228,22 @@ class Network:
         *,
         epochs: int = 1,
         schedule: Schedule | None = None,
-        callback: Callable[[Progress], None] | None = None,
+        callback: Any = None,
+        eval_set: tuple[Any, Any] | None = None,
+        early_stopping: EarlyStopping | None = None,
         checkpoint: Checkpoint | None = None,
         checkpoint_adds: Additions = dict,
     ) -> Network:
         """Goes on training for so many epochs over X, sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
 
-        KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far.
+        KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far. What
+        happened is in `history` afterwards: a list of dict (slide.training.Progress).
 
         Parameters
         ----------
-        callback : called about ten times a second with a slide.training.Progress
+        callback : slide.Callback, a function of a slide.training.Progress that is called ten times a second, or several
+        eval_set : pair of X and Y like those above, scored at the end of each epoch; or None
+        early_stopping : whether a worse score there ends the fit, and whether the best model comes back
         checkpoint : where and how often to save, and whether to go on from there
         checkpoint_adds : called for each checkpoint: what it holds beside the network (slide.model_file.save_network)
 
@@ -250,19 +256,25 @@ class Network:
         NonFiniteError
             If a loss is not finite; names step and layer.
         """
-        from slide.training import run
+        from slide.callbacks import Callbacks
+        from slide.evaluation import held_out, judge, what
+        from slide.training import Plan, run
 
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
-        schedule, saver, progress = schedule or Schedule(), None, None
+        callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
+        held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
+        referee = judge(held, Y, early_stopping, checkpoint.path if checkpoint else None)
         if checkpoint is not None:
             from slide.checkpoint import Saver, identity
 
-            saver = Saver(checkpoint, identity(self, epochs, schedule, X, Y), checkpoint_adds)
+            saver = Saver(
+                checkpoint, identity(self, epochs, schedule, X, Y, what(early_stopping, held)), checkpoint_adds
+            )
             progress = saver.resume(self)
         self.samples_resumed = progress.done if progress else 0
         if not progress:  # pairs that were pruned before a checkpoint stay away
             self._add_pairs(X, Y)
-        run(self, Examples.of(X), Examples.of(Y), epochs, schedule, callback, saver, progress)
+        run(self, Examples.of(X), Examples.of(Y), Plan(epochs, schedule, callbacks, referee, saver), progress)
         return self
 
     def _add_pairs(self, X: sp.csr_array, Y: sp.csr_array) -> None:

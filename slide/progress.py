@@ -46,13 +46,47 @@ class Bar:
             self.bar.write(f"{_where(progress)}  {_tail(progress)}", file=self.stream)
         if progress.epoch_ended or progress.seconds - self.last >= REFRESH_SECONDS:
             self.last = progress.seconds
-            self.bar.n, self.bar.ncols = progress.done, _columns(self.stream)
+            self.bar.n, self.bar.total, self.bar.ncols = progress.done, progress.total, _columns(self.stream)
             self.bar.bar_format = f"{_where(progress)} |{{bar}}| {_tail(progress)}"
             self.bar.refresh()
 
     def close(self) -> None:
         """Takes the bar away."""
         self.bar.close()
+
+
+class NotebookBar:
+    """Callback of a fit that keeps a notebook's own bar up to date, and writes a line for each epoch."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm.notebook import tqdm
+
+        self.bar = tqdm(total=total, unit=" samples")
+
+    def __call__(self, progress: Progress) -> None:
+        self.bar.n, self.bar.total = progress.done, progress.total
+        self.bar.set_postfix_str(f"loss {progress.loss:.3f}")
+        if progress.epoch_ended:
+            self.bar.write(f"{_where(progress)}  {_tail(progress)}")
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self.bar.close()
+
+
+def shown(total: int, stream: IO[str] | None = None) -> NotebookBar | Bar | Lines:
+    """What shows a fit of that many samples, epochs counted: where a person looks, or on the stream."""
+    if stream is None and _in_notebook():
+        return NotebookBar(total)
+    stream = stream or sys.stderr
+    return Bar(stream, total) if stream.isatty() else Lines(stream)
+
+
+def _in_notebook() -> bool:
+    """Whether this is a kernel with a page before it, where bars are widgets."""
+    shell = sys.modules.get("IPython")
+    running = shell.get_ipython() if shell else None
+    return type(running).__name__ == "ZMQInteractiveShell" and "ipywidgets" in sys.modules
 
 
 @contextmanager
@@ -120,7 +154,8 @@ def _where(p: Progress) -> str:
 
 
 def _tail(p: Progress) -> str:
-    return f"loss {p.loss:.3f}  {p.samples_per_second:,.0f} samples/s  {duration(p.seconds_left)} left"
+    scored = f"P@1 {100 * p.metrics['p@1']:.2f}  " if "p@1" in p.metrics else ""
+    return f"loss {p.loss:.3f}  {scored}{p.samples_per_second:,.0f} samples/s  {duration(p.seconds_left)} left"
 
 
 def _tqdm(**options: Any) -> Any:

@@ -9,15 +9,17 @@ is due.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from slide._state import Examples, TrainStats
+from slide.callbacks import Callbacks
 from slide.checkpoint import Saver
 from slide.drift import DriftMeter
 from slide.errors import NonFiniteError
+from slide.evaluation import Judge
 from slide.lsh import require
 from slide.network import Network
 from slide.optim import Schedule
@@ -27,11 +29,36 @@ from slide.tuning import grow_tables
 CHUNK_SECONDS = 0.1
 FIRST_CHUNK = 256
 WINDOW = 8192  # samples among which batches of like ones are sought
+RECORDS = 200  # of a fit's history, beside those at the end of each epoch
+RECORDED = ("epoch", "epoch_ended", "samples", "seconds", "samples_per_second", "loss", "active", "rebuilds", "lr")
 
 
 @dataclass
 class Progress:
-    """Where a fit stands, handed to the callback after every chunk."""
+    """Where a fit stands, handed to callbacks.
+
+    Attributes
+    ----------
+    epochs, total : int
+        Asked for: passes over the rows, and samples in all of them.
+    epoch, done : int
+        The present epoch, from 0; samples trained on so far.
+    seconds, rebuild_seconds, evaluation_seconds : float
+        Wall-clock time since the start, and how much of it went into rebuilds of tables and scores on held-out rows.
+    rebuilds : int
+    loss : float
+        Mean over about the last tenth of an epoch.
+    active : float
+        Neurons of the last layer that took part in a sample, mean over the last chunk.
+    epoch_ended : bool
+        Whether this is the last call in an epoch.
+    metrics : dict of str to float
+        Of the evaluation set, as fractions, at the last epoch's end; empty without one.
+    history : list of dict
+        A record each 200th of the fit and at the end of each epoch, then with the metrics.
+    stop : bool
+        Set it to end the fit before the next chunk.
+    """
 
     epochs: int
     total: int
@@ -43,13 +70,19 @@ class Progress:
     loss: float = float("nan")
     active: float = float("nan")
     epoch_ended: bool = False
+    evaluation_seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    columns: list[str] = field(default_factory=list, repr=False)
+    stop: bool = False
     _loss_sum: float = field(default=0.0, repr=False)
     _loss_n: int = field(default=0, repr=False)
 
     @property
     def samples_per_second(self) -> float:
-        """Over the whole fit so far, rebuilds included."""
-        return self.done / self.seconds if self.seconds else 0.0
+        """Over the whole fit so far, rebuilds included, evaluations not."""
+        seconds = self.seconds - self.evaluation_seconds
+        return self.done / seconds if seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float:
@@ -68,73 +101,119 @@ class Progress:
             self._loss_sum *= limit / self._loss_n
             self._loss_n = limit
 
+    def record(self, lr: float) -> dict[str, Any]:
+        """A new line of the history."""
+        values = {
+            "epoch": round(self.done * self.epochs / max(self.total, 1), 4),
+            "epoch_ended": self.epoch_ended,
+            "samples": self.done,
+            "seconds": round(self.seconds, 4),
+            "samples_per_second": round(self.samples_per_second, 1),
+            "loss": float(self.loss) if np.isfinite(self.loss) else None,
+            "active": round(self.active, 2),
+            "rebuilds": self.rebuilds,
+            "lr": lr,
+        }
+        self.history.append(values | (self.metrics if self.epoch_ended else {}))
+        return self.history[-1]
 
-def run(
-    net: Network,
-    X: Examples,
-    Y: Examples,
-    epochs: int,
-    schedule: Schedule,
-    callback: Callable[[Progress], None] | None = None,
-    saver: Saver | None = None,
-    progress: Progress | None = None,
-) -> Progress:
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fit was asked to do beside training."""
+
+    epochs: int
+    schedule: Schedule
+    callbacks: Callbacks
+    judge: Judge
+    saver: Saver | None = None
+
+
+def run(net: Network, X: Examples, Y: Examples, plan: Plan, progress: Progress | None = None) -> Progress:
     """Trains for whole epochs, or goes on where progress stands. See Network.fit."""
+    epochs, n = plan.epochs, len(X.indptr) - 1
     require(isinstance(epochs, int | np.integer) and epochs >= 0, "epochs", epochs, "a whole number, 0 or more")
-    n = len(X.indptr) - 1
     progress = progress or Progress(epochs=int(epochs), total=int(epochs) * n)
-    started = time.perf_counter() - progress.seconds
-    tables = _Tables(net, X, progress)
+    progress.columns = [*RECORDED, *plan.judge.columns]
+    net.history = progress.history
+    plan.judge.begin(progress)
+    fit = _Fit(net, X, Y, plan, progress)
     try:
+        plan.callbacks.on_fit_begin(progress, net)
         for epoch in range(progress.done // max(n, 1), epochs):
             progress.epoch = epoch
-            _epoch(net, X, Y, tables, progress, schedule, started, callback, saver)
-            net.epoch += 1
-            if epoch == 0 and epochs > 1 and len(X.data):
-                net.prune(float(np.mean(np.abs(X.data), dtype=np.float64)))
+            fit.train_epoch()
+            if progress.stop:
+                break
     finally:
-        tables.wait()
+        fit.tables.wait()
+        plan.callbacks.on_fit_end(progress, net)
     if epochs:
-        tables.finish()
-        progress.seconds = time.perf_counter() - started
+        plan.judge.finish(net, progress)
+        fit.tables.finish()
+        progress.seconds = time.perf_counter() - fit.started
         net.rebuild_share = progress.rebuild_seconds / progress.seconds
     return progress
 
 
-def _epoch(
-    net: Network,
-    X: Examples,
-    Y: Examples,
-    tables: _Tables,
-    progress: Progress,
-    schedule: Schedule,
-    started: float,
-    callback: Callable[[Progress], None] | None,
-    saver: Saver | None,
-) -> None:
-    """Every sample once, in an order of its own; or those that are left of an epoch."""
-    n = len(X.indptr) - 1
-    batch_size, chunk, first = net.resolved_batch_size(n), FIRST_CHUNK, progress.done - progress.epoch * n
-    order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
-    while first < n:
-        if saver:
-            saver.save_if_due(net, progress)
-        tables.follow()
-        size = min(WINDOW if batch_size > 1 else chunk, n - first, tables.samples_left())
-        took = _train_chunk(net, X, Y, order[first : first + size], batch_size, schedule, progress)
-        first += size
-        progress.epoch_ended = first == n
-        progress.seconds = time.perf_counter() - started
-        if callback:
-            callback(progress)
-        chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
+class _Fit:
+    """One fit under way."""
+
+    def __init__(self, net: Network, X: Examples, Y: Examples, plan: Plan, progress: Progress) -> None:
+        self._net, self._X, self._Y, self._plan, self._progress = net, X, Y, plan, progress
+        self.started = time.perf_counter() - progress.seconds
+        self.tables = _Tables(net, X, progress, plan.callbacks)
+
+    def train_epoch(self) -> None:
+        """Every sample once, in an order of its own, or those that are left of an epoch; then what ends an epoch."""
+        net, progress, plan = self._net, self._progress, self._plan
+        n = len(self._X.indptr) - 1
+        batch_size, chunk, first = net.resolved_batch_size(n), FIRST_CHUNK, progress.done - progress.epoch * n
+        order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
+        while first < n and not progress.stop:
+            if plan.saver and plan.saver.save_if_due(net, progress):
+                plan.callbacks.on_checkpoint(progress, net)
+            self.tables.follow()
+            size = min(WINDOW if batch_size > 1 else chunk, n - first, self.tables.samples_left())
+            took = _train_chunk(net, self._X, self._Y, order[first : first + size], batch_size, plan.schedule, progress)
+            first += size
+            progress.epoch_ended = first == n
+            if progress.epoch_ended:
+                self._end_epoch()
+            self._told(size)
+            chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
+
+    def _end_epoch(self) -> None:
+        net, progress = self._net, self._progress
+        net.epoch += 1
+        if progress.epoch == 0 and progress.epochs > 1 and len(self._X.data):
+            net.prune(float(np.mean(np.abs(self._X.data), dtype=np.float64)))
+        self._plan.judge.evaluate(net, progress)
+
+    def _told(self, size: int) -> None:
+        """Callbacks hear of a chunk of that many samples."""
+        net, progress, callbacks = self._net, self._progress, self._plan.callbacks
+        progress.seconds = time.perf_counter() - self.started
+        if progress.epoch_ended:
+            callbacks.on_epoch_end(progress, net)
+        if progress.epoch_ended or _passes(progress.done, size, max(1, progress.total // RECORDS)):
+            where = np.array([(progress.done - 1) / progress.total])
+            callbacks.on_record(progress.record(float(self._plan.schedule(where)[0]) * net.optimizer.lr), progress)
+        if progress.epoch_ended:
+            self._plan.judge.decide(net, progress)
+        callbacks.on_chunk(progress, net)
+
+
+def _passes(done: int, size: int, every: int) -> bool:
+    """Whether a multiple of `every` is among the last `size` samples."""
+    return done // every > (done - size) // every
 
 
 class _Tables:
     """Keeps a network's tables up to date with its weights during a fit, and counts the time that training waits."""
 
-    def __init__(self, net: Network, X: Examples, progress: Progress) -> None:
-        self._net, self._X, self._progress = net, X, progress
+    def __init__(self, net: Network, X: Examples, progress: Progress, callbacks: Callbacks) -> None:
+        self._net, self._X, self._progress, self._callbacks = net, X, progress, callbacks
         self._second: SecondTables | None = None
         self._meter = DriftMeter(net) if net.rebuild.drift is not None else None
         if self._meter and net.tables_step == net.step > 0:
@@ -145,9 +224,12 @@ class _Tables:
         begin = time.perf_counter()
         if self._second and self._second.is_full:
             self._second.swap()
+        before = self._progress.rebuilds
         if self._is_due():
             self._rebuild_if_moved()
         self._progress.rebuild_seconds += time.perf_counter() - begin
+        if self._progress.rebuilds > before:
+            self._callbacks.on_rebuild(self._progress, self._net)
 
     def samples_left(self) -> int:
         """Before the next rebuild is due; while one is under way, no other is."""

@@ -1,0 +1,232 @@
+"""What a fit tells while it goes on: callbacks, and those that write its history to files or show a bar.
+
+Loggers of other libraries are in slide/loggers.py, evaluation and early stopping in slide/evaluation.py, and the calls
+in slide/training.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from slide.lsh import require
+
+if TYPE_CHECKING:
+    from slide.network import Network
+    from slide.training import Progress
+
+Record = dict[str, Any]
+
+
+class Callback:
+    """Base of what wants to know how a fit goes on; override what you need.
+
+    Methods get the fit's slide.training.Progress, and the network as it is at that moment: it may be read and asked for
+    predictions, its weights belong to the fit. ``progress.stop = True`` ends the fit before the next chunk; what
+    follows a fit is done as ever. An exception ends it as Ctrl-C does.
+
+    Examples
+    --------
+    >>> import slide
+    >>> class StopAt(slide.Callback):
+    ...     def on_chunk(self, progress, network):
+    ...         progress.stop = progress.done >= 1000
+    >>> X, Y = slide.datasets.synthetic(2000, 500, 100, nnz=10, labels_per_row=2)
+    >>> clf = slide.SlideClassifier(hidden=(8,), epochs=9, n_threads=1).fit(X, Y, callback=StopAt())
+    >>> 1000 <= clf.network_.step < 18000
+    True
+    """
+
+    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+        """Before the first chunk; after a resumed fit has read its checkpoint."""
+
+    def on_chunk(self, progress: Progress, network: Network) -> None:
+        """About ten times a second."""
+
+    def on_rebuild(self, progress: Progress, network: Network) -> None:
+        """Tables were filled, or a thread has begun to fill them."""
+
+    def on_checkpoint(self, progress: Progress, network: Network) -> None:
+        """A checkpoint is complete."""
+
+    def on_epoch_end(self, progress: Progress, network: Network) -> None:
+        """After the evaluation, whose results are in ``progress.metrics``: what is added there goes into the record."""
+
+    def on_record(self, record: Record, progress: Progress) -> None:
+        """A record was added to ``progress.history``: some 200 in a fit, and one at the end of each epoch."""
+
+    def on_fit_end(self, progress: Progress, network: Network) -> None:
+        """Also after a fit that was interrupted."""
+
+
+class _Function(Callback):
+    """A plain function of the progress, called after every chunk."""
+
+    def __init__(self, function: Callable[[Progress], Any]) -> None:
+        self._function = function
+
+    def on_chunk(self, progress: Progress, network: Network) -> None:
+        self._function(progress)
+
+
+class Callbacks(Callback):
+    """Several as one, called in their order."""
+
+    def __init__(self, members: Sequence[Callback]) -> None:
+        self._members = members
+
+    @classmethod
+    def of(cls, callback: Any) -> Callbacks:
+        """From what `fit` takes: None, a function, a Callback, or a sequence of both.
+
+        Raises
+        ------
+        ValueError
+            For anything else.
+        """
+        given = callback if isinstance(callback, Iterable) else [] if callback is None else [callback]
+        members = list(given)
+        for one in members:
+            ok = (isinstance(one, Callback) or callable(one)) and not isinstance(one, type)
+            require(ok, "callback", one, "a function, a slide.Callback, or a sequence of them")
+        return cls([one if isinstance(one, Callback) else _Function(one) for one in members])
+
+    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+        for one in self._members:
+            one.on_fit_begin(progress, network)
+
+    def on_chunk(self, progress: Progress, network: Network) -> None:
+        for one in self._members:
+            one.on_chunk(progress, network)
+
+    def on_rebuild(self, progress: Progress, network: Network) -> None:
+        for one in self._members:
+            one.on_rebuild(progress, network)
+
+    def on_checkpoint(self, progress: Progress, network: Network) -> None:
+        for one in self._members:
+            one.on_checkpoint(progress, network)
+
+    def on_epoch_end(self, progress: Progress, network: Network) -> None:
+        for one in self._members:
+            one.on_epoch_end(progress, network)
+
+    def on_record(self, record: Record, progress: Progress) -> None:
+        for one in self._members:
+            one.on_record(record, progress)
+
+    def on_fit_end(self, progress: Progress, network: Network) -> None:
+        for one in self._members:
+            one.on_fit_end(progress, network)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+class FileLogger(Callback):
+    """Base of loggers that write a line for each record, at once. A resumed fit writes its whole history again.
+
+    Parameters
+    ----------
+    path : path of the file, which is replaced
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        require(
+            Path(path).parent.is_dir(), f"{type(self).__name__}(path=)", str(path), "a file in a folder that exists"
+        )
+        self.path = Path(path)
+        self._file: IO[str] | None = None
+
+    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+        self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115 (closed by on_fit_end)
+        self._begin(self._file, progress)
+        for record in progress.history:
+            self.on_record(record, progress)
+
+    def on_record(self, record: Record, progress: Progress) -> None:
+        if self._file:
+            self._write(self._file, record)
+            self._file.flush()
+
+    def on_fit_end(self, progress: Progress, network: Network) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _begin(self, file: IO[str], progress: Progress) -> None:
+        """What stands before the first record."""
+
+    def _write(self, file: IO[str], record: Record) -> None:
+        raise NotImplementedError
+
+
+class CSVLogger(FileLogger):
+    """Writes the history of a fit to a CSV file: a column for each value, empty where an epoch has not ended.
+
+    Metrics that a callback adds in the course of a fit have no column; JSONLogger writes them too.
+    """
+
+    def _begin(self, file: IO[str], progress: Progress) -> None:
+        self._writer = csv.DictWriter(file, progress.columns, extrasaction="ignore", lineterminator="\n")
+        self._writer.writeheader()
+
+    def _write(self, file: IO[str], record: Record) -> None:
+        self._writer.writerow(record)
+
+
+class JSONLogger(FileLogger):
+    """Writes the history of a fit to a file with one JSON object a line."""
+
+    def _write(self, file: IO[str], record: Record) -> None:
+        file.write(json.dumps(record) + "\n")
+
+
+def file_logger(path: str | os.PathLike[str]) -> FileLogger:
+    """The logger that a file's name asks for: ``.csv``, ``.jsonl`` or ``.json``.
+
+    Raises
+    ------
+    ValueError
+        For other names.
+    """
+    kinds: dict[str, type[FileLogger]] = {".csv": CSVLogger, ".jsonl": JSONLogger, ".json": JSONLogger}
+    kind = kinds.get(Path(path).suffix)
+    if kind is None:
+        raise ValueError(f"log: found {str(path)!r}, wanted a name that ends in {' or '.join(kinds)}")
+    return kind(path)
+
+
+# -- bar ---------------------------------------------------------------------------------------------------------------
+
+
+class ProgressBar(Callback):
+    """Shows a live bar: in a notebook, on a terminal, or as a few plain lines on standard error elsewhere.
+
+    Parameters
+    ----------
+    stream : text stream or None
+        Where to write instead; a notebook's bar needs none.
+    """
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream
+        self._shown: Any = None
+
+    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+        from slide.progress import shown
+
+        self._shown = shown(progress.total, self._stream)
+
+    def on_chunk(self, progress: Progress, network: Network) -> None:
+        if self._shown:
+            self._shown(progress)
+
+    def on_fit_end(self, progress: Progress, network: Network) -> None:
+        if self._shown:
+            self._shown.close()
+            self._shown = None

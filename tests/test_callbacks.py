@@ -1,0 +1,497 @@
+"""What a fit tells callbacks, its history and the files it is written to; scores on held-out rows, early stopping."""
+
+from __future__ import annotations
+
+import csv
+import doctest
+import importlib
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_strategies import planted_data
+from snippets import run_page
+from test_checkpoint import Stopped, assert_same
+
+import slide
+from slide import callbacks, metrics
+from slide.callbacks import FileLogger
+from slide.cli import main
+from slide.loggers import scalars
+
+D, N, ROWS = 300, 200, 700
+HELD = planted_data(200, D, N, seed=5)
+
+
+def classifier(**options: Any) -> slide.SlideClassifier:
+    base = {"hidden": (16,), "epochs": 3, "n_active": 30, "n_random": 8, "n_threads": 1, "random_state": 3}
+    return slide.SlideClassifier(**(base | {"rebuild": slide.Rebuild(every=90, growth=0.1)} | options))
+
+
+class Told(slide.Callback):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+
+    def on_fit_begin(self, progress: Any, network: Any) -> None:
+        self.calls.append(("begin", progress.done))
+
+    def on_chunk(self, progress: Any, network: Any) -> None:
+        self.calls.append(("chunk", progress.done))
+        assert network.step == progress.done
+
+    def on_rebuild(self, progress: Any, network: Any) -> None:
+        self.calls.append(("rebuild", progress.rebuilds))
+
+    def on_checkpoint(self, progress: Any, network: Any) -> None:
+        self.calls.append(("checkpoint", progress.done))
+
+    def on_epoch_end(self, progress: Any, network: Any) -> None:
+        self.calls.append(("epoch", progress.epoch))
+
+    def on_record(self, record: Any, progress: Any) -> None:
+        self.calls.append(("record", record["samples"]))
+        assert progress.history[-1] is record
+
+    def on_fit_end(self, progress: Any, network: Any) -> None:
+        self.calls.append(("end", progress.done))
+
+    def numbers(self, what: str) -> list[int]:
+        return [n for name, n in self.calls if name == what]
+
+
+# -- callbacks ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_callback_hears_of_everything_in_its_order(tmp_path: Path) -> None:
+    told = Told()
+    checkpoint = slide.Checkpoint(tmp_path / "c", samples=200)
+    clf = classifier().fit(*planted_data(ROWS, D, N), callback=told, checkpoint=checkpoint)
+    assert told.calls[0] == ("begin", 0)
+    assert told.calls[-1] == ("end", 3 * ROWS)
+    assert told.numbers("epoch") == [0, 1, 2]
+    assert told.numbers("chunk") == sorted(set(told.numbers("chunk")))
+    assert len(told.numbers("rebuild")) > 10
+    assert told.numbers("rebuild") == list(range(1, len(told.numbers("rebuild")) + 1))
+    assert len(told.numbers("checkpoint")) > 3
+    assert told.numbers("record") == [record["samples"] for record in clf.history_]
+
+
+@pytest.mark.parametrize("at", [1, 400, 701])
+def test_stop_ends_the_fit_before_the_next_chunk_and_leaves_a_model_that_predicts(at: int) -> None:
+    seen = []
+
+    def stop(progress: Any) -> None:
+        seen.append(progress.done)
+        progress.stop = progress.done >= at
+
+    clf = classifier().fit(*planted_data(ROWS, D, N), callback=[stop])
+    assert clf.network_.step == seen[-1] >= at
+    assert all(done < at for done in seen[:-1])
+    assert seen[-1] < 3 * ROWS
+    assert clf.predict_topk(HELD[0][:3], 4, n_candidates=20)[0].shape == (3, 4)
+
+
+def test_an_error_in_a_callback_ends_the_fit_and_others_are_told() -> None:
+    class Fails(slide.Callback):
+        def on_epoch_end(self, progress: Any, network: Any) -> None:
+            raise Stopped
+
+    told = Told()
+    with pytest.raises(Stopped):
+        classifier().fit(*planted_data(ROWS, D, N), callback=[Fails(), told])
+    assert told.calls[-1] == ("end", ROWS)
+
+
+@pytest.mark.parametrize("wrong", [3, "bar", [print, 4], slide.Callback])
+def test_what_is_no_callback_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"callback: found .* wanted a function, a slide\.Callback"):
+        classifier().fit(*planted_data(ROWS, D, N), callback=wrong)
+
+
+def test_a_fit_that_is_watched_is_the_same_fit() -> None:
+    watched = classifier().fit(*planted_data(ROWS, D, N), callback=[print_nothing, Told()], eval_set=HELD)
+    assert_same(watched, classifier().fit(*planted_data(ROWS, D, N)))
+
+
+def print_nothing(progress: Any) -> None:
+    assert progress.seconds > 0
+
+
+# -- history -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_history_says_how_the_fit_went() -> None:
+    clf = classifier(epochs=4, lr=0.5).fit(*planted_data(ROWS, D, N))
+    samples = [record["samples"] for record in clf.history_]
+    assert samples == sorted(set(samples))
+    assert samples[-1] == 4 * ROWS
+    assert [r["epoch"] for r in clf.history_ if r["epoch_ended"]] == [1, 2, 3, 4]
+    assert clf.history_[-1]["loss"] < clf.history_[0]["loss"]
+    assert clf.history_[0]["lr"] > clf.history_[-1]["lr"] > 0
+    first = clf.history_[0]
+    assert first["lr"] == pytest.approx(0.5 * (1 - (first["samples"] - 1) / (4 * ROWS)), rel=1e-4)
+    assert {tuple(record) for record in clf.history_} == {tuple(first)}
+
+
+def test_a_long_fit_has_a_short_history() -> None:
+    X, Y = planted_data(3000, D, N)
+    clf = classifier(epochs=40, hidden=(2,), n_active=10, n_random=2, wide=False).fit(X, Y)
+    assert 40 <= len(clf.history_) <= 240
+
+
+def test_the_history_is_kept_in_files_and_comes_back_after_a_kill(tmp_path: Path) -> None:
+    data = planted_data(ROWS, D, N)
+    whole = classifier().fit(*data, eval_set=HELD)
+    whole.save(tmp_path / "model")
+    assert slide.load(tmp_path / "model").history_ == whole.history_
+    resumed = classifier()
+    with pytest.raises(Stopped):
+        resumed.fit(*data, eval_set=HELD, callback=stop_at(900), checkpoint=slide.Checkpoint(tmp_path / "c", samples=1))
+    resumed.fit(*data, eval_set=HELD, checkpoint=slide.Checkpoint(tmp_path / "c", samples=1, resume=True))
+    assert_same(whole, resumed)
+    ends = [
+        [{k: r[k] for k in ("samples", "p@1", "lr")} for r in c.history_ if r["epoch_ended"]] for c in (whole, resumed)
+    ]
+    assert ends[0] == ends[1]
+    other = slide.Checkpoint(tmp_path / "c", resume=True)
+    with pytest.raises(ValueError, match="eval_set: found None, wanted"):
+        classifier().fit(*data, checkpoint=other)
+
+
+def stop_at(samples: int) -> Any:
+    def stop(progress: Any) -> None:
+        if progress.done >= samples:
+            raise Stopped
+
+    return stop
+
+
+# -- evaluation --------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_those_of_the_model_on_the_held_out_rows() -> None:
+    X, Y = planted_data(ROWS, D, N)
+    clf = classifier().fit(X, Y, eval_set=HELD)
+    wanted = metrics.evaluate(HELD[1], clf.predict_topk(HELD[0], 5)[0], Y)
+    found = clf.history_[-1]
+    assert {name: found[name] for name in wanted} == wanted
+    assert all(("p@1" in record) == record["epoch_ended"] for record in clf.history_)
+
+
+def test_a_share_is_held_out_and_not_trained_on() -> None:
+    X, Y = planted_data(ROWS, D, N)
+    clf = classifier(epochs=1).fit(X, Y, eval_set=0.25)
+    assert clf.network_.step == ROWS - 175
+    from slide.evaluation import split
+
+    train, held = split(ROWS, 0.25, 3)
+    assert sorted([*train, *held]) == list(range(ROWS))
+    assert_same(clf, classifier(epochs=1).fit(X[train], Y[train]))
+
+
+def test_names_and_texts_are_held_out_as_they_are_given() -> None:
+    X, _ = planted_data(ROWS, D, N)
+    names = np.array([f"label {i % 7}" for i in range(ROWS)])
+    clf = classifier(n_active=5, n_random=1).fit(X, names, eval_set=(X[:50], names[:50]))
+    assert clf.history_[-1]["p@1"] == clf.score(X[:50], names[:50])
+    texts = [f"word{i % 5} thing{i % 3} more" for i in range(60)]
+    labels = [f"l{i % 5}" for i in range(60)]
+    text = slide.SlideTextClassifier(epochs=6, n_threads=1)
+    text.fit(texts, labels, eval_set=(texts[:5], [*labels[:4], "never seen"]))
+    assert text.history_[-1]["p@1"] == 0.8
+
+
+WRONG_SETS = {
+    "no pair": (7, "eval_set: found 7, wanted a pair"),
+    "three": ((1, 2, 3), "eval_set: found 'tuple', wanted a pair"),
+    "share of none": (0.0001, "eval_set: found 0.0001, wanted a share of the 700 rows"),
+    "share of all": (1.0, "eval_set: found 1.0, wanted a share"),
+    "features": (planted_data(20, D + 1, N), "eval_set: X .*301"),
+    "rows": ((HELD[0][:5], HELD[1][:4]), "eval_set: .*5 and 4 rows"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SETS)
+def test_evaluation_sets_that_do_not_fit_are_refused(case: str) -> None:
+    wrong, says = WRONG_SETS[case]
+    with pytest.raises(ValueError, match=says):
+        classifier().fit(*planted_data(ROWS, D, N), eval_set=wrong)
+
+
+def test_a_network_checks_its_evaluation_set() -> None:
+    net = slide.Network([slide.SparseInput(D, 8), slide.Sampled(N, n_active=20, n_random=4)], n_threads=1)
+    X, Y = planted_data(ROWS, D, N)
+    with pytest.raises(ValueError, match=r"eval_set: found .*, wanted a pair"):
+        net.fit(X, Y, eval_set=0.1)
+    with pytest.raises(ValueError, match=r"eval_set: X.*301"):
+        net.fit(X, Y, eval_set=planted_data(20, D + 1, N))
+    assert "p@1" in net.fit(X, Y, eval_set=HELD).history[-1]
+
+
+# -- early stopping ----------------------------------------------------------------------------------------------------
+
+
+class Says(slide.Callback):
+    """A metric whose values are known beforehand."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = values
+
+    def on_epoch_end(self, progress: Any, network: Any) -> None:
+        progress.metrics["mine"] = self.values[progress.epoch]
+
+
+@pytest.mark.parametrize("beside_a_checkpoint", [False, True])
+@pytest.mark.parametrize(
+    ("values", "patience", "delta", "epochs", "best"),
+    [
+        ((1, 2, 3, 2, 2.5, 9), 2, 0, 5, 2),
+        ((5, 4, 4, 4, 9, 9), 3, 0, 4, 0),
+        ((1, 2, 3, 4, 5, 6), 1, 0, 6, 5),
+        ((1, 1.5, 1.9, 2.2, 2.2, 9), 3, 1, 6, 5),
+        ((1, 1.1, 1.2, 5, 5, 5), 2, 1, 3, 0),
+    ],
+)
+def test_the_best_model_comes_back(
+    values: Any, patience: int, delta: float, epochs: int, best: int, beside_a_checkpoint: bool, tmp_path: Path
+) -> None:
+    data, early = planted_data(ROWS, D, N), slide.EarlyStopping(patience, "mine", delta)
+    checkpoint = slide.Checkpoint(tmp_path / "c") if beside_a_checkpoint else None
+    (tmp_path / "c.best").write_bytes(b"of another fit")
+    constant = {"epochs": 6, "schedule": slide.Constant()}
+    clf = classifier(**constant).fit(*data, callback=Says(*values), early_stopping=early, checkpoint=checkpoint)
+    assert len([record for record in clf.history_ if record["epoch_ended"]]) == epochs
+    assert clf.network_.epoch == best + 1
+    assert_same(clf, classifier(**constant | {"epochs": 6}).fit(*data, callback=stops_after(best)))
+    assert not beside_a_checkpoint or not (tmp_path / "c.best").exists()
+
+
+def stops_after(epoch: int) -> Any:
+    def stop(progress: Any) -> None:
+        progress.stop = progress.epoch_ended and progress.epoch == epoch
+
+    return stop
+
+
+def test_the_last_model_stays_where_the_best_is_not_wanted() -> None:
+    early = slide.EarlyStopping(1, "mine", restore_best=False)
+    clf = classifier().fit(*planted_data(ROWS, D, N), callback=Says(2, 1, 9), early_stopping=early)
+    assert clf.network_.epoch == 2
+
+
+@pytest.mark.parametrize("killed_at", [300, 750, 1500, 2000, 2790])
+def test_a_killed_fit_decides_as_one_that_ran_through(killed_at: int, tmp_path: Path) -> None:
+    data, early = planted_data(ROWS, D, N), slide.EarlyStopping(2, "mine")
+    says, options = Says(1, 3, 2, 2, 9, 9), {"epochs": 6}
+    whole = classifier(**options).fit(*data, callback=says, early_stopping=early)
+    checkpoint = slide.Checkpoint(tmp_path / "c", samples=1, resume=True)
+    told = {"early_stopping": early, "checkpoint": checkpoint}
+    with pytest.raises(Stopped):
+        classifier(**options).fit(*data, callback=[says, stop_at(killed_at)], **told)
+    resumed = classifier(**options).fit(*data, callback=says, **told)
+    assert whole.network_.epoch == resumed.network_.epoch == 2
+    assert_same(whole, resumed)
+
+
+def test_an_interrupted_fit_keeps_its_last_steps() -> None:
+    clf = classifier(epochs=6)
+    with pytest.raises(Stopped):
+        clf.fit(
+            *planted_data(ROWS, D, N),
+            callback=[Says(5, 1), stop_at(1000)],
+            early_stopping=slide.EarlyStopping(2, "mine"),
+        )
+    assert clf.network_.step >= 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"patience": 0}, r"EarlyStopping\(patience=\): found 0"),
+        ({"min_delta": -1}, r"EarlyStopping\(min_delta=\): found -1"),
+        ({"min_delta": float("nan")}, r"EarlyStopping\(min_delta=\): found nan"),
+    ],
+)
+def test_early_stopping_that_makes_no_sense_is_refused(options: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        slide.EarlyStopping(**options)
+
+
+def test_early_stopping_needs_something_to_judge_by() -> None:
+    data = planted_data(ROWS, D, N)
+    with pytest.raises(ValueError, match="early_stopping: found no eval_set"):
+        classifier().fit(*data, early_stopping=slide.EarlyStopping())
+    with pytest.raises(ValueError, match=r"EarlyStopping\(metric=\): found 'f1', wanted one of p@1, "):
+        classifier().fit(*data, early_stopping=slide.EarlyStopping(metric="f1"), eval_set=HELD)
+    with pytest.raises(ValueError, match=r"early_stopping: found 2, wanted a slide\.EarlyStopping"):
+        classifier().fit(*data, early_stopping=2, eval_set=HELD)
+
+
+# -- loggers -----------------------------------------------------------------------------------------------------------
+
+
+def test_files_hold_the_history(tmp_path: Path) -> None:
+    logs: list[FileLogger] = [callbacks.file_logger(tmp_path / f"run{kind}") for kind in (".csv", ".jsonl")]
+    clf = classifier().fit(*planted_data(ROWS, D, N), eval_set=HELD, callback=logs)
+    lines = (tmp_path / "run.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == clf.history_
+    with open(tmp_path / "run.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["samples"]) for row in rows] == [record["samples"] for record in clf.history_]
+    assert [row["p@5"] for row in rows] == [str(r["p@5"]) if r["epoch_ended"] else "" for r in clf.history_]
+
+
+def test_the_log_of_a_resumed_fit_is_whole(tmp_path: Path) -> None:
+    data, checkpoint = planted_data(ROWS, D, N), slide.Checkpoint(tmp_path / "c", samples=1, resume=True)
+    for stop in (500, 1000, 10**9):
+        log = slide.JSONLogger(tmp_path / "run.jsonl")
+        clf = classifier()
+        try:
+            clf.fit(*data, callback=[log, stop_at(stop)], checkpoint=checkpoint)
+        except Stopped:
+            assert (tmp_path / "run.jsonl").read_text()
+    samples = [json.loads(line)["samples"] for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    assert samples == sorted(set(samples)) == [record["samples"] for record in clf.history_]
+
+
+def test_a_log_needs_a_folder_and_a_known_ending(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"CSVLogger\(path=\): found .*nowhere.*, wanted a file in a folder"):
+        slide.CSVLogger(tmp_path / "nowhere" / "run.csv")
+    with pytest.raises(ValueError, match=r"log: found .*run.txt.*, wanted a name that ends in .csv"):
+        callbacks.file_logger(tmp_path / "run.txt")
+
+
+def test_tensorboard_gets_every_finite_number(tmp_path: Path) -> None:
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")
+    log = slide.TensorBoardLogger(tmp_path)
+    clf = classifier(epochs=1).fit(*planted_data(ROWS, D, N), eval_set=HELD, callback=log)
+    (file,) = tmp_path.iterdir()
+    raw, found, at = file.read_bytes(), {}, 0
+    while at < len(raw):  # TFRecord: length, its checksum, an event, its checksum
+        (length,) = struct.unpack_from("<Q", raw, at)
+        event = event_pb2.Event.FromString(raw[at + 12 : at + 12 + length])
+        for value in event.summary.value:
+            found[value.tag, event.step] = value.simple_value
+        at += 12 + length + 4
+    wanted = {(name.replace("@", "_"), r["samples"]): v for r in clf.history_ for name, v in scalars(r).items()}
+    assert {(tag.replace("@", "_"), step) for tag, step in found} == set(wanted)
+    for (tag, step), value in found.items():
+        assert value == pytest.approx(wanted[tag.replace("@", "_"), step], rel=1e-6)
+
+
+def test_mlflow_gets_every_finite_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    with mlflow.start_run() as run:
+        clf = classifier(epochs=1).fit(*planted_data(ROWS, D, N), eval_set=HELD, callback=slide.MLflowLogger())
+    stored = mlflow.get_run(run.info.run_id).data
+    assert stored.metrics["p_at_1"] == pytest.approx(clf.history_[-1]["p@1"])
+    assert stored.params["loss"] == "softmax"
+
+
+@pytest.mark.parametrize("name", ["TensorBoardLogger", "MLflowLogger"])
+def test_loggers_say_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for module in ("tensorboardX", "mlflow"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r"pip install 'slide-xmc\[(tensorboard|mlflow)\]'"):
+        getattr(slide, name)(*(["runs"] if name == "TensorBoardLogger" else []))
+
+
+def test_numbers_that_are_none_are_left_out() -> None:
+    record = {"epoch": 1.0, "epoch_ended": True, "samples": 7, "loss": None, "active": float("nan"), "lr": 0.5}
+    assert scalars(record) == {"epoch": 1.0, "lr": 0.5}
+
+
+def test_a_bar_writes_lines_where_there_is_no_terminal() -> None:
+    stream = io.StringIO()
+    bar = slide.ProgressBar(stream)
+    classifier().fit(*planted_data(ROWS, D, N), callback=bar, eval_set=HELD)
+    lines = stream.getvalue().splitlines()
+    assert [line[:9] for line in lines if "epoch" in line] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert "P@1 " in lines[-1]
+
+
+# -- command line ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, rows, seed in (("train", ROWS, 1), ("held", 100, 2)):
+        slide.write_xmc(tmp_path / f"{name}.txt", *planted_data(rows, D, N, seed=seed))
+    return tmp_path
+
+
+@pytest.mark.parametrize("validation", ["0.2", "held.txt"])
+def test_train_scores_validation_rows_and_logs(
+    validation: str, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(files)
+    told = ["--epochs", "9", "--schedule", "constant", "--threads", "1", "--hidden", "8", "--json"]
+    early = ["--validation", validation, "--patience", "1", "--metric", "p@3", "--log", "run.csv", "--out", "m"]
+    assert main(["train", "train.txt", *told, *early]) == 0
+    out = capsys.readouterr().out
+    facts = json.loads(out.splitlines()[-1])
+    history = slide.load("m").history_
+    best = max(record["p@3"] for record in history if record["epoch_ended"])
+    assert facts["validation_p@3"] == pytest.approx(100 * best, abs=0.01)
+    assert f"best p@3 on the validation rows: {100 * best:.2f}" in out
+    assert len((files / "run.csv").read_text().splitlines()) == 1 + len(history)
+    assert slide.load("m").schedule == slide.Constant()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--patience", "2"], "--patience: found no --validation"),
+        (["--validation", "0.2", "--patience", "0"], "EarlyStopping(patience=): found 0"),
+        (["--validation", "2"], "eval_set: found 2.0, wanted a share of the 700 rows"),
+        (["--validation", "nothing.txt"], "nothing.txt: no such file"),
+        (["--log", "run.txt"], "wanted a name that ends in .csv"),
+        (["--log", "no/run.csv"], "there is no folder no"),
+        (["--log", "train.txt"], "is read by this command"),
+    ],
+)
+def test_train_refuses_in_one_sentence(
+    options: list[str], says: str, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(files)
+    before = {path.name: path.read_bytes() for path in files.iterdir()}
+    assert main(["train", "train.txt", "--out", "m", "--epochs", "1", *options]) == 2
+    assert says in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_text_is_scored_on_a_validation_table(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, rows in (("t", 60), ("v", 10)):
+        lines = [f"a thing{i % 5} of words,l{i % 5}" for i in range(rows)]
+        (files / f"{name}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    told = ["--text", "text", "--labels", "label", "--epochs", "5", "--threads", "1", "--json"]
+    assert main(["train", str(files / "t.csv"), *told, "--validation", str(files / "v.csv")]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["validation_p@1"] == 100.0
+
+
+# -- documentation -----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_about_it_runs(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_page(checkout / "docs" / "training.md")
+    out = capsys.readouterr().out
+    assert "on the held-out tenth after 14,400 samples" in out
+    assert "kept the model of epoch" in out
+
+
+@pytest.mark.parametrize("module", ["callbacks", "evaluation"])
+def test_examples_in_docstrings(module: str) -> None:
+    tried = doctest.testmod(importlib.import_module(f"slide.{module}"))
+    assert tried.attempted > 1
+    assert tried.failed == 0
