@@ -16,11 +16,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide._state import IntArray
+from slide.building import build_network
 from slide.checks import check_pair, check_X
-from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import HashFamily, auto, require
+from slide.layers import Sampled
+from slide.lsh import HashFamily, require
+from slide.model_card import Card, Notes
 from slide.network import Network
-from slide.optim import SCHEDULES, Adagrad, Constant, Linear, Optimizer, Rebuild, Schedule
+from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedule
 from slide.predictions import Predictions
 from slide.scaling import Scaling
 from slide.scores import threshold
@@ -110,6 +112,7 @@ class SlideClassifier(Predictions):
     fit_seconds_: float
     samples_per_second_: float
     history_: list[dict[str, Any]]
+    card_: Card
 
     def __init__(
         self,
@@ -237,7 +240,7 @@ class SlideClassifier(Predictions):
         labels = replace(labels, nonempty=bool(np.diff(Y.indptr).all()))
         scaling = self._learn_scaling(rows)
         n_threads = 1 if self.n_threads is None and rows.shape[0] < alone_below else self.n_threads
-        self._adopt(self._make_network(rows.shape[1], Y.shape[1], n_threads), labels, scaling, reader)
+        self._adopt(build_network(self, rows.shape[1], Y.shape[1], n_threads), labels, scaling, reader)
         self._adopt_feature_names(X)
         return scaling(rows), Y
 
@@ -252,6 +255,7 @@ class SlideClassifier(Predictions):
         """told : keyword arguments of Network.fit."""
         started, before = time.perf_counter(), self.network_.step
         rows, Y, held = self._hold_out(rows, Y, eval_set)
+        notes = Notes(rows, Y)
 
         def adds() -> dict[str, Any]:
             self.threshold_ = threshold(self.network_, rows, Y)
@@ -265,6 +269,7 @@ class SlideClassifier(Predictions):
             self.samples_per_second_ = max(trained, 0) / self.fit_seconds_
             self.history_ = self.network_.history
             self.threshold_ = threshold(self.network_, rows, Y)
+            self.card_ = notes.card(self)
         return self
 
     def _hold_out(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any) -> tuple[Any, Any, Any]:
@@ -281,34 +286,6 @@ class SlideClassifier(Predictions):
     def _adopt(self, network: Network, labels: Labels, scaling: Scaling, reader: Any) -> None:
         self.network_, self._labels, self._scaling = network, labels, scaling
         self.n_features_in_, self.n_labels_ = network.n_features, network.n_labels
-
-    def _make_network(self, n_features: int, n_labels: int, n_threads: int | None) -> Network:
-        hidden = tuple(self.hidden)
-        require(len(hidden) >= 1, "hidden", self.hidden, "at least one width")
-        layers: list[Layer] = [SparseInput(n_features, int(hidden[0]), self.activation, self.dropout, bias=False)]
-        layers += [Dense(int(n), self.activation) for n in hidden[1:]]
-        layers.append(self._output_layer(n_labels))
-        wide = Wide() if self.wide is True else (self.wide or None)
-        require(wide is None or isinstance(wide, Wide), "wide", self.wide, "a slide.Wide, True or False")
-        return Network(
-            layers,
-            wide=wide,
-            optimizer=self.optimizer or Adagrad(self.lr),
-            loss=self.loss,
-            rebuild=self.rebuild,
-            batch_size=self.batch_size,
-            n_threads=n_threads,
-            seed=self.random_state,
-            backend=self.backend,
-        )
-
-    def _output_layer(self, n_labels: int) -> Sampled:
-        require(isinstance(self.n_active, int | np.integer), "n_active", self.n_active, "a whole number")
-        n_random = self.n_random if self.n_random is not None else self.n_active // 6
-        lsh = auto(n_labels, self.n_active, n_random) if self.lsh == "auto" else self.lsh
-        require(lsh is None or isinstance(lsh, HashFamily), "lsh", self.lsh, "a HashFamily, 'auto' or None")
-        assert not isinstance(lsh, str)
-        return Sampled(n_labels, lsh=lsh, n_active=self.n_active, n_random=n_random)
 
     # -- labels that come and go ------------------------------------------------------------------------------------
 
@@ -351,6 +328,13 @@ class SlideClassifier(Predictions):
         self._labels = self._labels.resized(keep, new)
         return self
 
+    def card(self) -> str:
+        """The model card, Markdown: data, options, time, memory, scores and limits. `slide card MODEL` prints it."""
+        from slide.model_card import markdown
+
+        self._check_fitted()
+        return markdown(self)
+
     # -- files ------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -376,6 +360,7 @@ class SlideClassifier(Predictions):
             "kind": type(self).__name__,
             "params": plain,
             "schedule": schedule,
+            "card": getattr(self, "card_", Card()).config(),
             "history": getattr(self, "history_", self.network_.history),
             "fitted": {name: getattr(self, name, 0.0) for name in FITTED},  # times are known after the fit
             "labels": self._labels.config(),
@@ -401,6 +386,7 @@ class SlideClassifier(Predictions):
         clf._adopt(network, labels, scaling, cls._restore_reader(config, arrays))
         for name in FITTED:
             setattr(clf, name, float(config["fitted"].get(name, 0)))
+        clf.card_ = Card.restored(config.get("card"))
         clf.history_ = network.history = [dict(record) for record in config.get("history", ())]
         if config.get("feature_names"):
             clf.feature_names_in_ = np.array(config["feature_names"], dtype=object)

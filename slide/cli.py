@@ -50,7 +50,7 @@ Ctrl-C and SIGTERM stop within a second; with --out the model so far is saved. -
 EVAL_EXAMPLES = """\
 examples:
   slide eval model.slide test.txt --train train.txt
-  slide eval model.slide wordnet-hypernym --json
+  slide eval model.slide wordnet-hypernym --by-frequency
 """
 
 PREDICT_EXAMPLES = """\
@@ -69,6 +69,12 @@ examples:
   slide info train.txt.gz --json
 """
 
+
+REPORT_EXAMPLES = """\
+examples:
+  slide report model.slide wordnet-hypernym --html report.html
+  slide report model.slide test.txt --train train.txt --html report.html
+"""
 
 LSH_EXAMPLES = """\
 examples:
@@ -89,6 +95,18 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Files may stand among the options of a verb: argparse would take DATA only right after MODEL."""
+        if self._inside or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            return super().parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"slide: error: {message} (see {self.prog} --help)\n")
@@ -148,6 +166,8 @@ def make_parser() -> Parser:
     _add_predict(verbs)
     _add_info(verbs)
     _add_lsh(verbs)
+    _add_card(verbs)
+    _add_report(verbs)
     config = _verb(verbs, "config", "[--json]", "say what runs here: instruction set, OpenMP, threads, versions")
     _add_json(config)
     return parser
@@ -267,6 +287,8 @@ def _add_eval(verbs: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
     parser.add_argument("data", metavar="DATA", help="a file, or an embedded data set (its test part)")
     parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies for PSP@k")
+    says = "also recall and precision of rare and frequent labels"
+    parser.add_argument("--by-frequency", action="store_true", help=says)
     _add_json(parser)
     _add_propensity(parser)
     _add_scoring(parser)
@@ -314,6 +336,30 @@ def _add_lsh(verbs: Any) -> None:
     parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, for recall")
     parser.add_argument("--plot", metavar="FILE", help="draw recall and buckets (.png, .svg; needs matplotlib)")
     _add_json(parser)
+    _add_machine(parser)
+
+
+def _add_card(verbs: Any) -> None:
+    parser = _verb(verbs, "card", "MODEL [--out FILE]", "the model card: data, options, time, scores and limits")
+    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output")
+    _add_machine(parser)
+
+
+def _add_report(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "report",
+        "MODEL [DATA] --html FILE [--train DATA] [options]",
+        "a page of pictures: how it learned, which labels it finds, what it confuses, examples",
+        REPORT_EXAMPLES,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, with labels")
+    parser.add_argument("--html", metavar="FILE", required=True, help="write the page here")
+    parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies")
+    parser.add_argument("--examples", type=int, metavar="N", default=12, help="rows shown (default: %(default)s)")
+    _add_propensity(parser)
     _add_machine(parser)
 
 

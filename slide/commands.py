@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -37,6 +37,9 @@ def evaluate(args: Namespace) -> int:
     """Scores a saved model."""
     from slide import commands_text
 
+    known = args.train or args.data in slide.datasets.names()
+    if args.by_frequency and not known:
+        raise ValueError("--by-frequency: found no --train, wanted the training data to count labels in")
     model = load_model(args)
     net = network_of(model)
     if isinstance(model, SlideTextClassifier):
@@ -69,6 +72,8 @@ def _evaluated(args: Namespace, model: Model, data: Data, Y_train: sp.csr_array 
     print(table(facts))
     if Y_train is None:
         print("PSP@k needs the training data: --train DATA")
+    if args.by_frequency:
+        print(frequency_table(facts))
     if args.json:
         print(json.dumps(facts))
     return 0
@@ -86,8 +91,26 @@ def score(
         ids[rows, :k] = best
     seconds = time.perf_counter() - begin
     found = slide.metrics.evaluate(data.Y, ids, Y_train, KS, **propensity)
-    percent = {name: round(100 * value, 2) if math.isfinite(value) else None for name, value in found.items()}
-    return {"test": data.name, "n_test_samples": n, "predict_seconds": round(seconds, 3), **percent}
+    facts = {"test": data.name, "n_test_samples": n, "predict_seconds": round(seconds, 3), **percent(found)}
+    if Y_train is None:
+        return facts
+    groups = slide.metrics.by_frequency(data.Y, ids, Y_train, max(KS))
+    return facts | {"by_frequency": [group._asdict() for group in groups]}
+
+
+def percent(found: Mapping[str, float]) -> dict[str, float | None]:
+    """Fractions as percentages to print; None for what is not defined."""
+    return {name: round(100 * value, 2) if math.isfinite(value) else None for name, value in found.items()}
+
+
+def frequency_table(facts: dict[str, Any]) -> str:
+    """What the labels of each frequency are worth."""
+    lines = [f"{'training rows':>16}{'labels':>11}{'true':>11}{'recall@5':>11}{'precision@5':>13}"]
+    for group in [slide.metrics.Frequency(**g) for g in facts["by_frequency"]]:
+        span = f"{group.least:,}" if group.least == group.most else f"{group.least:,} to {group.most:,}"
+        shares = [f"{100 * x:.2f}" if math.isfinite(x) else "" for x in (group.recall, group.precision)]
+        lines.append(f"{span:>16}{group.labels:>11,}{group.true:>11,}{shares[0]:>11}{shares[1]:>13}")
+    return "\n".join(lines)
 
 
 def table(facts: dict[str, Any]) -> str:
@@ -262,6 +285,24 @@ def config(args: Namespace) -> int:
     return 0
 
 
+def card(args: Namespace) -> int:
+    """Prints a model's card, or writes it to a file."""
+    target = writable(args.out, args.model) if args.out else None
+    model = load_model(args)
+    if not isinstance(model, SlideClassifier):
+        raise ValueError(f"{args.model}: holds a network, and a card belongs to a SlideClassifier")
+    with whole_file(target) if target else _standard_output() as out:
+        out.write(model.card())
+    return 0
+
+
+def report(args: Namespace) -> int:
+    """Writes a page of pictures about a model."""
+    from slide import commands_report
+
+    return commands_report.report(args)
+
+
 def lsh(args: Namespace) -> int:
     """Reports on a model's tables."""
     from slide import commands_lsh
@@ -282,5 +323,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "predict": predict,
     "info": info,
     "lsh": lsh,
+    "card": card,
+    "report": report,
     "config": config,
 }

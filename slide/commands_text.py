@@ -62,6 +62,7 @@ def train(args: Namespace) -> int:
         print(f"model: {target} ({size(target)})", flush=True)
     if test:
         facts |= commands.score(clf, labelled(clf, f"{args.test or args.data}, test", test), data.Y, A=args.A, B=args.B)
+        commands_train.keep_score(clf, facts, target)
         print(commands.table(facts))
     commands_train.discard(wishes.checkpoint)
     if args.json:

@@ -81,6 +81,7 @@ def train(args: Namespace) -> int:
         print(f"model: {target} ({size(target)})", flush=True)
     if test:
         facts |= score(clf, test, data.Y, A=args.A, B=args.B)
+        keep_score(clf, facts, target)
         print(table(facts))
     discard(wishes.checkpoint)
     if args.json:
@@ -166,6 +167,14 @@ def save(clf: SlideClassifier, target: Path) -> None:
     """SlideClassifier.save, with the file named in what goes wrong."""
     with naming(target):
         clf.save(target)
+
+
+def keep_score(clf: SlideClassifier, facts: dict[str, Any], target: Path | None) -> None:
+    """Puts the scores of the test rows into the model's card, and writes the file again."""
+    clf.card_.scored(facts["test"], facts)
+    if target:
+        save(clf, target)
+        facts["model_bytes"] = target.stat().st_size
 
 
 def trained(clf: SlideClassifier, data: Data, seconds: float) -> dict[str, Any]:

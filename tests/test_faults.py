@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import soak
 from faults.run import FAULTS
 
 import slide
@@ -121,3 +122,23 @@ def test_headers_may_promise_two_billion_labels(tmp_path: Path, capsys: pytest.C
     told = capsys.readouterr().out
     assert "2,147,483,645" in told  # labels without samples
     np.testing.assert_equal(slide.read_xmc(path)[1].shape, (2, 2**31 - 1))
+
+
+def test_nothing_grows_while_a_fit_goes_on() -> None:
+    found = soak.soak(4.0, every=0.3, n=5000)
+    assert found["files_left"] == ["c", "log.csv"]
+    assert found["checkpoints"] > 2
+    assert found["rebuilds"] > 2
+    assert {line["files"] for line in found["lines"][1:]} == {found["lines"][1]["files"]}
+    assert {line["threads"] for line in found["lines"][1:]} == {found["lines"][1]["threads"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"), [("megabytes", 1.05), ("files", 1.2), ("threads", 1.5), ("samples_per_second", 0.5)]
+)
+def test_what_grows_or_slows_down_is_noticed(name: str, factor: float) -> None:
+    lines = [{"megabytes": 100.0, "files": 9, "threads": 3, "samples_per_second": 5e4 + i} for i in range(16)]
+    assert soak.verdict(lines) == []
+    lines[-4:] = [line | {name: line[name] * factor} for line in lines[-4:]]
+    (wrong,) = soak.verdict(lines)
+    assert name.replace("_per_", " a ")[:7] in wrong

@@ -1,0 +1,181 @@
+"""The model card: what a model was trained on, how, how good it was and what it cannot do, as Markdown.
+
+Facts are taken down at the end of a fit and stored in the model's file (slide/model_file.py); nothing here is needed to
+predict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import scipy.sparse as sp
+
+from slide.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from slide.classifier import SlideClassifier
+
+Fact = str | int | float | bool | None
+Facts = dict[str, Fact]
+MAX_SCORES = 20  # kept; the oldest goes first
+
+LIMITS = (
+    "Labels that no training row had are never predicted; `partial_fit` and `add_labels` bring new ones in.",
+    "Scores rank the labels of a row. `predict_proba` turns them into numbers between 0 and 1 that are not calibrated.",
+    "Rare labels are found less often than frequent ones: PSP@k weighs them, `slide eval --by-frequency` shows them.",
+    "The model repeats what its training data say, their errors and their gaps included.",
+)
+
+
+@dataclass
+class Card:
+    """What is known of a model's training; every value is a number, a string or None.
+
+    data : of the training rows; fit : how they were trained on; scores : one entry for each time it was scored.
+    """
+
+    data: Facts = field(default_factory=dict)
+    fit: Facts = field(default_factory=dict)
+    scores: list[Facts] = field(default_factory=list)
+
+    @classmethod
+    def restored(cls, stored: Any) -> Card:
+        """From a model file's JSON; raises ValueError for what a card does not hold."""
+        if stored is None:
+            return cls()
+        return cls(_facts(stored["data"]), _facts(stored["fit"]), [_facts(score) for score in stored["scores"]])
+
+    def config(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def scored(self, on: str, found: Mapping[str, Any]) -> None:
+        """Takes down the metrics of one evaluation, in percent."""
+        kept = {name: value for name, value in found.items() if "@" in name and value is not None}
+        self.scores = [*self.scores, {"on": on, "rows": found.get("n_test_samples"), **kept}][-MAX_SCORES:]
+
+
+def _facts(stored: Any) -> Facts:
+    for name, value in stored.items():
+        if not (value is None or isinstance(value, str | int | float)):
+            raise ValueError(f"card: found {type(value).__name__} for {name}, wanted a number or a string")
+    return dict(stored)
+
+
+class Notes:
+    """Takes down what a card says of a fit; the digest of the data is made by a thread while the fit goes on."""
+
+    def __init__(self, X: sp.csr_array, Y: sp.csr_array) -> None:
+        self._shape = X.shape, Y.shape, X.nnz, Y.nnz
+        self._pool = ThreadPoolExecutor(1, "slide-fingerprint")
+        self._digest = self._pool.submit(fingerprint, X, Y)
+
+    def card(self, clf: SlideClassifier) -> Card:
+        """After the fit."""
+        from slide import __version__
+
+        (n, d), (_, n_labels), features, labels = self._shape
+        net = clf.network_
+        data: Facts = {
+            "rows": n,
+            "features": d,
+            "labels": n_labels,
+            "features_per_row": round(features / max(n, 1), 2),
+            "labels_per_row": round(labels / max(n, 1), 3),
+            "fingerprint": self._digest.result(),
+        }
+        self._pool.shutdown()
+        fit: Facts = {
+            "slide": __version__,
+            "seconds": round(clf.fit_seconds_, 3),
+            "samples": net.step,
+            "epochs": net.epoch,
+            "samples_per_second": round(clf.samples_per_second_, 1),
+            "threads": net.n_threads,
+            "backend": net.backend,
+            "instruction_set": net.isa,
+            "seed": net.seed,
+            "parameter_bytes": net.n_bytes + (sum(a.nbytes for a in _wide_arrays(net))),
+            "process_peak_bytes": peak_bytes(),
+        }
+        return Card(data, fit)
+
+
+def _wide_arrays(net: Any) -> list[Any]:
+    state = net.wide_state
+    return [] if state is None else [state.weights, state.bias, state.labels, state.indptr]
+
+
+def peak_bytes() -> int | None:
+    """The most memory this process has held so far; None where the system does not say."""
+    try:
+        import resource
+        import sys
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+# -- Markdown ----------------------------------------------------------------------------------------------------------
+
+
+def markdown(clf: SlideClassifier) -> str:
+    """The card of a fitted classifier."""
+    card, net = clf.card_, clf.network_
+    parts = [
+        f"# Model card: {type(clf).__name__} for {clf.n_labels_:,} labels",
+        "An extreme-classification model made by slide: an LSH-sampled network"
+        + (" with a sparse linear part." if net.wide else "."),
+        _section("Training data", card.data),
+        _section("Training", card.fit),
+        "## Options that are not the defaults\n\n" + _options(clf),
+        "## How good it is\n\n" + _scores(card.scores),
+        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in LIMITS),
+        '## Use\n\n```python\nimport slide\n\nclf = slide.load("model.slide")\n'
+        "names, scores = clf.predict_topk(X, k=5, names=True)\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(title: str, facts: Facts) -> str:
+    lines = [f"| {name.replace('_', ' ')} | {_said(value)} |" for name, value in facts.items()]
+    return f"## {title}\n\n" + ("\n".join(["| | |", "|---|---|", *lines]) if lines else "Not known.")
+
+
+def _options(clf: SlideClassifier) -> str:
+    changed = {name: value for name, value in clf.get_params().items() if repr(value) != repr(_default(clf, name))}
+    return "\n".join(f"- `{name}={value!r}`" for name, value in changed.items()) or "None."
+
+
+def _default(clf: SlideClassifier, name: str) -> Any:
+    return type(clf)().get_params()[name]
+
+
+def _scores(scores: list[Facts]) -> str:
+    if not scores:
+        return "It was not scored. `slide eval MODEL DATA` does so."
+    names = list(dict.fromkeys(name for score in scores for name in score if name not in ("on", "rows")))
+    lines = [
+        "| scored on | rows |" + "".join(f" {name.upper()} |" for name in names),
+        "|---|---:|" + "---:|" * len(names),
+    ]
+    for score in scores:
+        values = "".join(f" {_said(score.get(name))} |" for name in names)
+        lines.append(f"| {_said(score.get('on'))} | {_said(score.get('rows'))} |{values}")
+    return "\n".join(lines) + "\n\nIn percent, one training with one seed; how far seeds move it: docs/reliability.md."
+
+
+def _said(value: Fact) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, str):
+        return value.replace("|", "\\|").replace("\n", " ")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4g}" if math.isfinite(value) and abs(value) < 1000 else f"{value:,.0f}"
