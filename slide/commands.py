@@ -1,4 +1,4 @@
-"""What each verb of the command line does. Its options are in slide/cli.py, training in slide/commands_train.py."""
+"""What each verb of the command line does. Its options are in slide/options.py, training in slide/commands_train.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import scipy.sparse as sp
 import slide
 from slide import progress
 from slide.classifier import SlideClassifier
-from slide.files import Data, check_columns, read_data, read_test, whole_file, writable
+from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
 from slide.text import SlideTextClassifier
 from slide.threads import resolve_threads
@@ -296,6 +296,35 @@ def card(args: Namespace) -> int:
     return 0
 
 
+def convert(args: Namespace) -> int:
+    """Writes data in another format."""
+    from slide import formats
+
+    target = writable(args.out, args.data)
+    kinds = args.source or formats.format_of(args.data), args.target or formats.format_of(args.out)
+    if args.data in slide.datasets.names():
+        data = read_test(args.data) if args.part == "test" else read_data(args.data)[0]
+    elif args.part:
+        raise ValueError(f"--part: {args.data} is a file, and has no parts")
+    else:
+        zero_based = None if args.one_based is None else not args.one_based
+        with progress.waiting(f"reading {args.data} ..."):
+            data = Data(args.data, *formats.read(args.data, kinds[0], zero_based=zero_based))
+    print(data, flush=True)
+    with naming(target), progress.waiting(f"writing {target} ..."):
+        formats.write(target, data.X, data.Y, kinds[1])
+    print(f"{kinds[1]}: {target} ({size(target)})")
+    return 0
+
+
+def completion(args: Namespace) -> int:
+    """Prints a script that completes this command in a shell."""
+    from slide import completion as made
+
+    print(made.script(args.shell))
+    return 0
+
+
 def report(args: Namespace) -> int:
     """Writes a page of pictures about a model."""
     from slide import commands_report
@@ -324,6 +353,8 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "info": info,
     "lsh": lsh,
     "card": card,
+    "convert": convert,
+    "completion": completion,
     "report": report,
     "config": config,
 }

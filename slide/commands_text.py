@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide import commands, commands_train, progress
+from slide import commands, commands_train, formats, progress
 from slide.files import Data, size, writable
 from slide.text import SlideTextClassifier
 from slide.text_features import TextFeatures
@@ -99,8 +99,8 @@ def labelled(clf: SlideTextClassifier, name: str, table: TextTable) -> Data:
 
 
 def check_columns(name: str) -> None:
-    """Refuses a table where nothing says which columns hold what."""
-    if is_table(name):
+    """Refuses a table where nothing says which columns hold what; Parquet may hold matrices (slide/formats.py)."""
+    if is_table(name) and formats.format_of(name) != "parquet":
         raise ValueError(f"{name}: is a table; say which columns hold what with --text and --labels")
 
 

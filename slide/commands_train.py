@@ -55,6 +55,16 @@ def train(args: Namespace) -> int:
     """Trains, saves, scores; saves what there is if interrupted."""
     from slide import commands_text
 
+    if args.print_config:
+        from slide.options import verb_parser
+        from slide.run_config import dump
+
+        print(dump(args, verb_parser("train")), end="")
+        return 0
+    if not args.data:
+        raise ValueError(
+            "DATA: found none, wanted a file, or the name of an embedded data set (see slide train --help)"
+        )
     if args.text:
         return commands_text.train(args)
     commands_text.check_columns(args.data)
@@ -206,15 +216,19 @@ def classifier_options(args: Namespace) -> dict[str, Any]:
     given = {k: v for k, v in vars(args).items() if k in SlideClassifier().get_params()}
     sizes = {k: getattr(args, k) for k in ("K", "L") if getattr(args, k) is not None}
     family = given.pop("lsh", "auto")
-    if family == "none":
+    if isinstance(family, slide.lsh.HashFamily):
+        if sizes:
+            raise ValueError(f"--{next(iter(sizes))}: the table [lsh] of the configuration file says it, K or L there")
+        given["lsh"] = family
+    elif family == "none":
         if sizes:
             raise ValueError(f"--{next(iter(sizes))}: --lsh none has no tables")
         given["lsh"] = None
     elif family != "auto" or sizes:
         given["lsh"] = slide.lsh.FAMILIES["simhash" if family == "auto" else family](**sizes)
-    if "schedule" in given:
+    if isinstance(given.get("schedule"), str):
         given["schedule"] = slide.optim.SCHEDULES[given["schedule"].capitalize()]()
-    if "optimizer" in given:
+    if isinstance(given.get("optimizer"), str):
         kinds = {"adagrad": slide.Adagrad, "adam": slide.Adam, "sgd": slide.SGD}
         rate = {"lr": given["lr"]} if "lr" in given else {}
         given["optimizer"] = kinds[given["optimizer"]](**rate)

@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 import scipy.sparse as sp
 
 import slide
+from slide import formats
 from slide.atomic import replacing
 from slide.progress import waiting
 
@@ -39,7 +40,7 @@ def read_data(name: str) -> tuple[Data, Data | None]:
         names = ", ".join(known)
         raise FileNotFoundError(f"{name}: no such file, and no embedded data set of that name (there are: {names})")
     with waiting(f"reading {name} ..."):
-        return Data(name, *slide.read_xmc(name)), None
+        return Data(name, *formats.read(name)), None
 
 
 def read_test(name: str) -> Data:

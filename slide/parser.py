@@ -1,0 +1,63 @@
+"""How the command line is read: argparse with this program's way of reporting, and configuration files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Examples as they are written, and room for long options."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, max_help_position=30, **options)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that reports an error as every other error of this program is reported."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Files may stand among the options of a verb: argparse would take DATA only right after MODEL."""
+        if self._inside or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        if any(action.dest == "config" for action in self._actions):
+            self._take_config(args or [])
+        self._inside = True
+        try:
+            return super().parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
+
+    def _take_config(self, args: Sequence[str]) -> None:
+        """What a configuration file says becomes the defaults, which flags override."""
+        from slide.run_config import read_options
+
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        first.add_argument("--config", nargs="?")
+        try:
+            path = first.parse_known_args(args)[0].config
+            self.set_defaults(**(read_options(path, self) if path else {}))
+        except OSError as e:
+            self.error(f"--config: {sentence(e)}")
+        except ValueError as e:
+            self.error(f"--config: {e}")
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"slide: error: {message} (see {self.prog} --help)\n")
+
+
+def sentence(error: BaseException) -> str:
+    """An exception as one line for a reader who never sees the program."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif isinstance(error, MemoryError):
+        text = str(error) or "not enough memory"
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())
