@@ -344,6 +344,17 @@ class SlideClassifier(Predictions):
         self._check_fitted()
         save_network(self.network_, path, {"classifier": self._config()}, self._arrays())
 
+    def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
+        """As ``Network.export_onnx``, for X as `fit` takes it; label names are in the metadata `labels`, as JSON.
+
+        A text classifier's graph begins where its features are made: its columns are those of ``vocabulary_``.
+        """
+        from slide.onnx_export import export
+
+        self._check_fitted()
+        names = [str(name) for name in self.classes_.tolist()]
+        export(self.network_, path, k, scaling=self._scaling, names=names)
+
     def _arrays(self) -> dict[str, Values]:
         """What a model file holds beside the network's arrays."""
         return self._labels.arrays()

@@ -317,6 +317,16 @@ def convert(args: Namespace) -> int:
     return 0
 
 
+def export(args: Namespace) -> int:
+    """Writes a model as an ONNX graph."""
+    target = writable(args.out, args.model)
+    model = load_model(args)
+    with naming(target):
+        model.export_onnx(target, k=args.k)
+    print(f"onnx: {target} ({size(target)})")
+    return 0
+
+
 def completion(args: Namespace) -> int:
     """Prints a script that completes this command in a shell."""
     from slide import completion as made
@@ -355,6 +365,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "card": card,
     "convert": convert,
     "completion": completion,
+    "export": export,
     "report": report,
     "config": config,
 }

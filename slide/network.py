@@ -452,6 +452,16 @@ class Network:
 
         save_network(self, path)
 
+    def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
+        """Writes a graph that scores every label exactly, for other runtimes (slide.onnx_export; extra `onnx`).
+
+        Its inputs are the entries of a sparse matrix: `row_ids` and `feature_ids` int64 [entries], `values` float32
+        [entries], and `n_rows` int64 [1]; its outputs `topk_labels` int64 and `topk_scores` float32 [n_rows, k].
+        """
+        from slide.onnx_export import export
+
+        export(self, path, k)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, for copies and other processes; files are written by ``save``."""
         from slide.model_file import network_again, network_arrays, network_config

@@ -110,6 +110,7 @@ def make_parser() -> Parser:
     _add_lsh(verbs)
     _add_card(verbs)
     _add_convert(verbs)
+    _add_export(verbs)
     says = "print a script that completes this command's verbs, options and files in a shell"
     completion = _verb(verbs, "completion", "SHELL", says, COMPLETION_EXAMPLES)
     completion.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"), help="bash, zsh or tcsh")
@@ -314,6 +315,15 @@ def _add_convert(verbs: Any) -> None:
     says = "features of an SVMlight file count from 1 (default: if none is 0)"
     parser.add_argument("--one-based", action=argparse.BooleanOptionalAction, help=says)
     parser.add_argument("--part", choices=("train", "test"), help="of an embedded data set (default: train)")
+
+
+def _add_export(verbs: Any) -> None:
+    says = "write a model as an ONNX graph that scores every label exactly"
+    parser = _verb(verbs, "export", "MODEL OUT [-k N]", says)
+    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    parser.add_argument("out", metavar="OUT", help="the .onnx file to write")
+    parser.add_argument("-k", type=int, default=5, metavar="N", help="labels a row (default: 5)")
+    _add_machine(parser)
 
 
 def _add_report(verbs: Any) -> None:
