@@ -12,6 +12,7 @@
 
 #include "active.h"
 #include "cells.h"
+#include "clock.h"
 #include "counter.h"
 #include "layer.h"
 #include "loss.h"
@@ -358,8 +359,11 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
         return 0;
     }
     load_queries(net, s, plan, first, n);
+    slide_clock_stop(net, s, SLIDE_PHASE_INPUT);
     choose_active(net, s, plan, first, n);
+    slide_clock_stop(net, s, SLIDE_PHASE_RETRIEVE);
     forward_last(net, b);
+    slide_clock_stop(net, s, SLIDE_PHASE_FORWARD);
     if (net->loss == SLIDE_SOFTMAX)
         softmax_gradient(net, b, n, losses);
     else
@@ -370,12 +374,16 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
         s->stats.n_loss += b->first_place[q + 1] > b->first_place[q] || net->loss == SLIDE_BINARY;
         s->stats.n_active += b->n;
     }
+    slide_clock_stop(net, s, SLIDE_PHASE_LOSS);
     if (!rows_fit(net, b, n, lr)) return stop_at(s, plan, first, net->n_layers - 1);
     backward_queries(net, b);
+    slide_clock_stop(net, s, SLIDE_PHASE_BACKWARD);
     update_rows(net, b, n, lr);
+    slide_clock_stop(net, s, SLIDE_PHASE_UPDATE);
     for (int q = 0; q < n; q++) {
         int layer = backward_below(net, s, plan, plan->visit[first + q], q, lr);
         if (layer >= 0) return stop_at(s, plan, first + q, layer);
     }
+    slide_clock_stop(net, s, SLIDE_PHASE_BELOW);
     return 1;
 }

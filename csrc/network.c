@@ -212,3 +212,8 @@ const char *slide_network_isa(const slide_network *net)
 {
     return net->kernels->name;
 }
+
+void slide_network_time(slide_network *net, int on)
+{
+    net->is_timed = on;
+}

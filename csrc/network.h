@@ -71,6 +71,7 @@ typedef struct {
     slide_wide_scratch wide;
     slide_batch batch;        /* empty unless the network trains in batches */
     slide_train_stats stats;
+    int64_t clock;            /* when the present phase began: clock.h */
 } slide_scratch;
 
 struct slide_network {
@@ -83,6 +84,7 @@ struct slide_network {
     int n_states;             /* weight-sized optimizer states behind a row's weights */
     int loss, n_threads;
     int trains_batches;       /* scratch for batches is held */
+    int is_timed;             /* threads take down what their time goes into */
     uint64_t seed;
     slide_scratch *scratch;   /* one per thread */
 };

@@ -126,6 +126,21 @@ typedef struct {
     int64_t n;
 } slide_examples;
 
+/* What threads spend their time on while they train (clock.h); the last layer's backward pass and its update are one walk
+ * for samples that have an active set of their own, counted as UPDATE. */
+enum {
+    SLIDE_PHASE_INPUT,    /* gathering the rows of the sample's features, and layers up to the last */
+    SLIDE_PHASE_HASH,     /* of what enters a sampled layer */
+    SLIDE_PHASE_RETRIEVE, /* active sets */
+    SLIDE_PHASE_FORWARD,  /* the last layer's logits */
+    SLIDE_PHASE_LOSS,
+    SLIDE_PHASE_BACKWARD, /* gradients of what enters the last layer */
+    SLIDE_PHASE_UPDATE,   /* the last layer's rows */
+    SLIDE_PHASE_BELOW,    /* backward pass and updates of the layers below */
+    SLIDE_PHASE_SPARSE,   /* the sparse linear part, all of it */
+    SLIDE_PHASES
+};
+
 /* What a call of slide_train did. */
 typedef struct {
     double loss;             /* summed over samples with a loss */
@@ -135,6 +150,7 @@ typedef struct {
     int64_t n_wide_active;
     int32_t no_memory;       /* training stopped for want of scratch memory */
     int64_t bad_step, bad_layer; /* where a NaN or infinity was met; -1 if nowhere. Layer n_layers: the wide part */
+    int64_t phase_ns[SLIDE_PHASES]; /* summed over threads; 0 unless slide_network_time was asked for */
     int64_t bad_update;      /* 1: not in the layer's output, but its update would have left float32, and was not made */
 } slide_train_stats;
 
@@ -155,6 +171,7 @@ slide_network *slide_network_new(const slide_layer *layers, int n_layers, const 
                                  const char *isa);
 void slide_network_free(slide_network *net);
 const char *slide_network_isa(const slide_network *net);
+void slide_network_time(slide_network *net, int on); /* whether slide_train says what its time went into */
 
 /* train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. Where batch_size is over 1 and
  * the last layer allows it (slide_batch_possible), that many samples (32 at most) with like queries share an active set

@@ -11,6 +11,7 @@
 
 #include "active.h"
 #include "batch.h"
+#include "clock.h"
 #include "layer.h"
 #include "loss.h"
 #include "wide.h"
@@ -23,6 +24,7 @@ static int64_t forward(const slide_network *net, slide_scratch *s, const int32_t
 {
     int64_t distinct = n_labels;
     slide_input_forward(net, s, &s->outputs[0]);
+    slide_clock_stop(net, s, SLIDE_PHASE_INPUT);
     for (int i = 1; i < net->n_layers; i++) {
         const slide_layer *layer = &net->layers[i];
         int last = i == net->n_layers - 1;
@@ -30,8 +32,10 @@ static int64_t forward(const slide_network *net, slide_scratch *s, const int32_t
             int64_t found = slide_active_set(net, i, s, &s->outputs[i - 1], labels, last ? n_labels : 0, step,
                                              &s->outputs[i]);
             if (last) distinct = found;
+            slide_clock_stop(net, s, SLIDE_PHASE_RETRIEVE);
         }
         slide_layer_forward(net, layer, &s->outputs[i - 1], &s->outputs[i]);
+        slide_clock_stop(net, s, last ? SLIDE_PHASE_FORWARD : SLIDE_PHASE_INPUT);
     }
     return distinct;
 }
@@ -42,8 +46,11 @@ static int backward(const slide_network *net, slide_scratch *s, float lr)
     for (int i = net->n_layers - 1; i > 0; i--) {
         if (i < net->n_layers - 1) slide_activation_backward(net->layers[i].activation, &s->outputs[i]);
         if (!slide_layer_backward(net, &net->layers[i], &s->outputs[i - 1], &s->outputs[i], lr)) return i;
+        slide_clock_stop(net, s, i == net->n_layers - 1 ? SLIDE_PHASE_UPDATE : SLIDE_PHASE_BELOW);
     }
-    return slide_input_backward(net, s, &s->outputs[0], lr) ? -1 : 0;
+    int fits = slide_input_backward(net, s, &s->outputs[0], lr);
+    slide_clock_stop(net, s, SLIDE_PHASE_BELOW);
+    return fits ? -1 : 0;
 }
 
 static int stop_at(slide_scratch *s, uint64_t step, int64_t layer, int update)
@@ -73,6 +80,7 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
     slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
     n_labels = forward(net, s, labels, n_labels, step);
     float loss = slide_loss_gradient(net, out, labels, n_labels, sampled ? s->corrections : NULL);
+    slide_clock_stop(net, s, SLIDE_PHASE_LOSS);
     if (!isfinite(loss)) return stop_at(s, step, first_bad_layer(net, s), 0);
     s->stats.loss += loss;
     s->stats.n_loss += n_labels > 0 || net->loss == SLIDE_BINARY;
@@ -84,9 +92,12 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
 static int train_sample(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
                         uint64_t step, float lr)
 {
+    slide_clock_start(net, s);
     if (net->n_layers && !train_deep(net, s, ex, row, step, lr)) return 0;
-    if (!net->has_wide || slide_wide_train(net->kernels, &net->wide, s, ex, row, lr)) return 1;
-    return stop_at(s, step, net->n_layers, 1);
+    if (!net->has_wide) return 1;
+    int fits = slide_wide_train(net->kernels, &net->wide, s, ex, row, lr);
+    slide_clock_stop(net, s, SLIDE_PHASE_SPARSE);
+    return fits || stop_at(s, step, net->n_layers, 1);
 }
 
 /* Deals samples out to threads, each with its own active sets. */
@@ -111,6 +122,7 @@ static void train_singly(slide_network *net, const slide_examples *ex, int64_t f
 
 static int train_batch(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
+    slide_clock_start(net, s);
     if (!slide_batch_train(net, s, plan, first, n)) return 0;
     if (!net->has_wide) return 1;
     for (int64_t i = first; i < first + n; i++) {
@@ -118,6 +130,7 @@ static int train_batch(const slide_network *net, slide_scratch *s, const slide_b
         if (!slide_wide_train(net->kernels, &net->wide, s, plan->examples, plan->examples->order[at], plan->lr[at]))
             return stop_at(s, (uint64_t)(plan->first_step + at), net->n_layers, 1);
     }
+    slide_clock_stop(net, s, SLIDE_PHASE_SPARSE);
     return 1;
 }
 
@@ -175,6 +188,7 @@ static void sum_stats(const slide_network *net, slide_train_stats *stats)
         stats->no_memory |= mine->no_memory;
         stats->wide_loss += mine->wide_loss;
         stats->n_wide_active += mine->n_wide_active;
+        for (int p = 0; p < SLIDE_PHASES; p++) stats->phase_ns[p] += mine->phase_ns[p];
         if (mine->bad_step >= 0 && (stats->bad_step < 0 || mine->bad_step < stats->bad_step)) {
             stats->bad_step = mine->bad_step;
             stats->bad_layer = mine->bad_layer;

@@ -70,6 +70,10 @@ cdef extern from "slide.h":
     ctypedef struct slide_train_stats:
         double loss, wide_loss
         int64_t n_loss, n_active, n_wide_active, bad_step, bad_layer, bad_update
+        int64_t *phase_ns
+
+    enum:
+        SLIDE_PHASES
 
     ctypedef struct slide_network:
         pass
@@ -87,6 +91,7 @@ cdef extern from "slide.h":
                                      int, const char *) nogil
     void slide_network_free(slide_network *) nogil
     const char *slide_network_isa(const slide_network *) nogil
+    void slide_network_time(slide_network *, int) nogil
     int slide_batch_possible(const slide_network *) nogil
     slide_status slide_train(slide_network *, const slide_examples *, int64_t, const float *, int,
                              slide_train_stats *) nogil
@@ -246,7 +251,12 @@ cdef class Engine:
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not grow the threads' scratch memory for the longest example")
         return TrainStats(stats.loss, stats.n_loss, stats.n_active, stats.bad_step, stats.bad_layer, stats.wide_loss,
-                          stats.n_wide_active, bool(stats.bad_update))
+                          stats.n_wide_active, bool(stats.bad_update),
+                          tuple([1e-9 * stats.phase_ns[p] for p in range(SLIDE_PHASES)]))
+
+    def time(self, bint on):
+        """Whether `train` takes down what the threads' time goes into (slide._state.PHASES)."""
+        slide_network_time(self.net, on)
 
     @property
     def trains_batches(self):

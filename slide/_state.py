@@ -83,9 +83,14 @@ class Examples(NamedTuple):
         return Examples(indptr, indices, data)
 
 
+#: What threads spend their time on while they train, in the order of csrc/slide.h.
+PHASES = ("input", "hash", "retrieve", "forward", "loss", "backward", "update", "layers below", "sparse part")
+
+
 class TrainStats(NamedTuple):
     """What one call of ``Engine.train`` did; bad_step is -1 unless a loss was not finite or, with bad_update, the
     update of bad_layer would have left float32. bad_layer is the number of layers for the sparse linear part.
+    phase_seconds are those of PHASES, summed over threads; zeros, or empty, unless ``Engine.time`` was called.
     """
 
     loss: float
@@ -96,6 +101,7 @@ class TrainStats(NamedTuple):
     wide_loss: float = 0.0
     n_wide_active: int = 0
     bad_update: bool = False
+    phase_seconds: tuple[float, ...] = ()
 
 
 @dataclass
@@ -219,6 +225,8 @@ class Engine(Protocol):
 
     @property
     def trains_batches(self) -> bool: ...
+
+    def time(self, on: bool) -> None: ...
 
     def train(
         self,

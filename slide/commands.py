@@ -327,6 +327,13 @@ def export(args: Namespace) -> int:
     return 0
 
 
+def bench(args: Namespace) -> int:
+    """Trains, and says where the time goes."""
+    from slide import commands_bench
+
+    return commands_bench.bench(args)
+
+
 def completion(args: Namespace) -> int:
     """Prints a script that completes this command in a shell."""
     from slide import completion as made
@@ -364,6 +371,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "lsh": lsh,
     "card": card,
     "convert": convert,
+    "bench": bench,
     "completion": completion,
     "export": export,
     "report": report,

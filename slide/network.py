@@ -123,6 +123,7 @@ class Network:
         self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
         self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
         self.index: HnswIndex | None = None
+        self._takes_time = False
         self.states = self._make_states(arrays)
         self.wide = wide
         self.wide_state = None
@@ -197,9 +198,18 @@ class Network:
         self._engine = self._make_engine()
 
     def _make_engine(self) -> Engine:
-        return backends.make_engine(
+        engine = backends.make_engine(
             self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
         )
+        if self._takes_time:
+            engine.time(True)
+        return engine
+
+    def take_time(self, on: bool) -> None:
+        """Whether training takes down what its threads' time goes into (slide.profile)."""
+        require(not on or self.backend == "c", "backend", self.backend, "'c', whose threads have clocks")
+        self._takes_time = on
+        self._engine.time(on)
 
     def _make_states(self, arrays: Mapping[str, npt.NDArray[Any]] | None) -> list[LayerState]:
         rng = np.random.default_rng(self.seed)

@@ -71,6 +71,12 @@ examples:
   slide report model.slide test.txt --train train.txt --html report.html
 """
 
+BENCH_EXAMPLES = """\
+examples:
+  slide bench wordnet-hypernym
+  slide bench train.txt --epochs 1 --batch-size 1 --lsh simhash
+"""
+
 CONVERT_EXAMPLES = """\
 examples:
   slide convert train.svm train.txt.gz
@@ -109,6 +115,7 @@ def make_parser() -> Parser:
     _add_info(verbs)
     _add_lsh(verbs)
     _add_card(verbs)
+    _add_bench(verbs)
     _add_convert(verbs)
     _add_export(verbs)
     says = "print a script that completes this command's verbs, options and files in a shell"
@@ -170,6 +177,11 @@ def _add_train(verbs: Any) -> None:
     _add_json(parser)
     _add_propensity(parser)
     _add_text(parser)
+    _add_classifier(parser)
+
+
+def _add_classifier(parser: Parser) -> None:
+    """Names and defaults of slide.SlideClassifier."""
     group = parser.add_argument_group("the network and its training (names and defaults of slide.SlideClassifier)")
     defaults = inspect.signature(slide.SlideClassifier.__init__).parameters
 
@@ -324,6 +336,14 @@ def _add_export(verbs: Any) -> None:
     parser.add_argument("out", metavar="OUT", help="the .onnx file to write")
     parser.add_argument("-k", type=int, default=5, metavar="N", help="labels a row (default: 5)")
     _add_machine(parser)
+
+
+def _add_bench(verbs: Any) -> None:
+    says = "train on data and say where the time goes: hashing, passes, updates, sparse part, rebuilds, reading"
+    parser = _verb(verbs, "bench", "DATA [--json] [options]", says, BENCH_EXAMPLES)
+    parser.add_argument("data", metavar="DATA", help="training data: a file, or the name of an embedded data set")
+    _add_json(parser)
+    _add_classifier(parser)
 
 
 def _add_report(verbs: Any) -> None:

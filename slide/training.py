@@ -75,6 +75,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     columns: list[str] = field(default_factory=list, repr=False)
     stop: bool = False
+    phase_seconds: list[float] = field(default_factory=list, repr=False)  # of slide._state.PHASES, where asked for
     _loss_sum: float = field(default=0.0, repr=False)
     _loss_n: int = field(default=0, repr=False)
 
@@ -95,6 +96,9 @@ class Progress:
         self.active = stats.n_active / max(n, 1)
         self._loss_sum += stats.loss
         self._loss_n += stats.n_loss
+        if any(stats.phase_seconds):
+            before = self.phase_seconds or [0.0] * len(stats.phase_seconds)
+            self.phase_seconds = [a + b for a, b in zip(before, stats.phase_seconds, strict=True)]
         self.loss = self._loss_sum / self._loss_n if self._loss_n else float("nan")
         limit = max(1, self.total // max(self.epochs, 1) // 10)
         if self._loss_n > limit:

@@ -1,0 +1,43 @@
+"""``slide bench``: where the time goes for a data set and a configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from argparse import Namespace
+
+from slide import progress
+from slide.classifier import SlideClassifier
+from slide.commands_train import classifier_options
+from slide.files import read_data
+from slide.profile import profile, speed
+
+PREDICTED = 10_000  # rows at most
+SHARE = 0.02  # of the labels that are candidates of the tables
+
+
+def bench(args: Namespace) -> int:
+    """Reads, trains, predicts; prints a table for the training and a line for each way to predict."""
+    begin = time.perf_counter()
+    data, test = read_data(args.data)
+    seconds = time.perf_counter() - begin
+    clf = SlideClassifier(**classifier_options(args))
+    print(data, flush=True)
+    n_bytes = os.path.getsize(args.data) if os.path.exists(args.data) else 0
+    rate = f", {n_bytes / 1e6 / seconds:,.0f} MB/s" if n_bytes else ""
+    print(f"read in {seconds:.2f} s{rate}", flush=True)
+    with progress.follow_fit(clf.epochs * data.X.shape[0]) as shown:
+        found = profile(clf, data.X, data.Y, callback=shown)
+    print(found, flush=True)
+    rows = (test or data).X[:PREDICTED]
+    ways: list[int | None] = [None]
+    if clf.network_.states[-1].lsh is not None:
+        ways.append(min(max(round(SHARE * clf.n_labels_), 5), clf.n_labels_))
+    speeds = [speed(clf, rows, n_candidates) for n_candidates in ways]
+    for one in speeds:
+        print(one)
+    if args.json:
+        reading = {"seconds": seconds, "bytes": n_bytes or None}
+        print(json.dumps({"reading": reading, "training": found.to_dict(), "predicting": [vars(s) for s in speeds]}))
+    return 0
