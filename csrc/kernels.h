@@ -54,6 +54,8 @@ typedef struct slide_kernels {
     /* Lists the labels first + i with z = score[i] + bias[i] over -1 and their 2 (1 + z), zeroes the scores, returns how
      * many; ids and gradient have room for one more. */
     int64_t (*sweep)(float *score, const float *bias, int64_t n, int32_t first, int32_t *ids, float *gradient);
+    /* weights[p] -= step * gradient[labels[p]] */
+    void (*step_pairs)(float *weights, const int32_t *labels, int64_t n, const float *gradient, float step);
 } slide_kernels;
 
 /* NULL name: the best this processor runs. An unknown or unusable name gives NULL. */

@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "kernels.h"
 
 #define PASTE2(a, b) a##_##b
@@ -236,29 +240,68 @@ static void NAME(tile)(float *restrict out, int64_t out_stride, const float *res
         }
 }
 
-SLIDE_RACY static int NAME(any_over)(const float *score, const float *bias, int n)
+/* Bit j: whether score[j] + bias[j] is over -1, for V labels. */
+SLIDE_RACY static inline uint32_t NAME(over)(const float *score, const float *bias)
 {
-    int any = 0;
-    for (int i = 0; i < n; i++) any |= score[i] + bias[i] > -1;
-    return any;
+#if V == 16 && defined(__x86_64__)
+    __m512 z = _mm512_add_ps(_mm512_loadu_ps(score), _mm512_loadu_ps(bias));
+    return _mm512_cmp_ps_mask(z, _mm512_set1_ps(-1), _CMP_GT_OQ);
+#elif V == 8 && defined(__x86_64__)
+    __m256 z = _mm256_add_ps(_mm256_loadu_ps(score), _mm256_loadu_ps(bias));
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(z, _mm256_set1_ps(-1), _CMP_GT_OQ));
+#else
+    uint32_t bits = 0;
+    for (int j = 0; j < V; j++) bits |= (uint32_t)(score[j] + bias[j] > -1) << j;
+    return bits;
+#endif
 }
 
 SLIDE_RACY static int64_t NAME(sweep)(float *restrict score, const float *restrict bias, int64_t n, int32_t first,
                                       int32_t *restrict ids, float *restrict gradient)
 {
     int64_t found = 0, i = 0;
-    for (; i < n; i += V) {
-        int m = n - i < V ? (int)(n - i) : V;
-        if (!(m == V ? NAME(any_over)(score + i, bias + i, V) : NAME(any_over)(score + i, bias + i, m))) continue;
-        for (int j = 0; j < m; j++) {
-            float z = score[i + j] + bias[i + j];
-            ids[found] = first + (int32_t)(i + j); /* overwritten unless it is over */
-            gradient[found] = 2 * (1 + z);
-            found += z > -1;
+    for (; i + V <= n; i += V) {
+        for (uint32_t bits = NAME(over)(score + i, bias + i); bits; bits &= bits - 1, found++) {
+            int j = __builtin_ctz(bits);
+            ids[found] = first + (int32_t)(i + j);
+            gradient[found] = 2 * (1 + (score[i + j] + bias[i + j]));
         }
+        memset(score + i, 0, V * sizeof *score);
     }
-    memset(score, 0, (size_t)n * sizeof *score);
+    for (; i < n; i++) {
+        float z = score[i] + bias[i];
+        ids[found] = first + (int32_t)i; /* overwritten unless it is over */
+        gradient[found] = 2 * (1 + z);
+        found += z > -1;
+        score[i] = 0;
+    }
     return found;
+}
+
+/* Only weights of labels with a gradient are written: the others' cache lines stay as they are on other cores. */
+SLIDE_RACY static void NAME(step_pairs)(float *restrict weights, const int32_t *restrict labels, int64_t n,
+                                        const float *restrict gradient, float step)
+{
+    int64_t p = 0;
+#if V == 16 && defined(__x86_64__)
+    for (; p + V <= n; p += V) {
+        __m512 g = _mm512_i32gather_ps(_mm512_loadu_si512(labels + p), gradient, 4);
+        if (!_mm512_cmp_ps_mask(g, _mm512_setzero_ps(), _CMP_NEQ_UQ)) continue;
+        __m512 w = _mm512_loadu_ps(weights + p);
+        _mm512_storeu_ps(weights + p, _mm512_sub_ps(w, _mm512_mul_ps(_mm512_set1_ps(step), g)));
+    }
+#elif V == 8 && defined(__x86_64__)
+    for (; p + V <= n; p += V) {
+        __m256 g = _mm256_i32gather_ps(gradient, _mm256_loadu_si256((const __m256i *)(labels + p)), 4);
+        if (!_mm256_movemask_ps(_mm256_cmp_ps(g, _mm256_setzero_ps(), _CMP_NEQ_UQ))) continue;
+        __m256 w = _mm256_loadu_ps(weights + p);
+        _mm256_storeu_ps(weights + p, _mm256_sub_ps(w, _mm256_mul_ps(_mm256_set1_ps(step), g)));
+    }
+#endif
+    for (; p < n; p++) {
+        float g = gradient[labels[p]];
+        if (g != 0) weights[p] -= step * g;
+    }
 }
 
 const slide_kernels NAME(kernels) = {
@@ -276,4 +319,5 @@ const slide_kernels NAME(kernels) = {
     .hadamard = NAME(hadamard),
     .tile = NAME(tile),
     .sweep = NAME(sweep),
+    .step_pairs = NAME(step_pairs),
 };

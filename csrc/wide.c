@@ -14,6 +14,16 @@ static int64_t count_pairs(const slide_wide *wide, const int32_t *features, int6
     return pairs;
 }
 
+/* Brings the first pairs of a feature on their way; the hardware follows a sequence once it has begun. */
+static inline void prefetch_pairs(const slide_wide *wide, int32_t feature)
+{
+    int64_t begin = wide->indptr[feature];
+    for (int64_t i = begin; i < begin + 32; i += 16) {
+        __builtin_prefetch(wide->labels + i, 0, 2);
+        __builtin_prefetch(wide->weights + i, 1, 2);
+    }
+}
+
 SLIDE_RACY float slide_wide_accumulate(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,
                                        slide_wide_scratch *w)
 {
@@ -23,6 +33,7 @@ SLIDE_RACY float slide_wide_accumulate(const slide_wide *wide, const int32_t *fe
     for (int64_t i = 0; i < n; i++) {
         float x = values[i];
         int64_t begin = wide->indptr[features[i]], end = wide->indptr[features[i] + 1];
+        if (i + 1 < n) prefetch_pairs(wide, features[i + 1]);
         sqnorm += x * x;
         for (int64_t p = begin; p < end; p++) w->score[wide->labels[p]] += x * wide->weights[p];
         for (int64_t p = begin; p < end && mark_each; p++) w->touched[wide->labels[p] / SLIDE_WIDE_BLOCK] = 1;
@@ -31,16 +42,13 @@ SLIDE_RACY float slide_wide_accumulate(const slide_wide *wide, const int32_t *fe
 }
 
 /* The walk that learns: only pairs of labels with a gradient are written. */
-SLIDE_RACY static void update(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,
-                              const float *gradient, float step)
+static void update(const slide_kernels *kernels, const slide_wide *wide, const int32_t *features, const float *values,
+                   int64_t n, const float *gradient, float step)
 {
     for (int64_t i = 0; i < n; i++) {
-        float x = step * values[i];
-        int64_t end = wide->indptr[features[i] + 1];
-        for (int64_t p = wide->indptr[features[i]]; p < end; p++) {
-            float g = gradient[wide->labels[p]];
-            if (g != 0) wide->weights[p] -= x * g;
-        }
+        int64_t begin = wide->indptr[features[i]], end = wide->indptr[features[i] + 1];
+        if (i + 1 < n) prefetch_pairs(wide, features[i + 1]);
+        kernels->step_pairs(wide->weights + begin, wide->labels + begin, end - begin, gradient, step * values[i]);
     }
 }
 
@@ -97,7 +105,7 @@ SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *
         w.score[w.ids[k]] = w.gradient[k];
         wide->bias[w.ids[k]] -= step * wide->bias_ratio * w.gradient[k];
     }
-    update(wide, features, values, n, w.score, step);
+    update(kernels, wide, features, values, n, w.score, step);
     for (int64_t k = 0; k < active; k++) w.score[w.ids[k]] = 0;
     return 1;
 }

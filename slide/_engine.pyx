@@ -250,9 +250,9 @@ cdef class Engine:
                 status = slide_train(self.net, &ex.c, first_step, &lr[0], batch_size, &stats)
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not grow the threads' scratch memory for the longest example")
+        seconds = tuple([1e-9 * stats.phase_ns[p] for p in range(SLIDE_PHASES)])
         return TrainStats(stats.loss, stats.n_loss, stats.n_active, stats.bad_step, stats.bad_layer, stats.wide_loss,
-                          stats.n_wide_active, bool(stats.bad_update),
-                          tuple([1e-9 * stats.phase_ns[p] for p in range(SLIDE_PHASES)]))
+                          stats.n_wide_active, bool(stats.bad_update), seconds if any(seconds) else ())
 
     def time(self, bint on):
         """Whether `train` takes down what the threads' time goes into (slide._state.PHASES)."""

@@ -90,7 +90,7 @@ PHASES = ("input", "hash", "retrieve", "forward", "loss", "backward", "update", 
 class TrainStats(NamedTuple):
     """What one call of ``Engine.train`` did; bad_step is -1 unless a loss was not finite or, with bad_update, the
     update of bad_layer would have left float32. bad_layer is the number of layers for the sparse linear part.
-    phase_seconds are those of PHASES, summed over threads; zeros, or empty, unless ``Engine.time`` was called.
+    phase_seconds are those of PHASES, summed over threads; empty unless ``Engine.time`` was called.
     """
 
     loss: float

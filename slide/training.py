@@ -96,7 +96,7 @@ class Progress:
         self.active = stats.n_active / max(n, 1)
         self._loss_sum += stats.loss
         self._loss_n += stats.n_loss
-        if any(stats.phase_seconds):
+        if stats.phase_seconds:
             before = self.phase_seconds or [0.0] * len(stats.phase_seconds)
             self.phase_seconds = [a + b for a, b in zip(before, stats.phase_seconds, strict=True)]
         self.loss = self._loss_sum / self._loss_n if self._loss_n else float("nan")

@@ -242,3 +242,29 @@ def test_the_sparse_part_takes_a_step_on_the_squared_hinge(engine: str) -> None:
     np.testing.assert_allclose(state.bias, b - step * state.bias_ratio * g, atol=1e-5)
     assert stats.wide_loss == pytest.approx((np.maximum(1 - z[y == 1], 0) ** 2).sum(), rel=1e-5)
     assert stats.n_wide_active == (g != 0).sum()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pairs_of_lists_of_every_length(engine: str) -> None:
+    """One step of the sparse linear part: lists of as many labels as there are, and some with gaps in them."""
+    for n in WIDTHS:
+        rng = np.random.default_rng(n)
+        net = make_network([slide.SparseInput(3, 2), slide.Sampled(n)], engine, wide=slide.Wide(lr=0.3, bias_lr=0.1))
+        pairs = sp.csr_array((rng.random((3, n)) < [[1.0], [0.7], [0.3]]).astype(np.float32))
+        net._add_pairs(sp.csr_array(np.eye(3, dtype=np.float32)), pairs)
+        state = net.wide_state
+        assert state is not None
+        state.weights[:] = 2 * rng.standard_normal(len(state.weights))
+        state.bias[:] = rng.standard_normal(n)
+        x, y = np.array([1.5, -0.7, 0.4]), rng.random(n) < 0.2
+        y[0] = True
+        W, bias = state.matrix().toarray().astype(np.float64), state.bias.astype(np.float64)
+        z = x @ W + bias
+        gradient = np.where(y, np.minimum(2 * (z - 1), 0), np.maximum(2 * (z + 1), 0))
+        step = 0.1 / (x @ x)
+        train(net, sp.csr_array(x[None].astype(np.float32)), sp.csr_array(y[None].astype(np.float32)), 1, lr=0.1)
+        wanted = np.where(pairs.toarray() > 0, W - step * state.lr_ratio * np.outer(x, gradient), 0)
+        np.testing.assert_allclose(state.matrix().toarray(), wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            state.bias, bias - step * state.lr_ratio * state.bias_ratio * gradient, rtol=1e-5, atol=1e-5
+        )
