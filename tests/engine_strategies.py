@@ -29,11 +29,16 @@ def make_network(layers: list[Any], engine: str = "numba", **options: Any) -> sl
     """A single-threaded network (unless told otherwise) on an engine of ENGINES."""
     backend = "numba" if engine == "numba" else "c"
     net = slide.Network(layers, **({"n_threads": 1, "backend": backend} | options))
+    use_engine(net, engine)
+    return net
+
+
+def use_engine(net: slide.Network, engine: str) -> None:
+    """Puts a network on an engine of ENGINES again, after it has made itself another."""
     if engine != "numba":
         assert CORE is not None
         core = CORE.Engine(net.states, net.wide_state, net.optimizer, net.loss, net.seed, net.n_threads, engine)
         net._engine = guard(core, net.states)
-    return net
 
 
 def random_data(

@@ -252,6 +252,7 @@ def test_pairs_of_lists_of_every_length(engine: str) -> None:
         net = make_network([slide.SparseInput(3, 2), slide.Sampled(n)], engine, wide=slide.Wide(lr=0.3, bias_lr=0.1))
         pairs = sp.csr_array((rng.random((3, n)) < [[1.0], [0.7], [0.3]]).astype(np.float32))
         net._add_pairs(sp.csr_array(np.eye(3, dtype=np.float32)), pairs)
+        es.use_engine(net, engine)
         state = net.wide_state
         assert state is not None
         state.weights[:] = 2 * rng.standard_normal(len(state.weights))
