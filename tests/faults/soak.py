@@ -2,9 +2,9 @@
 
     python tests/faults/soak.py [--minutes 60] [--out soak.json]
 
-Every half minute it writes down resident memory, open files, threads and samples a second of training. It fails if the
-last quarter of the time has more memory (3 %), more files or threads, or a lower rate (the median less than 0.7 of the
-first quarter's: other programs may run beside it) than the first quarter after the tables have grown to their size.
+Every half minute it writes down resident memory, open files, threads and samples a second of processor time, which
+other programs disturb little. It fails if the last quarter of the time has more memory (3 %), more files or threads, or a
+lower rate (the median less than 0.8 of the first quarter's) than the first quarter.
 tests/test_faults.py runs it for some seconds; docs/reliability.md holds what an hour said.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 import slide
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-MEMORY_MAY_GROW, RATE_MAY_FALL = 1.03, 0.7
+MEMORY_MAY_GROW, RATE_MAY_FALL = 1.03, 0.8
 
 
 class Watch(slide.Callback):
@@ -34,7 +34,7 @@ class Watch(slide.Callback):
         self.lines: list[dict[str, float]] = []
         self.checkpoints = 0
         self._begin = self._last = time.monotonic()
-        self._spent, self._done = 0.0, 0
+        self._spent, self._done = time.process_time(), 0
 
     def on_checkpoint(self, progress: Any, network: Any) -> None:
         self.checkpoints += 1
@@ -44,10 +44,10 @@ class Watch(slide.Callback):
         progress.stop = now - self._begin >= self.seconds
         if now - self._last < self.every:
             return
-        training = progress.seconds - progress.evaluation_seconds
-        rate = (progress.done - self._done) / (training - self._spent)
+        spent = time.process_time()
+        rate = (progress.done - self._done) / max(spent - self._spent, 1e-9)
         self.lines.append({"minutes": (now - self._begin) / 60, "samples_per_second": rate, **of_process()})
-        self._last, self._spent, self._done = now, training, progress.done
+        self._last, self._spent, self._done = now, spent, progress.done
         print(json.dumps(self.lines[-1]), flush=True)
 
 
