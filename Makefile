@@ -18,7 +18,7 @@ named = $$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: train test test-all bench bench-peers bench-torch bench-report lint lint-c sanitize sanitize-threads fuzz \
-    faults coverage mutate test-oldest wheel test-wheel clean help
+    faults soak coverage mutate test-oldest wheel test-wheel docs clean help
 
 train: .venv/extension  ## train a network on the embedded WordNet data, print its accuracy, write model.slide
 	$(PY) -m slide train wordnet-hypernym --out model.slide
@@ -60,6 +60,13 @@ fuzz: .venv/extension  ## fuzz the parsers, the model loader and the network's o
 
 faults: .venv/extension  ## kill, starve and interrupt it, TIMES=100 each
 	$(PY) tests/faults/run.py --times $(or $(TIMES),100)
+
+soak: .venv/extension  ## train for an hour, MINUTES=60: does memory grow, does it slow down?
+	$(PY) tests/faults/soak.py --minutes $(or $(MINUTES),60)
+
+docs: .venv/extension .venv/docs  ## build the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --clean
+	@echo "build/site/index.html"
 
 coverage: .venv/package  ## lines and branches of slide/ and csrc/ that the fast tests reach, in build/coverage
 	bash tests/packaging/coverage.sh $(PY)
@@ -111,4 +118,8 @@ help:  ## list the verbs
 
 .venv/bench: .venv/package
 	$(PIP) install $(call named,["project"]["optional-dependencies"]["bench"])
+	@touch $@
+
+.venv/docs: .venv/package
+	$(PIP) install $(call named,["project"]["optional-dependencies"]["docs"])
 	@touch $@

@@ -182,3 +182,28 @@ def test_the_wheel_holds_the_data_the_types_and_both_licences(tree: Path, tmp_pa
     assert wanted - {p.relative_to(package) for p in package.rglob("*")} == set()
     licences = [p.name for p in package.glob("*.dist-info/licenses/**/LICENSE*")]
     assert len(licences) == 2
+
+
+def test_wheels_are_wanted_for_every_machine_that_the_docs_name(checkout: Path) -> None:
+    pytest.importorskip("cibuildwheel", reason="cibuildwheel is not installed")
+    found: set[str] = set()
+    for platform in ("linux", "macos"):
+        command = [
+            sys.executable,
+            "-m",
+            "cibuildwheel",
+            "--print-build-identifiers",
+            "--platform",
+            platform,
+            str(checkout),
+        ]
+        found |= set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    machines = [
+        "manylinux_x86_64",
+        "manylinux_aarch64",
+        "musllinux_x86_64",
+        "musllinux_aarch64",
+        "macosx_x86_64",
+        "macosx_arm64",
+    ]
+    assert found == {f"cp3{minor}-{machine}" for minor in range(11, 15) for machine in machines}

@@ -217,7 +217,8 @@ class Engine:
 
 def _sum(stats: list[TrainStats]) -> TrainStats:
     """Of all threads; the earliest bad step is the one reported."""
-    total = TrainStats(*(sum(column) for column in zip(*(s[:-1] for s in stats), strict=True)))
+    columns: list[Any] = [sum(column) for column in zip(*(s[:-1] for s in stats), strict=True)]
+    total = TrainStats(*columns)
     bad = min((s for s in stats if s.bad_step >= 0), key=lambda s: s.bad_step, default=None)
     where = (bad.bad_step, bad.bad_layer, bad.bad_update) if bad else (-1, -1, False)
     return total._replace(bad_step=where[0], bad_layer=where[1], bad_update=where[2])
