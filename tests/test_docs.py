@@ -70,3 +70,16 @@ def test_the_search_example_finds_options_and_prunes(checkout: Path, monkeypatch
     assert set(states) <= {"COMPLETE", "PRUNED"}
     assert set(study.best_params) == {"wide_lr", "hidden", "lr"}
     assert study.best_value == max(trial.value for trial in study.trials if trial.state.name == "COMPLETE")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "text"])
+def test_the_notebook_runs_and_is_stored_without_outputs(name: str, checkout: Path, tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (the extra examples)")
+    client = pytest.importorskip("nbclient", reason="nbclient is not installed (the extra examples)")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed (the extra examples)")
+    notebook = nbformat.read(checkout / "examples" / f"{name}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    client.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert sum(bool(cell.get("outputs")) for cell in notebook.cells) > 3
