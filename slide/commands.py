@@ -47,10 +47,10 @@ def evaluate(args: Namespace) -> int:
         return _evaluated(args, model, data, commands_text.train_labels(model, args))
     train_part, test_part = read_data(args.data)
     data, Y_train = test_part or train_part, train_part.Y if test_part else None
-    check_columns(data, net.n_features, net.n_labels, args.model)
+    data = check_columns(data, net.n_features, net.n_labels, args.model)
     if args.train:
         trained_on = read_data(args.train)[0]
-        check_columns(trained_on, net.n_features, net.n_labels, args.model)
+        trained_on = check_columns(trained_on, net.n_features, net.n_labels, args.model)
         Y_train = trained_on.Y
     return _evaluated(args, model, data, Y_train)
 

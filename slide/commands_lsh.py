@@ -29,7 +29,7 @@ def lsh(args: Namespace) -> int:
     if args.data:
         train_part, test_part = read_data(args.data)
         data = test_part or train_part
-        check_columns(data, net.n_features, net.n_labels, args.model)
+        data = check_columns(data, net.n_features, net.n_labels, args.model)
         X = data.X[:MAX_QUERIES]
         X = model._rows(X) if isinstance(model, slide.SlideClassifier) else X
     report = net.lsh_report(X)

@@ -48,9 +48,9 @@ def _tried(clf: SlideClassifier, args: Namespace) -> tuple[Tried, Any, Callable[
     else:
         train, test = read_data(args.data)
         tried, Y_train = test or train, train.Y if test else None
-        check_columns(tried, clf.n_features_in_, clf.n_labels_, args.model)
+        tried = check_columns(tried, clf.n_features_in_, clf.n_labels_, args.model)
         if args.train:
-            Y_train = read_data(args.train)[0].Y
+            Y_train = check_columns(read_data(args.train)[0], clf.n_features_in_, clf.n_labels_, args.model).Y
         describe = _features_of(clf, tried.X)
     k = min(max(KS), clf.n_labels_)
     n = tried.X.shape[0]

@@ -13,7 +13,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def train(args: Namespace) -> int:
         from slide.options import verb_parser
         from slide.run_config import dump
 
+        classifier_options(args)  # refuses what contradicts itself
         print(dump(args, verb_parser("train")), end="")
         return 0
     if not args.data:
@@ -73,7 +74,7 @@ def train(args: Namespace) -> int:
     if args.test:
         test = read_test(args.test)
     if test:
-        check_columns(test, data.X.shape[1], data.Y.shape[1], data.name)
+        test = check_columns(test, data.X.shape[1], data.Y.shape[1], data.name)
     wishes = Wishes.of(args)
     clf = SlideClassifier(**classifier_options(args))
     print(data, flush=True)
@@ -102,7 +103,7 @@ def train(args: Namespace) -> int:
 def _fitting(name: str, data: Data) -> tuple[Any, Any]:
     """Rows and labels to score by, which have the columns of those to train on."""
     held = read_test(name)
-    check_columns(held, data.X.shape[1], data.Y.shape[1], data.name)
+    held = check_columns(held, data.X.shape[1], data.Y.shape[1], data.name)
     return held.X, held.Y
 
 
@@ -228,6 +229,10 @@ def classifier_options(args: Namespace) -> dict[str, Any]:
         given["lsh"] = slide.lsh.FAMILIES["simhash" if family == "auto" else family](**sizes)
     if isinstance(given.get("schedule"), str):
         given["schedule"] = slide.optim.SCHEDULES[given["schedule"].capitalize()]()
+    if given.get("wide") is True and hasattr(args, "wide_options"):
+        given["wide"] = args.wide_options
+    if isinstance(given.get("optimizer"), slide.optim.Optimizer) and "lr" in given:
+        given["optimizer"] = replace(given["optimizer"], lr=given["lr"])
     if isinstance(given.get("optimizer"), str):
         kinds = {"adagrad": slide.Adagrad, "adam": slide.Adam, "sgd": slide.SGD}
         rate = {"lr": given["lr"]} if "lr" in given else {}

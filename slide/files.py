@@ -23,6 +23,7 @@ class Data(NamedTuple):
     name: str
     X: sp.csr_array
     Y: sp.csr_array
+    open_ended: bool = False  # the file does not say how many columns there are
 
     def __str__(self) -> str:
         n, d = self.X.shape
@@ -40,7 +41,7 @@ def read_data(name: str) -> tuple[Data, Data | None]:
         names = ", ".join(known)
         raise FileNotFoundError(f"{name}: no such file, and no embedded data set of that name (there are: {names})")
     with waiting(f"reading {name} ..."):
-        return Data(name, *formats.read(name)), None
+        return Data(name, *formats.read(name), formats.format_of(name) == "svmlight"), None
 
 
 def read_test(name: str) -> Data:
@@ -49,11 +50,17 @@ def read_test(name: str) -> Data:
     return test or data
 
 
-def check_columns(data: Data, n_features: int, n_labels: int, source: str) -> None:
-    """Refuses data that do not fit a model or other data."""
+def check_columns(data: Data, n_features: int, n_labels: int, source: str) -> Data:
+    """The data, of these widths; refuses what does not fit. Only files that do not say their widths are widened."""
+    if data.open_ended:
+        X, Y = data.X.copy(), data.Y.copy()
+        X.resize(X.shape[0], max(X.shape[1], n_features))
+        Y.resize(Y.shape[0], max(Y.shape[1], n_labels))
+        data = data._replace(X=X, Y=Y)
     for what, found, wanted in (("features", data.X.shape[1], n_features), ("labels", data.Y.shape[1], n_labels)):
         if found != wanted:
             raise ValueError(f"{data.name}: found {found:,} {what}, wanted the {wanted:,} of {source}")
+    return data
 
 
 def writable(path: str, *inputs: str | None) -> Path:

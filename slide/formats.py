@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,25 @@ from slide.xmc import MAX_COLUMNS, read_xmc, write_xmc
 
 Pair = tuple[sp.csr_array, sp.csr_array]
 COLUMNS = ("indices", "values", "labels")  # of a Parquet file
+DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # what readers of other hands say
 PARTS = ("data", "indices", "indptr", "shape")
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
     """The name of a file's format: "xmc", "svmlight", "npz" or "parquet"; by its ending, XMC text for other ones."""
     name = os.fspath(path).lower()
+    if name.endswith(tuple(f"{end}.gz" for end in FORMATS["svmlight"].endings)):
+        raise ValueError(f"{os.fspath(path)}: found compressed SVMlight, wanted it unpacked: gunzip it")
     return next((kind for kind, how in FORMATS.items() if name.endswith(how.endings)), "xmc")
 
 
@@ -42,7 +56,8 @@ def read(path: str | os.PathLike[str], kind: str | None = None, *, zero_based: b
     kind : {"xmc", "svmlight", "npz", "parquet", None}
         None: by the file's ending.
     zero_based : bool or None
-        Whether features of an SVMlight file count from 0. None: from 1 where none is 0.
+        Whether features of an SVMlight file count from 0, which is what None means: files of one data set must agree,
+        and whether a 0 is met says nothing of the others. With False, feature 0 is an error.
 
     Returns
     -------
@@ -86,9 +101,11 @@ def _read_svmlight(path: str | os.PathLike[str], zero_based: bool | None = None)
     with open(path, "rb") as file:
         content = file.read()
     try:
-        X, labels = load(io.BytesIO(content), zero_based="auto" if zero_based is None else zero_based, **how)
+        X, labels = load(io.BytesIO(content), zero_based=zero_based is not False, **how)
     except (ValueError, OverflowError, IndexError) as e:
         raise DataFormatError(f"{os.fspath(path)}:{_bad_line(content, load, how)}: {e}") from e
+    if not X.shape[0]:
+        raise DataFormatError(f"{os.fspath(path)}: found no row, wanted lines 'label,label feature:value ...'")
     ids = np.array([label for row in labels for label in row], np.float64)
     if ids.size and ((ids < 0) | (ids != np.floor(ids)) | (ids >= 2**31)).any():
         wrong = ids[(ids < 0) | (ids != np.floor(ids)) | (ids >= 2**31)][0]
@@ -177,14 +194,21 @@ def _pyarrow() -> Any:
 def _read_parquet(path: str | os.PathLike[str]) -> Pair:
     pa = _pyarrow()
     with _damaged(path, pa.ArrowException):
-        table = pa.parquet.read_table(path)
-        for column in COLUMNS:
-            if column not in table.column_names:
-                wanted = "indices, values and labels; for a table with text say --text and --labels"
-                raise DataFormatError(f"{os.fspath(path)}: found the columns {table.column_names}, wanted {wanted}")
-        metadata = table.schema.metadata or {}
-        indices, values, labels = (table.column(name).combine_chunks() for name in COLUMNS)
-        parts = [(_lists(path, c), _flat(c, d)) for c, d in ((indices, "i8"), (values, "f4"), (labels, "i8"))]
+        return _checked(path, *_from_table(path, pa))
+
+
+def _from_table(path: str | os.PathLike[str], pa: Any) -> Pair:
+    table = pa.parquet.read_table(path)
+    for column in COLUMNS:
+        if column not in table.column_names:
+            wanted = "indices, values and labels; for a table with text say --text and --labels"
+            raise DataFormatError(f"{os.fspath(path)}: found the columns {table.column_names}, wanted {wanted}")
+    metadata = table.schema.metadata or {}
+    indices, values, labels = (table.column(name).combine_chunks() for name in COLUMNS)
+    for name, column in (("indices", indices), ("labels", labels)):
+        if hasattr(column, "offsets") and not pa.types.is_integer(column.type.value_type):
+            raise DataFormatError(f"{os.fspath(path)}: {name}: found {column.type}, wanted lists of whole numbers")
+    parts = [(_lists(path, c), _flat(c, d)) for c, d in ((indices, "i8"), (values, "f4"), (labels, "i8"))]
     (at, ids), (at_values, data), (at_labels, label_ids) = parts
     if not np.array_equal(at, at_values):
         row = int(np.flatnonzero(at != at_values)[0]) - 1
@@ -193,7 +217,7 @@ def _read_parquet(path: str | os.PathLike[str]) -> Pair:
     n_labels = _width(path, metadata, b"n_labels", label_ids)
     X = sp.csr_array((data, ids, at), shape=(len(at) - 1, n_features))
     Y = sp.csr_array((np.ones(len(label_ids), np.float32), label_ids, at_labels), shape=(len(at) - 1, n_labels))
-    return _checked(path, X, Y)
+    return X, Y
 
 
 def _lists(path: str | os.PathLike[str], column: Any) -> np.ndarray:
@@ -212,7 +236,9 @@ def _width(path: str | os.PathLike[str], metadata: Any, name: bytes, ids: np.nda
     """As the file says, or as many as are met."""
     met = int(ids.max()) + 1 if len(ids) else 1
     width = int(metadata.get(name, met))
-    if width < met or (len(ids) and ids.min() < 0):
+    if len(ids) and ids.min() < 0:
+        raise DataFormatError(f"{os.fspath(path)}: found the id {ids.min():,}, wanted 0 to {width - 1:,}")
+    if width < met:
         raise DataFormatError(f"{os.fspath(path)}: found ids up to {met - 1:,}, wanted 0 to {width - 1:,}")
     return width
 
@@ -253,7 +279,9 @@ def _damaged(path: str | os.PathLike[str], *more: Any) -> Iterator[None]:
         yield
     except DataFormatError:
         raise
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, *more) as e:
+    except (OSError, *DAMAGE, *more) as e:
+        if isinstance(e, OSError) and e.errno is not None:
+            raise  # the file could not be read; what was read made no sense where there is no number
         raise DataFormatError(f"{os.fspath(path)}: not a readable file of its kind: {e}") from e
 
 

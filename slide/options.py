@@ -324,7 +324,7 @@ def _add_convert(verbs: Any) -> None:
     for flag, dest, says in (("--from", "source", "of DATA"), ("--to", "target", "of OUT")):
         says = f"format {says} (default: by its ending)"
         parser.add_argument(flag, dest=dest, choices=("xmc", "svmlight", "npz", "parquet"), help=says)
-    says = "features of an SVMlight file count from 1 (default: if none is 0)"
+    says = "features of an SVMlight file count from 1 (default: from 0)"
     parser.add_argument("--one-based", action=argparse.BooleanOptionalAction, help=says)
     parser.add_argument("--part", choices=("train", "test"), help="of an embedded data set (default: train)")
 

@@ -12,7 +12,7 @@ import inspect
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import slide
@@ -28,6 +28,14 @@ KINDS: dict[str, Mapping[str, type]] = {
     "schedule": {name.lower(): kind for name, kind in SCHEDULES.items()},
 }
 #: Tables without one.
+#: What a value of each annotation may be; TOML has no None.
+SIMPLE: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "None": (),
+}
 PLAIN: dict[str, type] = {"wide": slide.Wide, "rebuild": slide.Rebuild}
 
 
@@ -42,21 +50,25 @@ def read_options(path: str, parser: argparse.ArgumentParser) -> dict[str, Any]:
     with open(path, "rb") as file:
         try:
             found = tomllib.load(file)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
             raise ValueError(f"{path}: no TOML file: {e}") from e
     actions = {a.dest: a for a in parser._actions if a.dest not in NOT_IN_FILES}
     options = {key: _value(path, key, value, actions) for key, value in found.items()}
     folder = os.path.dirname(path)
     for key in PATHS:
-        if isinstance(options.get(key), str) and not _is_no_path(options[key]):
+        if isinstance(options.get(key), str) and not _is_no_path(key, options[key]):
             options[key] = os.path.join(folder, options[key])
+    if "lr" in options and "lr" in found.get("optimizer", {}):
+        raise ValueError(f"{path}: found lr and [optimizer] lr, wanted one of them")
+    if "wide" in options:
+        options["wide_options"] = options["wide"]  # what --wide means
     return options
 
 
-def _is_no_path(text: str) -> bool:
-    """Embedded data sets go by their names, shares of the rows by a number."""
+def _is_no_path(key: str, text: str) -> bool:
+    """Embedded data sets go by their names, and shares of the rows for validation by a number."""
     try:
-        return text in slide.datasets.names() or float(text) >= 0
+        return text in slide.datasets.names() or (key == "validation" and float(text) >= 0)
     except ValueError:
         return False
 
@@ -79,7 +91,7 @@ def _object(path: str, key: str, options: Mapping[str, Any]) -> Any:
     given = dict(options)
     if key in KINDS:
         kind = given.pop("kind", None)
-        if kind not in KINDS[key]:
+        if not isinstance(kind, str) or kind not in KINDS[key]:
             raise ValueError(f"{path}: [{key}] kind: found {kind!r}, wanted one of {', '.join(KINDS[key])}")
         made: Callable[..., Any] = KINDS[key][kind]
     else:
@@ -88,6 +100,9 @@ def _object(path: str, key: str, options: Mapping[str, Any]) -> Any:
     for name in given:
         if name not in known:
             raise ValueError(f"{path}: [{key}]: found the key {name!r}, {_wanted(name, list(known))}")
+        kinds = str(known[name].annotation).replace(" ", "").split("|")
+        if set(kinds) <= set(SIMPLE) and not any(isinstance(given[name], SIMPLE[k]) for k in kinds):
+            raise ValueError(f"{path}: [{key}] {name}: found {given[name]!r}, wanted {' or '.join(kinds)}")
     try:
         return made(**given)
     except (TypeError, ValueError) as e:
@@ -137,8 +152,12 @@ def dump(args: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
     for key in dests:
         if key in NOT_IN_FILES:
             continue
-        value = getattr(args, key, defaults.get(key))
-        if key in PATHS and isinstance(value, str) and not _is_no_path(value):
+        value: Any = getattr(args, key, defaults.get(key))
+        if key == "lr" and hasattr(getattr(args, "optimizer", None), "lr"):
+            continue  # the optimizer has it
+        if key == "optimizer" and hasattr(value, "lr") and hasattr(args, "lr"):
+            value = replace(value, lr=args.lr)
+        if key in PATHS and isinstance(value, str) and not _is_no_path(key, value):
             value = os.path.abspath(value)
         if value is None:
             lines.append(f"# {key} =")
@@ -166,4 +185,4 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'

@@ -77,11 +77,11 @@ def test_every_command_reads_every_format(kind: str, tmp_path: Path, capsys: pyt
 def test_features_count_from_one_or_from_zero(tmp_path: Path) -> None:
     path = tmp_path / "a.svm"
     path.write_text("1,0 1:0.5 3:2 # why\n\n2 2:1\n 3:1\n")
-    X, Y = formats.read(path)
+    X, Y = formats.read(path, zero_based=False)
     assert X.toarray().tolist() == [[0.5, 0, 2], [0, 1, 0], [0, 0, 1]]
     assert Y.toarray().tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 0]]
-    assert formats.read(path, zero_based=True)[0].shape == (3, 4)
-    assert formats.read(path, zero_based=False)[0].shape == (3, 3)
+    for zero_based in (None, True):
+        assert formats.read(path, zero_based=zero_based)[0].toarray()[:, 1:].tolist() == X.toarray().tolist()
     with pytest.raises(ValueError, match="in SVMlight files only"):
         formats.read(tmp_path / "a.npz", zero_based=True)
 
@@ -108,6 +108,7 @@ def npz(path: Path, **change: Any) -> None:
         ({"X_indptr": np.arange(4)}, "not a readable file"),
         ({"X_indices": np.linspace(0, 1, 5)}, "found float32 and float64|found .* wanted numbers"),
         ({"X_shape": np.array([20, 2**40])}, "columns"),
+        ({"X_shape": np.array(20)}, "not a readable file"),
         ({"X_data": np.array(["a"])}, "wanted numbers"),
         ({"X_data": np.array([{}])}, "not a readable file"),
     ],
@@ -141,6 +142,35 @@ def test_damaged_svmlight_files_name_the_line(text: str, line: int, says: str, t
         formats.read(tmp_path / "a.svm")
 
 
+def test_svmlight_files_need_rows_and_no_compression(tmp_path: Path) -> None:
+    (tmp_path / "a.svm").write_text("# nothing\n")
+    with pytest.raises(slide.DataFormatError, match=r"a\.svm: found no row"):
+        formats.read(tmp_path / "a.svm")
+    with pytest.raises(ValueError, match="found compressed SVMlight, wanted it unpacked"):
+        formats.read(tmp_path / "a.svm.gz")
+
+
+def test_svmlight_test_rows_may_lack_the_last_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.svm").write_text("".join(f"{i % 3} {i % 3}:1 {3 + i % 4}:1\n" for i in range(60)))
+    (tmp_path / "test.svm").write_text("0 0:1\n1 1:1\n")
+    model, told = str(tmp_path / "m"), ["--epochs", "8", "--threads", "1"]
+    assert main(["train", f"{tmp_path}/train.svm", "--test", f"{tmp_path}/test.svm", "--out", model, *told]) == 0
+    assert "P       100.00" in capsys.readouterr().out
+    assert main(["eval", model, f"{tmp_path}/test.svm"]) == 0
+    (tmp_path / "wide.svm").write_text("0 9:1\n")
+    assert main(["eval", model, f"{tmp_path}/wide.svm"]) == 2
+    assert "found 10 features, wanted the 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", ["x", str(10**30), "-3"])
+def test_parquet_widths_that_make_no_sense_name_the_file(width: str, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table().replace_schema_metadata({"n_features": width}), tmp_path / "a.parquet")
+    with pytest.raises(slide.DataFormatError, match=r"a\.parquet: "):
+        formats.read(tmp_path / "a.parquet")
+
+
 def test_svmlight_labels_are_whole_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.svm").write_text("0.5 1:2\n")
     with pytest.raises(slide.DataFormatError, match=r"a.svm: found the label 0.5, wanted whole numbers from 0"):
@@ -166,9 +196,10 @@ def test_parquet_of_other_hands_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        ({"indices": [[0.0, 1.7], [1.0]]}, "indices: found list<.*double>, wanted lists of whole numbers"),
         ({"labels": None}, r"found the columns \['indices', 'values'\], wanted indices, values and labels"),
         ({"values": [[1.0], [3.0]]}, "row 0: found numbers of indices and values that differ"),
-        ({"indices": [[0, -2], [1]]}, "wanted 0 to"),
+        ({"indices": [[0, -2], [1]]}, "found the id -2, wanted 0 to"),
         ({"labels": ["a", "b"]}, "found string or missing values, wanted lists of numbers"),
         ({"labels": [[0], None]}, "missing values"),
         ({"values": [[1.0, None], [3.0]]}, "missing values"),

@@ -42,7 +42,6 @@ log = "run.csv"
 hidden = [12]
 epochs = 2
 n_active = 40
-lr = 0.2
 n_threads = 1
 random_state = 7
 normalize = true
@@ -76,7 +75,6 @@ def test_a_file_says_everything(folder: Path, capsys: pytest.CaptureFixture[str]
     wanted = {
         "hidden": (12,),
         "n_active": 40,
-        "lr": 0.2,
         "random_state": 7,
         "normalize": True,
         "wide": slide.Wide(prune=0.0),
@@ -116,9 +114,41 @@ def test_the_defaults_are_printed_where_nothing_is_said(capsys: pytest.CaptureFi
     } <= set(lines)
 
 
+@pytest.mark.parametrize(
+    ("flat", "flags", "wanted"), [("", [], 0.3), ("lr = 0.2", [], 0.2), ("", ["--lr", "0.5"], 0.5)]
+)
+def test_a_rate_is_the_optimizers(
+    flat: str, flags: list[str], wanted: float, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = "lr = 0.3" if not flat else ""
+    (folder / "run.toml").write_text(f"{flat}\n[optimizer]\nkind = 'adam'\n{table}\n")
+    command = ["train", f"{folder}/train.txt", "--config", f"{folder}/run.toml", *flags]
+    assert main([*command, "--epochs", "1", "--n-active", "40", "--out", "m"]) == 0
+    assert slide.load("m").network_.optimizer == slide.Adam(wanted)
+    capsys.readouterr()
+    assert main([*command, "--print-config"]) == 0
+    printed = capsys.readouterr().out
+    assert f"lr = {wanted}" in printed[printed.index("[optimizer]") :]
+    assert main(["train", "--config", str(folder / "run.toml")]) == 2  # no data named
+    parsed(folder, printed)
+
+
+def test_wide_on_the_command_line_is_the_wide_of_the_file(folder: Path) -> None:
+    from slide.commands_train import classifier_options
+
+    args = parsed(folder, "[wide]\nprune = 0.7\n", "--wide")
+    assert classifier_options(args)["wide"] == slide.Wide(prune=0.7)
+    assert classifier_options(parsed(folder, "[wide]\nprune = 0.7\n", "--no-wide"))["wide"] is False
+
+
+def test_files_may_be_called_like_numbers(folder: Path) -> None:
+    args = parsed(folder, 'out = "2024"\nvalidation = 0.2\n')
+    assert (args.out, args.validation) == (str(folder / "2024"), "0.2")
+
+
 def test_names_with_strange_letters_come_through(folder: Path) -> None:
     args = parsed(folder, "")
-    args.out = '/tmp/a "b" \\ \t é.slide'
+    args.out = '/tmp/a "b" \\ \t é \U000e0001.slide'
     assert parsed(folder, dump(args, verb_parser("train"))).out == args.out
 
 
@@ -145,6 +175,10 @@ def test_text_columns_and_embedded_names(folder: Path) -> None:
         ("[lsh]\nK = 3", "[lsh] kind: found None, wanted one of simhash"),
         ("[lsh]\nkind = 'simhash'\nK = 99", "[lsh]: SimHash(K=): found 99"),
         ("[optimizer]\nkind = 'lion'", "[optimizer] kind: found 'lion', wanted one of sgd, adagrad, adam"),
+        ("[optimizer]\nkind = ['sgd']", "[optimizer] kind: found ['sgd'], wanted one of"),
+        ("[wide]\nlr = 'x'", "[wide] lr: found 'x', wanted float"),
+        ("lr = 1.0\n[optimizer]\nkind = 'sgd'\nlr = 2.0", "found lr and [optimizer] lr, wanted one of them"),
+        ("a = " + "[" * 9000, "no TOML file"),
         ("[epochs]\nx = 1", "epochs: found {'x': 1}, wanted a whole number"),
         ("epochs = ", "no TOML file"),
         ("\xff", "no TOML file"),
