@@ -6,6 +6,7 @@ are not read here but in slide/text_tables.py.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import zipfile
@@ -32,7 +33,7 @@ DAMAGE = (
     IndexError,
     OverflowError,
     EOFError,
-    NotImplementedError,
+    RuntimeError,
     zipfile.BadZipFile,
     zlib.error,
 )  # what readers of other hands say
@@ -280,8 +281,8 @@ def _damaged(path: str | os.PathLike[str], *more: Any) -> Iterator[None]:
     except DataFormatError:
         raise
     except (OSError, *DAMAGE, *more) as e:
-        if isinstance(e, OSError) and e.errno is not None:
-            raise  # the file could not be read; what was read made no sense where there is no number
+        if isinstance(e, OSError) and e.errno not in (None, errno.EINVAL):
+            raise  # the file could not be read; else what was read made no sense
         raise DataFormatError(f"{os.fspath(path)}: not a readable file of its kind: {e}") from e
 
 
