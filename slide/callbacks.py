@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -73,8 +74,8 @@ class _Function(Callback):
         self._function(progress)
 
 
-class Callbacks(Callback):
-    """Several as one, called in their order."""
+class Callbacks:
+    """Several as one, told in their order."""
 
     def __init__(self, members: Sequence[Callback]) -> None:
         self._members = members
@@ -95,39 +96,16 @@ class Callbacks(Callback):
             require(ok, "callback", one, "a function, a slide.Callback, or a sequence of them")
         return cls([one if isinstance(one, Callback) else _Function(one) for one in members])
 
-    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+    def tell(self, event: str, *told: Any) -> None:
+        """Calls the method of that name of each."""
         for one in self._members:
-            one.on_fit_begin(progress, network)
-
-    def on_chunk(self, progress: Progress, network: Network) -> None:
-        for one in self._members:
-            one.on_chunk(progress, network)
-
-    def on_rebuild(self, progress: Progress, network: Network) -> None:
-        for one in self._members:
-            one.on_rebuild(progress, network)
-
-    def on_checkpoint(self, progress: Progress, network: Network) -> None:
-        for one in self._members:
-            one.on_checkpoint(progress, network)
-
-    def on_epoch_end(self, progress: Progress, network: Network) -> None:
-        for one in self._members:
-            one.on_epoch_end(progress, network)
-
-    def on_record(self, record: Record, progress: Progress) -> None:
-        for one in self._members:
-            one.on_record(record, progress)
-
-    def on_fit_end(self, progress: Progress, network: Network) -> None:
-        for one in self._members:
-            one.on_fit_end(progress, network)
+            getattr(one, event)(*told)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-class FileLogger(Callback):
+class FileLogger(Callback, ABC):
     """Base of loggers that write a line for each record, at once. A resumed fit writes its whole history again.
 
     Parameters
@@ -161,8 +139,9 @@ class FileLogger(Callback):
     def _begin(self, file: IO[str], progress: Progress) -> None:
         """What stands before the first record."""
 
+    @abstractmethod
     def _write(self, file: IO[str], record: Record) -> None:
-        raise NotImplementedError
+        """One record as a line."""
 
 
 class CSVLogger(FileLogger):

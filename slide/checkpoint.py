@@ -122,8 +122,7 @@ class Saver:
             part.unlink(missing_ok=True)
         if not self._options.resume or not self._path.exists():
             return None
-        from slide.model_file import network_from, read_model
-        from slide.rebuilding import families
+        from slide.model_file import network_from, own_family, read_model
         from slide.training import Progress
 
         config, arrays = read_model(self._path)
@@ -132,8 +131,8 @@ class Saver:
         try:
             training = config["training"]
             different = self._difference(training["what"])
-            own = next((family for _, family in families(net.layers) if family.is_custom), None)
-            restored = None if different else network_from(config["network"], arrays, net.n_threads, net.backend, own)
+            own, stored = own_family(net), config["network"]
+            restored = None if different else network_from(stored, arrays, net.n_threads, net.backend, own)
             progress = Progress(**training["progress"])
             recalls = {int(layer): float(recall) for layer, recall in training["recalls"]}
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as e:

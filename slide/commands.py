@@ -18,12 +18,12 @@ import scipy.sparse as sp
 import slide
 from slide import progress
 from slide.classifier import SlideClassifier
+from slide.evaluation import KS
 from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
 from slide.text import SlideTextClassifier
 from slide.threads import resolve_threads
 
-KS = (1, 3, 5)
 METRICS = [f"{name}@{k}" for name in ("p", "psp") for k in KS]
 ROWS_AT_ONCE = 1024  # scored by one call, so that Ctrl-C and the bar are served in between
 
@@ -84,11 +84,8 @@ def score(
 ) -> dict[str, Any]:
     """Every metric in percent, and how long scoring took."""
     begin = time.perf_counter()
-    n, n_labels = data.Y.shape
-    k = min(max(KS), n_labels)
-    ids = np.full((n, max(KS)), -1, np.int32)
-    for rows, best, _ in blocks(model, data.X, k, n_candidates):
-        ids[rows, :k] = best
+    n = data.Y.shape[0]
+    ids, _ = predicted(model, data, n_candidates)
     seconds = time.perf_counter() - begin
     found = slide.metrics.evaluate(data.Y, ids, Y_train, KS, **propensity)
     facts = {"test": data.name, "n_test_samples": n, "predict_seconds": round(seconds, 3), **percent(found)}
@@ -96,6 +93,16 @@ def score(
         return facts
     groups = slide.metrics.by_frequency(data.Y, ids, Y_train, max(KS))
     return facts | {"by_frequency": [group._asdict() for group in groups]}
+
+
+def predicted(model: Model, data: Data, n_candidates: int | None = None) -> tuple[Any, Any]:
+    """The five best labels of each row and their scores, [n, 5]; -1 where there are fewer labels."""
+    n, n_labels = data.Y.shape
+    k = min(max(KS), n_labels)
+    ids, scores = np.full((n, max(KS)), -1, np.int32), np.zeros((n, max(KS)), np.float32)
+    for rows, best, values in blocks(model, data.X, k, n_candidates):
+        ids[rows, :k], scores[rows, :k] = best, values
+    return ids, scores
 
 
 def percent(found: Mapping[str, float]) -> dict[str, float | None]:

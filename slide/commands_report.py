@@ -12,7 +12,7 @@ import numpy as np
 import slide
 from slide import commands_text
 from slide.classifier import SlideClassifier
-from slide.commands import KS, blocks, load_model
+from slide.commands import load_model, predicted
 from slide.files import check_columns, read_data, whole_file, writable
 from slide.lsh_report import MAX_QUERIES, LshReport
 from slide.report import Tried, page
@@ -52,11 +52,7 @@ def _tried(clf: SlideClassifier, args: Namespace) -> tuple[Tried, Any, Callable[
         if args.train:
             Y_train = check_columns(read_data(args.train)[0], clf.n_features_in_, clf.n_labels_, args.model).Y
         describe = _features_of(clf, tried.X)
-    k = min(max(KS), clf.n_labels_)
-    n = tried.X.shape[0]
-    ids, scores = np.full((n, max(KS)), -1, np.int32), np.zeros((n, max(KS)), np.float32)
-    for part, best, values in blocks(clf, tried.X, k, None):
-        ids[part, :k], scores[part, :k] = best, values
+    ids, scores = predicted(clf, tried)
     return Tried(tried.name, tried.Y, ids, scores, Y_train, (args.A, args.B)), tried.X, describe
 
 

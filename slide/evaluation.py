@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,13 +96,9 @@ def held_out(eval_set: Any, n_features: int, n_labels: int) -> tuple[sp.csr_arra
     ValueError
         For what is no pair, or does not fit the network or each other; the message begins with eval_set.
     """
-    ok = isinstance(eval_set, tuple | list) and len(eval_set) == 2
-    require(ok, "eval_set", type(eval_set).__name__, "a pair (X, y)")
-    X, y = eval_set
-    try:
+    X, y = _pair(eval_set, "a pair (X, y)")
+    with _named():
         return check_XY(X, y, n_features, n_labels)
-    except ValueError as e:
-        raise ValueError(f"eval_set: {e}") from e
 
 
 def encoded(eval_set: Any, read: Callable[[Any], sp.csr_array], labels: Labels) -> tuple[sp.csr_array, sp.csr_array]:
@@ -112,10 +109,23 @@ def encoded(eval_set: Any, read: Callable[[Any], sp.csr_array], labels: Labels) 
     ValueError
         For what is no pair, or does not fit; the message begins with eval_set.
     """
+    X, y = _pair(eval_set, "a pair (X, y), or a share")
+    with _named():
+        return read(X), labels.encode(y, drop_unknown=True)
+
+
+def _pair(eval_set: Any, wanted: str) -> tuple[Any, Any]:
     ok = isinstance(eval_set, tuple | list) and len(eval_set) == 2
-    require(ok, "eval_set", eval_set if np.isscalar(eval_set) else type(eval_set).__name__, "a pair (X, y), or a share")
+    require(ok, "eval_set", eval_set if np.isscalar(eval_set) else type(eval_set).__name__, wanted)
+    first, second = eval_set
+    return first, second
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """What is wrong with an evaluation set is said of it, not of the training rows."""
     try:
-        return read(eval_set[0]), labels.encode(eval_set[1], drop_unknown=True)
+        yield
     except ValueError as e:
         raise ValueError(f"eval_set: {e}") from e
 

@@ -158,27 +158,32 @@ def network_from(
 def network_again(
     config: Mapping[str, Any], arrays: Mapping[str, Array], n_threads: int | None, backend: str | None
 ) -> Network:
-    """`network_from` with arrays that lie anywhere, as a pickle leaves them: copied to where kernels want them."""
-    from slide import backends
-
-    placed = {name: backends.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
-    for name, array in arrays.items():
-        placed[name][...] = array
-    return network_from(config, placed, n_threads, backend)
+    """`network_from` with arrays that lie anywhere, as a pickle leaves them."""
+    return network_from(config, _placed(arrays), n_threads, backend)
 
 
 def restore(net: Network, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Turns a network back into what `network_config` and `network_arrays` said of it at an earlier moment."""
-    from slide import backends
+    history, earlier = net.history, network_from(config, _placed(arrays), net.n_threads, net.backend, own_family(net))
+    vars(net).update(vars(earlier))
+    net.history = history
+
+
+def own_family(net: Network) -> HashFamily | None:
+    """The hash family of the user's own in a network, which files do not hold."""
     from slide.rebuilding import families
+
+    return next((family for _, family in families(net.layers) if family.is_custom), None)
+
+
+def _placed(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Copies that lie where kernels want them."""
+    from slide import backends
 
     placed = {name: backends.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
     for name, array in arrays.items():
         placed[name][...] = array
-    own = next((family for _, family in families(net.layers) if family.is_custom), None)
-    history, earlier = net.history, network_from(config, placed, net.n_threads, net.backend, own)
-    vars(net).update(vars(earlier))
-    net.history = history
+    return placed
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

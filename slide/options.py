@@ -137,6 +137,10 @@ def _verb(verbs: Any, name: str, usage: str, says: str, examples: str = "") -> P
     return parser
 
 
+def _add_model(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+
+
 def _add_json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
 
@@ -249,7 +253,7 @@ def _add_eval(verbs: Any) -> None:
         "score a saved model on data with known labels",
         EVAL_EXAMPLES,
     )
-    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    _add_model(parser)
     parser.add_argument("data", metavar="DATA", help="a file, or an embedded data set (its test part)")
     parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies for PSP@k")
     says = "also recall and precision of rare and frequent labels"
@@ -267,7 +271,7 @@ def _add_predict(verbs: Any) -> None:
         "write the best labels of each row",
         PREDICT_EXAMPLES,
     )
-    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    _add_model(parser)
     parser.add_argument("data", metavar="DATA", nargs="?", help="a file, or an embedded data set (its test part)")
     says = "print the best labels of this text, with a model trained on text; may be repeated"
     parser.add_argument("--text", metavar="TEXT", action="append", help=says)
@@ -297,7 +301,7 @@ def _add_lsh(verbs: Any) -> None:
         "what a model's hash tables are worth: recall against chance, buckets, age, memory, advice",
         LSH_EXAMPLES,
     )
-    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    _add_model(parser)
     parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, for recall")
     parser.add_argument("--plot", metavar="FILE", help="draw recall and buckets (.png, .svg; needs matplotlib)")
     _add_json(parser)
@@ -306,7 +310,7 @@ def _add_lsh(verbs: Any) -> None:
 
 def _add_card(verbs: Any) -> None:
     parser = _verb(verbs, "card", "MODEL [--out FILE]", "the model card: data, options, time, scores and limits")
-    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    _add_model(parser)
     parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output")
     _add_machine(parser)
 
@@ -332,7 +336,7 @@ def _add_convert(verbs: Any) -> None:
 def _add_export(verbs: Any) -> None:
     says = "write a model as an ONNX graph that scores every label exactly"
     parser = _verb(verbs, "export", "MODEL OUT [-k N]", says)
-    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    _add_model(parser)
     parser.add_argument("out", metavar="OUT", help="the .onnx file to write")
     parser.add_argument("-k", type=int, default=5, metavar="N", help="labels a row (default: 5)")
     _add_machine(parser)
@@ -354,7 +358,7 @@ def _add_report(verbs: Any) -> None:
         "a page of pictures: how it learned, which labels it finds, what it confuses, examples",
         REPORT_EXAMPLES,
     )
-    parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+    _add_model(parser)
     parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, with labels")
     parser.add_argument("--html", metavar="FILE", required=True, help="write the page here")
     parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies")

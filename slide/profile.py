@@ -95,7 +95,7 @@ def profile(clf: SlideClassifier, X: Any, y: Any, **told: Any) -> Profile:
     Parameters
     ----------
     clf : SlideClassifier
-        It is fitted as by ``clf.fit(X, y, **told)``; taking the time costs it about 1 %.
+        It is fitted as by ``clf.fit(X, y, **told)``.
 
     Raises
     ------

@@ -92,12 +92,11 @@ def _in_notebook() -> bool:
 @contextmanager
 def follow_fit(total: int, stream: IO[str] | None = None) -> Iterator[Callable[[Progress], None]]:
     """A callback for a fit of that many samples, epochs counted, which reports on the stream (standard error)."""
-    stream = stream or sys.stderr
-    shown = Bar(stream, total) if stream.isatty() else Lines(stream)
+    follower = shown(total, stream or sys.stderr)
     try:
-        yield shown
+        yield follower
     finally:
-        shown.close()
+        follower.close()
 
 
 @contextmanager

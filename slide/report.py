@@ -19,12 +19,12 @@ import scipy.sparse as sp
 from slide import metrics
 from slide._state import FloatArray, IntArray
 from slide.charts import Series, bars, lines, number_text
+from slide.evaluation import KS
 
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier
     from slide.lsh_report import LshReport
 
-KS = (1, 3, 5)
 MAX_CONFUSED = 15
 SHORT = 220  # characters of a text that are shown
 

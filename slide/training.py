@@ -118,7 +118,8 @@ class Progress:
             "rebuilds": self.rebuilds,
             "lr": lr,
         }
-        self.history.append(values | (self.metrics if self.epoch_ended else {}))
+        scores = {name: float(value) for name, value in self.metrics.items()} if self.epoch_ended else {}
+        self.history.append(values | scores)
         return self.history[-1]
 
 
@@ -143,7 +144,7 @@ def run(net: Network, X: Examples, Y: Examples, plan: Plan, progress: Progress |
     plan.judge.begin(progress)
     fit = _Fit(net, X, Y, plan, progress)
     try:
-        plan.callbacks.on_fit_begin(progress, net)
+        plan.callbacks.tell("on_fit_begin", progress, net)
         for epoch in range(progress.done // max(n, 1), epochs):
             progress.epoch = epoch
             fit.train_epoch()
@@ -151,7 +152,7 @@ def run(net: Network, X: Examples, Y: Examples, plan: Plan, progress: Progress |
                 break
     finally:
         fit.tables.wait()
-        plan.callbacks.on_fit_end(progress, net)
+        plan.callbacks.tell("on_fit_end", progress, net)
     if epochs:
         plan.judge.finish(net, progress)
         fit.tables.finish()
@@ -176,7 +177,7 @@ class _Fit:
         order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
         while first < n and not progress.stop:
             if plan.saver and plan.saver.save_if_due(net, progress):
-                plan.callbacks.on_checkpoint(progress, net)
+                plan.callbacks.tell("on_checkpoint", progress, net)
             self.tables.follow()
             size = min(WINDOW if batch_size > 1 else chunk, n - first, self.tables.samples_left())
             took = _train_chunk(net, self._X, self._Y, order[first : first + size], batch_size, plan.schedule, progress)
@@ -199,13 +200,15 @@ class _Fit:
         net, progress, callbacks = self._net, self._progress, self._plan.callbacks
         progress.seconds = time.perf_counter() - self.started
         if progress.epoch_ended:
-            callbacks.on_epoch_end(progress, net)
+            callbacks.tell("on_epoch_end", progress, net)
         if progress.epoch_ended or _passes(progress.done, size, max(1, progress.total // RECORDS)):
             where = np.array([(progress.done - 1) / progress.total])
-            callbacks.on_record(progress.record(float(self._plan.schedule(where)[0]) * net.optimizer.lr), progress)
+            callbacks.tell(
+                "on_record", progress.record(float(self._plan.schedule(where)[0]) * net.optimizer.lr), progress
+            )
         if progress.epoch_ended:
             self._plan.judge.decide(net, progress)
-        callbacks.on_chunk(progress, net)
+        callbacks.tell("on_chunk", progress, net)
 
 
 def _passes(done: int, size: int, every: int) -> bool:
@@ -233,7 +236,7 @@ class _Tables:
             self._rebuild_if_moved()
         self._progress.rebuild_seconds += time.perf_counter() - begin
         if self._progress.rebuilds > before:
-            self._callbacks.on_rebuild(self._progress, self._net)
+            self._callbacks.tell("on_rebuild", self._progress, self._net)
 
     def samples_left(self) -> int:
         """Before the next rebuild is due; while one is under way, no other is."""
