@@ -2,7 +2,8 @@
 
 A network is trained on nine tenths of the training rows. Rows of the last tenth are asked for one at a time, exactly
 and among n candidates of the tables; recall is the share of the exact best five. Exact prediction in batches is given
-as products with labels, in GFLOP/s; `limits.py` measures what the machine could do. Test rows are not looked at.
+as products with labels, in GFLOP/s; `limits.py` measures what the machine could do. The same for the compressed
+network, whose answers are held against the exact ones of the network itself. Test rows are not looked at.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def milliseconds(net: slide.Network, rows: Any, n_candidates: int | None) -> Any
     return 1000 * times
 
 
-def measure(net: slide.Network, rows: Any) -> list[dict[str, Any]]:
-    """A row for all labels, then one for each number of candidates."""
-    exact, found = net.predict_topk(rows, K)[0], []
+def measure(net: slide.Network, rows: Any, exact: Any) -> list[dict[str, Any]]:
+    """A row for all labels, then one for each number of candidates; `exact` are the best labels of each row."""
+    found = []
     for share in SHARES:
         n = None if share is None else min(max(round(share * net.n_labels), K), net.n_labels)
         begin = time.perf_counter()
@@ -77,13 +78,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{problem.name}: training on {X.shape[0]:,} rows ...", file=sys.stderr, flush=True)
     clf = slide.SlideClassifier(wide=False, epochs=args.epochs, n_threads=args.threads).fit(X, Y)
     net = clf.network_
-    rows = measure(net, clf._rows(X_out[:ROWS]))
+    asked = clf._rows(X_out[:ROWS])
+    exact, small = net.predict_topk(asked, K)[0], net.compress()
+    rows, small_rows = measure(net, asked, exact), measure(small, asked, exact)
     gflops = 2e-9 * rows[0]["rows_per_second"] * net.n_labels * net.states[-1].fan_in
     result = {"data": problem.name, "labels": net.n_labels, "epochs": args.epochs, "rows": rows, "exact_gflops": gflops}
+    result |= {"parameter_bytes": net.n_bytes, "compressed": {"rows": small_rows, "parameter_bytes": small.n_bytes}}
     path = environment.save("latency", result, env, args.out)
     print(f"{problem.name}: the best {K} of {net.n_labels:,} labels, one row at a time and in a batch, network alone")
     print(environment.summary(env), end="\n\n")
     print(tables.markdown(HEADERS, [cells(row) for row in rows]))
+    print(f"\ncompressed: {small.n_bytes / 1e6:,.0f} MB of parameters instead of {net.n_bytes / 1e6:,.0f}\n")
+    print(tables.markdown(HEADERS, [cells(row) for row in small_rows]))
     print(f"\nall labels, in a batch: {gflops:.0f} GFLOP/s")
     print(f"written to {path}", file=sys.stderr)
     return 0

@@ -1,7 +1,7 @@
 /* infer.c: read-only, re-entrant prediction: every call brings its own scratch, so several may run on one network.
  *
  * Exact: 32 samples a thread meet all rows in blocks of 8; a running top-k per sample keeps the score matrix from ever
- * existing. Sampled: only the neurons that the tables return are scored. */
+ * existing. A few samples meet them one by one. Sampled: only the neurons that the tables return are scored. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@
 
 #define Q SLIDE_TILE_QUERIES
 #define R SLIDE_TILE_ROWS
+#define FEW 4 /* a call of no more samples takes one inner product each: a tile would score its empty lanes too */
 #define LABEL_BLOCK 2048 /* labels whose wide scores are held at a time: 256 KiB for Q samples */
 
 /* A sample's best k so far, ascending from the worst: ids[0] is the one to beat. Ties go to the lower id. */
@@ -65,9 +66,9 @@ static void topk_finish(topk *t)
 /* One thread's own. */
 typedef struct {
     slide_scratch scratch;
-    float *queries;      /* [padded][Q], the samples' vectors one lane each */
+    float *queries;      /* [padded][Q], the samples' vectors one lane each; of few samples [n][padded] */
     float *tile;         /* [R][Q] */
-    float *last_rows;    /* [R][stride], for the rows behind the last full block */
+    float *block;        /* [R][stride]: rows that are fewer than a block, or compressed */
     float *scores;       /* [LABEL_BLOCK][Q] */
     int64_t *cursors;    /* [Q][max_features], where each sample's walk over its features' labels stands */
     int32_t *candidates;
@@ -83,7 +84,7 @@ static void predictor_free(const slide_network *net, predictor *p)
     slide_scratch_free(net, &p->scratch);
     free(p->queries);
     free(p->tile);
-    free(p->last_rows);
+    free(p->block);
     free(p->scores);
     free(p->cursors);
     free(p->candidates);
@@ -96,11 +97,11 @@ static slide_status predictor_new(const slide_network *net, predictor *p, int64_
     memset(p, 0, sizeof *p);
     p->queries = aligned_alloc(64, (size_t)last->padded * Q * sizeof(float));
     p->tile = aligned_alloc(64, R * Q * sizeof(float));
-    p->last_rows = aligned_alloc(64, (size_t)(R * last->stride) * sizeof(float));
+    p->block = aligned_alloc(64, (size_t)(R * last->stride) * sizeof(float));
     p->scores = aligned_alloc(64, LABEL_BLOCK * Q * sizeof(float));
     p->cursors = malloc((size_t)(max_features + 1) * Q * sizeof(int64_t));
     p->candidates = malloc((size_t)(n_candidates + 1) * sizeof(int32_t));
-    if (!p->queries || !p->tile || !p->last_rows || !p->scores || !p->cursors || !p->candidates)
+    if (!p->queries || !p->tile || !p->block || !p->scores || !p->cursors || !p->candidates)
         return SLIDE_NO_MEMORY;
     return slide_scratch_new(net, &p->scratch, max_features, 1, 1, net->has_wide && n_candidates > 0);
 }
@@ -122,23 +123,46 @@ static int any_beats(const float *scores, const float *threshold)
     return any;
 }
 
+static float bias_of(const slide_layer *layer, int64_t i)
+{
+    return layer->codes ? layer->biases[i] : slide_tail(layer, slide_row(layer, i))[SLIDE_BIAS];
+}
+
+/* n_rows of a layer from `first` on, as the kernel takes them: whole blocks of floats, stride apart. */
+static const float *block_of(const slide_network *net, predictor *p, const slide_layer *layer, int64_t first, int n_rows)
+{
+    if (n_rows == R && !layer->codes) return slide_row(layer, first);
+    memset(p->block, 0, (size_t)(R * layer->stride) * sizeof(float));
+    if (!layer->codes)
+        return memcpy(p->block, slide_row(layer, first), (size_t)(n_rows * layer->stride) * sizeof(float));
+    for (int64_t r = 0; r < n_rows; r++)
+        net->kernels->expand_codes(p->block + r * layer->stride, layer->scales[first + r],
+                                   layer->codes + (first + r) * layer->padded, layer->padded);
+    return p->block;
+}
+
 /* scores[r][q] += share * logit for the labels in [first, last). */
 static void add_deep(const slide_network *net, predictor *p, int64_t first, int64_t last, float share)
 {
     const slide_layer *layer = &net->layers[net->n_layers - 1];
     for (int64_t row = first; row < last; row += R) {
         int n_rows = last - row < R ? (int)(last - row) : R;
-        float *rows = slide_row(layer, row);
-        if (n_rows < R) { /* the kernel takes whole blocks */
-            memset(p->last_rows, 0, (size_t)(R * layer->stride) * sizeof(float));
-            rows = memcpy(p->last_rows, rows, (size_t)(n_rows * layer->stride) * sizeof(float));
-        }
+        const float *rows = block_of(net, p, layer, row, n_rows);
         net->kernels->tile(p->tile, Q, rows, layer->stride, 1, p->queries, Q, layer->padded);
         for (int r = 0; r < n_rows; r++) {
-            float *scores = p->scores + (row - first + r) * Q, bias = slide_tail(layer, rows + r * layer->stride)[SLIDE_BIAS];
+            float *scores = p->scores + (row - first + r) * Q, bias = bias_of(layer, row + r);
             for (int q = 0; q < Q; q++) scores[q] += share * (p->tile[r * Q + q] + bias);
         }
     }
+}
+
+/* The same as add_deep, for few samples. */
+static void add_deep_singly(const slide_network *net, predictor *p, int n, int64_t first, int64_t last, float share)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    for (int64_t row = first; row < last; row++)
+        for (int q = 0; q < n; q++)
+            p->scores[(row - first) * Q + q] += share * slide_logit(net, layer, row, p->queries + q * layer->padded);
 }
 
 static void add_wide(const slide_network *net, predictor *p, const slide_examples *ex, int64_t first_row, int n,
@@ -172,7 +196,8 @@ static void load_queries(const slide_network *net, predictor *p, const slide_exa
         memset(p->queries, 0, (size_t)layer->padded * Q * sizeof(float));
         for (int q = 0; q < n; q++) {
             const slide_vector *x = forward_dense(net, &p->scratch, ex, first + q, net->n_layers - 1);
-            for (int64_t d = 0; d < layer->fan_in; d++) p->queries[d * Q + q] = x->val[d];
+            int64_t one = ex->n <= FEW ? layer->padded : 1, next = ex->n <= FEW ? 1 : Q;
+            for (int64_t d = 0; d < layer->fan_in; d++) p->queries[q * one + d * next] = x->val[d];
         }
     }
     for (int q = 0; q < n && net->has_wide; q++)
@@ -189,26 +214,22 @@ static void predict_exact(const slide_network *net, predictor *p, const slide_ex
     for (int64_t l = 0; l < n_labels(net); l += LABEL_BLOCK) {
         int64_t last = l + LABEL_BLOCK < n_labels(net) ? l + LABEL_BLOCK : n_labels(net);
         memset(p->scores, 0, (size_t)(last - l) * Q * sizeof(float));
-        if (net->n_layers) add_deep(net, p, l, last, net->has_wide ? net->wide.deep_share : 1);
+        float share = net->has_wide ? net->wide.deep_share : 1;
+        if (net->n_layers && ex->n <= FEW) add_deep_singly(net, p, n, l, last, share);
+        if (net->n_layers && ex->n > FEW) add_deep(net, p, l, last, share);
         if (net->has_wide) add_wide(net, p, ex, first, n, l, last);
         offer_block(p, l, last, n, best, threshold);
     }
 }
 
-static float deep_score(const slide_network *net, const slide_vector *x, int32_t label)
-{
-    const slide_layer *layer = &net->layers[net->n_layers - 1];
-    float *row = slide_row(layer, label);
-    return net->kernels->dot(row, x->val, layer->padded) + slide_tail(layer, row)[SLIDE_BIAS];
-}
-
 /* Labels that only the sparse part puts on the positive side; those of the tables have been offered already. */
 static void offer_nominated(const slide_network *net, slide_scratch *s, const slide_vector *x, topk *best)
 {
+    const slide_layer *last = slide_last_layer(net);
     int64_t n = slide_wide_sweep(net->kernels, &net->wide, &s->wide);
     for (int64_t i = 0; i < n; i++)
         topk_offer(best, s->wide.ids[i],
-                   s->wide.gradient[i] / 2 - 1 + net->wide.deep_share * deep_score(net, x, s->wide.ids[i]));
+                   s->wide.gradient[i] / 2 - 1 + net->wide.deep_share * slide_logit(net, last, s->wide.ids[i], x->val));
 }
 
 static void predict_sampled(const slide_network *net, predictor *p, const slide_examples *ex, int64_t row,
@@ -222,8 +243,8 @@ static void predict_sampled(const slide_network *net, predictor *p, const slide_
     if (net->has_wide) slide_wide_accumulate(&net->wide, s->features, s->feature_values, s->n_features, &s->wide);
     for (int64_t i = 0; i < n; i++) {
         int32_t l = p->candidates[i];
-        if (i + 4 < n) slide_prefetch_row(slide_row(layer, p->candidates[i + 4]), layer->stride);
-        float score = deep_score(net, x, l);
+        if (i + 4 < n) slide_prefetch_weights(layer, p->candidates[i + 4]);
+        float score = slide_logit(net, layer, l, x->val);
         if (net->has_wide) {
             score = net->wide.deep_share * score + s->wide.score[l] + net->wide.bias[l];
             s->wide.score[l] = -INFINITY;

@@ -54,6 +54,11 @@ typedef struct slide_kernels {
     /* Lists the labels first + i with z = score[i] + bias[i] over -1 and their 2 (1 + z), zeroes the scores, returns how
      * many; ids and gradient have room for one more. */
     int64_t (*sweep)(float *score, const float *bias, int64_t n, int32_t first, int32_t *ids, float *gradient);
+    /* Rows of 8-bit weights, whose scale is the caller's (n and alignment as ever, but codes may lie anywhere): the inner
+     * product with x; y += a codes; y = a codes */
+    float (*dot_codes)(const int8_t *codes, const float *x, int64_t n);
+    void (*axpy_codes)(float *y, float a, const int8_t *codes, int64_t n);
+    void (*expand_codes)(float *y, float a, const int8_t *codes, int64_t n);
     /* weights[p] -= step * gradient[labels[p]] */
     void (*step_pairs)(float *weights, const int32_t *labels, int64_t n, const float *gradient, float step);
 } slide_kernels;

@@ -59,6 +59,44 @@ SLIDE_RACY static void NAME(axpy)(float *restrict y, float a, const float *restr
     for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) += av * *(const vec *)(x + i);
 }
 
+/* V weights of 8 bits as floats. */
+static inline vec NAME(widen)(const int8_t *codes)
+{
+#if V == 16 && defined(__x86_64__)
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)codes)));
+#elif V == 8 && defined(__x86_64__)
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)codes)));
+#else
+    vec wide;
+    for (int j = 0; j < V; j++) wide[j] = codes[j];
+    return wide;
+#endif
+}
+
+static float NAME(dot_codes)(const int8_t *codes, const float *x, int64_t n)
+{
+    vec a = {0}, b = {0};
+    int64_t i = 0;
+    for (; i + 2 * V <= n; i += 2 * V) {
+        a += NAME(widen)(codes + i) * *(const vec *)(x + i);
+        b += NAME(widen)(codes + i + V) * *(const vec *)(x + i + V);
+    }
+    for (; i < n; i += V) a += NAME(widen)(codes + i) * *(const vec *)(x + i);
+    return NAME(hsum)(a + b);
+}
+
+static void NAME(axpy_codes)(float *restrict y, float a, const int8_t *restrict codes, int64_t n)
+{
+    vec av = NAME(splat)(a);
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) += av * NAME(widen)(codes + i);
+}
+
+static void NAME(expand_codes)(float *restrict y, float a, const int8_t *restrict codes, int64_t n)
+{
+    vec av = NAME(splat)(a);
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) = av * NAME(widen)(codes + i);
+}
+
 SLIDE_RACY static void NAME(update_scaled)(float *restrict w, float *restrict dx, const float *restrict x, float g,
                                               float scale, float keep, int64_t n)
 {
@@ -308,6 +346,9 @@ const slide_kernels NAME(kernels) = {
     .name = STRING(ISA),
     .dot = NAME(dot),
     .axpy = NAME(axpy),
+    .dot_codes = NAME(dot_codes),
+    .axpy_codes = NAME(axpy_codes),
+    .expand_codes = NAME(expand_codes),
     .update_scaled = NAME(update_scaled),
     .update_adagrad = NAME(update_adagrad),
     .update_adam = NAME(update_adam),

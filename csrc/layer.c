@@ -46,16 +46,23 @@ void slide_load_features(const slide_network *net, slide_scratch *s, const slide
     }
 }
 
+/* sum += x times a feature's row */
+static void add_feature(const slide_network *net, const slide_layer *layer, int64_t feature, float x, float *sum)
+{
+    if (layer->codes)
+        net->kernels->axpy_codes(sum, x * layer->scales[feature], layer->codes + feature * layer->padded, layer->padded);
+    else
+        net->kernels->axpy(sum, x, slide_row(layer, feature), layer->padded);
+}
+
 SLIDE_RACY void slide_input_forward(const slide_network *net, const slide_scratch *s, slide_vector *out)
 {
     const slide_layer *layer = &net->layers[0];
-    if (layer->has_bias)
-        memcpy(out->val, slide_row(layer, layer->fan_in), (size_t)layer->padded * sizeof(float));
-    else
-        memset(out->val, 0, (size_t)layer->padded * sizeof(float));
+    memset(out->val, 0, (size_t)layer->padded * sizeof(float));
+    if (layer->has_bias) add_feature(net, layer, layer->fan_in, 1, out->val);
     for (int64_t i = 0; i < s->n_features; i++) {
-        if (i + AHEAD < s->n_features) slide_prefetch_row(slide_row(layer, s->features[i + AHEAD]), layer->padded);
-        net->kernels->axpy(out->val, s->feature_values[i], slide_row(layer, s->features[i]), layer->padded);
+        if (i + AHEAD < s->n_features) slide_prefetch_weights(layer, s->features[i + AHEAD]);
+        add_feature(net, layer, s->features[i], s->feature_values[i], out->val);
     }
     activate(layer->activation, out->val, out->n);
 }
@@ -78,21 +85,21 @@ int slide_input_backward(const slide_network *net, const slide_scratch *s, slide
     return 1;
 }
 
-SLIDE_RACY static float dot_sparse(const float *row, const slide_vector *in)
+/* Training only: no layer is compressed. */
+SLIDE_RACY static float logit_of_sparse(const slide_layer *layer, int64_t i, const slide_vector *in)
 {
-    float z = 0;
-    for (int64_t i = 0; i < in->n; i++) z += row[in->ids[i]] * in->val[i];
-    return z;
+    float z = 0, *row = slide_row(layer, i);
+    for (int64_t j = 0; j < in->n; j++) z += row[in->ids[j]] * in->val[j];
+    return z + slide_tail(layer, row)[SLIDE_BIAS];
 }
 
 SLIDE_RACY void slide_layer_forward(const slide_network *net, const slide_layer *layer, const slide_vector *in,
                                     slide_vector *out)
 {
     for (int64_t k = 0; k < out->n; k++) {
-        if (out->ids && k + AHEAD < out->n) slide_prefetch_row(slide_row(layer, out->ids[k + AHEAD]), layer->stride);
-        float *row = slide_row(layer, out->ids ? out->ids[k] : k);
-        float z = in->ids ? dot_sparse(row, in) : net->kernels->dot(row, in->val, layer->padded);
-        out->val[k] = z + slide_tail(layer, row)[SLIDE_BIAS];
+        if (out->ids && k + AHEAD < out->n) slide_prefetch_weights(layer, out->ids[k + AHEAD]);
+        int64_t i = out->ids ? out->ids[k] : k;
+        out->val[k] = in->ids ? logit_of_sparse(layer, i, in) : slide_logit(net, layer, i, in->val);
     }
     activate(layer->activation, out->val, out->n);
 }

@@ -12,6 +12,17 @@ void slide_load_features(const slide_network *net, slide_scratch *s, const slide
 void slide_input_forward(const slide_network *net, const slide_scratch *s, slide_vector *out);
 int slide_input_backward(const slide_network *net, const slide_scratch *s, slide_vector *out, float lr);
 
+/* row . x + bias of one neuron, x being dense. */
+static inline float slide_logit(const slide_network *net, const slide_layer *layer, int64_t i, const float *x)
+{
+    if (layer->codes) {
+        const int8_t *codes = layer->codes + i * layer->padded;
+        return layer->scales[i] * net->kernels->dot_codes(codes, x, layer->padded) + layer->biases[i];
+    }
+    float *row = slide_row(layer, i);
+    return net->kernels->dot(row, x, layer->padded) + slide_tail(layer, row)[SLIDE_BIAS];
+}
+
 /* Other layers: out->val = f(row . in + bias) for the neurons in out->ids (all if NULL). */
 void slide_layer_forward(const slide_network *net, const slide_layer *layer, const slide_vector *in,
                          slide_vector *out);

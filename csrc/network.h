@@ -115,6 +115,16 @@ static inline void slide_prefetch_row(const float *row, int64_t floats)
     for (int64_t i = 0; i < floats; i += 16) __builtin_prefetch(row + i, 1, 2);
 }
 
+/* The same for the weights of a neuron or feature, compressed or not. */
+static inline void slide_prefetch_weights(const slide_layer *layer, int64_t i)
+{
+    if (!layer->codes) {
+        slide_prefetch_row(slide_row(layer, i), layer->stride);
+        return;
+    }
+    for (int64_t d = 0; d < layer->padded; d += 64) __builtin_prefetch(layer->codes + i * layer->padded + d, 0, 2);
+}
+
 slide_status slide_vector_new(slide_vector *v, int64_t capacity, int sparse, int64_t n);
 void slide_vector_free(slide_vector *v);
 

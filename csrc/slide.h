@@ -100,6 +100,9 @@ typedef struct {
     int64_t n_active, n_random; /* SAMPLED only: size of the active set, and its share drawn uniformly */
     int32_t asks_label;      /* SAMPLED, last layer: training asks the tables with a label's row, not with the input */
     slide_lsh lsh;
+    /* A compressed layer, which only predicts: rows is NULL, weights are codes [n_rows][P] times their row's scale. */
+    const int8_t *codes;
+    const float *scales, *biases;
 } slide_layer;
 
 typedef struct {
@@ -108,11 +111,16 @@ typedef struct {
 } slide_optimizer;
 
 /* The sparse linear part (wide.c): CSR by feature of the labels it met in training; weights and bias are learned.
- * A label's score is deep_share * logit + wide score. Its step is the schedule's times lr_ratio. */
+ * A label's score is deep_share * logit + wide score. Its step is the schedule's times lr_ratio.
+ * Compressed, it only predicts: weights is NULL, a weight is a code times its feature's scale, and where there are no more
+ * than 2^16 labels narrow holds them instead. */
 typedef struct {
     const int64_t *indptr;   /* [n_features + 1] */
     const int32_t *labels;   /* ascending within a feature */
     float *weights, *bias;
+    const uint16_t *narrow;
+    const int8_t *codes;
+    const float *scales;     /* [n_features] */
     int64_t n_labels;
     float lr_ratio, bias_ratio, deep_share;
 } slide_wide;

@@ -18,25 +18,62 @@ static int64_t count_pairs(const slide_wide *wide, const int32_t *features, int6
 static inline void prefetch_pairs(const slide_wide *wide, int32_t feature)
 {
     int64_t begin = wide->indptr[feature];
+    if (wide->codes) {
+        __builtin_prefetch(wide->codes + begin, 0, 2);
+        __builtin_prefetch(wide->narrow ? (const void *)(wide->narrow + begin) : wide->labels + begin, 0, 2);
+        return;
+    }
     for (int64_t i = begin; i < begin + 32; i += 16) {
         __builtin_prefetch(wide->labels + i, 0, 2);
         __builtin_prefetch(wide->weights + i, 1, 2);
     }
 }
 
+/* How the pairs are stored. */
+enum { PLAIN, CODES, NARROW_CODES };
+
+static int form_of(const slide_wide *wide)
+{
+    return !wide->codes ? PLAIN : wide->narrow ? NARROW_CODES : CODES;
+}
+
+static inline int32_t label_at(const slide_wide *wide, int64_t p, int form)
+{
+    return form == NARROW_CODES ? wide->narrow[p] : wide->labels[p];
+}
+
+static inline float weight_at(const slide_wide *wide, int64_t p, int form)
+{
+    return form == PLAIN ? wide->weights[p] : wide->codes[p];
+}
+
+/* What a feature of value x is multiplied by before its weights. */
+static inline float factor_of(const slide_wide *wide, int32_t feature, float x, int form)
+{
+    return form == PLAIN ? x : x * wide->scales[feature];
+}
+
+SLIDE_RACY static inline __attribute__((always_inline)) void add_scores(const slide_wide *wide, int32_t feature, float x,
+                                                                       int mark_each, slide_wide_scratch *w, int form)
+{
+    int64_t begin = wide->indptr[feature], end = wide->indptr[feature + 1];
+    float factor = factor_of(wide, feature, x, form);
+    for (int64_t p = begin; p < end; p++) w->score[label_at(wide, p, form)] += factor * weight_at(wide, p, form);
+    for (int64_t p = begin; p < end && mark_each; p++) w->touched[label_at(wide, p, form) / SLIDE_WIDE_BLOCK] = 1;
+}
+
 SLIDE_RACY float slide_wide_accumulate(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,
                                        slide_wide_scratch *w)
 {
-    int mark_each = count_pairs(wide, features, n) < wide->n_labels / 8;
+    int mark_each = count_pairs(wide, features, n) < wide->n_labels / 8, form = form_of(wide);
     float sqnorm = 0;
     if (!mark_each) memset(w->touched, 1, (size_t)(wide->n_labels / SLIDE_WIDE_BLOCK + 1));
     for (int64_t i = 0; i < n; i++) {
-        float x = values[i];
-        int64_t begin = wide->indptr[features[i]], end = wide->indptr[features[i] + 1];
         if (i + 1 < n) prefetch_pairs(wide, features[i + 1]);
-        sqnorm += x * x;
-        for (int64_t p = begin; p < end; p++) w->score[wide->labels[p]] += x * wide->weights[p];
-        for (int64_t p = begin; p < end && mark_each; p++) w->touched[wide->labels[p] / SLIDE_WIDE_BLOCK] = 1;
+        sqnorm += values[i] * values[i];
+        if (form == PLAIN) add_scores(wide, features[i], values[i], mark_each, w, PLAIN);
+        if (form == CODES) add_scores(wide, features[i], values[i], mark_each, w, CODES);
+        if (form == NARROW_CODES) add_scores(wide, features[i], values[i], mark_each, w, NARROW_CODES);
     }
     return sqnorm;
 }
@@ -110,14 +147,28 @@ SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *
     return 1;
 }
 
+/* Adds a feature's pairs from p on, up to the label `last`; returns where it stopped. */
+SLIDE_RACY static inline __attribute__((always_inline)) int64_t add_block(const slide_wide *wide, int32_t feature, float x,
+                                                                         int64_t p, int64_t first, int64_t last,
+                                                                         float *scores, int64_t stride, int form)
+{
+    int64_t end = wide->indptr[feature + 1];
+    float factor = factor_of(wide, feature, x, form);
+    for (; p < end && label_at(wide, p, form) < last; p++)
+        scores[(label_at(wide, p, form) - first) * stride] += factor * weight_at(wide, p, form);
+    return p;
+}
+
 SLIDE_RACY void slide_wide_scores(const slide_wide *wide, const int32_t *features, const float *values, int64_t n,
                                   int64_t first, int64_t last, int64_t *cursors, float *scores, int64_t stride)
 {
+    int form = form_of(wide);
     for (int64_t i = 0; i < n; i++) {
-        int64_t p = cursors[i], end = wide->indptr[features[i] + 1];
+        int32_t f = features[i];
         float x = values[i];
-        for (; p < end && wide->labels[p] < last; p++)
-            scores[(wide->labels[p] - first) * stride] += x * wide->weights[p];
-        cursors[i] = p;
+        if (form == PLAIN) cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, PLAIN);
+        if (form == CODES) cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, CODES);
+        if (form == NARROW_CODES)
+            cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, NARROW_CODES);
     }
 }

@@ -4,7 +4,7 @@
 Arguments are checked in slide/network.py; this module trusts them and is not public.
 """
 from cpython.bytes cimport PyBytes_AsString
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int8_t, uint16_t, int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -45,6 +45,9 @@ cdef extern from "slide.h":
         int64_t n_active, n_random
         int32_t asks_label
         slide_lsh lsh
+        const int8_t *codes
+        const float *scales
+        const float *biases
 
     ctypedef struct slide_optimizer:
         int32_t kind
@@ -55,6 +58,9 @@ cdef extern from "slide.h":
         const int32_t *labels
         float *weights
         float *bias
+        const uint16_t *narrow
+        const int8_t *codes
+        const float *scales
         int64_t n_labels
         float lr_ratio, bias_ratio, deep_share
 
@@ -226,8 +232,8 @@ cdef class Engine:
             raise MemoryError("could not allocate the threads' scratch memory")
         self.layers = layers
         # a call in another thread may outlive the arrays that a new engine replaces
-        self.arrays = [(s.rows, s.lsh and s.lsh.arrays) for s in layers]
-        self.wide = wide and (wide.indptr, wide.labels, wide.weights, wide.bias)
+        self.arrays = [(s.arrays, s.lsh and s.lsh.arrays) for s in layers]
+        self.wide = wide and wide.arrays
         self.lock = threading.Lock()
         self.tables = threading.Condition()  # held by many that read tables or by one that fills them
         self.readers, self.filling = 0, False
@@ -390,8 +396,15 @@ cdef int _describe(slide_layer *c, layer) except -1:
     memset(c, 0, sizeof(slide_layer))
     c.kind, c.activation = KINDS[layer.kind], KINDS[layer.activation]
     c.n, c.fan_in = layer.n, layer.fan_in
-    c.rows = _floats(layer.rows)
-    c.n_rows, c.stride = layer.rows.shape
+    cdef const int8_t[:, ::1] weight_codes
+    cdef const float[::1] scales, biases
+    if layer.is_compressed:
+        weight_codes, scales, biases = layer.codes, layer.scales, layer.bias_values
+        c.codes, c.scales, c.biases = &weight_codes[0, 0], &scales[0], &biases[0]
+        c.n_rows, c.stride = layer.codes.shape
+    else:
+        c.rows = _floats(layer.rows)
+        c.n_rows, c.stride = layer.rows.shape
     c.width, c.padded = layer.width, layer.padded
     c.has_bias, c.dropout = layer.bias, layer.dropout
     c.n_active, c.n_random, c.asks_label = layer.n_active, layer.n_random, layer.asks_label
@@ -433,12 +446,26 @@ cdef int _describe(slide_layer *c, layer) except -1:
 cdef int _describe_wide(slide_wide *c, wide) except -1:
     """Copies a WideState's numbers and the addresses of its arrays."""
     cdef const int64_t[::1] indptr = wide.indptr
-    cdef const int32_t[::1] labels = wide.labels
-    cdef float[::1] weights = wide.weights, bias = wide.bias
+    cdef const int32_t[::1] labels
+    cdef const uint16_t[::1] narrow
+    cdef const int8_t[::1] codes
+    cdef const float[::1] scales
+    cdef float[::1] weights, bias = wide.bias
     memset(c, 0, sizeof(slide_wide))
     c.indptr, c.bias, c.n_labels = &indptr[0], &bias[0], bias.shape[0]
-    if labels.shape[0]:
-        c.labels, c.weights = &labels[0], &weights[0]
+    if wide.labels.dtype == np.uint16:
+        narrow = wide.labels
+        c.narrow = &narrow[0] if narrow.shape[0] else NULL
+    elif wide.labels.shape[0]:
+        labels = wide.labels
+        c.labels = &labels[0]
+    if hasattr(wide, "codes"):
+        codes, scales = wide.codes, wide.scales
+        c.scales = &scales[0]
+        c.codes = &codes[0] if codes.shape[0] else NULL
+    elif wide.labels.shape[0]:
+        weights = wide.weights
+        c.weights = &weights[0]
     c.lr_ratio, c.bias_ratio, c.deep_share = wide.lr_ratio, wide.bias_ratio, wide.deep_share
     return 0
 

@@ -199,6 +199,25 @@ class LayerState:
         return pad(self.width)
 
     @property
+    def is_compressed(self) -> bool:
+        """Whether weights are 8-bit codes that only predict (slide.compressed)."""
+        return False
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of parameters and optimizer state."""
+        return self.rows.nbytes
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What a file holds of the parameters, by name."""
+        return {"rows": self.rows}
+
+    def plain(self) -> LayerState:
+        """The layer with rows of floats."""
+        return self
+
+    @property
     def tail(self) -> FloatArray:
         """The 16 scalars behind each row, as a view."""
         return self.rows[:, self.rows.shape[1] - TAIL :]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide._state import Engine, LayerState, allocate_plain
+from slide.compressed import CompressedPairs
 from slide.custom import guard
 from slide.lsh import require
 from slide.optim import Optimizer
@@ -51,7 +52,7 @@ def resolve_backend(name: str | None) -> str:
 def make_engine(
     backend: str,
     layers: list[LayerState],
-    wide: WideState | None,
+    wide: WideState | CompressedPairs | None,
     optimizer: Optimizer,
     loss: str,
     seed: int,
@@ -61,7 +62,8 @@ def make_engine(
     if backend == "numba":
         from slide.reference.engine import Engine as NumbaEngine
 
-        return guard(NumbaEngine(layers, wide, optimizer, loss, seed, n_threads), layers)
+        layers, pairs = [layer.plain() for layer in layers], None if wide is None else wide.plain()
+        return guard(NumbaEngine(layers, pairs, optimizer, loss, seed, n_threads), layers)
     core = c_core()
     assert core is not None
     return guard(core.Engine(layers, wide, optimizer, loss, seed, n_threads, forced_isa()), layers)

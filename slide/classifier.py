@@ -6,6 +6,7 @@ slide/_sklearn.py, and what predictions are made of in slide/predictions.py.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -343,6 +344,13 @@ class SlideClassifier(Predictions):
 
         self._check_fitted()
         save_network(self.network_, path, {"classifier": self._config()}, self._arrays())
+
+    def compress(self) -> Self:
+        """A copy that only predicts, with weights of 8 bits: see ``Network.compress``. `save` takes it too."""
+        self._check_fitted()
+        small = copy.copy(self)
+        small.network_ = self.network_.compress()
+        return small
 
     def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
         """As ``Network.export_onnx``, for X as `fit` takes it; label names are in the metadata `labels`, as JSON.

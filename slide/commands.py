@@ -10,6 +10,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -237,6 +238,7 @@ def describe_model(path: str) -> dict[str, Any]:
         "loss": net["loss"],
         "samples_trained": net["progress"]["step"],
         "epochs_trained": net["progress"]["epoch"],
+        "weights": "8 bits, to predict only" if "layer0.codes" in header["array_bytes"] else "float32",
         "weights_bytes": sum(header["array_bytes"].values()),
         "model_bytes": header["file_bytes"],
     }
@@ -324,6 +326,17 @@ def convert(args: Namespace) -> int:
     return 0
 
 
+def compress(args: Namespace) -> int:
+    """Writes a model with weights of 8 bits."""
+    target = writable(args.out, args.model)
+    with progress.waiting(f"loading {args.model} ..."):
+        model = slide.load(args.model)
+    with naming(target):
+        model.compress().save(target)
+    print(f"compressed: {target} ({size(target)}, {size(Path(args.model))} before)")
+    return 0
+
+
 def export(args: Namespace) -> int:
     """Writes a model as an ONNX graph."""
     target = writable(args.out, args.model)
@@ -380,6 +393,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "convert": convert,
     "bench": bench,
     "completion": completion,
+    "compress": compress,
     "export": export,
     "report": report,
     "config": config,

@@ -141,7 +141,7 @@ def lsh_report(net: Network, X: Any = None, layer: int = -1) -> LshReport:
         stale=_stale(net, index),
         rebuild_share=net.rebuild_share,
         table_bytes=lsh.slots.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
-        parameter_bytes=state.rows.nbytes,
+        parameter_bytes=state.n_bytes,
     )
 
 

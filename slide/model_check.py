@@ -20,7 +20,7 @@ from slide.layers import LAYERS
 from slide.lsh import FAMILIES, HashFamily
 from slide.optim import OPTIMIZERS
 
-DTYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64, "I8": np.int8, "U8": np.uint8}
+DTYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64, "I8": np.int8, "U8": np.uint8, "U16": np.uint16}
 MAX_DIMENSIONS = 8
 MAX_EXTENT = 2**62
 MAX_STEP = 2**62  # what `progress` may count to
@@ -111,7 +111,7 @@ def _check_layers(layers: list[Any], entries: Mapping[str, Any]) -> None:
             raise ValueError(f"layer {i}: found {layer['kind']!r}, wanted an input layer, then others")
         if type(layer.get("bias", True)) is not bool:  # -3 would be three rows too few
             raise ValueError(f"layer {i}: found bias {layer['bias']!r}, wanted true or false")
-        if f"layer{i}.rows" not in entries:
+        if f"layer{i}.rows" not in entries and f"layer{i}.codes" not in entries:
             raise ValueError(f"layer {i} has no rows")
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from slide.atomic import replacing
 from slide.backends import resolve_backend
+from slide.compressed import layer_arrays, pair_arrays
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS, Sampled
 from slide.lsh import FAMILIES, HashFamily, require
@@ -35,7 +36,7 @@ from slide.wide import Wide
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: compressed models
 MAX_HEADER = 1 << 26
 ALIGNMENT = 64  # of arrays that are mapped: kernels load whole vectors of them
 DTYPE_NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
@@ -48,20 +49,21 @@ Array = npt.NDArray[Any]
 
 def network_arrays(net: Network, tables: bool = False) -> dict[str, Array]:
     """Every array of a network by name, rows first; tables: also what can be filled anew, as it is."""
-    arrays: dict[str, Array] = {f"layer{i}.rows": s.rows for i, s in enumerate(net.states)}
+    arrays: dict[str, Array] = {}
+    for i, s in enumerate(net.states):
+        arrays |= {f"layer{i}.{name}": a for name, a in s.arrays.items()}
     for i, s in enumerate(net.states):
         if s.lsh is None:
             continue
         arrays[f"layer{i}.positions"] = s.lsh.positions
         arrays[f"layer{i}.frame"] = s.lsh.frame
         arrays[f"layer{i}.signs"] = s.lsh.directions if s.lsh.is_learned else s.lsh.directions.astype(np.int8)
-        if tables or net.tables_step != net.step:
+        if tables or net.is_compressed or net.tables_step != net.step:
             arrays[f"layer{i}.slots"] = s.lsh.slots
         if tables and s.lsh.homes.size:
             arrays[f"layer{i}.homes"] = s.lsh.homes
     if net.wide_state is not None:
-        w = net.wide_state
-        arrays |= {"wide.weights": w.weights, "wide.bias": w.bias, "wide.labels": w.labels, "wide.indptr": w.indptr}
+        arrays |= {f"wide.{name}": a for name, a in net.wide_state.arrays.items()}
     return arrays
 
 
@@ -169,6 +171,20 @@ def restore(net: Network, config: Mapping[str, Any], arrays: Mapping[str, Array]
     net.history = history
 
 
+def compressed(net: Network) -> Network:
+    """The network with weights of 8 bits, as slide/compressed.py makes them; tables stay as they are."""
+    with net.lock:
+        arrays = {k: a for k, a in network_arrays(net, tables=True).items() if not k.endswith((".rows", ".homes"))}
+        for i, s in enumerate(net.states):
+            arrays |= {f"layer{i}.{name}": a for name, a in layer_arrays(s).items()}
+        if net.wide_state is not None:
+            arrays = {k: a for k, a in arrays.items() if not k.startswith("wide.")}
+            arrays |= {f"wide.{name}": a for name, a in pair_arrays(net.wide_state).items()}
+        again = network_from(network_config(net), _placed(arrays), net.n_threads, net.backend, own_family(net))
+        again.history = net.history
+        return again
+
+
 def own_family(net: Network) -> HashFamily | None:
     """The hash family of the user's own in a network, which files do not hold."""
     from slide.rebuilding import families
@@ -209,7 +225,7 @@ def save_network(
         everything = network_arrays(net, tables) | dict(extra_arrays or {})
         arrays = {name: np.ascontiguousarray(a) for name, a in everything.items()}
         config = {
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION if net.is_compressed else 1,  # older readers know all but codes
             "network": network_config(net),
             "checksums": {name: _checksum(a) for name, a in arrays.items()},
             **(extra or {}),

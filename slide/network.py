@@ -18,13 +18,14 @@ from slide import backends
 from slide._state import MAX_BATCH, Engine, Examples, FloatArray, LayerState
 from slide.answers import Answers
 from slide.checks import check_XY
+from slide.compressed import CompressedPairs, make_pairs
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import require
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 from slide.rebuilding import families, rebuild
 from slide.states import add_tables, initialise, make_layer_state, remember_codes
 from slide.threads import resolve_threads, usable_threads
-from slide.wide import Wide, add_pairs, drop_pairs, make_state
+from slide.wide import Wide, WideState, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
     from slide.checkpoint import Additions, Checkpoint
@@ -123,9 +124,14 @@ class Network(Answers):
         self._takes_time = False
         self.states = self._make_states(arrays)
         self.wide = wide
-        self.wide_state = None
+        self.wide_state: WideState | CompressedPairs | None = None
         if wide is not None:
-            self.wide_state = make_state(wide, self.n_features, self.n_labels, self.optimizer.lr, arrays)
+            stored = {k.removeprefix("wide."): a for k, a in (arrays or {}).items() if k.startswith("wide.")}
+            sizes = self.n_features, self.n_labels, self.optimizer.lr
+            if "codes" in stored:
+                self.wide_state = make_pairs(make_state(wide, *sizes, {}), stored)
+            else:
+                self.wide_state = make_state(wide, *sizes, stored)
         self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
         self._pid = os.getpid()
         self.n_threads = usable_threads(self.n_threads)
@@ -153,7 +159,22 @@ class Network(Answers):
     @property
     def n_bytes(self) -> int:
         """Bytes of parameters and optimizer state, tables left out."""
-        return sum(s.rows.nbytes for s in self.states)
+        return sum(s.n_bytes for s in self.states)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether weights have 8 bits: such a network only predicts."""
+        return isinstance(self.wide_state, CompressedPairs) or any(s.is_compressed for s in self.states)
+
+    def compress(self) -> Network:
+        """A copy that only predicts, with weights of 8 bits: a quarter of the memory, and scores that differ slightly.
+
+        Each row has one scale, as has each feature of the sparse part; there, pairs whose weight is under 1/254 of the
+        feature's largest are left out. Tables, if any, stay as they are.
+        """
+        from slide.model_file import compressed
+
+        return compressed(self)
 
     def set_threads(self, n_threads: int) -> None:
         """Changes how many threads train and predict."""
@@ -200,7 +221,7 @@ class Network(Answers):
         fan_in = 0
         for i, layer in enumerate(self.layers):
             stored = {k.removeprefix(f"layer{i}."): a for k, a in (arrays or {}).items()}
-            state = make_layer_state(layer, fan_in, self.optimizer.kind, stored.get("rows"))
+            state = make_layer_state(layer, fan_in, self.optimizer.kind, stored)
             if arrays is None:
                 initialise(state, rng)
             if isinstance(layer, Sampled) and layer.lsh is not None:
@@ -253,6 +274,7 @@ class Network(Answers):
         from slide.evaluation import held_out, judge, what
         from slide.training import Plan, run
 
+        self.refuse_compressed("training")
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
         callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
@@ -270,14 +292,20 @@ class Network(Answers):
         run(self, Examples.of(X), Examples.of(Y), Plan(epochs, schedule, callbacks, referee, saver), progress)
         return self
 
+    def refuse_compressed(self, what: str) -> None:
+        """Raises ValueError where there are no weights to change."""
+        if self.is_compressed:
+            raise ValueError(f"{what}: found a compressed model, which only predicts; wanted the one it was made from")
+
     def _add_pairs(self, X: sp.csr_array, Y: sp.csr_array) -> None:
         with self.lock:
-            if self.wide and self.wide_state and add_pairs(self.wide_state, X, Y, self.wide.row_pairs):
+            state = self.wide_state
+            if self.wide and isinstance(state, WideState) and add_pairs(state, X, Y, self.wide.row_pairs):
                 self._engine = self._make_engine()
 
     def prune(self, typical_value: float) -> None:
         """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""
-        if self.wide is None or self.wide_state is None or not self.wide.prune:
+        if self.wide is None or not isinstance(self.wide_state, WideState) or not self.wide.prune:
             return
         with self.lock:
             drop_pairs(self.wide_state, self.wide.prune * typical_value)
@@ -291,6 +319,7 @@ class Network(Answers):
         Hash functions that learn do so from the examples, with more care at the end of a training. refresh: families
         that can look only at the neurons that may have risen since the last time, as training does.
         """
+        self.refuse_compressed("rebuild_tables")
         with self.lock:
             refreshed = rebuild(
                 self, self.states, self._engine, examples, self.generation, at_the_end=at_the_end, refresh=refresh

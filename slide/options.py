@@ -117,6 +117,7 @@ def make_parser() -> Parser:
     _add_card(verbs)
     _add_bench(verbs)
     _add_convert(verbs)
+    _add_compress(verbs)
     _add_export(verbs)
     says = "print a script that completes this command's verbs, options and files in a shell"
     completion = _verb(verbs, "completion", "SHELL", says, COMPLETION_EXAMPLES)
@@ -331,6 +332,13 @@ def _add_convert(verbs: Any) -> None:
     says = "features of an SVMlight file count from 1 (default: from 0)"
     parser.add_argument("--one-based", action=argparse.BooleanOptionalAction, help=says)
     parser.add_argument("--part", choices=("train", "test"), help="of an embedded data set (default: train)")
+
+
+def _add_compress(verbs: Any) -> None:
+    says = "write a model that only predicts, in about a quarter of the bytes: weights of 8 bits"
+    parser = _verb(verbs, "compress", "MODEL OUT", says)
+    _add_model(parser)
+    parser.add_argument("out", metavar="OUT", help="the model file to write")
 
 
 def _add_export(verbs: Any) -> None:

@@ -21,6 +21,7 @@ OF_TABLES = ("slots", "signs", "positions", "frame")
 
 def resized(net: Network, keep: IntArray, n_new: int) -> Network:
     """The network with the labels `keep` (ascending ids) and n_new unknown ones behind them."""
+    net.refuse_compressed("labels that come or go")
     last = len(net.layers) - 1
     layer = net.layers[last]
     assert isinstance(layer, Sampled)

@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from slide import backends
 from slide._state import OPTIMIZER_STATES, TAIL, LayerState, pad
+from slide.compressed import make_layer
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, require
 
 
 def make_layer_state(
-    layer: Layer, fan_in: int, optimizer_kind: str, rows: npt.NDArray[np.float32] | None
+    layer: Layer, fan_in: int, optimizer_kind: str, stored: Mapping[str, npt.NDArray[Any]]
 ) -> LayerState:
-    """A layer's arrays: these rows, or new ones of zeros."""
+    """A layer's arrays: those stored, or new rows of zeros."""
     n_states = OPTIMIZER_STATES[optimizer_kind]
     if isinstance(layer, SparseInput):
         width, n_rows, fan_in = layer.n, layer.n_features + layer.bias, layer.n_features
@@ -29,6 +30,11 @@ def make_layer_state(
         n_active = min(layer.n_active, layer.n)
         options |= {"n_active": n_active, "n_random": min(layer.n_random, n_active)}
         options["asks_label"] = layer.query == "label"
+    if "codes" in stored:
+        nothing = np.empty((0, 0), np.float32)
+        plain = LayerState(layer.kind, layer.activation, layer.n, fan_in, width, nothing, **options)
+        return make_layer(plain, n_rows, stored)
+    rows = stored.get("rows")
     shape = (n_rows, pad(width) * (1 + n_states) + TAIL)
     if rows is None:
         what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"

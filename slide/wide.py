@@ -66,6 +66,15 @@ class WideState:
     bias_ratio: float
     deep_share: float
 
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What a file holds, by name."""
+        return {name: getattr(self, name) for name in ("weights", "bias", "labels", "indptr")}
+
+    def plain(self) -> WideState:
+        """The pairs with weights of floats."""
+        return self
+
     def matrix(self) -> sp.csr_array:
         """The weights as a sparse [n_features, n_labels] matrix that shares their memory."""
         shape = (len(self.indptr) - 1, len(self.bias))
@@ -77,10 +86,9 @@ INITIAL_BIAS = -1.0
 
 
 def make_state(
-    wide: Wide, n_features: int, n_labels: int, optimizer_lr: float, arrays: Mapping[str, npt.NDArray[Any]] | None
+    wide: Wide, n_features: int, n_labels: int, optimizer_lr: float, stored: Mapping[str, npt.NDArray[Any]]
 ) -> WideState:
-    """The stored pairs, or none yet."""
-    stored = {k.removeprefix("wide."): a for k, a in (arrays or {}).items() if k.startswith("wide.")}
+    """The pairs stored by the names of `WideState`, or none yet."""
     state = WideState(
         indptr=stored.get("indptr", np.zeros(n_features + 1, np.int64)),
         labels=stored.get("labels", np.empty(0, np.int32)),
@@ -96,19 +104,23 @@ def make_state(
 
 def _check_state(state: WideState, n_features: int, n_labels: int) -> None:
     """Pairs from a file must stay within the arrays: the C core trusts them."""
-    p, labels = state.indptr, state.labels
-    sizes = (p.shape, state.bias.shape, labels.shape)
+    sizes = (state.indptr.shape, state.bias.shape, state.labels.shape)
     require(
         sizes == ((n_features + 1,), (n_labels,), state.weights.shape),
         "sizes of the pairs",
         sizes,
         "those of the model",
     )
+    check_pairs(state.indptr, state.labels, n_labels)
+
+
+def check_pairs(p: npt.NDArray[np.int64], labels: npt.NDArray[Any], n_labels: int) -> None:
+    """Lists that stay within their array, and labels that are known and ascend within a list."""
     ascending = p[0] == 0 and p[-1] == len(labels) and bool(np.all(np.diff(p) >= 0))
     require(ascending, "indptr of the pairs", "one out of order", "0 to the number of pairs, ascending")
     inside = not len(labels) or (labels.min() >= 0 and labels.max() < n_labels)
     require(bool(inside), "labels of the pairs", "an id out of range", f"0 to {n_labels - 1}")
-    rising = np.diff(labels) > 0  # csrc/wide.c walks a feature's labels forwards, block by block
+    rising = labels[1:] > labels[:-1]  # csrc/wide.c walks a feature's labels forwards, block by block
     starts = p[(p > 0) & (p < len(labels))]
     rising[starts - 1] = True
     require(bool(rising.all()), "labels of the pairs", "a feature with some out of order", "ascending ones")

@@ -28,8 +28,12 @@ def test_rows_are_timed_one_by_one_and_together(
     for row in result["rows"]:
         assert 0 < row["median_ms"] <= row["p99_ms"]
     assert result["exact_gflops"] == pytest.approx(2e-9 * exact["rows_per_second"] * 400 * 128)
+    small = result["compressed"]
+    assert small["parameter_bytes"] < 0.3 * result["parameter_bytes"]
+    assert [row["candidates"] for row in small["rows"]] == [None, 8, 400]
+    assert 0.8 < small["rows"][0]["recall"] == small["rows"][2]["recall"]
     printed = capsys.readouterr().out
-    assert all(" | ".join(latency.cells(row)) in printed for row in result["rows"])
+    assert all(" | ".join(latency.cells(row)) in printed for row in result["rows"] + small["rows"])
 
 
 def test_data_that_are_not_there_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def problem(seed: int, n: int = 40) -> tuple[sp.csr_array, sp.csr_array]:
 
 
 def fresh():
-    return make_state(slide.Wide(), D, L, 0.1, None)
+    return make_state(slide.Wide(), D, L, 0.1, {})
 
 
 def met(state) -> np.ndarray:
