@@ -202,7 +202,10 @@ SLIDE_RACY static void forward_last(const slide_network *net, slide_batch *b)
     for (int64_t k = 0; k < b->n; k++) {
         if (k + AHEAD < b->n) slide_prefetch_row(slide_row(layer, b->ids[k + AHEAD]), layer->stride);
         float *row = slide_row(layer, b->ids[k]);
-        for (int64_t d = 0; d < padded; d++) b->rows[k * padded + d] = row[d];
+        if (layer->is_half)
+            net->kernels->expand_half(b->rows + k * padded, slide_half_row(layer, b->ids[k]), padded);
+        else
+            for (int64_t d = 0; d < padded; d++) b->rows[k * padded + d] = row[d];
         b->corrections[k] += slide_tail(layer, row)[SLIDE_BIAS];
     }
     memset(b->rows + b->n * padded, 0, (size_t)((rows - b->n) * padded) * sizeof(float));

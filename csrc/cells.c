@@ -186,7 +186,7 @@ static void score_four(const slide_network *net, const slide_layer *layer, const
     float bias[SLIDE_PROJECT_ROWS] = {0};
     for (int r = 0; r < n; r++) {
         float *row = slide_row(layer, ids[r]);
-        for (int64_t d = 0; d < layer->fan_in; d++) x[r * stride + d] = slide_cells_round(row[d]);
+        for (int64_t d = 0; d < layer->fan_in; d++) x[r * stride + d] = slide_cells_round(slide_weight(layer, row, d));
         bias[r] = slide_tail(layer, row)[SLIDE_BIAS];
     }
     net->kernels->project_rows(out, BLOCK, centres, x, stride, layer->fan_in);

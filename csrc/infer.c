@@ -68,7 +68,7 @@ typedef struct {
     slide_scratch scratch;
     float *queries;      /* [padded][Q], the samples' vectors one lane each; of few samples [n][padded] */
     float *tile;         /* [R][Q] */
-    float *block;        /* [R][stride]: rows that are fewer than a block, or compressed */
+    float *block;        /* [R][P]: rows that are fewer than a block, or not of floats */
     float *scores;       /* [LABEL_BLOCK][Q] */
     int64_t *cursors;    /* [Q][max_features], where each sample's walk over its features' labels stands */
     int32_t *candidates;
@@ -97,7 +97,7 @@ static slide_status predictor_new(const slide_network *net, predictor *p, int64_
     memset(p, 0, sizeof *p);
     p->queries = aligned_alloc(64, (size_t)last->padded * Q * sizeof(float));
     p->tile = aligned_alloc(64, R * Q * sizeof(float));
-    p->block = aligned_alloc(64, (size_t)(R * last->stride) * sizeof(float));
+    p->block = aligned_alloc(64, (size_t)(R * last->padded) * sizeof(float));
     p->scores = aligned_alloc(64, LABEL_BLOCK * Q * sizeof(float));
     p->cursors = malloc((size_t)(max_features + 1) * Q * sizeof(int64_t));
     p->candidates = malloc((size_t)(n_candidates + 1) * sizeof(int32_t));
@@ -129,15 +129,25 @@ static float bias_of(const slide_layer *layer, int64_t i)
 }
 
 /* n_rows of a layer from `first` on, as the kernel takes them: whole blocks of floats, stride apart. */
-static const float *block_of(const slide_network *net, predictor *p, const slide_layer *layer, int64_t first, int n_rows)
+static const float *block_of(const slide_network *net, predictor *p, const slide_layer *layer, int64_t first, int n_rows,
+                             int64_t *stride)
 {
-    if (n_rows == R && !layer->codes) return slide_row(layer, first);
-    memset(p->block, 0, (size_t)(R * layer->stride) * sizeof(float));
-    if (!layer->codes)
-        return memcpy(p->block, slide_row(layer, first), (size_t)(n_rows * layer->stride) * sizeof(float));
-    for (int64_t r = 0; r < n_rows; r++)
-        net->kernels->expand_codes(p->block + r * layer->stride, layer->scales[first + r],
-                                   layer->codes + (first + r) * layer->padded, layer->padded);
+    int64_t padded = *stride = layer->padded;
+    if (n_rows == R && !layer->codes && !layer->is_half) {
+        *stride = layer->stride;
+        return slide_row(layer, first);
+    }
+    memset(p->block, 0, (size_t)(R * padded) * sizeof(float));
+    for (int64_t r = 0; r < n_rows; r++) {
+        float *out = p->block + r * padded;
+        int64_t i = first + r;
+        if (layer->codes)
+            net->kernels->expand_codes(out, layer->scales[i], layer->codes + i * padded, padded);
+        else if (layer->is_half)
+            net->kernels->expand_half(out, slide_half_row(layer, i), padded);
+        else
+            memcpy(out, slide_row(layer, i), (size_t)padded * sizeof(float));
+    }
     return p->block;
 }
 
@@ -147,8 +157,9 @@ static void add_deep(const slide_network *net, predictor *p, int64_t first, int6
     const slide_layer *layer = &net->layers[net->n_layers - 1];
     for (int64_t row = first; row < last; row += R) {
         int n_rows = last - row < R ? (int)(last - row) : R;
-        const float *rows = block_of(net, p, layer, row, n_rows);
-        net->kernels->tile(p->tile, Q, rows, layer->stride, 1, p->queries, Q, layer->padded);
+        int64_t stride;
+        const float *rows = block_of(net, p, layer, row, n_rows, &stride);
+        net->kernels->tile(p->tile, Q, rows, stride, 1, p->queries, Q, layer->padded);
         for (int r = 0; r < n_rows; r++) {
             float *scores = p->scores + (row - first + r) * Q, bias = bias_of(layer, row + r);
             for (int q = 0; q < Q; q++) scores[q] += share * (p->tile[r * Q + q] + bias);

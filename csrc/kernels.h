@@ -15,6 +15,15 @@
 /* HOGWILD's races are intended in functions with this mark and nowhere else; a thread sanitizer still finds all others. */
 #define SLIDE_RACY __attribute__((no_sanitize("thread")))
 
+/* 16 random bits for the i-th weight of a row, the same on every instruction set; seed differs with row and step. */
+#define SLIDE_NOISE_STEP 0x9E3779B9u
+static inline uint32_t slide_noise(uint32_t seed, uint32_t i)
+{
+    uint32_t h = seed + i * SLIDE_NOISE_STEP;
+    h = (h ^ h >> 16) * 0x85EBCA6Bu;
+    return (h ^ h >> 13) * 0xC2B2AE35u >> 16;
+}
+
 /* Adam's coefficients for one row at one step: bias corrections follow the row's own count of updates. */
 typedef struct {
     float beta1, beta2, step, root, eps, keep; /* step = lr / (1 - beta1^t), root = 1 / (1 - beta2^t), keep = 1 - lr wd */
@@ -59,6 +68,14 @@ typedef struct slide_kernels {
     float (*dot_codes)(const int8_t *codes, const float *x, int64_t n);
     void (*axpy_codes)(float *y, float a, const int8_t *codes, int64_t n);
     void (*expand_codes)(float *y, float a, const int8_t *codes, int64_t n);
+    /* Rows of bfloat16 (the upper half of a float32): the inner product with x; y += a w; y = w */
+    float (*dot_half)(const uint16_t *w, const float *x, int64_t n);
+    void (*axpy_half)(float *y, float a, const uint16_t *w, int64_t n);
+    void (*expand_half)(float *y, const uint16_t *w, int64_t n);
+    /* As update_scaled. What is lost below the 16 bits is rounded up with the chance that it is of a step (stochastic
+     * rounding: Gupta et al., ICML 2015), by slide_noise of the weight's place and the seed, so small steps add up. */
+    void (*update_half)(uint16_t *w, float *dx, const float *x, float g, float scale, float keep, uint32_t seed,
+                        int64_t n);
     /* weights[p] -= step * gradient[labels[p]] */
     void (*step_pairs)(float *weights, const int32_t *labels, int64_t n, const float *gradient, float step);
 } slide_kernels;

@@ -97,6 +97,54 @@ static void NAME(expand_codes)(float *restrict y, float a, const int8_t *restric
     for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) = av * NAME(widen)(codes + i);
 }
 
+typedef uint32_t uvec __attribute__((vector_size(V * 4)));
+typedef uint16_t hvec __attribute__((vector_size(V * 2), may_alias));
+
+/* V weights of bfloat16 as floats. */
+SLIDE_RACY static inline vec NAME(from_half)(const uint16_t *w)
+{
+    return (vec)(__builtin_convertvector(*(const hvec *)w, uvec) << 16);
+}
+
+SLIDE_RACY static float NAME(dot_half)(const uint16_t *w, const float *x, int64_t n)
+{
+    vec a = {0}, b = {0};
+    int64_t i = 0;
+    for (; i + 2 * V <= n; i += 2 * V) {
+        a += NAME(from_half)(w + i) * *(const vec *)(x + i);
+        b += NAME(from_half)(w + i + V) * *(const vec *)(x + i + V);
+    }
+    for (; i < n; i += V) a += NAME(from_half)(w + i) * *(const vec *)(x + i);
+    return NAME(hsum)(a + b);
+}
+
+SLIDE_RACY static void NAME(axpy_half)(float *restrict y, float a, const uint16_t *restrict w, int64_t n)
+{
+    vec av = NAME(splat)(a);
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) += av * NAME(from_half)(w + i);
+}
+
+SLIDE_RACY static void NAME(expand_half)(float *restrict y, const uint16_t *restrict w, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) = NAME(from_half)(w + i);
+}
+
+SLIDE_RACY static void NAME(update_half)(uint16_t *restrict w, float *restrict dx, const float *restrict x, float g,
+                                         float scale, float keep, uint32_t seed, int64_t n)
+{
+    vec gv = NAME(splat)(g), sv = NAME(splat)(scale), kv = NAME(splat)(keep);
+    uvec place;
+    for (uint32_t j = 0; j < V; j++) place[j] = seed + j * SLIDE_NOISE_STEP;
+    for (int64_t i = 0; i < n; i += V, place += V * SLIDE_NOISE_STEP) {
+        vec wi = NAME(from_half)(w + i);
+        if (dx) *(vec *)(dx + i) += gv * wi;
+        uvec noise = (place ^ place >> 16) * 0x85EBCA6Bu; /* slide_noise */
+        noise = (noise ^ noise >> 13) * 0xC2B2AE35u >> 16;
+        uvec bits = (uvec)(kv * wi + sv * *(const vec *)(x + i)) + noise;
+        *(hvec *)(w + i) = __builtin_convertvector(bits >> 16, hvec);
+    }
+}
+
 SLIDE_RACY static void NAME(update_scaled)(float *restrict w, float *restrict dx, const float *restrict x, float g,
                                               float scale, float keep, int64_t n)
 {
@@ -349,6 +397,10 @@ const slide_kernels NAME(kernels) = {
     .dot_codes = NAME(dot_codes),
     .axpy_codes = NAME(axpy_codes),
     .expand_codes = NAME(expand_codes),
+    .dot_half = NAME(dot_half),
+    .axpy_half = NAME(axpy_half),
+    .expand_half = NAME(expand_half),
+    .update_half = NAME(update_half),
     .update_scaled = NAME(update_scaled),
     .update_adagrad = NAME(update_adagrad),
     .update_adam = NAME(update_adam),

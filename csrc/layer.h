@@ -20,6 +20,8 @@ static inline float slide_logit(const slide_network *net, const slide_layer *lay
         return layer->scales[i] * net->kernels->dot_codes(codes, x, layer->padded) + layer->biases[i];
     }
     float *row = slide_row(layer, i);
+    if (layer->is_half)
+        return net->kernels->dot_half(slide_half_row(layer, i), x, layer->padded) + slide_tail(layer, row)[SLIDE_BIAS];
     return net->kernels->dot(row, x, layer->padded) + slide_tail(layer, row)[SLIDE_BIAS];
 }
 

@@ -4,6 +4,8 @@
 #ifndef SLIDE_NETWORK_H
 #define SLIDE_NETWORK_H
 
+#include <string.h>
+
 #include "kernels.h"
 #include "rng.h"
 #include "slide.h"
@@ -107,6 +109,25 @@ static inline float *slide_row(const slide_layer *layer, int64_t i)
 static inline float *slide_tail(const slide_layer *layer, float *row)
 {
     return row + layer->stride - SLIDE_TAIL;
+}
+
+static inline uint16_t *slide_half_row(const slide_layer *layer, int64_t i)
+{
+    return (uint16_t *)(void *)slide_row(layer, i);
+}
+
+static inline float slide_from_half(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float w;
+    memcpy(&w, &bits, sizeof w);
+    return w;
+}
+
+/* One weight of a row that is not compressed. */
+SLIDE_RACY static inline float slide_weight(const slide_layer *layer, const float *row, int64_t d)
+{
+    return layer->is_half ? slide_from_half(((const uint16_t *)(const void *)row)[d]) : row[d];
 }
 
 /* Brings the first lines of a row on their way; the hardware follows a sequence once it has begun. */

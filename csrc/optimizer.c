@@ -60,17 +60,40 @@ static slide_adam_step adam_step(const slide_optimizer *o, float count, float lr
                              .keep = keep};
 }
 
+/* What the random bits of a row's next update follow from: its place, and how many updates it has had. */
+SLIDE_RACY static uint32_t noise_seed(const slide_layer *layer, float *row)
+{
+    uint32_t count, place = (uint32_t)((row - layer->rows) / SLIDE_LANES);
+    float *counter = slide_tail(layer, row) + SLIDE_ROW_COUNT; /* Adam's, which halves do not go with */
+    memcpy(&count, counter, sizeof count);
+    count++;
+    memcpy(counter, &count, sizeof count);
+    return place * 0x27D4EB2Fu ^ count * 0x165667B1u;
+}
+
 SLIDE_RACY static void update_dense(const slide_network *net, const slide_layer *layer, float *row, const float *x,
                                     float *dx, float g, float lr, float scale, float keep,
                                     const slide_adam_step *adam)
 {
     const slide_kernels *k = net->kernels;
     int64_t p = layer->padded;
+    if (layer->is_half) {
+        k->update_half((uint16_t *)(void *)row, dx, x, g, scale, keep, noise_seed(layer, row), p);
+        return;
+    }
     switch (net->optimizer.kind) {
     case SLIDE_ADAGRAD: k->update_adagrad(row, row + p, dx, x, g, lr, net->optimizer.eps, keep, p); break;
     case SLIDE_ADAM: k->update_adam(row, row + p, row + 2 * p, dx, x, g, adam, p); break;
     default: k->update_scaled(row, dx, x, g, scale, keep, p);
     }
+}
+
+/* One weight, rounded as update_half does. */
+SLIDE_RACY static void round_to_half(float *row, int32_t j, float w, uint32_t seed)
+{
+    uint32_t bits;
+    memcpy(&bits, &w, sizeof bits);
+    ((uint16_t *)(void *)row)[j] = (uint16_t)((bits + slide_noise(seed, (uint32_t)j)) >> 16);
 }
 
 /* The layer below is sampled too: only the coordinates of its active neurons have a gradient. */
@@ -80,10 +103,14 @@ SLIDE_RACY static void update_sparse(const slide_network *net, const slide_layer
 {
     int64_t p = layer->padded;
     int by_row = net->n_states == 0;
+    uint32_t seed = layer->is_half ? noise_seed(layer, row) : 0;
     for (int64_t i = 0; i < x->n; i++) {
         int32_t j = x->ids[i];
-        dx[i] += g * row[j];
-        if (by_row)
+        float w = slide_weight(layer, row, j);
+        dx[i] += g * w;
+        if (layer->is_half)
+            round_to_half(row, j, keep * w + scale * x->val[i], seed);
+        else if (by_row)
             row[j] = keep * row[j] + scale * x->val[i];
         else
             step_one(&net->optimizer, row + j, row + p + j, row + 2 * p + j, g * x->val[i], lr, adam, keep);

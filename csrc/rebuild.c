@@ -44,13 +44,14 @@ static void hash_chunk(slide_network *net, const slide_layer *layer, int64_t fir
 SLIDE_RACY static uint64_t row_mark(const slide_layer *layer, const float *row, float bias)
 {
     uint64_t h[4] = {1, 2, 3, 4}, words[4] = {0};
+    int64_t n = layer->is_half ? slide_pad(layer->padded / 2) : layer->padded; /* floats that hold the weights */
     memcpy(words, &bias, sizeof bias);
-    for (int64_t d = 0; d <= layer->padded; d += 8) {
+    for (int64_t d = 0; d <= n; d += 8) {
         for (int i = 0; i < 4; i++) {
             h[i] = (h[i] ^ words[i]) * 0x9E3779B97F4A7C15u;
             h[i] ^= h[i] >> 32;
         }
-        if (d < layer->padded) memcpy(words, row + d, sizeof words);
+        if (d < n) memcpy(words, row + d, sizeof words);
     }
     return slide_mix64(h[0] + slide_mix64(h[1] + slide_mix64(h[2] + slide_mix64(h[3]))));
 }

@@ -88,7 +88,7 @@ typedef struct {
     uint64_t *marks;         /* [n] of those rows (rebuild.c), 0: hash it whatever it is */
 } slide_lsh;
 
-/* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, tail[SLIDE_TAIL]}.
+/* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, tail[SLIDE_TAIL]}; stride counts floats.
  * SPARSE_INPUT stores one row per feature (n_rows = D, + 1 for the bias row, width = n); the others one per neuron. */
 typedef struct {
     int32_t kind, activation;
@@ -103,6 +103,7 @@ typedef struct {
     /* A compressed layer, which only predicts: rows is NULL, weights are codes [n_rows][P] times their row's scale. */
     const int8_t *codes;
     const float *scales, *biases;
+    int32_t is_half;         /* weights are bfloat16 in half the room, without states; the last scalar counts updates */
 } slide_layer;
 
 typedef struct {

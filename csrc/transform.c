@@ -82,7 +82,7 @@ SLIDE_RACY void slide_hashed_neuron(const slide_layer *layer, int64_t neuron, fl
     const slide_lsh *lsh = &layer->lsh;
     float *row = slide_row(layer, neuron);
     int64_t n = layer->fan_in;
-    memcpy(out, row, (size_t)n * sizeof(float));
+    for (int64_t d = 0; d < n; d++) out[d] = slide_weight(layer, row, d);
     out[n] = slide_tail(layer, row)[SLIDE_BIAS];
     if (lsh->frame) centre_neuron(lsh->frame, n, out);
     if (lsh->transform == SLIDE_NORM_AUGMENTED) augment(lsh, n + 1, out);

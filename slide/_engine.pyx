@@ -48,6 +48,7 @@ cdef extern from "slide.h":
         const int8_t *codes
         const float *scales
         const float *biases
+        int32_t is_half
 
     ctypedef struct slide_optimizer:
         int32_t kind
@@ -403,8 +404,9 @@ cdef int _describe(slide_layer *c, layer) except -1:
         c.codes, c.scales, c.biases = &weight_codes[0, 0], &scales[0], &biases[0]
         c.n_rows, c.stride = layer.codes.shape
     else:
-        c.rows = _floats(layer.rows)
-        c.n_rows, c.stride = layer.rows.shape
+        rows = layer.rows.view(np.float32)
+        c.rows, c.is_half = _floats(rows), layer.is_half
+        c.n_rows, c.stride = rows.shape
     c.width, c.padded = layer.width, layer.padded
     c.has_bias, c.dropout = layer.bias, layer.dropout
     c.n_active, c.n_random, c.asks_label = layer.n_active, layer.n_random, layer.asks_label

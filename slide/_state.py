@@ -1,18 +1,21 @@
 """What both back ends share: the arrays of a layer, the numbers that name kinds in C, and the protocol of an engine.
 
 The arrays belong to Python (NumPy arrays over the core's huge-page memory where it is built). Their layout is that of
-csrc/slide.h: a row is its weights padded to 16 floats, then each optimizer state padded alike, then 16 scalars.
+csrc/slide.h: a row is its weights padded to 16 floats, then each optimizer state padded alike, then 16 scalars. Weights
+may be bfloat16, in half the room: rows are then uint16, and the scalars floats all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+
+from slide.bfloat16 import to_float32
 
 if TYPE_CHECKING:
     from slide.custom import CustomHash
@@ -179,14 +182,14 @@ class LshState:
 
 @dataclass
 class LayerState:
-    """One layer's numbers and arrays; rows float32 [n_rows, stride]."""
+    """One layer's numbers and arrays; rows float32 [n_rows, stride], or uint16 [n_rows, 2 stride]."""
 
     kind: str
     activation: str
     n: int
     fan_in: int
     width: int
-    rows: FloatArray
+    rows: npt.NDArray[Any]
     bias: bool
     dropout: float = 0.0
     n_active: int = 0
@@ -204,6 +207,11 @@ class LayerState:
         return False
 
     @property
+    def is_half(self) -> bool:
+        """Whether weights are bfloat16."""
+        return self.rows.dtype == np.uint16
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of parameters and optimizer state."""
         return self.rows.nbytes
@@ -214,25 +222,35 @@ class LayerState:
         return {"rows": self.rows}
 
     def plain(self) -> LayerState:
-        """The layer with rows of floats."""
-        return self
+        """The layer with rows of floats, for an engine that knows no others."""
+        if not self.is_half:
+            return self
+        rows = allocate_plain((len(self.rows), self.padded + TAIL), np.float32)
+        rows[:, : self.width], rows[:, self.padded :] = self.weights_of(slice(None)), self.tail
+        return replace(self, rows=rows)
 
     @property
     def tail(self) -> FloatArray:
         """The 16 scalars behind each row, as a view."""
-        return self.rows[:, self.rows.shape[1] - TAIL :]
+        scalars = TAIL * np.dtype(np.float32).itemsize // self.rows.itemsize
+        view: FloatArray = self.rows[:, self.rows.shape[1] - scalars :].view(np.float32)
+        return view
+
+    def weights_of(self, rows: Any) -> FloatArray:
+        """[n, width] weights of some rows, given by a slice or their numbers; a view where it can be one."""
+        some: FloatArray = self.rows[rows, : self.width]
+        return to_float32(some) if self.is_half else some
 
     @property
     def weights(self) -> FloatArray:
-        """[n_rows, width] view of the weights, the bias row of a sparse input left out."""
-        n_rows = self.fan_in if self.kind == "sparse_input" else self.n
-        return self.rows[:n_rows, : self.width]
+        """[n_rows, width] of the weights, the bias row of a sparse input left out; a view if they are float32."""
+        return self.weights_of(slice(self.fan_in if self.kind == "sparse_input" else self.n))
 
     @property
     def biases(self) -> FloatArray:
-        """[n] view of the biases."""
+        """[n] of the biases; a view unless they are a row of bfloat16."""
         if self.kind == "sparse_input":
-            return self.rows[self.fan_in, : self.width] if self.bias else np.zeros(self.n, np.float32)
+            return self.weights_of(slice(self.fan_in, None))[0] if self.bias else np.zeros(self.n, np.float32)
         return self.tail[:, BIAS]
 
 

@@ -32,6 +32,7 @@ def build_network(clf: SlideClassifier, n_features: int, n_labels: int, n_thread
         loss=clf.loss,
         rebuild=clf.rebuild,
         batch_size=clf.batch_size,
+        storage=clf.storage,
         n_threads=n_threads,
         seed=clf.random_state,
         backend=clf.backend,

@@ -78,6 +78,8 @@ class SlideClassifier(Predictions):
         When tables follow the weights.
     batch_size : int or None
         Samples that share an active set: see Network.
+    storage : {"float32", "bfloat16"}
+        Of the network's weights: bfloat16 takes half the memory. See Network.
     n_threads : int or None
         None: the cores this process may use, and one to fit fewer than 2,000 rows.
     random_state : int
@@ -133,6 +135,7 @@ class SlideClassifier(Predictions):
         normalize: bool | str = "auto",
         rebuild: Rebuild | None = None,
         batch_size: int | None = None,
+        storage: str = "float32",
         n_threads: int | None = None,
         random_state: int = 0,
         backend: str | None = None,
@@ -152,6 +155,7 @@ class SlideClassifier(Predictions):
         self.normalize = normalize
         self.rebuild = rebuild
         self.batch_size = batch_size
+        self.storage = storage
         self.n_threads = n_threads
         self.random_state = random_state
         self.backend = backend

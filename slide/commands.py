@@ -238,12 +238,18 @@ def describe_model(path: str) -> dict[str, Any]:
         "loss": net["loss"],
         "samples_trained": net["progress"]["step"],
         "epochs_trained": net["progress"]["epoch"],
-        "weights": "8 bits, to predict only" if "layer0.codes" in header["array_bytes"] else "float32",
+        "weights": _storage(header),
         "weights_bytes": sum(header["array_bytes"].values()),
         "model_bytes": header["file_bytes"],
     }
     fitted = header.get("classifier", {}).get("fitted", {})
     return facts | {k.rstrip("_"): v for k, v in fitted.items()}
+
+
+def _storage(header: dict[str, Any]) -> str:
+    if "layer0.codes" in header["array_bytes"]:
+        return "8 bits, to predict only"
+    return str(header["network"].get("storage", "float32"))
 
 
 def _named(config: dict[str, Any], key: str = "kind") -> str:

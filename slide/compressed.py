@@ -46,20 +46,16 @@ class CompressedLayer(LayerState):
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {"codes": self.codes, "scales": self.scales, "biases": self.bias_values}
 
-    @property
-    def weights(self) -> FloatArray:
-        """float32 [n_rows, width], made at each call; the bias row of a sparse input left out."""
-        n_rows = self.fan_in if self.kind == "sparse_input" else self.n
-        return expanded(self.codes[:n_rows, : self.width], self.scales[:n_rows])
+    def weights_of(self, rows: Any) -> FloatArray:
+        """float32 [n, width], made at each call."""
+        return expanded(self.codes[rows, : self.width], self.scales[rows])
 
     @property
     def biases(self) -> FloatArray:
         """float32 [n]."""
         if self.kind != "sparse_input":
             return self.bias_values
-        if not self.bias:
-            return np.zeros(self.n, np.float32)
-        return expanded(self.codes[self.fan_in :, : self.width], self.scales[self.fan_in :])[0]
+        return self.weights_of(slice(self.fan_in, None))[0] if self.bias else np.zeros(self.n, np.float32)
 
     def plain(self) -> LayerState:
         """The layer with rows of floats, for an engine that knows no codes."""
@@ -108,8 +104,8 @@ class CompressedPairs:
 
 
 def expanded(codes: Codes, scales: FloatArray) -> FloatArray:
-    """float32, of the shape of the codes."""
-    return codes.astype(np.float32) * scales[:, None]
+    """float32, of the shape of the codes; of one row, too, with its scale."""
+    return codes.astype(np.float32) * scales[..., None]
 
 
 # -- from floats -------------------------------------------------------------------------------------------------------
@@ -123,7 +119,7 @@ def layer_arrays(state: LayerState) -> dict[str, npt.NDArray[Any]]:
     scales = np.zeros(len(state.rows), np.float32)
     for first in range(0, len(codes), ROWS_AT_ONCE):
         some = slice(first, first + ROWS_AT_ONCE)
-        rows = state.rows[some, : state.width]
+        rows = state.weights_of(some)
         scales[some] = np.abs(rows).max(axis=1) / np.float32(LARGEST)
         codes[some, : state.width] = _nearest(rows, scales[some, None])
     biases = np.zeros(len(codes), np.float32) if state.kind == "sparse_input" else state.biases.copy()

@@ -71,7 +71,7 @@ def _gradient(directions: FloatArray, xs: FloatArray, ws: FloatArray, wanted: np
 
 def _best(state: LayerState, some: Rows, queries: FloatArray) -> IntArray:
     """Places [m, 10] in `some` of the neurons with the largest logits."""
-    weights, biases = state.weights[some], state.biases[some]
+    weights, biases = state.weights_of(some), state.biases[some]
     k = min(WANTED, len(some))
     rows = max(1, 2**24 // len(some))
     blocks = [queries[i : i + rows] @ weights.T + biases for i in range(0, len(queries), rows)]
@@ -91,7 +91,7 @@ def _hashed_queries(lsh: LshState, queries: FloatArray) -> FloatArray:
 def _hashed_neurons(state: LayerState, some: Rows) -> FloatArray:
     lsh = state.lsh
     assert lsh is not None
-    vectors = np.concatenate([state.weights[some], state.biases[some][:, None]], axis=1)
+    vectors = np.concatenate([state.weights_of(some), state.biases[some][:, None]], axis=1)
     if lsh.centre.size:
         vectors -= lsh.centre[: lsh.dim]
         vectors[:, -1] = (vectors[:, -1] + vectors[:, :-1] @ lsh.centre[lsh.dim : -1]) / lsh.centre[-1]

@@ -38,7 +38,7 @@ class DriftMeter:
 
     def _rows(self, layer: int) -> FloatArray:
         state, ids = self._net.states[layer], self._ids[layer]
-        return np.concatenate([state.weights[ids], state.biases[ids, None]], axis=1)
+        return np.concatenate([state.weights_of(ids), state.biases[ids, None]], axis=1)
 
 
 def _relative_change(now: FloatArray, then: FloatArray) -> float:

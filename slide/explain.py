@@ -70,7 +70,7 @@ def explain(net: Network, x: sp.csr_array, label: int) -> Explanation:
     features, values = x.indices.astype(np.int32), x.data.astype(np.float64)
     logit, gradient = _logit_and_gradient(net.states, features, values, label)
     share = 1.0 if net.wide_state is None else net.wide_state.deep_share
-    deep = share * values * (net.states[0].weights[features] @ gradient)
+    deep = share * values * (net.states[0].weights_of(features) @ gradient)
     wide, score = np.zeros(len(features)), share * logit
     if net.wide_state is not None:
         wide = values * _wide_weights(net, features, label)
@@ -104,7 +104,7 @@ def _logit_and_gradient(
     states: list[LayerState], features: IntArray, values: npt.NDArray[np.float64], label: int
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """The network's logit, and its gradient by the first layer's sums; every neuron takes part."""
-    sums = values @ states[0].weights[features] + states[0].biases
+    sums = values @ states[0].weights_of(features) + states[0].biases
     slopes = []
     for state, above in pairwise(states):
         out, slope = _activate(state.activation, sums)
@@ -112,8 +112,8 @@ def _logit_and_gradient(
         if above is not states[-1]:
             sums = above.weights @ out + above.biases
     last = states[-1]
-    logit = float(last.weights[label] @ out + last.biases[label])
-    gradient = last.weights[label] * slopes[-1]
+    logit = float(last.weights_of(label) @ out + last.biases[label])
+    gradient = last.weights_of(label) * slopes[-1]
     for state, slope in zip(states[-2:0:-1], slopes[-2::-1], strict=True):
         gradient = (gradient @ state.weights) * slope
     return logit, gradient.astype(np.float64)

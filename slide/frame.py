@@ -25,7 +25,7 @@ def update_frame(state: LayerState, queries: FloatArray) -> None:
     if not state.lsh.frame.size or not len(queries):
         return
     every = -(-state.n // FRAME_SAMPLE)
-    weights, biases = state.weights[::every], state.biases[::every]
+    weights, biases = state.weights_of(slice(None, None, every)), state.biases[::every]
     if state.lsh.centre.size:
         weights, biases = _update_centre(state.lsh.centre, weights, biases, queries)
     if state.lsh.n_norms:

@@ -151,7 +151,7 @@ def _scored(
         wide_keys = np.repeat(rows[:, 0], np.diff(wide.indptr)) * n + wide.indices
         keys = np.union1d(keys, wide_keys[wide.data + net.wide_state.bias[wide.indices] > 0])
     row, label = np.divmod(keys, n)
-    scores = np.einsum("nd,nd->n", queries[row], last.weights[label]) + last.biases[label]
+    scores = np.einsum("nd,nd->n", queries[row], last.weights_of(label)) + last.biases[label]
     if wide is not None and net.wide_state is not None:
         scores = net.wide_state.deep_share * scores + net.wide_state.bias[label]
         at = np.minimum(np.searchsorted(wide_keys, keys), max(len(wide_keys) - 1, 0))

@@ -36,7 +36,7 @@ from slide.wide import Wide
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier
 
-FORMAT_VERSION = 2  # 2: compressed models
+FORMAT_VERSION = 2  # 2: compressed models, and those of bfloat16
 MAX_HEADER = 1 << 26
 ALIGNMENT = 64  # of arrays that are mapped: kernels load whole vectors of them
 DTYPE_NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
@@ -76,6 +76,7 @@ def network_config(net: Network) -> dict[str, Any]:
         "rebuild": asdict(net.rebuild),
         "loss": net.loss,
         "batch_size": net.batch_size,
+        "storage": net.storage,
         "seed": net.seed,
         "progress": {
             "step": net.step,
@@ -143,6 +144,7 @@ def network_from(
         rebuild=Rebuild(**config["rebuild"]),
         loss=config["loss"],
         batch_size=config.get("batch_size"),
+        storage=config.get("storage", "float32"),
         seed=config["seed"],
         n_threads=n_threads,
         backend=backend,
@@ -224,8 +226,9 @@ def save_network(
     with net.lock:  # another thread may be training it
         everything = network_arrays(net, tables) | dict(extra_arrays or {})
         arrays = {name: np.ascontiguousarray(a) for name, a in everything.items()}
+        is_plain = net.storage == "float32" and not net.is_compressed
         config = {
-            "format_version": FORMAT_VERSION if net.is_compressed else 1,  # older readers know all but codes
+            "format_version": 1 if is_plain else FORMAT_VERSION,  # older readers know what is plain
             "network": network_config(net),
             "checksums": {name: _checksum(a) for name, a in arrays.items()},
             **(extra or {}),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide import backends
-from slide._state import MAX_BATCH, Engine, Examples, FloatArray, LayerState
+from slide._state import MAX_BATCH, OPTIMIZER_STATES, Engine, Examples, FloatArray, LayerState
 from slide.answers import Answers
 from slide.checks import check_XY
 from slide.compressed import CompressedPairs, make_pairs
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from slide.hnsw import HnswIndex
 
 LOSSES = ("softmax", "binary")
+STORAGES = ("float32", "bfloat16")
 SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
 
 
@@ -56,6 +57,10 @@ class Network(Answers):
         Samples that share an active set of the last layer and one step of its rows, 1 to 32. 1 is the algorithm of the
         paper. None: 32, but one in a thousand samples of a small data set. Only for a last layer with QueryCells, or
         without tables, over dense layers; in other networks every sample has its own set and step.
+    storage : {"float32", "bfloat16"}
+        Of the weights. bfloat16 takes half the memory; steps are rounded up or down at random, so that small ones add
+        up (stochastic rounding: Gupta et al., ICML 2015). For SGD, and Adagrad with one accumulator a row, on the C
+        back end. Sums, biases and the sparse part stay float32.
     n_threads : int or None
         None: what this process may use.
     seed : int
@@ -93,6 +98,7 @@ class Network(Answers):
         loss: str = "softmax",
         rebuild: Rebuild | None = None,
         batch_size: int | None = None,
+        storage: str = "float32",
         n_threads: int | None = None,
         seed: int = 0,
         backend: str | None = None,
@@ -106,6 +112,10 @@ class Network(Answers):
         self.batch_size = batch_size
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.optimizer = optimizer or Adagrad()
+        require(storage in STORAGES, "storage", storage, f"one of {STORAGES}")
+        has_states = OPTIMIZER_STATES[self.optimizer.kind] > 0
+        require(not has_states or storage == "float32", "storage", storage, f"float32 with {self.optimizer!r}")
+        self.storage = storage
         self.loss = loss
         self.rebuild = rebuild or Rebuild()
         self.seed = int(seed)
@@ -149,11 +159,11 @@ class Network(Answers):
         return self._engine.isa
 
     def weights(self, layer: int) -> FloatArray:
-        """Weights of a layer, a view without a copy: [n_features, n] for the first, [n, fan_in] for the others."""
+        """Weights of a layer, [n_features, n] for the first, [n, fan_in] for others; without a copy if float32."""
         return self.states[layer].weights
 
     def biases(self, layer: int) -> FloatArray:
-        """Biases [n] of a layer, a view without a copy."""
+        """Biases [n] of a layer."""
         return self.states[layer].biases
 
     @property
@@ -221,7 +231,7 @@ class Network(Answers):
         fan_in = 0
         for i, layer in enumerate(self.layers):
             stored = {k.removeprefix(f"layer{i}."): a for k, a in (arrays or {}).items()}
-            state = make_layer_state(layer, fan_in, self.optimizer.kind, stored)
+            state = make_layer_state(layer, fan_in, self.optimizer.kind, self.storage, stored)
             if arrays is None:
                 initialise(state, rng)
             if isinstance(layer, Sampled) and layer.lsh is not None:
@@ -275,6 +285,8 @@ class Network(Answers):
         from slide.training import Plan, run
 
         self.refuse_compressed("training")
+        ok = self.storage == "float32" or self.backend == "c"
+        require(ok, "storage", self.storage, "float32: the Numba back end trains no other")
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
         callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)

@@ -215,6 +215,7 @@ def _add_classifier(parser: Parser) -> None:
     option("--schedule", choices=("linear", "cosine", "constant"), says="of the learning rate")
     option("--optimizer", choices=("adagrad", "adam", "sgd"), says="takes --lr")
     option("--batch-size", type=int, metavar="N", says="samples that share an active set, 1 to 32")
+    option("--storage", choices=("float32", "bfloat16"), says="of the network's weights")
     option("--random-state", "--seed", dest="random_state", type=int, metavar="N", says="seed")
     _add_machine(group, argparse.SUPPRESS)
 

@@ -36,6 +36,7 @@ def resized(net: Network, keep: IntArray, n_new: int) -> Network:
         rebuild=net.rebuild,
         loss=net.loss,
         batch_size=net.batch_size,
+        storage=net.storage,
         n_threads=net.n_threads,
         seed=net.seed,
         backend=net.backend,
@@ -51,10 +52,9 @@ def _rows(state: LayerState, keep: IntArray, n_new: int) -> Array:
     """New rows are 0 with the lowest bias there is: a label without examples is never predicted."""
     from slide import backends
 
-    rows = backends.allocate((len(keep) + n_new, state.rows.shape[1]), np.float32, "the rows of the labels")
+    rows = backends.allocate((len(keep) + n_new, state.rows.shape[1]), state.rows.dtype, "the rows of the labels")
     rows[: len(keep)] = state.rows[keep]
-    new = rows[len(keep) :, state.rows.shape[1] - state.tail.shape[1] :]
-    new[:, BIAS] = state.biases.min()
+    replace(state, rows=rows).tail[len(keep) :, BIAS] = state.biases.min()
     return rows
 
 

@@ -38,7 +38,7 @@ def all_scores(net: Network, X: sp.csr_array) -> Floats:
     hidden = net.hidden(X).astype(np.float64)
     for first in range(0, last.n, LABELS_AT_ONCE):
         some = slice(first, first + LABELS_AT_ONCE)
-        scores[:, some] = hidden @ last.weights[some].T.astype(np.float64) + last.biases[some]
+        scores[:, some] = hidden @ last.weights_of(some).T.astype(np.float64) + last.biases[some]
     if wide is not None:
         scores *= wide.deep_share
         scores += wide.bias

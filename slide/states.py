@@ -10,15 +10,16 @@ import numpy.typing as npt
 
 from slide import backends
 from slide._state import OPTIMIZER_STATES, TAIL, LayerState, pad
+from slide.bfloat16 import to_bfloat16
 from slide.compressed import make_layer
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, require
 
 
 def make_layer_state(
-    layer: Layer, fan_in: int, optimizer_kind: str, stored: Mapping[str, npt.NDArray[Any]]
+    layer: Layer, fan_in: int, optimizer_kind: str, storage: str, stored: Mapping[str, npt.NDArray[Any]]
 ) -> LayerState:
-    """A layer's arrays: those stored, or new rows of zeros."""
+    """A layer's arrays: those stored, or new rows of zeros, of weights float32 or bfloat16."""
     n_states = OPTIMIZER_STATES[optimizer_kind]
     if isinstance(layer, SparseInput):
         width, n_rows, fan_in = layer.n, layer.n_features + layer.bias, layer.n_features
@@ -35,21 +36,25 @@ def make_layer_state(
         plain = LayerState(layer.kind, layer.activation, layer.n, fan_in, width, nothing, **options)
         return make_layer(plain, n_rows, stored)
     rows = stored.get("rows")
-    shape = (n_rows, pad(width) * (1 + n_states) + TAIL)
+    is_half = storage == "bfloat16"
+    shape = (n_rows, 2 * (pad(pad(width) // 2) + TAIL) if is_half else pad(width) * (1 + n_states) + TAIL)
+    dtype: np.dtype[Any] = np.dtype(np.uint16 if is_half else np.float32)
     if rows is None:
         what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"
-        rows = backends.allocate(shape, np.float32, what)
-    require(rows.shape == shape and rows.dtype == np.float32, "rows", (rows.shape, rows.dtype), f"{shape} float32")
+        rows = backends.allocate(shape, dtype, what)
+    require(rows.shape == shape and rows.dtype == dtype, "rows", (rows.shape, rows.dtype), f"{shape} {dtype}")
     return LayerState(layer.kind, layer.activation, layer.n, fan_in, width, rows, **options)
 
 
 def initialise(state: LayerState, rng: np.random.Generator) -> None:
     """Normal weights of variance 1 / width, zero biases: inputs of length 1 give hidden vectors of about length 1."""
     scale = np.float32(1 / np.sqrt(state.width))
+    n_rows = state.fan_in if state.kind == "sparse_input" else state.n
     block = max(1, 2**20 // state.width)
-    for first in range(0, len(state.weights), block):
-        rows = state.weights[first : first + block]
-        rows[:] = rng.standard_normal(rows.shape, np.float32) * scale
+    for first in range(0, n_rows, block):
+        rows = state.rows[first : min(first + block, n_rows), : state.width]
+        values = rng.standard_normal(rows.shape, np.float32) * scale
+        rows[:] = to_bfloat16(values) if state.is_half else values
 
 
 def add_tables(

@@ -60,6 +60,19 @@ static slide_examples make_examples(void)
     return (slide_examples){xp, yp, x, y, values, order, ROWS};
 }
 
+static int halves; /* whether layers without optimizer states are of bfloat16 */
+
+static void put(slide_layer *layer, int64_t row, int64_t d, float w)
+{
+    float *start = layer->rows + row * layer->stride;
+    uint32_t bits;
+    memcpy(&bits, &w, sizeof bits);
+    if (layer->is_half)
+        ((uint16_t *)start)[d] = (uint16_t)(bits >> 16);
+    else
+        start[d] = w;
+}
+
 static slide_layer make_layer(int kind, int64_t n, int64_t fan_in, int n_states)
 {
     int input = kind == SLIDE_SPARSE_INPUT;
@@ -67,11 +80,11 @@ static slide_layer make_layer(int kind, int64_t n, int64_t fan_in, int n_states)
     layer.width = input ? n : fan_in;
     layer.n_rows = input ? fan_in + 1 : n;
     layer.padded = (layer.width + 15) / 16 * 16;
-    layer.stride = layer.padded * (1 + n_states) + SLIDE_TAIL;
+    layer.is_half = halves && !n_states;
+    layer.stride = (layer.is_half ? (layer.padded / 2 + 15) / 16 * 16 : layer.padded * (1 + n_states)) + SLIDE_TAIL;
     layer.rows = zeroed(layer.n_rows * layer.stride, sizeof(float));
     for (int64_t i = 0; i < layer.n_rows; i++)
-        for (int64_t j = 0; j < layer.width; j++)
-            layer.rows[i * layer.stride + j] = (float)((int)(draw() % 200) - 100) / 400;
+        for (int64_t j = 0; j < layer.width; j++) put(&layer, i, j, (float)((int)(draw() % 200) - 100) / 400);
     return layer;
 }
 
@@ -125,7 +138,9 @@ static slide_wide make_wide(void)
         for (int32_t l = (int32_t)(draw() % 3); l < LABELS; l += 1 + (int32_t)(draw() % 4)) labels[indptr[f + 1]++] = l;
     }
     float *weights = zeroed(indptr[FEATURES], sizeof *weights), *bias = zeroed(LABELS, sizeof *bias);
-    return (slide_wide){indptr, labels, weights, bias, LABELS, 1, 0.1f, 0.5f};
+    slide_wide wide = {.indptr = indptr, .labels = labels, .weights = weights, .bias = bias, .n_labels = LABELS};
+    wide.lr_ratio = 1, wide.bias_ratio = 0.1f, wide.deep_share = 0.5f;
+    return wide;
 }
 
 typedef struct {
@@ -311,10 +326,18 @@ int main(int argc, char **argv)
     for (int kind = SLIDE_SGD; kind <= SLIDE_ADAM; kind++)
         train_and_predict(kind, kind % 3, kind % 2, kind % 2 ? "generic" : isa[0]);
     for (int kind = SLIDE_SGD; kind <= SLIDE_ADAM; kind++) train_batches(kind, kind % 2);
+    halves = 1;
+    for (int kind = SLIDE_SGD; kind <= SLIDE_ADAGRAD_ROW; kind++) {
+        train_and_predict(kind, kind, kind, isa[0]);
+        train_batches(kind, kind);
+    }
+    fill_while_training(SLIDE_ADAGRAD_ROW, SLIDE_QUERY_CELLS, 0);
+    fill_while_training(SLIDE_ADAGRAD_ROW, SLIDE_SIMHASH, 1);
+    halves = 0;
     fill_while_training(SLIDE_ADAGRAD, SLIDE_QUERY_CELLS, 0);
     for (int kind = SLIDE_SIMHASH; kind <= SLIDE_DWTA; kind++) fill_while_training(kind, kind, kind != SLIDE_WTA);
     parse();
-    printf("four optimizers, three hash families and cells, two losses, batches, tables filled beside training, the parser: "
+    printf("four optimizers, two kinds of weights, three hash families and cells, two losses, batches, tables filled beside training, the parser: "
            "no race outside functions marked SLIDE_RACY\n");
     return 0;
 }
