@@ -23,6 +23,7 @@ from benchmarks.data import HOW_TO_GET, MissingData, Problem, from_matrices, res
 from benchmarks.peers import registry
 from benchmarks.peers import run as peers_run
 from benchmarks.peers.child import Peer
+from benchmarks.shapes import SHAPES, make, scaled
 
 HEADERS = ("contender", "score s", "fastest", "slowest", "reached", "best P@1", "logs")
 Say = Callable[[str], None]
@@ -46,6 +47,7 @@ TASKS = {
         Task("toy", "toy", 0.30, 20, hidden=32),
         Task("wordnet-hypernym", "wordnet-hypernym", 0.54, 5),
         Task("debian-depends", None, 0.75, 5),
+        Task("amazon-670k", "amazon-670k", 0.25, 12),  # synthetic, of that shape
     )
 }
 
@@ -62,6 +64,8 @@ def problem_of(task: Task, data: str | None) -> Problem:
     """The task's data. Raises MissingData for a task whose folder must be given."""
     if task.data == "toy":
         return toy()
+    if task.data in SHAPES and data is None:
+        return make(scaled(SHAPES[task.data], "full"))
     source = data or task.data
     if source is None:
         raise MissingData(f"task {task.name}: pass its folder with --data.\n{HOW_TO_GET}")

@@ -42,6 +42,7 @@ _WHERE = {
     "TextFeatures": "slide.text_features",
     "read_table": "slide.text_tables",
     "load": "slide.model_file",
+    "XMCBlocks": "slide.blocks",
     "read_xmc": "slide.xmc",
     "write_xmc": "slide.xmc",
     "show_config": "slide.config",
@@ -55,6 +56,7 @@ _MODULES = ("datasets", "metrics", "lsh", "optim", "layers", "errors")
 
 if TYPE_CHECKING:
     from slide import datasets, errors, layers, lsh, metrics, optim
+    from slide.blocks import XMCBlocks
     from slide.callbacks import Callback, CSVLogger, JSONLogger, ProgressBar
     from slide.cells import QueryCells
     from slide.checkpoint import Checkpoint
@@ -128,6 +130,7 @@ __all__ = [
     "TensorBoardLogger",
     "TextFeatures",
     "Wide",
+    "XMCBlocks",
     "__version__",
     "datasets",
     "errors",

@@ -9,14 +9,16 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
 from slide._state import IntArray
+from slide.blocks import Prepared, first_of
 from slide.building import build_network
 from slide.checks import check_pair, check_X
 from slide.layers import Sampled
@@ -26,8 +28,8 @@ from slide.network import Network
 from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedule
 from slide.predictions import Predictions
 from slide.scaling import Scaling
-from slide.scores import threshold
-from slide.targets import Labels, Values, class_names
+from slide.scores import SAMPLE, threshold
+from slide.targets import Labels, Values, class_names, classify
 from slide.threads import resolve_threads
 from slide.wide import Wide
 
@@ -211,6 +213,59 @@ class SlideClassifier(Predictions):
         finally:
             self.network_.set_threads(resolve_threads(self.n_threads))
 
+    def fit_blocks(
+        self,
+        blocks: Iterable[Any],
+        *,
+        classes: Any = None,
+        callback: Any = None,
+        eval_set: tuple[Any, Any] | None = None,
+        early_stopping: EarlyStopping | None = None,
+    ) -> Self:
+        """Trains from scratch on rows that do not fit memory, of which two blocks are held at a time.
+
+        Parameters
+        ----------
+        blocks : iterable of pairs (X, y) as `fit` takes them
+            Gone through once before training and once an epoch, with the same rows each time: a list, `XMCBlocks`, or
+            an object whose ``__iter__`` begins anew. Rows are shuffled within their block. What `normalize` means is
+            decided by the first block.
+        classes : sequence or None
+            All labels, where y gives them by name; indicators need none.
+        callback, eval_set, early_stopping
+            As in `fit`; eval_set is a pair.
+
+        Raises
+        ------
+        ValueError
+            As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
+        """
+        from slide.evaluation import encoded
+
+        first = first_of(blocks)
+        if classes is None and classify(first[1])[0] in ("classes", "lists"):
+            raise ValueError("classes: found None, wanted all labels: the first block may not have them all")
+        rows, Y = (part[:SAMPLE] for part in self._begin(first[0], first[1], classes))
+        del first
+        held = None if eval_set is None else encoded(eval_set, self._rows, self._labels)
+        pairs = Prepared(blocks, self._encoded)
+        schedule = Linear() if self.schedule is None else self.schedule
+        told = {"epochs": self.epochs, "schedule": schedule, "callback": callback, "early_stopping": early_stopping}
+
+        def notes() -> Notes:
+            self._labels = replace(self._labels, nonempty=not pairs.n_unlabelled)
+            sizes = pairs.n_rows, self.n_features_in_, self.n_labels_
+            return Notes.counted(*sizes, pairs.n_values, pairs.n_labels)
+
+        return self._timed(lambda: self.network_.fit_blocks(pairs, eval_set=held, **told), rows, Y, notes)
+
+    def _encoded(self, X: Any, y: Any) -> tuple[sp.csr_array, sp.csr_array]:
+        """A pair as the network takes it, for a model that knows its labels."""
+        self._check_feature_names(X)
+        rows, Y = self._read(X), self._labels.encode(y)
+        check_pair(rows, Y)
+        return self._scaling(rows), Y
+
     def partial_fit(
         self,
         X: Any,
@@ -231,10 +286,7 @@ class SlideClassifier(Predictions):
             return self._train(*self._begin(X, y, classes), eval_set, **told)
         if classes is not None and set(class_names(classes).tolist()) != set(self.classes_.tolist()):
             raise ValueError("classes: found other labels than in the first call; add_labels brings in new ones")
-        self._check_feature_names(X)
-        rows, Y = self._read(X), self._labels.encode(y)
-        check_pair(rows, Y)
-        return self._train(self._scaling(rows), Y, eval_set, **told)
+        return self._train(*self._encoded(X, y), eval_set, **told)
 
     def _begin(self, X: Any, y: Any, classes: Any, alone_below: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
         """An untrained model for these data, and the data as it sees them; an error leaves an earlier fit as it was."""
@@ -258,23 +310,28 @@ class SlideClassifier(Predictions):
 
     def _train(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, **told: Any) -> Self:
         """told : keyword arguments of Network.fit."""
-        started, before = time.perf_counter(), self.network_.step
         rows, Y, held = self._hold_out(rows, Y, eval_set)
-        notes = Notes(rows, Y)
+        notes = Notes.of(rows, Y)
 
         def adds() -> dict[str, Any]:
             self.threshold_ = threshold(self.network_, rows, Y)
             return {"extra": {"classifier": self._config()}, "extra_arrays": self._arrays()}
 
+        train = partial(self.network_.fit, rows, Y, eval_set=held, checkpoint_adds=adds, **told)
+        return self._timed(train, rows, Y, lambda: notes)
+
+    def _timed(self, train: Callable[[], Any], rows: sp.csr_array, Y: sp.csr_array, notes: Callable[[], Notes]) -> Self:
+        """Trains and takes down how it went; rows and Y are those, or some of those, that are trained on."""
+        started, before = time.perf_counter(), self.network_.step
         try:
-            self.network_.fit(rows, Y, eval_set=held, checkpoint_adds=adds, **told)
+            train()
         finally:  # an interrupted fit leaves a usable model
             self.fit_seconds_ = time.perf_counter() - started
             trained = self.network_.step - before - self.network_.samples_resumed
             self.samples_per_second_ = max(trained, 0) / self.fit_seconds_
             self.history_ = self.network_.history
             self.threshold_ = threshold(self.network_, rows, Y)
-            self.card_ = notes.card(self)
+            self.card_ = notes().card(self)
         return self
 
     def _hold_out(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any) -> tuple[Any, Any, Any]:

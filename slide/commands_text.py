@@ -38,6 +38,8 @@ def train(args: Namespace) -> int:
     """Trains on a table, saves, scores; saves what there is if interrupted."""
     target = writable(args.out, args.data, args.test) if args.out else None
     columns = {"text": args.text.split(","), "labels": args.labels, "separator": args.label_separator}
+    if args.rows_at_once is not None:
+        raise ValueError("--rows-at-once: found --text, wanted a file of XMC text: the vocabulary is made of all texts")
     if not args.labels:
         raise ValueError("--labels: found none, wanted the column of labels")
     wishes = commands_train.Wishes.of(args)
@@ -48,7 +50,9 @@ def train(args: Namespace) -> int:
         test = _test_part(*read(args.test, columns))
     print(f"{args.data}: {len(table.texts):,} texts", flush=True)
     eval_set = wishes.eval_set(lambda name: _pair(_test_part(*read(name, columns))))
-    if not (seconds := commands_train.fit(clf, table.texts, table.labels, wishes, eval_set)):
+    told = {"eval_set": eval_set, "checkpoint": wishes.checkpoint}
+    fitting = commands_train.fit(clf, len(table.texts), clf.fit, (table.texts, table.labels), wishes, **told)
+    if not (seconds := fitting):
         return commands_train.interrupted(clf, target, wishes.checkpoint)
     data = labelled(clf, args.data, table)
     facts = commands_train.trained(clf, data, seconds)

@@ -22,7 +22,7 @@ from slide import progress
 from slide.callbacks import FileLogger, file_logger
 from slide.classifier import SlideClassifier
 from slide.commands import METRICS, score, table
-from slide.files import Data, check_columns, naming, read_data, read_test, size, writable
+from slide.files import Data, InBlocks, check_columns, naming, read_blocks, read_data, read_test, size, writable
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,27 @@ def train(args: Namespace) -> int:
         return commands_text.train(args)
     commands_text.check_columns(args.data)
     target = writable(args.out, args.data, args.test) if args.out else None
-    data, test = read_data(args.data)
+    data: Data | InBlocks
+    if args.rows_at_once is None:
+        data, test = read_data(args.data)
+    else:
+        data, test = _in_blocks(args), None
     if args.test:
         test = read_test(args.test)
     if test:
-        test = check_columns(test, data.X.shape[1], data.Y.shape[1], data.name)
+        test = check_columns(test, *data.sizes[1:], data.name)
     wishes = Wishes.of(args)
     clf = SlideClassifier(**classifier_options(args))
     print(data, flush=True)
     if test:
         print(test, flush=True)
-    if not (seconds := fit(clf, data.X, data.Y, wishes, wishes.eval_set(lambda name: _fitting(name, data)))):
+    eval_set = wishes.eval_set(lambda name: _fitting(name, data))
+    if isinstance(data, InBlocks):
+        seconds = fit(clf, data.sizes[0], clf.fit_blocks, (data.blocks,), wishes, eval_set=eval_set)
+    else:
+        told = {"eval_set": eval_set, "checkpoint": wishes.checkpoint}
+        seconds = fit(clf, data.sizes[0], clf.fit, (data.X, data.Y), wishes, **told)
+    if not seconds:
         return interrupted(clf, target, wishes.checkpoint)
     facts = trained(clf, data, seconds)
     if target:
@@ -100,20 +110,30 @@ def train(args: Namespace) -> int:
     return 0
 
 
-def _fitting(name: str, data: Data) -> tuple[Any, Any]:
+def _in_blocks(args: Namespace) -> InBlocks:
+    """What --rows-at-once asks for; refuses what needs all rows at once."""
+    if args.checkpoint:
+        raise ValueError("--checkpoint: found --rows-at-once, wanted one of them: only a fit in memory is resumed")
+    if isinstance(Wishes.of(args).validation, float):
+        raise ValueError(f"--validation: found {args.validation} and --rows-at-once, wanted a file to score by")
+    return read_blocks(args.data, args.rows_at_once)
+
+
+def _fitting(name: str, data: Data | InBlocks) -> tuple[Any, Any]:
     """Rows and labels to score by, which have the columns of those to train on."""
-    held = read_test(name)
-    held = check_columns(held, data.X.shape[1], data.Y.shape[1], data.name)
+    held = check_columns(read_test(name), *data.sizes[1:], data.name)
     return held.X, held.Y
 
 
-def fit(clf: SlideClassifier, X: Any, y: Any, wishes: Wishes, eval_set: Any) -> float | None:
-    """Wall-clock seconds of the fit, preparation included; None if it was interrupted."""
-    begin, n = time.perf_counter(), X.shape[0] if hasattr(X, "shape") else len(X)
-    told = {"eval_set": eval_set, "early_stopping": wishes.early_stopping, "checkpoint": wishes.checkpoint}
+def fit(
+    clf: SlideClassifier, n: int, train: Callable[..., Any], data: tuple[Any, ...], wishes: Wishes, **told: Any
+) -> float | None:
+    """Wall-clock seconds of train(*data, **told) on n rows, preparation included; None if it was interrupted."""
+    begin = time.perf_counter()
     try:
         with _stoppable(), progress.follow_fit(clf.epochs * n) as shown:
-            clf.fit(X, y, callback=[shown, wishes.log] if wishes.log else shown, **told)
+            callback = [shown, wishes.log] if wishes.log else shown
+            train(*data, callback=callback, early_stopping=wishes.early_stopping, **told)
     except KeyboardInterrupt:
         return None
     if wishes.early_stopping:
@@ -188,16 +208,16 @@ def keep_score(clf: SlideClassifier, facts: dict[str, Any], target: Path | None)
         facts["model_bytes"] = target.stat().st_size
 
 
-def trained(clf: SlideClassifier, data: Data, seconds: float) -> dict[str, Any]:
+def trained(clf: SlideClassifier, data: Data | InBlocks, seconds: float) -> dict[str, Any]:
     """Facts of a training, for people and as JSON."""
     net = clf.network_
     n = (clf.history_[-1]["samples"] if clf.history_ else 0) - net.samples_resumed
     validation: dict[str, Any] = next((r for r in reversed(clf.history_) if r["epoch"] == net.epoch and "p@1" in r), {})
     return {
         "data": data.name,
-        "n_samples": data.X.shape[0],
-        "n_features": data.X.shape[1],
-        "n_labels": data.Y.shape[1],
+        "n_samples": data.sizes[0],
+        "n_features": data.sizes[1],
+        "n_labels": data.sizes[2],
         "epochs": net.epoch,
         "n_trained": n,
         "train_seconds": round(seconds, 3),

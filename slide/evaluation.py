@@ -150,7 +150,7 @@ class Evaluator:
     X float32 CSR [n, n_features], Y indicator CSR [n, n_labels]; Y_train for the propensities of PSP@k.
     """
 
-    def __init__(self, X: sp.csr_array, Y: sp.csr_array, Y_train: sp.csr_array) -> None:
+    def __init__(self, X: sp.csr_array, Y: sp.csr_array, Y_train: sp.csr_array | None) -> None:
         self._X, self._Y, self._Y_train = X, Y, Y_train
 
     def __call__(self, net: Network) -> dict[str, float]:
@@ -225,7 +225,7 @@ class Judge:
 
 def judge(
     held: tuple[sp.csr_array, sp.csr_array] | None,
-    Y_train: sp.csr_array,
+    Y_train: sp.csr_array | None,
     early: EarlyStopping | None,
     checkpoint: str | os.PathLike[str] | None,
 ) -> Judge:

@@ -25,9 +25,37 @@ class Data(NamedTuple):
     Y: sp.csr_array
     open_ended: bool = False  # the file does not say how many columns there are
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Rows, features, labels."""
+        return *self.X.shape, self.Y.shape[1]
+
     def __str__(self) -> str:
-        n, d = self.X.shape
-        return f"{self.name}: {n:,} rows, {d:,} features, {self.Y.shape[1]:,} labels"
+        return f"{self.name}: {_in_words(self.sizes)}"
+
+
+class InBlocks(NamedTuple):
+    """Data that are not in memory."""
+
+    name: str
+    blocks: slide.XMCBlocks
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Rows, features, labels."""
+        return self.blocks.n_rows, self.blocks.n_features, self.blocks.n_labels
+
+    @property
+    def Y(self) -> sp.csr_array:
+        """The labels of all rows, read anew."""
+        return sp.csr_array(sp.vstack([Y for _, Y in self.blocks], format="csr"))
+
+    def __str__(self) -> str:
+        return f"{self.name}: {_in_words(self.sizes)}, {self.blocks.rows:,} rows at once"
+
+
+def _in_words(sizes: tuple[int, int, int]) -> str:
+    return "{:,} rows, {:,} features, {:,} labels".format(*sizes)
 
 
 def read_data(name: str) -> tuple[Data, Data | None]:
@@ -42,6 +70,14 @@ def read_data(name: str) -> tuple[Data, Data | None]:
         raise FileNotFoundError(f"{name}: no such file, and no embedded data set of that name (there are: {names})")
     with waiting(f"reading {name} ..."):
         return Data(name, *formats.read(name), formats.format_of(name) == "svmlight"), None
+
+
+def read_blocks(name: str, rows: int) -> InBlocks:
+    """A file in XMC text, so many rows at once."""
+    if name in slide.datasets.names() or formats.format_of(name) != "xmc":
+        kind = "an embedded data set" if name in slide.datasets.names() else formats.format_of(name)
+        raise ValueError(f"{name}: found {kind}, wanted a file of XMC text, which alone is read in blocks")
+    return InBlocks(name, slide.XMCBlocks(name, rows))
 
 
 def read_test(name: str) -> Data:

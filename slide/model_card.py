@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,26 +69,33 @@ def _facts(stored: Any) -> Facts:
 class Notes:
     """Takes down what a card says of a fit; the digest of the data is made by a thread while the fit goes on."""
 
-    def __init__(self, X: sp.csr_array, Y: sp.csr_array) -> None:
-        self._shape = X.shape, Y.shape, X.nnz, Y.nnz
-        self._pool = ThreadPoolExecutor(1, "slide-fingerprint")
-        self._digest = self._pool.submit(fingerprint, X, Y)
+    def __init__(self, data: Facts) -> None:
+        """data : of the rows."""
+        self._data = data
+        self._digest: Future[str] | None = None
+
+    @classmethod
+    def of(cls, X: sp.csr_array, Y: sp.csr_array) -> Notes:
+        """For rows that are in memory, with their digest."""
+        notes = cls.counted(X.shape[0], X.shape[1], Y.shape[1], X.nnz, Y.nnz)
+        pool = ThreadPoolExecutor(1, "slide-fingerprint")
+        notes._digest = pool.submit(fingerprint, X, Y)
+        pool.shutdown(wait=False)
+        return notes
+
+    @classmethod
+    def counted(cls, rows: int, features: int, labels: int, n_values: int, n_labelled: int) -> Notes:
+        """For rows that were only counted."""
+        means = {"features_per_row": n_values / max(rows, 1), "labels_per_row": n_labelled / max(rows, 1)}
+        sizes: Facts = {"rows": rows, "features": features, "labels": labels}
+        return cls(sizes | {name: round(mean, 3 if name[0] == "l" else 2) for name, mean in means.items()})
 
     def card(self, clf: SlideClassifier) -> Card:
         """After the fit."""
         from slide import __version__
 
-        (n, d), (_, n_labels), features, labels = self._shape
         net = clf.network_
-        data: Facts = {
-            "rows": n,
-            "features": d,
-            "labels": n_labels,
-            "features_per_row": round(features / max(n, 1), 2),
-            "labels_per_row": round(labels / max(n, 1), 3),
-            "fingerprint": self._digest.result(),
-        }
-        self._pool.shutdown()
+        data = self._data | {"fingerprint": self._digest.result() if self._digest else None}
         fit: Facts = {
             "slide": __version__,
             "seconds": round(clf.fit_seconds_, 3),

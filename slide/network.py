@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 from slide.rebuilding import families, rebuild
 from slide.states import add_tables, initialise, make_layer_state, remember_codes
 from slide.threads import resolve_threads, usable_threads
-from slide.wide import Wide, WideState, add_pairs, drop_pairs, make_state
+from slide.wide import Meetings, Wide, WideState, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
     from slide.checkpoint import Additions, Checkpoint
@@ -282,11 +283,9 @@ class Network(Answers):
         """
         from slide.callbacks import Callbacks
         from slide.evaluation import held_out, judge, what
-        from slide.training import Plan, run
+        from slide.training import Plan, Whole, run
 
-        self.refuse_compressed("training")
-        ok = self.storage == "float32" or self.backend == "c"
-        require(ok, "storage", self.storage, "float32: the Numba back end trains no other")
+        self._check_trains()
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
         callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
@@ -300,19 +299,74 @@ class Network(Answers):
             progress = saver.resume(self)
         self.samples_resumed = progress.done if progress else 0
         if not progress:  # pairs that were pruned before a checkpoint stay away
-            self._add_pairs(X, Y)
-        run(self, Examples.of(X), Examples.of(Y), Plan(epochs, schedule, callbacks, referee, saver), progress)
+            self._add_pairs(self._meetings(X, Y))
+        run(self, Whole(Examples.of(X), Examples.of(Y)), Plan(epochs, schedule, callbacks, referee, saver), progress)
         return self
+
+    def fit_blocks(
+        self,
+        blocks: Iterable[Any],
+        *,
+        epochs: int = 1,
+        schedule: Schedule | None = None,
+        callback: Any = None,
+        eval_set: tuple[Any, Any] | None = None,
+        early_stopping: EarlyStopping | None = None,
+    ) -> Network:
+        """As `fit`, for rows that come in blocks, of which two are in memory at a time.
+
+        blocks: pairs of X and Y as `fit` takes them; they are passed through once before training and once an epoch,
+        and must be the same each time. The rows of a block are shuffled, the blocks come in their order: where rows are
+        sorted, shuffle them before. The labels of all rows are held where there is an eval_set, for PSP@k.
+
+        Raises
+        ------
+        ValueError
+            As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
+        """
+        from slide.blocks import WANTED, Prepared, ahead, check_blocks
+        from slide.callbacks import Callbacks
+        from slide.evaluation import held_out, judge
+        from slide.training import Plan, run
+
+        self._check_trains()
+        check_blocks(blocks)
+        held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
+        check = partial(check_XY, n_features=self.n_features, n_labels=self.n_labels)
+        pairs, meetings, labels = Prepared(blocks, check), self._meetings(), []
+        for X, Y in ahead(pairs):
+            if self.wide:
+                meetings.add(X, Y)
+            if held:
+                labels.append(Y)
+        if not pairs.n_rows:
+            raise ValueError(f"blocks: found none, wanted {WANTED}")
+        referee = judge(held, sp.vstack(labels, format="csr") if held else None, early_stopping, None)
+        self._add_pairs(meetings)
+        run(self, pairs, Plan(epochs, schedule or Schedule(), Callbacks.of(callback), referee))
+        return self
+
+    def _check_trains(self) -> None:
+        self.refuse_compressed("training")
+        ok = self.storage == "float32" or self.backend == "c"
+        require(ok, "storage", self.storage, "float32: the Numba back end trains no other")
+
+    def _meetings(self, *pair: sp.csr_array) -> Meetings:
+        """Those of X and Y, or none yet."""
+        found = Meetings(self.n_features, self.n_labels, self.wide.row_pairs if self.wide else 0)
+        if pair and self.wide:
+            found.add(*pair)
+        return found
 
     def refuse_compressed(self, what: str) -> None:
         """Raises ValueError where there are no weights to change."""
         if self.is_compressed:
             raise ValueError(f"{what}: found a compressed model, which only predicts; wanted the one it was made from")
 
-    def _add_pairs(self, X: sp.csr_array, Y: sp.csr_array) -> None:
+    def _add_pairs(self, meetings: Meetings) -> None:
         with self.lock:
             state = self.wide_state
-            if self.wide and isinstance(state, WideState) and add_pairs(state, X, Y, self.wide.row_pairs):
+            if self.wide and isinstance(state, WideState) and add_pairs(state, meetings):
                 self._engine = self._make_engine()
 
     def prune(self, typical_value: float) -> None:

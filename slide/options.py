@@ -168,6 +168,8 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--print-config", action="store_true", help=says)
     parser.add_argument("--test", metavar="DATA", help="score on this file (an embedded data set brings its own)")
     parser.add_argument("--out", metavar="MODEL", help="save the model to this file")
+    says = "read DATA, which is XMC text, N rows at a time: for files larger than memory"
+    parser.add_argument("--rows-at-once", type=int, metavar="N", help=says)
     parser.add_argument("--checkpoint", metavar="FILE", help="save the training's state to this file now and then")
     says = "minutes between two checkpoints (default: %(default)g)"
     parser.add_argument("--checkpoint-minutes", type=float, metavar="X", default=5.0, help=says)

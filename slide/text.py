@@ -78,6 +78,10 @@ class SlideTextClassifier(SlideClassifier):
         super()._adopt(network, labels, scaling, reader)
         self.vocabulary_ = reader
 
+    def fit_blocks(self, *_: Any, **__: Any) -> SlideTextClassifier:
+        """Not here: the vocabulary is made of all texts."""
+        raise TypeError("fit_blocks: found texts, wanted rows of features: the vocabulary is made of all texts")
+
     def _read(self, X: Any) -> sp.csr_array:
         return self.vocabulary_(check_texts(X))
 

@@ -9,8 +9,9 @@ is due.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -134,15 +135,41 @@ class Plan:
     saver: Saver | None = None
 
 
-def run(net: Network, X: Examples, Y: Examples, plan: Plan, progress: Progress | None = None) -> Progress:
+class Source(Protocol):
+    """Where a fit's rows come from: in blocks, of which those of one are shuffled; the same ones in every epoch."""
+
+    @property
+    def n_rows(self) -> int: ...
+
+    def blocks(self) -> Iterator[tuple[Examples, Examples]]:
+        """Rows and their labels."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All rows in memory: one block."""
+
+    X: Examples
+    Y: Examples
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.X.indptr) - 1
+
+    def blocks(self) -> Iterator[tuple[Examples, Examples]]:
+        """The one."""
+        yield self.X, self.Y
+
+
+def run(net: Network, source: Source, plan: Plan, progress: Progress | None = None) -> Progress:
     """Trains for whole epochs, or goes on where progress stands. See Network.fit."""
-    epochs, n = plan.epochs, len(X.indptr) - 1
+    epochs, n = plan.epochs, source.n_rows
     require(isinstance(epochs, int | np.integer) and epochs >= 0, "epochs", epochs, "a whole number, 0 or more")
     progress = progress or Progress(epochs=int(epochs), total=int(epochs) * n)
     progress.columns = [*RECORDED, *plan.judge.columns]
     net.history = progress.history
     plan.judge.begin(progress)
-    fit = _Fit(net, X, Y, plan, progress)
+    fit = _Fit(net, source, plan, progress)
     try:
         plan.callbacks.tell("on_fit_begin", progress, net)
         for epoch in range(progress.done // max(n, 1), epochs):
@@ -155,7 +182,7 @@ def run(net: Network, X: Examples, Y: Examples, plan: Plan, progress: Progress |
         plan.callbacks.tell("on_fit_end", progress, net)
     if epochs:
         plan.judge.finish(net, progress)
-        fit.tables.finish()
+        fit.tables.finish(source)
         progress.seconds = time.perf_counter() - fit.started
         net.rebuild_share = progress.rebuild_seconds / progress.seconds
     return progress
@@ -164,35 +191,46 @@ def run(net: Network, X: Examples, Y: Examples, plan: Plan, progress: Progress |
 class _Fit:
     """One fit under way."""
 
-    def __init__(self, net: Network, X: Examples, Y: Examples, plan: Plan, progress: Progress) -> None:
-        self._net, self._X, self._Y, self._plan, self._progress = net, X, Y, plan, progress
+    def __init__(self, net: Network, source: Source, plan: Plan, progress: Progress) -> None:
+        self._net, self._source, self._plan, self._progress = net, source, plan, progress
         self.started = time.perf_counter() - progress.seconds
-        self.tables = _Tables(net, X, progress, plan.callbacks)
+        self.tables = _Tables(net, progress, plan.callbacks)
 
     def train_epoch(self) -> None:
         """Every sample once, in an order of its own, or those that are left of an epoch; then what ends an epoch."""
+        done, before = self._progress.done - self._progress.epoch * self._source.n_rows, 0
+        for number, (X, Y) in enumerate(self._source.blocks()):
+            n = len(X.indptr) - 1
+            before += n
+            self._train_block(number, X, Y, max(0, n - (before - done)), ends_epoch=before == self._source.n_rows)
+            if self._progress.stop:
+                return
+
+    def _train_block(self, number: int, X: Examples, Y: Examples, first: int, *, ends_epoch: bool) -> None:
+        """The rows from place `first` of the block's order on."""
         net, progress, plan = self._net, self._progress, self._plan
-        n = len(self._X.indptr) - 1
-        batch_size, chunk, first = net.resolved_batch_size(n), FIRST_CHUNK, progress.done - progress.epoch * n
-        order = np.random.default_rng([net.seed, net.epoch]).permutation(n).astype(np.int64)
+        n = len(X.indptr) - 1
+        batch_size, chunk = net.resolved_batch_size(self._source.n_rows), FIRST_CHUNK
+        seed = [net.seed, net.epoch, number] if number else [net.seed, net.epoch]
+        order = np.random.default_rng(seed).permutation(n).astype(np.int64)
         while first < n and not progress.stop:
             if plan.saver and plan.saver.save_if_due(net, progress):
                 plan.callbacks.tell("on_checkpoint", progress, net)
-            self.tables.follow()
+            self.tables.follow(X)
             size = min(WINDOW if batch_size > 1 else chunk, n - first, self.tables.samples_left())
-            took = _train_chunk(net, self._X, self._Y, order[first : first + size], batch_size, plan.schedule, progress)
+            took = _train_chunk(net, X, Y, order[first : first + size], batch_size, plan.schedule, progress)
             first += size
-            progress.epoch_ended = first == n
+            progress.epoch_ended = ends_epoch and first == n
             if progress.epoch_ended:
-                self._end_epoch()
+                self._end_epoch(X)
             self._told(size)
             chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, X: Examples) -> None:
         net, progress = self._net, self._progress
         net.epoch += 1
-        if progress.epoch == 0 and progress.epochs > 1 and len(self._X.data):
-            net.prune(float(np.mean(np.abs(self._X.data), dtype=np.float64)))
+        if progress.epoch == 0 and progress.epochs > 1 and len(X.data):
+            net.prune(float(np.mean(np.abs(X.data), dtype=np.float64)))
         self._plan.judge.evaluate(net, progress)
 
     def _told(self, size: int) -> None:
@@ -219,16 +257,18 @@ def _passes(done: int, size: int, every: int) -> bool:
 class _Tables:
     """Keeps a network's tables up to date with its weights during a fit, and counts the time that training waits."""
 
-    def __init__(self, net: Network, X: Examples, progress: Progress, callbacks: Callbacks) -> None:
-        self._net, self._X, self._progress, self._callbacks = net, X, progress, callbacks
+    def __init__(self, net: Network, progress: Progress, callbacks: Callbacks) -> None:
+        self._net, self._progress, self._callbacks = net, progress, callbacks
+        self._X: Examples | None = None  # rows to ask with
         self._second: SecondTables | None = None
         self._meter = DriftMeter(net) if net.rebuild.drift is not None else None
         if self._meter and net.tables_step == net.step > 0:
             self._meter.mark()
 
-    def follow(self) -> None:
-        """Rebuilds when it is time, unless the rows are seen to have moved too little."""
+    def follow(self, X: Examples) -> None:
+        """Rebuilds when it is time, unless the rows are seen to have moved too little; queries come from X."""
         begin = time.perf_counter()
+        self._X = X
         if self._second and self._second.is_full:
             self._second.swap()
         before = self._progress.rebuilds
@@ -243,9 +283,11 @@ class _Tables:
         filling = self._second is not None and self._second.is_filling
         return WINDOW if filling else self._net.next_rebuild - self._net.step
 
-    def finish(self) -> None:
+    def finish(self, source: Source) -> None:
         """The last rebuild, with more care."""
         begin = time.perf_counter()
+        if self._X is None:  # a fit that was resumed at its end
+            self._X = next(iter(source.blocks()))[0]
         self._rebuild(at_the_end=True)
         self._progress.rebuild_seconds += time.perf_counter() - begin
 
@@ -269,6 +311,7 @@ class _Tables:
 
     def _rebuild(self, at_the_end: bool = False) -> None:
         net = self._net
+        assert self._X is not None
         if not at_the_end and grow_tables(net):
             self._second = None
         interval = _interval(net, net.generation)

@@ -81,6 +81,7 @@ class WideState:
         return sp.csr_array((self.weights, self.labels, self.indptr), shape=shape)
 
 
+SLACK = 4  # what blocks of rows may hold of pairs beyond the limit, before the last of them has come
 #: Where biases start: on the margin of "not this label", so that a label costs nothing until it is met.
 INITIAL_BIAS = -1.0
 
@@ -126,17 +127,52 @@ def check_pairs(p: npt.NDArray[np.int64], labels: npt.NDArray[Any], n_labels: in
     require(bool(rising.all()), "labels of the pairs", "a feature with some out of order", "ascending ones")
 
 
-def add_pairs(state: WideState, X: sp.csr_array, Y: sp.csr_array, row_pairs: int = 0) -> bool:
-    """Gives a zero weight to the pairs that meet in X, Y and have none yet, within the limit of `Wide`.
+class Meetings:
+    """The pairs that meet in rows, which may come in blocks; with a limit, about SLACK times what it leaves is held."""
+
+    def __init__(self, n_features: int, n_labels: int, row_pairs: int = 0) -> None:
+        """row_pairs : as in `Wide`."""
+        self._row_pairs, self._n_rows = row_pairs, 0
+        self._met = sp.csr_array((n_features, n_labels), dtype=np.float32)
+        self._rows_with = np.zeros(n_features, np.int64)
+
+    @classmethod
+    def of(cls, X: sp.csr_array, Y: sp.csr_array, row_pairs: int = 0) -> Meetings:
+        """Those of all rows at once."""
+        found = cls(X.shape[1], Y.shape[1], row_pairs)
+        found.add(X, Y)
+        return found
+
+    def add(self, X: sp.csr_array, Y: sp.csr_array) -> None:
+        """Counts in the pairs of some rows."""
+        met = _met(X, Y)
+        self._rows_with += np.bincount(X.indices, minlength=X.shape[1])
+        self._n_rows += X.shape[0]
+        if self._met.nnz:
+            met = sp.csr_array(self._met + met)
+            if self._row_pairs:
+                met = _strongest(met, self._frequency, SLACK * self._row_pairs)
+        self._met = met
+
+    def beside(self, old: sp.csr_array) -> sp.csr_array:
+        """The pairs to have, those that there are already among them: these have an entry in old, infinity."""
+        met = sp.csr_array(self._met + old) if old.nnz else self._met
+        return _strongest(met, self._frequency, self._row_pairs) if self._row_pairs else met
+
+    @property
+    def _frequency(self) -> npt.NDArray[np.float64]:
+        """The share of rows that have each feature."""
+        return self._rows_with / max(self._n_rows, 1)
+
+
+def add_pairs(state: WideState, meetings: Meetings) -> bool:
+    """Gives a zero weight to the pairs that meet and have none yet, within the limit of `Wide`.
 
     Returns whether there were any.
     """
-    met = _met(X, Y)
-    if len(state.labels):
-        old = sp.csr_array((np.full(len(state.labels), np.inf, np.float32), state.labels, state.indptr), met.shape)
-        met = sp.csr_array(met + old)
-    if row_pairs:
-        met = _strongest(met, np.bincount(X.indices, minlength=X.shape[1]) / max(X.shape[0], 1), row_pairs)
+    shape = len(state.indptr) - 1, len(state.bias)
+    old = sp.csr_array((np.full(len(state.labels), np.inf, np.float32), state.labels, state.indptr), shape)
+    met = meetings.beside(old)
     if met.nnz == len(state.labels):
         return False
     met.sort_indices()

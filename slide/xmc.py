@@ -129,13 +129,21 @@ def read_xmc(
     columns = _check_columns(n_features, "n_features"), _check_columns(n_labels, "n_labels")
     buffer = _read_buffer(Path(path))
     try:
-        parsed = _parser()(buffer, threads, *columns)
+        return matrices(parse(buffer, threads, *columns))
     except Fault as fault:
-        raise DataFormatError(_describe(fault, os.fspath(path), buffer)) from None
+        raise DataFormatError(describe(fault, os.fspath(path), buffer)) from None
+
+
+def parse(text: Buffer, n_threads: int, n_features: int = -1, n_labels: int = -1) -> Parsed:
+    """What a text with its header says; raises Fault. Columns of -1 are the header's."""
+    return _parser()(text, n_threads, n_features, n_labels)
+
+
+def matrices(parsed: Parsed) -> tuple[sp.csr_array, sp.csr_array]:
+    """X and Y as `read_xmc` returns them."""
     indptr, indices, data, label_indptr, label_indices, n, d, labels = parsed
     X = _csr(data, indices, indptr, (n, d))
-    Y = _csr(np.ones(len(label_indices), np.float32), label_indices, label_indptr, (n, labels))
-    return X, Y
+    return X, _csr(np.ones(len(label_indices), np.float32), label_indices, label_indptr, (n, labels))
 
 
 def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
@@ -184,13 +192,18 @@ def _parser() -> Callable[..., Parsed]:
     return parse_xmc  # type: ignore[no-any-return, unused-ignore]
 
 
+def check_there(path: Path) -> None:
+    """Raises FileNotFoundError, which says what was wanted."""
+    if not path.exists():
+        message = "no such data file (wanted a .txt or .txt.gz in the extreme classification format)"
+        raise FileNotFoundError(errno.ENOENT, message, str(path))
+
+
 def _read_buffer(path: Path) -> Buffer:
     """The text of a file; a map only of one that would take much of the memory: another process can cut it short."""
     from slide.backends import available_memory
 
-    if not path.exists():
-        message = "no such data file (wanted a .txt or .txt.gz in the extreme classification format)"
-        raise FileNotFoundError(errno.ENOENT, message, str(path))
+    check_there(path)
     free = available_memory()
     with open(path, "rb") as file:
         if file.peek(2)[:2] == GZIP_MAGIC:
@@ -227,7 +240,7 @@ def _read_pieces(stream: BinaryIO | gzip.GzipFile, path: Path, free: int | None)
     return text
 
 
-def _describe(fault: Fault, path: str, buffer: Buffer) -> str:
+def describe(fault: Fault, path: str, buffer: Buffer) -> str:
     """One sentence: where, what was found, what was wanted."""
     raw = bytes(buffer[fault.offset : fault.offset + min(fault.length, EXCERPT)])
     text = repr(raw.decode("utf-8", "backslashreplace").rstrip("\r"))

@@ -436,3 +436,8 @@ def test_tables_line_up() -> None:
 )
 def test_counts_are_short(value: float | None, shown: str) -> None:
     assert tables.count(value) == shown
+
+
+def test_a_synthetic_shape_may_be_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ttq, "make", lambda shape: (shape.name, shape.rows))
+    assert ttq.problem_of(ttq.TASKS["amazon-670k"], None) == ("amazon-670k", 100_000)
