@@ -23,6 +23,7 @@ from slide.callbacks import FileLogger, file_logger
 from slide.classifier import SlideClassifier
 from slide.commands import METRICS, score, table
 from slide.files import Data, InBlocks, check_columns, naming, read_blocks, read_data, read_test, size, writable
+from slide.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def train(args: Namespace) -> int:
     """Trains, saves, scores; saves what there is if interrupted."""
     from slide import commands_text
 
+    apply_preset(args)
     if args.print_config:
         from slide.options import verb_parser
         from slide.run_config import dump
@@ -230,6 +232,17 @@ def trained(clf: SlideClassifier, data: Data | InBlocks, seconds: float) -> dict
         **dict.fromkeys(METRICS),
         **{f"validation_{name}": round(100 * validation[name], 2) for name in METRICS if name in validation},
     }
+
+
+def apply_preset(args: Namespace) -> None:
+    """Puts the options of --preset where none were given, and forgets its name."""
+    options = PRESETS[args.preset or "balanced"]
+    args.preset = None
+    for name, value in options.items():
+        if not hasattr(args, name):
+            setattr(args, name, value)
+    if getattr(args, "wide", None) is True and not hasattr(args, "wide_options") and "wide" in options:
+        args.wide = options["wide"]
 
 
 def classifier_options(args: Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import slide
 from slide.evaluation import METRICS as EVALUATED
 from slide.parser import Parser
+from slide.presets import PRESETS
 
 DESCRIPTION = """\
 Train and serve classifiers with 10,000 to 10,000,000 labels on an ordinary CPU.
@@ -197,6 +198,8 @@ def _add_classifier(parser: Parser) -> None:
         default = in_words(defaults[name].default)
         group.add_argument(*flags, default=argparse.SUPPRESS, help=f"{says} (default: {default})", **options)
 
+    says = "options for a purpose, before those given here: about half the time, the defaults, or the best scores"
+    group.add_argument("--preset", choices=PRESETS, help=says)
     option("--hidden", type=widths, metavar="N[,N...]", says="widths of the hidden layers")
     option("--epochs", type=int, metavar="N", says="passes over the data")
     option("--n-active", type=int, metavar="N", says="labels that take part in a sample")

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from engine_strategies import needs_c
+from engine_strategies import needs_c, planted_data, precision_at_1
 from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import NotFittedError
@@ -632,3 +632,27 @@ def test_examples_in_docstrings(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(f"slide.{module}"))
     assert tried.attempted > 1
     assert tried.failed == 0
+
+
+# -- presets -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_preset_is_an_ordinary_classifier_with_options() -> None:
+    plain = slide.SlideClassifier().get_params()
+    assert slide.SlideClassifier.preset("balanced").get_params() == plain
+    fast, accurate = (slide.SlideClassifier.preset(name).get_params() for name in ("fast", "accurate"))
+    assert fast["epochs"] < plain["epochs"] < accurate["epochs"]
+    assert fast["n_active"] < plain["n_active"] < accurate["n_active"]
+    own = slide.SlideClassifier.preset("fast", epochs=7, random_state=3)
+    assert (own.epochs, own.random_state, own.n_active) == (7, 3, fast["n_active"])
+    assert clone(own).get_params() == own.get_params()
+    assert isinstance(slide.SlideTextClassifier.preset("fast"), slide.SlideTextClassifier)
+    with pytest.raises(ValueError, match="preset: found 'best', wanted one of fast, balanced, accurate"):
+        slide.SlideClassifier.preset("best")
+
+
+@pytest.mark.parametrize("name", ["fast", "accurate"])
+def test_presets_learn(name: str) -> None:
+    X, Y, Xt, Yt = (*planted_data(900, 100, 50, seed=0), *planted_data(300, 100, 50, seed=1))
+    clf = slide.SlideClassifier.preset(name, n_threads=1).fit(X, Y)
+    assert precision_at_1(clf.network_, clf._rows(Xt), Yt) > 0.85

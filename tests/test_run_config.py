@@ -114,6 +114,25 @@ def test_the_defaults_are_printed_where_nothing_is_said(capsys: pytest.CaptureFi
     } <= set(lines)
 
 
+def test_a_preset_stands_behind_what_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fast = slide.SlideClassifier.preset("fast")
+
+    def printed(*flags: str) -> str:
+        assert main(["train", "wordnet-hypernym", "--preset", "fast", "--print-config", *flags]) == 0
+        return capsys.readouterr().out
+
+    lines = printed("--epochs", "9").splitlines()
+    assert {"epochs = 9", f"n_active = {fast.n_active}", "# preset =", f"row_pairs = {fast.wide.row_pairs}"} <= set(
+        lines
+    )
+    assert f"row_pairs = {fast.wide.row_pairs}" in printed("--wide")
+    assert "wide = false" in printed("--no-wide")
+    (folder / "run.toml").write_text(f'data = "{folder}/train.txt"\npreset = "fast"\nn_active = 30\n')
+    assert main(["train", "--config", f"{folder}/run.toml", "--out", f"{folder}/m", "--hidden", "8"]) == 0
+    clf = slide.load(folder / "m")
+    assert (clf.epochs, clf.n_active, clf.hidden, clf.wide) == (fast.epochs, 30, (8,), fast.wide)
+
+
 @pytest.mark.parametrize(
     ("flat", "flags", "wanted"), [("", [], 0.3), ("lr = 0.2", [], 0.2), ("", ["--lr", "0.5"], 0.5)]
 )
