@@ -40,6 +40,7 @@ def parse_xmc(const unsigned char[::1] buffer, int n_threads=1, int64_t n_featur
     n_labels), exactly as slide.reference.xmc.parse_xmc does.
     """
     from slide.backends import require_memory
+    from slide.xmc import IN_BLOCKS
 
     cdef slide_xmc_plan plan
     cdef slide_xmc_csr out
@@ -61,7 +62,8 @@ def parse_xmc(const unsigned char[::1] buffer, int n_threads=1, int64_t n_featur
     if status != SLIDE_XMC_OK:
         raise xmc_fault(error)
 
-    require_memory(16 * (plan.n_rows + 1) + 8 * (plan.feature_room + 1) + 4 * (plan.label_room + 1), "the rows need")
+    needed = 16 * (plan.n_rows + 1) + 8 * (plan.feature_room + 1) + 4 * (plan.label_room + 1)
+    require_memory(needed, "the rows need", IN_BLOCKS)
     # One entry more than needed, so that each array has an address; the caller gets the part in use.
     cdef int64_t[::1] indptr = np.zeros(plan.n_rows + 1, np.int64), label_indptr = np.zeros(plan.n_rows + 1, np.int64)
     cdef int32_t[::1] indices = np.empty(plan.feature_room + 1, np.int32)

@@ -103,6 +103,8 @@ class XMCBlocks:
     def _header(self, path: Path) -> tuple[int, int, int]:
         """Rows, features and labels."""
         check_there(path)
+        if not path.is_file():
+            raise ValueError(f"{path}: found no regular file, wanted one that can be read several times")
         with _opened(path) as file:
             line = _whole(path, lambda: file.readline(PIECE))
         n = _rows_of(line)
@@ -140,7 +142,7 @@ def _wrong_rows(path: Path, found: str, wanted: int) -> DataFormatError:
 def _rows_of(header: bytes) -> int:
     """The first number of a header; 0 where there is none, which is for the parser to say."""
     words = header.removeprefix(codecs.BOM_UTF8).split()
-    return int(words[0]) if words and words[0].isdigit() else 0
+    return int(words[0]) if words and words[0].isdigit() and len(words[0]) <= 18 else 0
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -42,6 +42,7 @@ MAX_COLUMNS = 2**31 - 1
 ROWS_AT_ONCE = 8192
 PIECE = 1 << 20  # read at a time
 SHARE_TEXT = 0.5  # of the available memory that text may take: the matrices need the rest
+IN_BLOCKS = "read it in blocks (slide.XMCBlocks, slide train --rows-at-once)"
 SHARE_READ = 0.25  # plain text up to this share is read, more is mapped
 
 
@@ -227,7 +228,7 @@ def _map(file: BinaryIO, path: Path, size: int, free: int) -> mmap.mmap:
     except OSError as e:
         if e.errno != errno.ENOMEM:
             raise
-        raise MemoryError(f"{path}: the text needs {size:,} bytes, available are {free:,}") from e
+        raise MemoryError(f"{path}: the text needs {size:,} bytes, available are {free:,}: {IN_BLOCKS}") from e
 
 
 def _read_pieces(stream: BinaryIO | gzip.GzipFile, path: Path, free: int | None) -> bytearray:
@@ -236,7 +237,8 @@ def _read_pieces(stream: BinaryIO | gzip.GzipFile, path: Path, free: int | None)
     while piece := stream.read(PIECE):
         text += piece
         if free is not None and len(text) > free * SHARE_TEXT:
-            raise MemoryError(f"{path}: found more than {len(text):,} bytes, too many for the {free:,} available")
+            found = f"found more than {len(text):,} bytes, too many for the {free:,} available"
+            raise MemoryError(f"{path}: {found}: {IN_BLOCKS}")
     return text
 
 

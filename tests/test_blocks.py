@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,6 +115,10 @@ def test_what_is_wrong_is_said_with_its_place(text: str, says: str, tmp_path: Pa
 def test_files_that_are_not_there_or_cut_short(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such data file"):
         slide.XMCBlocks(tmp_path / "none.txt")
+    os.mkfifo(tmp_path / "pipe")
+    for what in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(ValueError, match="found no regular file, wanted one that can be read several times"):
+            slide.XMCBlocks(what)
     path = tmp_path / "train.txt.gz"
     slide.write_xmc(path, *random_data(500, D, N))
     path.write_bytes(path.read_bytes()[:-400])

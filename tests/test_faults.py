@@ -43,7 +43,7 @@ def test_a_gzip_bomb_is_left_when_it_grows_too_large(tmp_path: Path) -> None:
             file.write(b" " * (1 << 20))
     assert path.stat().st_size < 1 << 18
     with pytest.raises(
-        MemoryError, match=r"bomb\.txt\.gz: found more than 1\d,\d{3},\d{3} bytes, too many for the 20,"
+        MemoryError, match=r"bomb\.txt\.gz: found more than 1\d,\d{3},\d{3} bytes, too many for the 20,.*: read it in"
     ):
         slide.read_xmc(path)
 
