@@ -100,10 +100,17 @@ static void NAME(expand_codes)(float *restrict y, float a, const int8_t *restric
 typedef uint32_t uvec __attribute__((vector_size(V * 4)));
 typedef uint16_t hvec __attribute__((vector_size(V * 2), may_alias));
 
+/* Each element as the other type has it; GCC knows how since version 9. */
+#if defined(__clang__) || __GNUC__ >= 9
+#define CONVERTED(v, from, to) __builtin_convertvector(v, to)
+#else
+#define CONVERTED(v, from, to) ({ from v_ = (v); to w_; for (int j = 0; j < V; j++) w_[j] = v_[j]; w_; })
+#endif
+
 /* V weights of bfloat16 as floats. */
 SLIDE_RACY static inline vec NAME(from_half)(const uint16_t *w)
 {
-    return (vec)(__builtin_convertvector(*(const hvec *)w, uvec) << 16);
+    return (vec)(CONVERTED(*(const hvec *)w, hvec, uvec) << 16);
 }
 
 SLIDE_RACY static float NAME(dot_half)(const uint16_t *w, const float *x, int64_t n)
@@ -141,7 +148,7 @@ SLIDE_RACY static void NAME(update_half)(uint16_t *restrict w, float *restrict d
         uvec noise = (place ^ place >> 16) * 0x85EBCA6Bu; /* slide_noise */
         noise = (noise ^ noise >> 13) * 0xC2B2AE35u >> 16;
         uvec bits = (uvec)(kv * wi + sv * *(const vec *)(x + i)) + noise;
-        *(hvec *)(w + i) = __builtin_convertvector(bits >> 16, hvec);
+        *(hvec *)(w + i) = CONVERTED(bits >> 16, uvec, hvec);
     }
 }
 
