@@ -8,8 +8,8 @@ they are (csrc/kernels_body.h); nothing is expanded but a block of rows at a tim
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from slide._state import BIAS, TAIL, FloatArray, LayerState, pad
 from slide.lsh import require
-from slide.wide import WideState, check_pairs
+from slide.wide import PairState, WideState, check_pairs
 
 LARGEST = 127
 NARROW = 2**16  # labels that fit 16 bits
@@ -69,23 +69,14 @@ class CompressedLayer(LayerState):
 
 
 @dataclass
-class CompressedPairs:
-    """The sparse part as `slide.wide.WideState`, but for codes int8 with one scale a feature, and labels uint16 where
-    there are no more than 65,536 of them."""
+class CompressedPairs(PairState):
+    """Pairs that only predict: codes int8 with one scale a feature, and labels uint16 where there are no more than
+    65,536 of them."""
 
-    indptr: npt.NDArray[np.int64]
-    labels: npt.NDArray[Any]
+    STORED: ClassVar[tuple[str, ...]] = ("codes", "scales", "bias", "labels", "indptr")
+
     codes: Codes
     scales: FloatArray
-    bias: FloatArray
-    lr_ratio: float
-    bias_ratio: float
-    deep_share: float
-
-    @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What a file holds, by name."""
-        return {name: getattr(self, name) for name in ("codes", "scales", "bias", "labels", "indptr")}
 
     @property
     def weights(self) -> FloatArray:
@@ -98,9 +89,8 @@ class CompressedPairs:
 
     def plain(self) -> WideState:
         """The pairs with weights of floats, for an engine that knows no codes."""
-        labels = self.labels.astype(np.int32)
-        ratios = self.lr_ratio, self.bias_ratio, self.deep_share
-        return WideState(self.indptr, labels, self.weights, self.bias, *ratios)
+        shared = {f.name: getattr(self, f.name) for f in fields(PairState)}
+        return WideState(**shared | {"labels": self.labels.astype(np.int32), "weights": self.weights})
 
 
 def expanded(codes: Codes, scales: FloatArray) -> FloatArray:

@@ -111,7 +111,7 @@ def writable(path: str, *inputs: str | None) -> Path:
         raise PermissionError(f"{path}: cannot write into the folder {folder}")
     for other in inputs:
         if other and os.path.exists(other) and target.exists() and target.samefile(other):
-            raise ValueError(f"{path}: is read by this command, and would be overwritten by --out")
+            raise ValueError(f"{path}: is read by this command, and would be overwritten")
     return target
 
 

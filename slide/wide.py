@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -55,12 +55,13 @@ class Wide:
 
 
 @dataclass
-class WideState:
-    """The pairs as CSR by feature: indptr int64 [D + 1], labels int32, weights float32; bias float32 [n_labels]."""
+class PairState:
+    """The pairs as CSR by feature: indptr int64 [D + 1], labels, and what stands for weights; bias float32 [L]."""
+
+    STORED: ClassVar[tuple[str, ...]]  # names of the arrays that a file holds
 
     indptr: npt.NDArray[np.int64]
-    labels: IntArray
-    weights: FloatArray
+    labels: npt.NDArray[Any]
     bias: FloatArray
     lr_ratio: float
     bias_ratio: float
@@ -69,7 +70,16 @@ class WideState:
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a file holds, by name."""
-        return {name: getattr(self, name) for name in ("weights", "bias", "labels", "indptr")}
+        return {name: getattr(self, name) for name in self.STORED}
+
+
+@dataclass
+class WideState(PairState):
+    """Pairs that learn: labels int32, weights float32."""
+
+    STORED: ClassVar[tuple[str, ...]] = ("weights", "bias", "labels", "indptr")
+
+    weights: FloatArray
 
     def plain(self) -> WideState:
         """The pairs with weights of floats."""

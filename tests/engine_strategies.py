@@ -71,6 +71,18 @@ def precision_at_1(net: slide.Network, X: sp.csr_array, Y: sp.csr_array) -> floa
     return float(Y[np.arange(Y.shape[0]), ids[:, 0]].mean())
 
 
+def assert_same_answers(net: slide.Network, reference: slide.Network, X: sp.csr_array) -> None:
+    """Equal hidden vectors and scores, exactly and among candidates, and equal labels where scores tell them apart."""
+    np.testing.assert_allclose(net.hidden(X), reference.hidden(X), rtol=1e-5, atol=1e-6)
+    for n_candidates in (None, 10):
+        ids, scores = net.predict_topk(X, 5, n_candidates=n_candidates)
+        wanted_ids, wanted = reference.predict_topk(X, 5, n_candidates=n_candidates)
+        np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-5)
+        apart = np.abs(np.diff(wanted, axis=1)).min(axis=1) > 1e-4
+        assert apart.any() or X.shape[0] == 1
+        np.testing.assert_array_equal(ids[apart], wanted_ids[apart])
+
+
 def train(net: slide.Network, X: sp.csr_array, Y: sp.csr_array, steps: int, lr: float, first: int = 0) -> Any:
     """Visits rows 0, 1, ... for that many steps at one learning rate; no schedule, no rebuilds. Returns TrainStats."""
     order = (np.arange(first, first + steps) % X.shape[0]).astype(np.int64)

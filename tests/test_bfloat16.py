@@ -87,14 +87,7 @@ def test_every_engine_scores_what_the_halves_stand_for(width: int, engine: str) 
     es.use_engine(net, engine)
     reference = twin(trained)
     for n in (1, 5, 33):
-        rows, _ = random_data(n, D, N, seed=2)
-        np.testing.assert_allclose(net.hidden(rows), reference.hidden(rows), rtol=1e-5, atol=1e-6)
-        for n_candidates in (None, 10):
-            ids, scores = net.predict_topk(rows, 5, n_candidates=n_candidates)
-            wanted_ids, wanted = reference.predict_topk(rows, 5, n_candidates=n_candidates)
-            np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-5)
-            apart = np.abs(np.diff(wanted, axis=1)).min(axis=1) > 1e-4
-            np.testing.assert_array_equal(ids[apart], wanted_ids[apart])
+        es.assert_same_answers(net, reference, random_data(n, D, N, seed=2)[0])
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
@@ -120,23 +113,23 @@ def test_a_step_goes_to_a_neighbour_of_where_floats_go(optimizer: slide.optim.Op
             np.testing.assert_allclose(a.tail[:, :4], b.tail[:, :4], rtol=1e-5, atol=1e-6)
 
 
-def with_last(n: int, engine: str, meets: str = "dense") -> slide.Network:
-    """A network whose last layer of n neurons meets dense vectors or sparse ones."""
+def last_weights(n: int, engine: str, meets: str, steps: int, lr: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of n neurons that meet dense vectors or sparse ones: before so many steps, after them, and where floats go."""
     below = [slide.Dense(64)] if meets == "dense" else [slide.Sampled(64, lsh=None, n_active=64, n_random=64)]
     stack = [slide.SparseInput(4, 64, bias=False), *below, slide.Dense(n)]
-    return es.make_network(stack, engine, storage="bfloat16", optimizer=slide.SGD())
+    net = es.make_network(stack, engine, storage="bfloat16", optimizer=slide.SGD())
+    floats, before = twin(net, engine), net.weights(2)
+    X, Y = random_data(1, 4, n)
+    for one in (net, floats):
+        es.train(one, X, Y, steps, lr)
+    return before.ravel(), net.weights(2).ravel(), floats.weights(2).ravel()
 
 
 @needs_c
 @pytest.mark.parametrize("meets", ["dense", "sparse"])
 @pytest.mark.parametrize("engine", ISAS)
 def test_the_chance_to_be_rounded_up_is_the_share_of_a_step(engine: str, meets: str) -> None:
-    X, Y = random_data(1, 4, 2000)
-    net = with_last(2000, engine, meets)
-    floats = twin(net, engine)
-    for one in (net, floats):
-        es.train(one, X, Y, 1, 50.0)
-    there, here = (one.weights(2).ravel() for one in (floats, net))
+    _, here, there = last_weights(2000, engine, meets, steps=1, lr=50.0)
     down = to_float32((there.view(np.uint32) >> 16).astype(np.uint16))
     up = to_float32(((there.view(np.uint32) >> 16) + 1).astype(np.uint16))
     share, rounded_up = (there - down) / (up - down), here != down
@@ -152,13 +145,9 @@ def test_the_chance_to_be_rounded_up_is_the_share_of_a_step(engine: str, meets: 
 @pytest.mark.parametrize("engine", ISAS)
 def test_steps_far_under_the_last_bit_add_up(engine: str, meets: str) -> None:
     """Rounded to the nearest, or by the same random bits at every step, they would be lost or counted full."""
-    X, Y = random_data(1, 4, 500)
-    net = with_last(500, engine, meets)
-    floats, before = twin(net, engine), net.weights(2)
-    for one in (net, floats):
-        es.train(one, X, Y, 400, 0.02)
-    moved, wanted = ((one.weights(2) - before).ravel() for one in (net, floats))
-    ulp = np.exp2(np.floor(np.log2(np.abs(before.ravel()) + 1e-30)) - 8)
+    before, here, there = last_weights(500, engine, meets, steps=400, lr=0.02)
+    moved, wanted = here - before, there - before
+    ulp = np.exp2(np.floor(np.log2(np.abs(before) + 1e-30)) - 8)
     assert np.median(np.abs(wanted / 400) / ulp) < 0.1
     assert moved @ wanted / (wanted @ wanted) == pytest.approx(1, abs=0.05)
 

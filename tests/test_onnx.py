@@ -55,7 +55,8 @@ def assert_same(path: Path, model: Any, rows: Any, k: int) -> None:
     gap[:, -1] = 0  # who comes after the last is not known
     sure = gap > 1e-4
     np.testing.assert_array_equal(found[sure], ids[sure])
-    assert sure[:, :-1].mean() >= 0.5 or k == 1 or rows.nnz == 0
+    few = k == 1 or len(ids) < 5 or rows.nnz == 0  # in which most may be near each other by chance
+    assert few or sure[:, :-1].mean() > 0.5
 
 
 def fitted(**options: Any) -> slide.SlideClassifier:
