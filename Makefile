@@ -7,7 +7,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-EXT_SOURCES := $(wildcard csrc/*.c csrc/*.h slide/*.pyx slide/*.pxi)
+EXT_SOURCES := $(wildcard csrc/*.c csrc/*.h slide/engine/*.pyx slide/engine/*.pxi)
 
 # A compile error must not hide behind the fallback where there is a compiler; where there is none, fall back.
 STRICT = SLIDE_REQUIRE_EXT=$${SLIDE_REQUIRE_EXT:-$$(echo 'int x;' | $(CC) -x c -fsyntax-only - 2>/dev/null && echo 1 || echo 0)}
@@ -87,7 +87,7 @@ test-wheel: wheel  ## install the wheel in an empty environment outside the chec
 	bash tests/packaging/test_wheel.sh $(PY)
 
 clean:  ## remove everything that was built, and the environments
-	rm -rf .venv .venvs build dist *.egg-info slide/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv .venvs build dist *.egg-info slide/engine/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find slide tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the verbs
@@ -109,7 +109,7 @@ help:  ## list the verbs
 
 .venv/extension: .venv/package $(EXT_SOURCES)
 	$(STRICT) $(PY) setup.py --quiet build_ext --inplace --force
-	@! ls slide/_engine.*.so > /dev/null 2>&1 || touch $@
+	@! ls slide/engine/_c.*.so > /dev/null 2>&1 || touch $@
 
 # The tools alone, not the package again: another verb may be using it under make -j.
 .venv/lint: .venv/package

@@ -1,4 +1,4 @@
-"""Builds the one extension module, slide._engine, from slide/_engine.pyx and csrc/. All else is said in pyproject.toml.
+"""Builds the one extension module, slide.engine._c, from slide/engine/_c.pyx and csrc/. All else is said in pyproject.toml.
 
 The extension is wanted but not required: where it cannot be compiled the package still installs, says so, and runs on
 its Numba back end. A compiler without OpenMP gives a single-threaded extension. What decides, from the environment:
@@ -137,9 +137,9 @@ class BuildEngine(build_ext):
 
 
 engine = Extension(
-    "slide._engine",
-    sources=["slide/_engine.pyx", *sorted(glob("csrc/*.c"))],
-    depends=[*sorted(glob("csrc/*.h")), *sorted(glob("slide/*.pxi"))],
+    "slide.engine._c",
+    sources=["slide/engine/_c.pyx", *sorted(glob("csrc/*.c"))],
+    depends=[*sorted(glob("csrc/*.h")), *sorted(glob("slide/engine/*.pxi"))],
     include_dirs=["csrc"],
     libraries=[] if sys.platform == "win32" else ["m"],
 )

@@ -45,7 +45,7 @@ _WHERE = {
     "XMCBlocks": "slide.blocks",
     "read_xmc": "slide.xmc",
     "write_xmc": "slide.xmc",
-    "show_config": "slide.config",
+    "show_config": "slide.engine.info",
     "SlideError": "slide.errors",
     "DataFormatError": "slide.errors",
     "ModelFormatError": "slide.errors",
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from slide.cells import QueryCells
     from slide.checkpoint import Checkpoint
     from slide.classifier import SlideClassifier
-    from slide.config import show_config
+    from slide.engine.info import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
     from slide.euclidean import EuclideanHash
     from slide.evaluation import EarlyStopping

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import scipy.sparse as sp
 
-from slide._state import Engine, Examples, FloatArray, IntArray, LayerState
 from slide.checks import check_X
+from slide.engine.state import Engine, Examples, FloatArray, IntArray, LayerState
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import require
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide._state import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray, LayerState, LshState
+from slide.engine.state import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray, LayerState, LshState
 from slide.lsh import FAMILIES, HashFamily, Lesson, require
 
 MIN_BITS, MAX_BITS = 6, 14

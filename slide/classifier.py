@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from slide._state import IntArray
 from slide.blocks import Prepared, first_of
 from slide.building import build_network
 from slide.checks import check_pair, check_X
+from slide.engine.state import IntArray
+from slide.engine.threads import resolve_threads
 from slide.layers import Sampled
 from slide.lsh import HashFamily, require
 from slide.model_card import Card, Notes
@@ -31,7 +32,6 @@ from slide.presets import PRESETS
 from slide.scaling import Scaling
 from slide.scores import SAMPLE, threshold
 from slide.targets import Labels, Values, class_names, classify
-from slide.threads import resolve_threads
 from slide.wide import Wide
 
 if TYPE_CHECKING:

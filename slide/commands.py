@@ -19,11 +19,11 @@ import scipy.sparse as sp
 import slide
 from slide import progress
 from slide.classifier import SlideClassifier
+from slide.engine.threads import resolve_threads
 from slide.evaluation import KS
 from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
 from slide.text import SlideTextClassifier
-from slide.threads import resolve_threads
 
 METRICS = [f"{name}@{k}" for name in ("p", "psp") for k in KS]
 ROWS_AT_ONCE = 1024  # scored by one call, so that Ctrl-C and the bar are served in between

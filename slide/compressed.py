@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide._state import BIAS, TAIL, FloatArray, LayerState, pad
+from slide.engine.state import BIAS, TAIL, FloatArray, LayerState, pad
 from slide.lsh import require
 from slide.wide import PairState, WideState, check_pairs
 
@@ -59,7 +59,7 @@ class CompressedLayer(LayerState):
 
     def plain(self) -> LayerState:
         """The layer with rows of floats, for an engine that knows no codes."""
-        from slide.backends import allocate
+        from slide.engine.select import allocate
 
         rows = allocate((len(self.codes), self.padded + TAIL), np.float32, "the rows of an expanded layer")
         rows[:, : self.padded] = expanded(self.codes, self.scales)

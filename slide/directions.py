@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import FloatArray, IntArray, LayerState, LshState
+from slide.engine.state import FloatArray, IntArray, LayerState, LshState
 
 Rows = npt.NDArray[np.int64]
 

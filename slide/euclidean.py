@@ -1,6 +1,6 @@
 """E2LSH, the hash family of Euclidean distances, and with transform="l2-alsh" of inner products.
 
-Its hashing is in csrc/euclidean.c and slide/reference/hashing.py, the transform in csrc/transform.c. The other families
+Its hashing is in csrc/euclidean.c and slide/engine/reference/hashing.py, the transform in csrc/transform.c. The other families
 are in slide/lsh.py; what all share is in slide/family.py.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slide._state import OFFSET_STEPS
+from slide.engine.state import OFFSET_STEPS
 from slide.family import HashFamily, gaussian_directions, require
 
 MIN_WIDTH, MAX_WIDTH = 1e-6, 1e6

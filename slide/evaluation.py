@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide import metrics
-from slide._state import IntArray
 from slide.checks import check_XY
+from slide.engine.state import IntArray
 from slide.fingerprint import fingerprint
 from slide.lsh import require
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide._state import FloatArray, IntArray, LayerState
+from slide.engine.state import FloatArray, IntArray, LayerState
 from slide.network import Network
 
 

@@ -1,7 +1,7 @@
 """What all hash families share: sizes, options, and what they are asked while a network is built and trained.
 
 The families themselves are in slide/lsh.py, slide/euclidean.py and slide/cells.py; the hashing is in csrc/hash.c and,
-readable, in slide/reference/hashing.py; slide/custom.py calls a family of the user's own.
+readable, in slide/engine/reference/hashing.py; slide/engine/hash_callback.py calls a family of the user's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slide._state import DIRECTION_BLOCK, MAX_PROBES, FloatArray, LayerState, LshState
+from slide.engine.state import DIRECTION_BLOCK, MAX_PROBES, FloatArray, LayerState, LshState
 from slide.frame import FRAME_QUERIES, L2_ALSH_TERMS, SIGN_ALSH_TERMS, update_frame
 
 MAX_TABLES = 1022
@@ -166,7 +166,7 @@ class HashFamily:
     def compiled(self, choices: Any) -> Any:
         """None, or a function pointer in the place of `codes`, which runs at full speed on all threads.
 
-        That is an object with an `address`, such as a `numba.cfunc` of slide.custom.signature():
+        That is an object with an `address`, such as a `numba.cfunc` of slide.engine.hash_callback.signature():
         void (void *context, const float *x, int64_t n, int64_t stride, uint32_t *codes), for n vectors that lie stride
         floats apart and codes [n][L]. The context is the address of choices, if that is an array, or NULL.
         """
@@ -262,7 +262,7 @@ class HashFamily:
             "positions": np.empty((0, 0), np.int32),
         }
         if self.is_custom:
-            from slide.custom import CustomHash
+            from slide.engine.hash_callback import CustomHash
 
             fields |= {"kind": "custom", "custom": CustomHash(self, K, hashed, self.prepare(K, hashed, rng))}
         else:

@@ -152,7 +152,7 @@ def _read_npz(path: str | os.PathLike[str]) -> Pair:
 
 def _check_size(path: str | os.PathLike[str]) -> None:
     """Refuses what would not fit before it is unpacked: a small file can claim any size."""
-    from slide.backends import available_memory
+    from slide.engine.select import available_memory
 
     with zipfile.ZipFile(path) as packed:
         wanted = sum(info.file_size for info in packed.infolist())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slide._state import FloatArray, LayerState, LshState
+from slide.engine.state import FloatArray, LayerState, LshState
 
 SIGN_ALSH_TERMS, SIGN_ALSH_LENGTH = 2, 0.75  # m and U, as its authors recommend
 L2_ALSH_TERMS, L2_ALSH_LENGTH = 3, 0.83  # the same of the older paper

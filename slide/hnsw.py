@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide import backends
-from slide._state import FloatArray, IntArray
+from slide.engine import select
+from slide.engine.state import FloatArray, IntArray
 from slide.lsh import require
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _library() -> Any:
 def _check_memory(net: Network, M: int) -> None:
     """The graph holds a copy of the weights and, at the lowest level, 2 M neighbours of each label."""
     n, fan_in = net.n_labels, net.states[-1].fan_in
-    needed, free = 2 * n * (fan_in + 1) * 4 + n * (2 * M + 4) * 4, backends.available_memory()
+    needed, free = 2 * n * (fan_in + 1) * 4 + n * (2 * M + 4) * 4, select.available_memory()
     if free is not None and needed > free:
         raise MemoryError(
             f"a graph over {n:,} labels needs {needed:,} bytes, available are {free:,}: score exactly, or by the tables"

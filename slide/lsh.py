@@ -1,7 +1,7 @@
 """Hash families that see angles, ranks and sets: the random choices they stand on; and all families by name.
 
 What families share is in slide/family.py, the family of distances in slide/euclidean.py, the default one in
-slide/cells.py. The hashing itself is in csrc/hash.c and, readable, in slide/reference/hashing.py.
+slide/cells.py. The hashing itself is in csrc/hash.c and, readable, in slide/engine/reference/hashing.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slide._state import DIRECTION_BLOCK, HADAMARD_ROUNDS, MAX_PROBES, FloatArray, LayerState
+from slide.engine.state import DIRECTION_BLOCK, HADAMARD_ROUNDS, MAX_PROBES, FloatArray, LayerState
 from slide.euclidean import EuclideanHash
 from slide.family import (
     APPENDED,

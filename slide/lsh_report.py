@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import LayerState
+from slide.engine.state import LayerState
 from slide.layers import Sampled
 from slide.lsh import require
 

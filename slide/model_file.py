@@ -22,15 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.atomic import replacing
-from slide.backends import resolve_backend
 from slide.compressed import layer_arrays, pair_arrays
+from slide.engine.select import resolve_backend
+from slide.engine.threads import resolve_threads
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS, Sampled
 from slide.lsh import FAMILIES, HashFamily, require
 from slide.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Rebuild
-from slide.threads import resolve_threads
 from slide.wide import Wide
 
 if TYPE_CHECKING:
@@ -196,9 +196,9 @@ def own_family(net: Network) -> HashFamily | None:
 
 def _placed(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Copies that lie where kernels want them."""
-    from slide import backends
+    from slide.engine import select
 
-    placed = {name: backends.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
+    placed = {name: select.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
     for name, array in arrays.items():
         placed[name][...] = array
     return placed
@@ -339,9 +339,9 @@ def read_model(
 
 
 def _read_array(file: BinaryIO, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    from slide import backends
+    from slide.engine import select
 
-    array = backends.allocate(shape, dtype, "the arrays of a model file")
+    array = select.allocate(shape, dtype, "the arrays of a model file")
     file.seek(offset)
     if file.readinto(_bytes(array)) != array.nbytes:  # type: ignore[attr-defined]
         raise ModelFormatError(f"{file.name}: truncated while it was read")

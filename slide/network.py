@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide import backends
-from slide._state import MAX_BATCH, OPTIMIZER_STATES, Engine, Examples, FloatArray, LayerState
 from slide.answers import Answers
 from slide.checks import check_XY
 from slide.compressed import CompressedPairs, make_pairs
+from slide.engine import select
+from slide.engine.state import MAX_BATCH, OPTIMIZER_STATES, Engine, Examples, FloatArray, LayerState
+from slide.engine.threads import resolve_threads, usable_threads
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import require
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 from slide.rebuilding import families, rebuild
 from slide.states import add_tables, initialise, make_layer_state, remember_codes
-from slide.threads import resolve_threads, usable_threads
 from slide.wide import Meetings, Wide, WideState, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Network(Answers):
         self.rebuild = rebuild or Rebuild()
         self.seed = int(seed)
         self.n_threads = resolve_threads(n_threads)
-        self.backend = backends.resolve_backend(backend)
+        self.backend = select.resolve_backend(backend)
         self.step = 0
         self.epoch = 0
         self.generation = 0
@@ -213,7 +213,7 @@ class Network(Answers):
         self._engine = self._make_engine()
 
     def _make_engine(self) -> Engine:
-        engine = backends.make_engine(
+        engine = select.make_engine(
             self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
         )
         if self._takes_time:

@@ -13,8 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide._sklearn import Estimator
-from slide._state import FloatArray, IntArray
 from slide.checks import check_X
+from slide.engine.state import FloatArray, IntArray
 from slide.lsh import require
 from slide.network import Network
 from slide.scaling import Scaling

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._state import PHASES
 from slide.callbacks import Callback
+from slide.engine.state import PHASES
 from slide.lsh import require
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from slide import backends
-from slide._state import Engine, Examples, FloatArray, LayerState, LshState
+from slide.engine import select
+from slide.engine.state import Engine, Examples, FloatArray, LayerState, LshState
 from slide.layers import Layer, Sampled
 from slide.lsh import HashFamily, Lesson
 from slide.states import remember_codes
@@ -106,7 +106,7 @@ class SecondTables:
                 if state.lsh.codes.size:
                     remember_codes(state)
         threads = max(1, net.n_threads // THREADS_SHARE)
-        self._engine = backends.make_engine(net.backend, self._states, None, net.optimizer, net.loss, net.seed, threads)
+        self._engine = select.make_engine(net.backend, self._states, None, net.optimizer, net.loss, net.seed, threads)
         self._thread: threading.Thread | None = None
         self._homes: dict[int, npt.NDArray[np.int32]] = {}
         self._error: BaseException | None = None

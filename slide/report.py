@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide import metrics
-from slide._state import FloatArray, IntArray
 from slide.charts import Series, bars, lines, number_text
+from slide.engine.state import FloatArray, IntArray
 from slide.evaluation import KS
 
 if TYPE_CHECKING:

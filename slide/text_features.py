@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide._state import FloatArray
+from slide.engine.state import FloatArray
 from slide.lsh import require
 
 #: Stands between the texts of several columns: words on its two sides are no pair.

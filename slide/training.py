@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from slide._state import Examples, TrainStats
 from slide.callbacks import Callbacks
 from slide.checkpoint import Saver
 from slide.drift import DriftMeter
+from slide.engine.state import Examples, TrainStats
 from slide.errors import NonFiniteError
 from slide.evaluation import Judge
 from slide.lsh import require
@@ -76,7 +76,9 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     columns: list[str] = field(default_factory=list, repr=False)
     stop: bool = False
-    phase_seconds: list[float] = field(default_factory=list, repr=False)  # of slide._state.PHASES, where asked for
+    phase_seconds: list[float] = field(
+        default_factory=list, repr=False
+    )  # of slide.engine.state.PHASES, where asked for
     _loss_sum: float = field(default=0.0, repr=False)
     _loss_n: int = field(default=0, repr=False)
 

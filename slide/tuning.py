@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import Engine, FloatArray, LayerState
+from slide.engine.state import Engine, FloatArray, LayerState
 from slide.layers import Sampled
 from slide.lsh import HashFamily
 from slide.states import add_tables

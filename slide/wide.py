@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide._state import FloatArray, IntArray
+from slide.engine.state import FloatArray, IntArray
 from slide.lsh import require
 
 

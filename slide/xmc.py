@@ -1,7 +1,7 @@
 """Files in the text format of the extreme classification repository: read_xmc and write_xmc.
 
 Parsing is csrc/xmc.c's (the format is described in csrc/xmc.h) or, where no extension was built,
-slide/reference/xmc.py's; both report what is wrong as a Fault, which becomes a sentence here.
+slide/engine/reference/xmc.py's; both report what is wrong as a Fault, which becomes a sentence here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.atomic import replacing
+from slide.engine.threads import resolve_threads, usable_threads
 from slide.errors import DataFormatError
-from slide.threads import resolve_threads, usable_threads
 
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 Parsed = tuple[
@@ -187,9 +187,9 @@ def _check_columns(n: int | None, name: str) -> int:
 
 def _parser() -> Callable[..., Parsed]:
     try:
-        from slide._engine import parse_xmc
+        from slide.engine._c import parse_xmc
     except ImportError:
-        from slide.reference.xmc import parse_xmc
+        from slide.engine.reference.xmc import parse_xmc
     return parse_xmc  # type: ignore[no-any-return, unused-ignore]
 
 
@@ -202,7 +202,7 @@ def check_there(path: Path) -> None:
 
 def _read_buffer(path: Path) -> Buffer:
     """The text of a file; a map only of one that would take much of the memory: another process can cut it short."""
-    from slide.backends import available_memory
+    from slide.engine.select import available_memory
 
     check_there(path)
     free = available_memory()

@@ -80,7 +80,9 @@ def prepare() -> None:
     for name in ("slide", "csrc", "tests"):
         shutil.copytree(ROOT / name, PLACE / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy(ROOT / "pyproject.toml", PLACE)
-    subprocess.run([sys.executable, "-m", "cython", "-3", "slide/_engine.pyx", "-o", "engine.c"], cwd=PLACE, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "cython", "-3", "slide/engine/_c.pyx", "-o", "engine.c"], cwd=PLACE, check=True
+    )
     for source in [*sorted((PLACE / "csrc").glob("*.c")), PLACE / "engine.c"]:
         compile_one(source)
     link()

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slide
-from slide._state import Examples, FloatArray
-from slide.bfloat16 import to_bfloat16, to_float32
 from slide.cli import main
+from slide.engine.bfloat16 import to_bfloat16, to_float32
+from slide.engine.state import Examples, FloatArray
 from slide.model_file import network_again, network_arrays, network_config
 
 D, N = 60, 40

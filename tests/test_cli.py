@@ -102,7 +102,7 @@ def test_options_reach_the_classifier(folder: Path, capsys: pytest.CaptureFixtur
     options = "--hidden 24,16 --epochs 1 --n-active 25 --n-random 7 --lr 0.02 --dropout 0.25 --loss binary --no-wide "
     options += "--activation relu --no-normalize --lsh wta --K 2 --L 9 --optimizer adam --seed 5 --threads 1 "
     options += "--backend c"
-    pytest.importorskip("slide._engine", reason="the C extension was not built")
+    pytest.importorskip("slide.engine._c", reason="the C extension was not built")
     assert main(["train", str(folder / "train.txt"), "--out", str(out), *options.split()]) == 0
     clf = slide.load(out)
     assert isinstance(clf, slide.SlideClassifier)

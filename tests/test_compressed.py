@@ -18,8 +18,8 @@ from hypothesis.extra import numpy as hnp
 
 import slide
 from slide import compressed
-from slide._state import LayerState
 from slide.cli import main
+from slide.engine.state import LayerState
 from slide.model_file import network_again, network_arrays, network_config
 from slide.wide import WideState
 

@@ -13,8 +13,8 @@ import pytest
 import scipy
 
 import slide
-from slide import backends, threads
-from slide.config import config, default_threads, huge_pages
+from slide.engine import threads
+from slide.engine.info import config, default_threads, huge_pages
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +39,14 @@ def test_facts_are_json() -> None:
 
 
 def test_isa_and_threads_are_those_of_a_network() -> None:
-    pytest.importorskip("slide._engine", reason="the C extension was not built")
+    pytest.importorskip("slide.engine._c", reason="the C extension was not built")
     facts, net = config(), tiny_network()
     assert (facts["backend"], facts["isa"], facts["threads"]) == (net.backend, net.isa, net.n_threads)
     assert facts["isa_available"][-1] == "generic"
 
 
 def test_a_forced_isa_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("slide._engine", reason="the C extension was not built")
+    pytest.importorskip("slide.engine._c", reason="the C extension was not built")
     monkeypatch.setenv("SLIDE_ISA", "generic")
     assert slide.show_config()["isa"] == tiny_network().isa == "generic"
     assert "forced by SLIDE_ISA" in capsys.readouterr().out
@@ -55,7 +55,7 @@ def test_a_forced_isa_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_an_impossible_isa_is_told_and_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("slide._engine", reason="the C extension was not built")
+    pytest.importorskip("slide.engine._c", reason="the C extension was not built")
     monkeypatch.setenv("SLIDE_ISA", "mmx")
     assert slide.show_config()["isa"] is None
     assert "SLIDE_ISA=mmx is not usable here" in capsys.readouterr().out
@@ -64,7 +64,7 @@ def test_an_impossible_isa_is_told_and_refused(
 
 
 def test_without_the_extension(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(backends, "c_core", lambda: None)
+    monkeypatch.setattr(select, "c_core", lambda: None)
     facts = slide.show_config()
     assert (facts["backend"], facts["isa"], facts["openmp"], facts["compiler"]) == ("numba", None, None, None)
     assert "C extension was not built" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from engine_strategies import BACKENDS, make_network, planted_data
 from numba import carray, cfunc
 
 import slide
-from slide.custom import PROTOTYPE, signature
+from slide.engine.hash_callback import PROTOTYPE, signature
 
 Array = npt.NDArray[Any]
 D, N = 60, 50

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import slide
-from slide import backends, files
+from slide import files
 from slide.cli import main
 
 MODEL = ["--epochs", "1", "--hidden", "8", "--n-threads", "1"]
@@ -364,7 +364,7 @@ def test_a_refused_fit_leaves_an_earlier_one(options: dict[str, object], told: s
 
 
 def test_a_model_that_would_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(select, "available_memory", lambda: 1_000_000)
     with pytest.raises(MemoryError, match=r"layer of 30 x 100,000 need [\d,]+ bytes, available are 1,000,000"):
         slide.SlideClassifier(hidden=(100_000,), n_threads=1).fit(*data())
 

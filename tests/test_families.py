@@ -183,7 +183,7 @@ def test_euclidean_codes_are_the_cells_of_the_projections(engine: str) -> None:
 # -- MinHash by its definition -----------------------------------------------------------------------------------------
 
 
-def plain_minhash(lsh: slide._state.LshState, x: Array) -> Array:
+def plain_minhash(lsh: slide.engine.state.LshState, x: Array) -> Array:
     """The least rank in each bin, -1 where a bin is empty."""
     strongest = sorted((d for d in range(lsh.dim) if x[d] != 0), key=lambda d: (-abs(x[d]), d))[: lsh.window]
     winners = np.full(lsh.K * lsh.L, -1, np.int64)

@@ -81,7 +81,7 @@ def test_equal_coordinates_are_won_by_the_first(engine: str) -> None:
     assert not codes_of(hasher(slide.DWTA(K=4, L=8), 16, engine), np.ones((1, 16))).any()
 
 
-def plain_dwta(lsh: slide._state.LshState, x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+def plain_dwta(lsh: slide.engine.state.LshState, x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Winners of bins, -1 where a bin is empty, by the definition."""
     bins = lsh.dim // lsh.window
     winners = []

@@ -16,7 +16,6 @@ import pytest
 from forgery import entries_of, forged, put_together, seal, take_apart
 
 import slide
-from slide import backends
 from slide.cli import main
 
 Change = Callable[[dict[str, Any], dict[str, np.ndarray]], Any]
@@ -294,7 +293,7 @@ def test_a_hole_instead_of_weights(model: bytes, tmp_path: Path, monkeypatch: py
     head = seal(json.dumps(config), entries)
     path = written(tmp_path, head)
     os.truncate(path, len(head) + max(e["data_offsets"][1] for e in entries.values()))
-    monkeypatch.setattr(backends, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(select, "available_memory", lambda: 10**9)
     with pytest.raises(MemoryError, match=r"needs [\d,]+ bytes, available are 1,000,000,000"):
         slide.load(path)
 

@@ -10,7 +10,7 @@ import pytest
 from engine_strategies import BACKENDS, ENGINES, FAMILIES, family_of, make_network, planted_data, used_slots
 
 import slide
-from slide._state import Examples
+from slide.engine.state import Examples
 from slide.rebuilding import SecondTables
 
 D, N = 300, 200
@@ -23,7 +23,7 @@ def network(engine: str, lsh: slide.lsh.HashFamily, **options: Any) -> slide.Net
     return make_network([slide.SparseInput(D, 24), sampled], engine, **options)
 
 
-def tables(net: slide.Network) -> slide._state.LshState:
+def tables(net: slide.Network) -> slide.engine.state.LshState:
     lsh = net.states[-1].lsh
     assert lsh is not None
     return lsh

@@ -156,7 +156,7 @@ def test_a_compiler_without_openmp_gives_one_thread_and_a_warning(tree: Path, tm
     assert "WITHOUT its C engine" not in said
     package = unpacked_wheel(tree, tmp_path / "package")
     assert len(extensions(package)) == 1
-    done = python(TRAIN.format(threads=1) + "from slide import _engine; print(_engine.openmp_threads())", package)
+    done = python(TRAIN.format(threads=1) + "from slide.engine import _c; print(_c.openmp_threads())", package)
     assert done.stdout.split() == ["c", str(package / "slide" / "__init__.py"), "0"]
 
 
@@ -168,7 +168,7 @@ def test_the_source_distribution_is_whole_and_holds_nothing_generated(tree: Path
     with tarfile.open(archive) as tar:
         held = {Path(*Path(member.name).parts[1:]) for member in tar if member.isfile()}
     expected = {p.relative_to(tree) for folder in FOLDERS for p in (tree / folder).rglob("*") if p.is_file()}
-    generated = {Path("slide/_engine.c"), Path("slide/_engine.so")}
+    generated = {Path("slide/engine/_c.c"), Path("slide/engine/_c.so")}
     assert held & generated == set()
     assert (expected - generated) - held == set()
     assert {Path(name) for name in SOURCES} <= held

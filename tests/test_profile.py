@@ -12,12 +12,12 @@ from engine_strategies import planted_data
 from test_checkpoint import assert_same
 
 import slide
-from slide import backends
-from slide._state import PHASES
 from slide.cli import main
+from slide.engine import select
+from slide.engine.state import PHASES
 from slide.profile import profile, speed
 
-pytestmark = pytest.mark.skipif("c" not in [backends.resolve_backend(None)], reason="the extension is not built")
+pytestmark = pytest.mark.skipif("c" not in [select.resolve_backend(None)], reason="the extension is not built")
 D, N, ROWS = 300, 200, 2000
 CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "batches": ({"batch_size": 16}, set()),

@@ -25,7 +25,7 @@ def split() -> Split:
 
 @pytest.fixture(scope="module")
 def trained(split: Split) -> slide.SlideClassifier:
-    pytest.importorskip("slide._engine", reason="the C extension was not built, and Numba would take minutes")
+    pytest.importorskip("slide.engine._c", reason="the C extension was not built, and Numba would take minutes")
     return slide.SlideClassifier(epochs=1).fit(split[0], split[1])
 
 

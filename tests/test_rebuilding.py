@@ -11,7 +11,7 @@ from engine_strategies import BACKENDS, make_network, planted_data
 
 import slide
 from slide import rebuilding
-from slide._state import Examples
+from slide.engine.state import Examples
 from slide.rebuilding import SecondTables, in_background
 
 D, N = 300, 200

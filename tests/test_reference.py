@@ -8,7 +8,7 @@ import pytest
 from numba import int64
 from numba.core.registry import cpu_target
 
-from slide.reference import jit, loop
+from slide.engine.reference import jit, loop
 
 
 def test_a_change_in_any_kernel_makes_loops_compile_again(monkeypatch: pytest.MonkeyPatch) -> None:

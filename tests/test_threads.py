@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slide import threads
-from slide.threads import available_threads, resolve_threads
+from slide.engine import threads
+from slide.engine.threads import available_threads, resolve_threads
 
 
 @pytest.fixture(autouse=True)

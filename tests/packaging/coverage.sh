@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the package with GCC's coverage counters into build/coverage and runs the fast tests there: lines and branches of
-# csrc/ by gcov, of slide/ by coverage.py. Code that Numba compiles is not seen by coverage.py, so slide/reference/ is
+# csrc/ by gcov, of slide/ by coverage.py. Code that Numba compiles is not seen by coverage.py, so slide/engine/reference/ is
 # told apart. `make coverage` calls this; more arguments go to pytest.
 set -euo pipefail
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
@@ -13,7 +13,7 @@ cp -R tests benchmarks pyproject.toml "$out/"
 top=$PWD
 cd "$out"
 "$python" -m coverage run --branch --source=slide -m pytest -q -m "not slow" -p no:cacheprovider "${@:2}"
-"$python" -m coverage report --skip-covered --omit='slide/reference/*' | tee python.txt | tail -n 40
+"$python" -m coverage report --skip-covered --omit='slide/engine/reference/*' | tee python.txt | tail -n 40
 cd "$top"
 gcov --branch-probabilities --object-directory "$out/temp/csrc" csrc/*.c 2> /dev/null | "$python" tests/packaging/gcov_table.py \
     | tee "$out/c.txt"

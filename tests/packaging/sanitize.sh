@@ -22,5 +22,5 @@ cd "$out"
 # The interpreter is not ours to check for leaks. Numba's compiled code is not instrumented, and harmless here.
 export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 export LD_PRELOAD="$libasan $libubsan"
-"$python" -c 'import slide._engine; print("testing", slide._engine.__file__)'
+"$python" -c 'import slide.engine._c; print("testing", slide.engine._c.__file__)'
 "$python" -m pytest -q -m "not slow" -p no:cacheprovider --capture=sys "${@:2}"  # fd capture would eat the report

@@ -1,4 +1,4 @@
-"""The whole algorithm again in Numba: readable, parallel, with the interface of the C core (slide._state.Engine).
+"""The whole algorithm again in Numba: readable, parallel, with the interface of the C core (slide.engine.state.Engine).
 
 It is the oracle of the tests, the fallback where no extension was built, and the place to try a new idea. One module
 mirrors one file of csrc/; read them side by side:
@@ -14,7 +14,7 @@ mirrors one file of csrc/; read them side by side:
     wide.py        the sparse linear part     csrc/wide.c
     loop.py        one step, and its loop     csrc/train.c
     infer.py       top-k                      csrc/infer.c
-    engine.py      the class that holds it    slide/_engine.pyx
+    engine.py      the class that holds it    slide/engine/_c.pyx
 
 What must be equal bit for bit is: random numbers, hash codes, tables, active sets and their order. Logits and
 gradients are sums whose order differs between instruction sets, so they agree to float32's rounding.

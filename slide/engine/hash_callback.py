@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from slide._state import Engine, LayerState
+    from slide.engine.state import Engine, LayerState
     from slide.lsh import HashFamily
 
 PROTOTYPE = ctypes.CFUNCTYPE(

@@ -1,4 +1,4 @@
-"""Types of the compiled binding slide/_engine.pyx, for the checker; what it does is said there."""
+"""Types of the compiled binding slide/engine/_c.pyx, for the checker; what it does is said there."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import Examples, FloatArray, IntArray, LayerState, TrainStats
+from slide.engine.state import Examples, FloatArray, IntArray, LayerState, TrainStats
 from slide.optim import Optimizer
 from slide.wide import WideState
 

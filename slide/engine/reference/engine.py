@@ -1,4 +1,4 @@
-"""The Numba engine: holds the arrays, deals samples out to threads, and calls the loops. The twin of slide/_engine.pyx.
+"""The Numba engine: holds the arrays, deals samples out to threads, and calls the loops. The twin of slide/engine/_c.pyx.
 
 Arguments are checked in slide/network.py; this trusts them.
 """
@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import MAX_BATCH, Examples, FloatArray, IntArray, LayerState, TrainStats
+from slide.engine.reference import active, batches, cells, infer, loop, tables
+from slide.engine.reference.cells import QUERY_CELLS
+from slide.engine.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
+from slide.engine.state import MAX_BATCH, Examples, FloatArray, IntArray, LayerState, TrainStats
 from slide.optim import Optimizer
-from slide.reference import active, batches, cells, infer, loop, tables
-from slide.reference.cells import QUERY_CELLS
-from slide.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
 from slide.wide import WideState
 
 T = TypeVar("T")

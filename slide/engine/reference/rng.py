@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.reference.jit import kernel
+from slide.engine.reference.jit import kernel
 
 DROPOUT, TAIL, BUCKET, ORDER, BATCH = (np.uint64(i) for i in (1, 2, 3, 4, 5))
 LAYERS_APART = np.uint64(16)  # purposes of one layer and the next

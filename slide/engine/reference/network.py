@@ -1,6 +1,6 @@
 """What kernels are handed: tuples of numbers and arrays. A Net is shared by all threads, a Scratch is one thread's own.
 
-The arrays are those of slide._state, not copies; their layout is that of csrc/slide.h.
+The arrays are those of slide.engine.state, not copies; their layout is that of csrc/slide.h.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import DIRECTION_BLOCK, KINDS, TAIL, Examples, LayerState, LshState
+from slide.engine.reference.jit import kernel
+from slide.engine.state import DIRECTION_BLOCK, KINDS, TAIL, Examples, LayerState, LshState
 from slide.optim import Optimizer as OptimizerOptions
-from slide.reference.jit import kernel
 from slide.wide import WideState
 
 SPARSE_INPUT, DENSE, SAMPLED = (KINDS[k] for k in ("sparse_input", "dense", "sampled"))

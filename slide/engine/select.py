@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slide._state import Engine, LayerState, allocate_plain
 from slide.compressed import CompressedPairs
-from slide.custom import guard
+from slide.engine.hash_callback import guard
+from slide.engine.state import Engine, LayerState, allocate_plain
 from slide.lsh import require
 from slide.optim import Optimizer
 from slide.wide import WideState
@@ -25,10 +25,10 @@ BACKENDS = ("c", "numba")
 def c_core() -> ModuleType | None:
     """The compiled module, None where it was not built."""
     try:
-        from slide import _engine
+        from slide.engine import _c
     except ImportError:
         return None
-    return _engine
+    return _c
 
 
 def resolve_backend(name: str | None) -> str:
@@ -36,10 +36,12 @@ def resolve_backend(name: str | None) -> str:
     require(name is None or name in BACKENDS, "backend", name, "'c', 'numba' or None")
     built = c_core() is not None
     if name == "c" and not built:
-        raise ImportError("backend='c': the C extension slide._engine was not built; use backend='numba' or reinstall")
+        raise ImportError(
+            "backend='c': the C extension slide.engine._c was not built; use backend='numba' or reinstall"
+        )
     if name is None and not built:
         warnings.warn(
-            "the C extension slide._engine was not built: training uses the slower Numba back end",
+            "the C extension slide.engine._c was not built: training uses the slower Numba back end",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -60,7 +62,7 @@ def make_engine(
 ) -> Engine:
     """An engine over the given arrays. SLIDE_ISA forces an instruction set of the C core."""
     if backend == "numba":
-        from slide.reference.engine import Engine as NumbaEngine
+        from slide.engine.reference.engine import Engine as NumbaEngine
 
         layers, pairs = [layer.plain() for layer in layers], None if wide is None else wide.plain()
         return guard(NumbaEngine(layers, pairs, optimizer, loss, seed, n_threads), layers)

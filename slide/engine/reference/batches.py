@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import BIAS, KINDS, TAIL
-from slide.reference import wide
-from slide.reference.active import MEMBER, all_active, join, take_from_lists, take_uniform
-from slide.reference.hashing import hash_vector
-from slide.reference.jit import kernel, loop
-from slide.reference.losses import softplus
-from slide.reference.network import output
-from slide.reference.optimizers import Factor, update_fits, update_row
-from slide.reference.passes import (
+from slide.engine.reference import wide
+from slide.engine.reference.active import MEMBER, all_active, join, take_from_lists, take_uniform
+from slide.engine.reference.hashing import hash_vector
+from slide.engine.reference.jit import kernel, loop
+from slide.engine.reference.losses import softplus
+from slide.engine.reference.network import output
+from slide.engine.reference.optimizers import Factor, update_fits, update_row
+from slide.engine.reference.passes import (
     activation_backward,
     dot,
     input_backward,
@@ -24,8 +23,9 @@ from slide.reference.passes import (
     layer_forward,
     load_features,
 )
-from slide.reference.rng import BATCH, LAYERS_APART, below, stream
-from slide.reference.rng import TAIL as TAIL_STREAM
+from slide.engine.reference.rng import BATCH, LAYERS_APART, below, stream
+from slide.engine.reference.rng import TAIL as TAIL_STREAM
+from slide.engine.state import BIAS, KINDS, TAIL
 
 SOFTMAX, BINARY = KINDS["softmax"], KINDS["binary"]
 ZERO, ONE = np.float32(0), np.float32(1)

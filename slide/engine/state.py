@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.bfloat16 import to_float32
+from slide.engine.bfloat16 import to_float32
 
 if TYPE_CHECKING:
-    from slide.custom import CustomHash
+    from slide.engine.hash_callback import CustomHash
 
 LANES = 16
 TAIL = 16
@@ -255,7 +255,7 @@ class LayerState:
 
 
 class Engine(Protocol):
-    """What a back end does; ``slide._engine.Engine`` in C, ``slide.reference.engine.Engine`` in Numba."""
+    """What a back end does; ``slide.engine._c.Engine`` in C, ``slide.engine.reference.engine.Engine`` in Numba."""
 
     @property
     def isa(self) -> str: ...

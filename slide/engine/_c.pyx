@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 
-from slide._state import KINDS, Examples, TrainStats
+from slide.engine.state import KINDS, Examples, TrainStats
 
 
 cdef extern from "slide.h":
@@ -199,7 +199,7 @@ cdef class _Examples:
 
 
 cdef class Engine:
-    """A network of the C core over arrays that Python owns (slide._state.LayerState)."""
+    """A network of the C core over arrays that Python owns (slide.engine.state.LayerState)."""
 
     cdef slide_network *net
     cdef object layers, arrays, wide, lock, tables
@@ -262,7 +262,7 @@ cdef class Engine:
                           stats.n_wide_active, bool(stats.bad_update), seconds if any(seconds) else ())
 
     def time(self, bint on):
-        """Whether `train` takes down what the threads' time goes into (slide._state.PHASES)."""
+        """Whether `train` takes down what the threads' time goes into (slide.engine.state.PHASES)."""
         slide_network_time(self.net, on)
 
     @property
@@ -472,4 +472,4 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
     return 0
 
 
-include "_engine_xmc.pxi"
+include "_c_xmc.pxi"

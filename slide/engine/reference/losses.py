@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import KINDS
-from slide.reference.jit import kernel
+from slide.engine.reference.jit import kernel
+from slide.engine.state import KINDS
 
 SOFTMAX = KINDS["softmax"]
 ZERO, ONE = np.float32(0), np.float32(1)

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import KINDS
-from slide.reference import wide
-from slide.reference.active import choose
-from slide.reference.jit import kernel, loop
-from slide.reference.losses import loss_gradient
-from slide.reference.network import SAMPLED, output
-from slide.reference.passes import (
+from slide.engine.reference import wide
+from slide.engine.reference.active import choose
+from slide.engine.reference.jit import kernel, loop
+from slide.engine.reference.losses import loss_gradient
+from slide.engine.reference.network import SAMPLED, output
+from slide.engine.reference.passes import (
     activation_backward,
     input_backward,
     input_forward,
@@ -21,6 +20,7 @@ from slide.reference.passes import (
     layer_forward,
     load_features,
 )
+from slide.engine.state import KINDS
 
 BINARY = KINDS["binary"]
 
@@ -85,7 +85,7 @@ def train_samples(
 ) -> Any:
     """Visits this thread's samples; all threads end when one meets what TrainStats calls a bad step.
 
-    Returns the fields of slide._state.TrainStats.
+    Returns the fields of slide.engine.state.TrainStats.
     """
     loss, n_loss, n_active, wide_loss, n_wide_active = 0.0, 0, 0, 0.0, 0
     bad_step, bad_layer, bad_update = -1, -1, False

@@ -1,4 +1,4 @@
-# The binding of csrc/xmc.h, included by slide/_engine.pyx: two C calls without the GIL, the arrays between them.
+# The binding of csrc/xmc.h, included by slide/engine/_c.pyx: two C calls without the GIL, the arrays between them.
 # Files and messages are slide/xmc.py's. Raises slide.xmc.Fault, which holds the numbers of slide_xmc_error.
 
 cdef extern from "xmc.h":
@@ -37,9 +37,9 @@ def parse_xmc(const unsigned char[::1] buffer, int n_threads=1, int64_t n_featur
     """Parse a whole file held in a buffer; chunk_bytes is the least a thread takes at a time.
 
     Returns (indptr int64, indices int32, data float32, label_indptr int64, label_indices int32, n_rows, n_features,
-    n_labels), exactly as slide.reference.xmc.parse_xmc does.
+    n_labels), exactly as slide.engine.reference.xmc.parse_xmc does.
     """
-    from slide.backends import require_memory
+    from slide.engine.select import require_memory
     from slide.xmc import IN_BLOCKS
 
     cdef slide_xmc_plan plan

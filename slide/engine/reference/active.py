@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import KINDS, MAX_PROBES
-from slide.reference.cells import QUERY_CELLS, settle_labels
-from slide.reference.hashing import find_probes, hash_vector
-from slide.reference.jit import kernel, loop
-from slide.reference.network import Vector
-from slide.reference.rng import LAYERS_APART, TAIL, below, stream
-from slide.reference.tables import bucket_index, bucket_of
-from slide.reference.transform import neuron_vector, query_vector
+from slide.engine.reference.cells import QUERY_CELLS, settle_labels
+from slide.engine.reference.hashing import find_probes, hash_vector
+from slide.engine.reference.jit import kernel, loop
+from slide.engine.reference.network import Vector
+from slide.engine.reference.rng import LAYERS_APART, TAIL, below, stream
+from slide.engine.reference.tables import bucket_index, bucket_of
+from slide.engine.reference.transform import neuron_vector, query_vector
+from slide.engine.state import KINDS, MAX_PROBES
 
 VANILLA, THRESHOLD = KINDS["vanilla"], KINDS["threshold"]
 MEMBER = -1

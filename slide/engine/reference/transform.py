@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from slide._state import BIAS, KINDS, TAIL
+from slide.engine.reference.jit import kernel
+from slide.engine.state import BIAS, KINDS, TAIL
 from slide.frame import L2_ALSH_TERMS
-from slide.reference.jit import kernel
 
 NORM_AUGMENTED, SIGN_ALSH, L2_ALSH = KINDS["norm-augmented"], KINDS["sign-alsh"], KINDS["l2-alsh"]
 HALF = np.float32(0.5)
