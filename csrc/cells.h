@@ -1,7 +1,7 @@
 /* cells.h: query cells: a partition of the space of queries, and for each cell the neurons that score highest there.
  *
  * The other families hash neurons and queries alike and count on near vectors meeting. Here the one hash function is
- * learned from queries (k-means; slide/cells.py), and a bucket holds what its cell is asked for: the neurons with the
+ * learned from queries (k-means; slide/lsh/query_cells.py), and a bucket holds what its cell is asked for: the neurons with the
  * largest inner product, bias included, with the cell's centre, best first. Retrieval is one look-up. */
 #ifndef SLIDE_CELLS_H
 #define SLIDE_CELLS_H

@@ -19,9 +19,9 @@ _WHERE = {
     "SimHash": "slide.lsh",
     "WTA": "slide.lsh",
     "DWTA": "slide.lsh",
-    "QueryCells": "slide.cells",
+    "QueryCells": "slide.lsh.query_cells",
     "MinHash": "slide.lsh",
-    "EuclideanHash": "slide.euclidean",
+    "EuclideanHash": "slide.lsh.euclidean",
     "SGD": "slide.optim",
     "Adagrad": "slide.optim",
     "Adam": "slide.optim",
@@ -58,16 +58,16 @@ if TYPE_CHECKING:
     from slide import datasets, errors, layers, lsh, metrics, optim
     from slide.blocks import XMCBlocks
     from slide.callbacks import Callback, CSVLogger, JSONLogger, ProgressBar
-    from slide.cells import QueryCells
     from slide.checkpoint import Checkpoint
     from slide.classifier import SlideClassifier
     from slide.engine.info import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
-    from slide.euclidean import EuclideanHash
     from slide.evaluation import EarlyStopping
     from slide.layers import Dense, Sampled, SparseInput
     from slide.loggers import MLflowLogger, TensorBoardLogger
     from slide.lsh import DWTA, WTA, MinHash, SimHash
+    from slide.lsh.euclidean import EuclideanHash
+    from slide.lsh.query_cells import QueryCells
     from slide.model_file import load
     from slide.network import Network
     from slide.optim import SGD, Adagrad, Adam, Constant, Cosine, Linear, Rebuild

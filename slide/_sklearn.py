@@ -14,9 +14,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from slide.checks import is_frame
+from slide.checks import is_frame, require
 from slide.errors import NotFittedError
-from slide.lsh import require
 
 MISMATCH = "The feature names should match those that were passed during fit.\n"
 SHOWN = 5  # names in a message

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import scipy.sparse as sp
 
-from slide.checks import check_X
+from slide.checks import check_X, require
 from slide.engine.state import Engine, Examples, FloatArray, IntArray, LayerState
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import require
 
 if TYPE_CHECKING:
     from slide.hnsw import HnswIndex

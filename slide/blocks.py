@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import scipy.sparse as sp
 
+from slide.checks import require
 from slide.engine.state import Examples
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.errors import DataFormatError
-from slide.lsh import require
 from slide.xmc import GZIP_MAGIC, Fault, Kind, check_there, describe, matrices, parse
 
 Pair = tuple[sp.csr_array, sp.csr_array]

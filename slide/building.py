@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slide.checks import require
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.lsh import HashFamily, auto, require
+from slide.lsh import HashFamily, auto
 from slide.network import Network
 from slide.optim import Adagrad
 from slide.wide import Wide

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from slide.lsh import require
+from slide.checks import require
 
 if TYPE_CHECKING:
     from slide.network import Network

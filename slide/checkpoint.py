@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slide.checks import require
 from slide.errors import ModelFormatError
-from slide.lsh import require
 
 if TYPE_CHECKING:
     from slide.network import Network

@@ -12,6 +12,12 @@ import numpy as np
 import scipy.sparse as sp
 
 
+def require(ok: bool, argument: str, found: object, wanted: str) -> None:
+    """Raises ValueError naming the argument, the value found and the value wanted."""
+    if not ok:
+        raise ValueError(f"{argument}: found {found!r}, wanted {wanted}")
+
+
 def check_X(X: Any, n_features: int | None = None, owner: str = "Network") -> sp.csr_array:
     """CSR float32 [n, n_features] with sorted, summed, finite entries; dense arrays and data frames are converted.
 

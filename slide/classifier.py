@@ -19,11 +19,11 @@ import scipy.sparse as sp
 
 from slide.blocks import Prepared, first_of
 from slide.building import build_network
-from slide.checks import check_pair, check_X
+from slide.checks import check_pair, check_X, require
 from slide.engine.state import IntArray
 from slide.engine.threads import resolve_threads
 from slide.layers import Sampled
-from slide.lsh import HashFamily, require
+from slide.lsh import HashFamily
 from slide.model_card import Card, Notes
 from slide.network import Network
 from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedule

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.checks import require
 from slide.engine.state import BIAS, TAIL, FloatArray, LayerState, pad
-from slide.lsh import require
 from slide.wide import PairState, WideState, check_pairs
 
 LARGEST = 127

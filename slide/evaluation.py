@@ -14,10 +14,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide import metrics
-from slide.checks import check_XY
+from slide.checks import check_XY, require
 from slide.engine.state import IntArray
 from slide.fingerprint import fingerprint
-from slide.lsh import require
 
 if TYPE_CHECKING:
     from slide.network import Network

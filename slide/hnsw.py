@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.checks import require
 from slide.engine import select
 from slide.engine.state import FloatArray, IntArray
-from slide.lsh import require
 
 if TYPE_CHECKING:
     from slide.network import Network

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from slide.cells import QueryCells
-from slide.lsh import HashFamily, require
+from slide.checks import require
+from slide.lsh import HashFamily
+from slide.lsh.query_cells import QueryCells
 
 ACTIVATIONS = ("identity", "relu", "tanh")
 QUERIES = ("input", "label")

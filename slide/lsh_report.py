@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from slide.checks import require
 from slide.engine.state import LayerState
 from slide.layers import Sampled
-from slide.lsh import require
 
 if TYPE_CHECKING:
     from slide.network import Network

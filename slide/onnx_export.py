@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.atomic import replacing
-from slide.lsh import require
+from slide.checks import require
 
 if TYPE_CHECKING:
     from slide.network import Network

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from slide.lsh import require
+from slide.checks import require
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide._sklearn import Estimator
-from slide.checks import check_X
+from slide.checks import check_X, require
 from slide.engine.state import FloatArray, IntArray
-from slide.lsh import require
 from slide.network import Network
 from slide.scaling import Scaling
 from slide.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide.callbacks import Callback
+from slide.checks import require
 from slide.engine.state import PHASES
-from slide.lsh import require
 
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.lsh import require
+from slide.checks import require
 
 DENSE = 0.5  # share of entries that are not 0 from which "auto" takes X for a dense table
 ROWS_AT_ONCE = 4096

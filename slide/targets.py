@@ -17,10 +17,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide._sklearn import warn_of_column
-from slide.checks import check_Y, is_frame
+from slide.checks import check_Y, is_frame, require
 from slide.engine.select import require_memory
 from slide.engine.state import TAIL, IntArray
-from slide.lsh import require
 
 KINDS = ("classes", "dense", "sparse", "lists")
 Values = npt.NDArray[Any]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
 
+from slide.checks import require
 from slide.classifier import SlideClassifier
-from slide.lsh import require
 from slide.network import Network
 from slide.scaling import Scaling
 from slide.targets import Labels, Values

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.checks import require
 from slide.engine.state import FloatArray
-from slide.lsh import require
 
 #: Stands between the texts of several columns: words on its two sides are no pair.
 BREAK = "\x1f"

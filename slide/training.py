@@ -17,11 +17,11 @@ import numpy as np
 
 from slide.callbacks import Callbacks
 from slide.checkpoint import Saver
+from slide.checks import require
 from slide.drift import DriftMeter
 from slide.engine.state import Examples, TrainStats
 from slide.errors import NonFiniteError
 from slide.evaluation import Judge
-from slide.lsh import require
 from slide.network import Network
 from slide.optim import Schedule
 from slide.rebuilding import SecondTables, families, in_background

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.checks import require
 from slide.engine.state import FloatArray, IntArray
-from slide.lsh import require
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 import slide
 from slide import training
-from slide.frame import update_frame
+from slide.lsh.centring import update_frame
 
 pytestmark = needs_c
 

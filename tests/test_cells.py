@@ -10,7 +10,7 @@ import pytest
 from engine_strategies import BACKENDS, ENGINES, make_network, planted_data, random_data
 
 import slide
-from slide.cells import _centres, _reorder, round_to_12_bits
+from slide.lsh.query_cells import _centres, _reorder, round_to_12_bits
 
 D, H = 40, 20
 
@@ -113,7 +113,7 @@ def test_cells_keep_lists_and_labels_when_they_are_numbered_anew() -> None:
 
 def test_training_of_many_neurons_refreshes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists of neurons that have been labels are as good as those of a full fill."""
-    monkeypatch.setattr(slide.cells, "REFRESH_FROM", 100)
+    monkeypatch.setattr(slide.lsh.query_cells, "REFRESH_FROM", 100)
     X, Y = planted_data(4000, 300, 200)
     lsh = slide.QueryCells(K=7, capacity=20)
     layers = [slide.SparseInput(300, 24), slide.Sampled(200, lsh=lsh, n_active=40, n_random=10)]

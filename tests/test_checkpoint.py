@@ -15,9 +15,9 @@ import pytest
 from engine_strategies import BACKENDS, planted_data
 
 import slide
-from slide import cells
 from slide.checkpoint import Checkpoint
 from slide.cli import main
+from slide.lsh import query_cells
 from slide.model_file import network_arrays
 
 D, N, ROWS = 300, 200, 700
@@ -82,7 +82,7 @@ def test_a_resumed_fit_ends_in_the_same_bits(
 
 def test_refreshed_lists_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refreshes hang on where labels were seen last."""
-    monkeypatch.setattr(cells, "REFRESH_FROM", 100)
+    monkeypatch.setattr(query_cells, "REFRESH_FROM", 100)
     through = classifier("defaults").fit(*planted_data(ROWS, D, N))
     checkpoint = Checkpoint(tmp_path / "run.checkpoint", samples=100, resume=True)
     stopped_at(classifier("defaults"), 1200, checkpoint)

@@ -9,7 +9,7 @@ import pytest
 from engine_strategies import BACKENDS, make_network, planted_data
 
 import slide
-from slide import directions
+from slide.lsh import trained
 
 D, N = 300, 200
 TRAINED = slide.SimHash(K=5, L=12, capacity=32, directions="trained")
@@ -24,8 +24,8 @@ def fitted(lsh: slide.lsh.HashFamily, engine: str, seed: int = 0) -> slide.Netwo
 
 
 def cross_entropy(r: np.ndarray, xs: np.ndarray, ws: np.ndarray, wanted: np.ndarray) -> float:
-    bits_x, bits_w = np.tanh(directions.SHARPNESS * xs @ r), np.tanh(directions.SHARPNESS * ws @ r)
-    agreement = directions.TEMPERATURE * bits_x @ bits_w.T / r.shape[1]
+    bits_x, bits_w = np.tanh(trained.SHARPNESS * xs @ r), np.tanh(trained.SHARPNESS * ws @ r)
+    agreement = trained.TEMPERATURE * bits_x @ bits_w.T / r.shape[1]
     log_p = agreement - np.log(np.exp(agreement).sum(axis=1, keepdims=True))
     return float(-np.mean((log_p * wanted).sum(axis=1) / wanted.sum(axis=1)))
 
@@ -35,7 +35,7 @@ def test_the_gradient_is_that_of_the_cross_entropy() -> None:
     r, xs, ws = (rng.standard_normal(shape) * 0.3 for shape in ((7, 5), (6, 7), (9, 7)))
     wanted = rng.random((6, 9)) < 0.3
     wanted[np.arange(6), np.arange(6)] = True
-    found = directions._gradient(r, xs, ws, wanted)
+    found = trained._gradient(r, xs, ws, wanted)
     for i, j in np.ndindex(*r.shape):
         step = np.zeros_like(r)
         step[i, j] = 1e-5

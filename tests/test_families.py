@@ -13,9 +13,9 @@ import pytest
 from engine_strategies import BACKENDS, ENGINES, make_network
 
 import slide
-import slide.euclidean
-import slide.family
-from slide.frame import update_frame
+import slide.lsh.euclidean
+import slide.lsh.family
+from slide.lsh.centring import update_frame
 
 Array = npt.NDArray[Any]
 L = 1000
@@ -483,7 +483,7 @@ def test_a_saved_family_is_the_same_family(family: slide.lsh.HashFamily, tmp_pat
     np.testing.assert_array_equal(again.states[1].lsh.frame, net.states[1].lsh.frame)
 
 
-@pytest.mark.parametrize("module", [slide.family, slide.lsh, slide.euclidean])
+@pytest.mark.parametrize("module", [slide.lsh.family, slide.lsh, slide.lsh.euclidean])
 def test_the_examples_in_the_docstrings(module: Any) -> None:
     tried = doctest.testmod(module)
     assert tried.attempted > 0

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import slide
-from slide.frame import update_frame
+from slide.lsh.centring import update_frame
 
 
 def hasher(family: slide.lsh.HashFamily, dim: int, engine: str, n: int = 64, seed: int = 0) -> slide.Network:

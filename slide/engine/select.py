@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from slide.checks import require
 from slide.compressed import CompressedPairs
 from slide.engine.hash_callback import guard
 from slide.engine.state import Engine, LayerState, allocate_plain
-from slide.lsh import require
 from slide.optim import Optimizer
 from slide.wide import WideState
 

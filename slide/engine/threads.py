@@ -7,7 +7,7 @@ import os
 import warnings
 from pathlib import Path
 
-from slide.lsh import require
+from slide.checks import require
 
 MAX_THREADS = 1024
 

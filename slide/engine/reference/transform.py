@@ -12,7 +12,7 @@ import numpy as np
 
 from slide.engine.reference.jit import kernel
 from slide.engine.state import BIAS, KINDS, TAIL
-from slide.frame import L2_ALSH_TERMS
+from slide.lsh.centring import L2_ALSH_TERMS
 
 NORM_AUGMENTED, SIGN_ALSH, L2_ALSH = KINDS["norm-augmented"], KINDS["sign-alsh"], KINDS["l2-alsh"]
 HALF = np.float32(0.5)

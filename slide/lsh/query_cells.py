@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.checks import require
 from slide.engine.state import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray, LayerState, LshState
-from slide.lsh import FAMILIES, HashFamily, Lesson, require
+from slide.lsh.family import HashFamily, Lesson
 
 MIN_BITS, MAX_BITS = 6, 14
 _BITS = f"{MIN_BITS} to {MAX_BITS}"
@@ -186,9 +187,6 @@ class QueryCells(HashFamily):
             probes=self.probes,
             homes=np.full(n, -1, np.int32),
         )
-
-
-FAMILIES[QueryCells.kind] = QueryCells
 
 
 def _list_bytes(capacity: int) -> int:

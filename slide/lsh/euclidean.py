@@ -1,7 +1,7 @@
 """E2LSH, the hash family of Euclidean distances, and with transform="l2-alsh" of inner products.
 
 Its hashing is in csrc/euclidean.c and slide/engine/reference/hashing.py, the transform in csrc/transform.c. The other families
-are in slide/lsh.py; what all share is in slide/family.py.
+are in slide/lsh.py; what all share is in slide/lsh/family.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from slide.checks import require
 from slide.engine.state import OFFSET_STEPS
-from slide.family import HashFamily, gaussian_directions, require
+from slide.lsh.family import HashFamily, gaussian_directions
 
 MIN_WIDTH, MAX_WIDTH = 1e-6, 1e6
 

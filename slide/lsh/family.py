@@ -1,6 +1,6 @@
 """What all hash families share: sizes, options, and what they are asked while a network is built and trained.
 
-The families themselves are in slide/lsh.py, slide/euclidean.py and slide/cells.py; the hashing is in csrc/hash.c and,
+The families themselves are in slide/lsh.py, slide/lsh/euclidean.py and slide/lsh/query_cells.py; the hashing is in csrc/hash.c and,
 readable, in slide/engine/reference/hashing.py; slide/engine/hash_callback.py calls a family of the user's own.
 """
 
@@ -13,20 +13,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from slide.checks import require
 from slide.engine.state import DIRECTION_BLOCK, MAX_PROBES, FloatArray, LayerState, LshState
-from slide.frame import FRAME_QUERIES, L2_ALSH_TERMS, SIGN_ALSH_TERMS, update_frame
+from slide.lsh.centring import FRAME_QUERIES, L2_ALSH_TERMS, SIGN_ALSH_TERMS, update_frame
 
 MAX_TABLES = 1022
 MAX_CODE_BITS = 30
 SELECTIONS = ("count", "vanilla", "threshold")
 #: Coordinates that a transform appends.
 APPENDED = {"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": SIGN_ALSH_TERMS, "l2-alsh": L2_ALSH_TERMS}
-
-
-def require(ok: bool, argument: str, found: object, wanted: str) -> None:
-    """Raises ValueError naming the argument, the value found and the value wanted."""
-    if not ok:
-        raise ValueError(f"{argument}: found {found!r}, wanted {wanted}")
 
 
 @dataclass(frozen=True)
