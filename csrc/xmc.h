@@ -7,7 +7,7 @@
  * nothing at all; blanks are spaces, tabs and carriage returns, in any number; a missing last newline; a UTF-8 byte
  * order mark; blank lines behind the last row. Made canonical: the ids of a row come out sorted; values of a repeated
  * feature are added in float32 in the order of the text; a repeated label counts once. Values written as 0 are kept.
- * slide/engine/reference/xmc.py does the same in Python. Files, compression and messages are slide/xmc.py's.
+ * slide/engine/reference/xmc.py does the same in Python. Files, compression and messages are slide/io/xmc.py's.
  *
  * Two calls: slide_xmc_scan checks the header against the lines that are there and says how much room the arrays need
  * (never more than four times the text), slide_xmc_fill parses into the caller's arrays. */

@@ -41,10 +41,10 @@ _WHERE = {
     "SlideTextClassifier": "slide.text",
     "TextFeatures": "slide.text_features",
     "read_table": "slide.text_tables",
-    "load": "slide.model_file",
-    "XMCBlocks": "slide.blocks",
-    "read_xmc": "slide.xmc",
-    "write_xmc": "slide.xmc",
+    "load": "slide.io.model_file",
+    "XMCBlocks": "slide.io.xmc_blocks",
+    "read_xmc": "slide.io.xmc",
+    "write_xmc": "slide.io.xmc",
     "show_config": "slide.engine.info",
     "SlideError": "slide.errors",
     "DataFormatError": "slide.errors",
@@ -56,26 +56,26 @@ _MODULES = ("datasets", "metrics", "lsh", "optim", "layers", "errors")
 
 if TYPE_CHECKING:
     from slide import datasets, errors, layers, lsh, metrics, optim
-    from slide.blocks import XMCBlocks
     from slide.callbacks import Callback, CSVLogger, JSONLogger, ProgressBar
     from slide.checkpoint import Checkpoint
     from slide.classifier import SlideClassifier
     from slide.engine.info import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
     from slide.evaluation import EarlyStopping
+    from slide.io.model_file import load
+    from slide.io.xmc import read_xmc, write_xmc
+    from slide.io.xmc_blocks import XMCBlocks
     from slide.layers import Dense, Sampled, SparseInput
     from slide.loggers import MLflowLogger, TensorBoardLogger
     from slide.lsh import DWTA, WTA, MinHash, SimHash
     from slide.lsh.euclidean import EuclideanHash
     from slide.lsh.query_cells import QueryCells
-    from slide.model_file import load
     from slide.network import Network
     from slide.optim import SGD, Adagrad, Adam, Constant, Cosine, Linear, Rebuild
     from slide.text import SlideTextClassifier
     from slide.text_features import TextFeatures
     from slide.text_tables import read_table
     from slide.wide import Wide
-    from slide.xmc import read_xmc, write_xmc
 
 
 def __getattr__(name: str) -> object:

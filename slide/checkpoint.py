@@ -1,6 +1,6 @@
 """Checkpoints: a fit that was killed at any moment goes on from a file as if it had never stopped.
 
-A checkpoint is a model file (slide/model_file.py) that also holds the tables as they are and where the fit stands;
+A checkpoint is a model file (slide/io/model_file.py) that also holds the tables as they are and where the fit stands;
 ``slide.load`` opens it as the model so far. Order, learning rate and random numbers hang on the step alone, therefore
 a resumed fit with one thread ends in the same bits as one that ran through.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slide.network import Network
     from slide.training import Progress
 
-#: Keyword arguments of slide.model_file.save_network: what the owner of a network adds to its files.
+#: Keyword arguments of slide.io.model_file.save_network: what the owner of a network adds to its files.
 Additions = Callable[[], Mapping[str, Any]]
 
 
@@ -94,7 +94,7 @@ class Saver:
         return False
 
     def _save(self, net: Network, progress: Progress) -> bool:
-        from slide.model_file import save_network
+        from slide.io.model_file import save_network
 
         added = dict(self._add())
         recalls = [[layer, recall] for layer, recall in net.recalls.items()]
@@ -122,7 +122,7 @@ class Saver:
             part.unlink(missing_ok=True)
         if not self._options.resume or not self._path.exists():
             return None
-        from slide.model_file import network_from, own_family, read_model
+        from slide.io.model_file import network_from, own_family, read_model
         from slide.training import Progress
 
         config, arrays = read_model(self._path)
@@ -161,8 +161,8 @@ def identity(
     net: Network, epochs: int, schedule: Any, X: Any, Y: Any, more: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What must be equal between a checkpoint and the fit that goes on from it, as JSON values."""
-    from slide.fingerprint import fingerprint
-    from slide.model_file import _plain, network_config
+    from slide.io.fingerprint import fingerprint
+    from slide.io.model_file import _plain, network_config
 
     config = network_config(net)
     start = {name: config["progress"][name] for name in ("step", "epoch")}

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from slide.blocks import Prepared, first_of
 from slide.building import build_network
 from slide.checks import check_pair, check_X, require
 from slide.engine.state import IntArray
 from slide.engine.threads import resolve_threads
+from slide.io.xmc_blocks import Prepared, first_of
 from slide.layers import Sampled
 from slide.lsh import HashFamily
 from slide.model_card import Card, Notes
@@ -416,8 +416,8 @@ class SlideClassifier(Predictions):
     # -- files ------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model to one file (slide.model_file); ``slide.load`` reads it again."""
-        from slide.model_file import save_network
+        """Writes the model to one file (slide.io.model_file); ``slide.load`` reads it again."""
+        from slide.io.model_file import save_network
 
         self._check_fitted()
         save_network(self.network_, path, {"classifier": self._config()}, self._arrays())

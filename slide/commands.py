@@ -222,7 +222,7 @@ def is_model(path: str) -> bool:
 
 def describe_model(path: str) -> dict[str, Any]:
     """Facts from a model's header."""
-    from slide.model_file import describe
+    from slide.io.model_file import describe
 
     header = describe(path)
     net = header["network"]
@@ -313,7 +313,7 @@ def card(args: Namespace) -> int:
 
 def convert(args: Namespace) -> int:
     """Writes data in another format."""
-    from slide import formats
+    from slide.io import formats
 
     target = writable(args.out, args.data)
     kinds = args.source or formats.format_of(args.data), args.target or formats.format_of(args.out)

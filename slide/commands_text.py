@@ -11,8 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide import commands, commands_train, formats, progress
+from slide import commands, commands_train, progress
 from slide.files import Data, size, writable
+from slide.io import formats
 from slide.text import SlideTextClassifier
 from slide.text_features import TextFeatures
 from slide.text_tables import TextTable, is_table, read_table
@@ -103,7 +104,7 @@ def labelled(clf: SlideTextClassifier, name: str, table: TextTable) -> Data:
 
 
 def check_columns(name: str) -> None:
-    """Refuses a table where nothing says which columns hold what; Parquet may hold matrices (slide/formats.py)."""
+    """Refuses a table where nothing says which columns hold what; Parquet may hold matrices (slide/io/formats.py)."""
     if is_table(name) and formats.format_of(name) != "parquet":
         raise ValueError(f"{name}: is a table; say which columns hold what with --text and --labels")
 

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from slide import metrics
 from slide.checks import check_XY, require
 from slide.engine.state import IntArray
-from slide.fingerprint import fingerprint
+from slide.io.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from slide.network import Network
@@ -200,18 +200,18 @@ class Judge:
         if self._early is None or not self._early.restore_best or self._early.best_epoch(progress.history) < 0:
             return
         if self._file and self._file.exists():
-            from slide.model_file import read_model
+            from slide.io.model_file import read_model
 
             config, arrays = read_model(self._file)
             self._kept = config["network"], arrays
             self._file.unlink()
         if self._kept and self._kept[0]["progress"]["step"] != net.step:
-            from slide.model_file import restore
+            from slide.io.model_file import restore
 
             restore(net, *self._kept)
 
     def _keep(self, net: Network) -> None:
-        from slide.model_file import network_arrays, network_config, save_network
+        from slide.io.model_file import network_arrays, network_config, save_network
 
         if self._early is None or not self._early.restore_best:
             return

@@ -12,8 +12,8 @@ from typing import IO, NamedTuple
 import scipy.sparse as sp
 
 import slide
-from slide import formats
-from slide.atomic import replacing
+from slide.io import formats
+from slide.io.atomic import replacing
 from slide.progress import waiting
 
 

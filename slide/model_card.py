@@ -1,6 +1,6 @@
 """The model card: what a model was trained on, how, how good it was and what it cannot do, as Markdown.
 
-Facts are taken down at the end of a fit and stored in the model's file (slide/model_file.py); nothing here is needed to
+Facts are taken down at the end of a fit and stored in the model's file (slide/io/model_file.py); nothing here is needed to
 predict.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
 
-from slide.fingerprint import fingerprint
+from slide.io.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier

@@ -1,6 +1,6 @@
 """A network: layers' arrays, the engine that works on them, and the state that a resumed training needs.
 
-The training loop is in slide/training.py, files in slide/model_file.py.
+The training loop is in slide/training.py, files in slide/io/model_file.py.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Network(Answers):
         bits.
     backend : {"c", "numba", None}
     arrays : mapping or None
-        Parameters and hash functions to start from, as slide.model_file names them, instead of random ones.
+        Parameters and hash functions to start from, as slide.io.model_file names them, instead of random ones.
 
     Raises
     ------
@@ -182,7 +182,7 @@ class Network(Answers):
         Each row has one scale, as has each feature of the sparse part; there, pairs whose weight is under 1/254 of the
         feature's largest are left out. Tables, if any, stay as they are.
         """
-        from slide.model_file import compressed
+        from slide.io.model_file import compressed
 
         return compressed(self)
 
@@ -269,7 +269,7 @@ class Network(Answers):
         eval_set : pair of X and Y like those above, scored at the end of each epoch; or None
         early_stopping : whether a worse score there ends the fit, and whether the best model comes back
         checkpoint : where and how often to save, and whether to go on from there
-        checkpoint_adds : called for each checkpoint: what it holds beside the network (slide.model_file.save_network)
+        checkpoint_adds : called for each checkpoint: what it holds beside the network (slide.io.model_file.save_network)
 
         Raises
         ------
@@ -323,9 +323,9 @@ class Network(Answers):
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
-        from slide.blocks import WANTED, Prepared, ahead, check_blocks
         from slide.callbacks import Callbacks
         from slide.evaluation import held_out, judge
+        from slide.io.xmc_blocks import WANTED, Prepared, ahead, check_blocks
         from slide.training import Plan, run
 
         self._check_trains()
@@ -405,8 +405,8 @@ class Network(Answers):
     # -- files ------------------------------------------------------------------------------------------------------
 
     def save(self, path: Any) -> None:
-        """Writes everything prediction and further training need (slide.model_file)."""
-        from slide.model_file import save_network
+        """Writes everything prediction and further training need (slide.io.model_file)."""
+        from slide.io.model_file import save_network
 
         save_network(self, path)
 
@@ -422,7 +422,7 @@ class Network(Answers):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, for copies and other processes; files are written by ``save``."""
-        from slide.model_file import network_again, network_arrays, network_config
+        from slide.io.model_file import network_again, network_arrays, network_config
 
         return network_again, (network_config(self), network_arrays(self), self.n_threads, self.backend)
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slide.atomic import replacing
 from slide.checks import require
+from slide.io.atomic import replacing
 
 if TYPE_CHECKING:
     from slide.network import Network

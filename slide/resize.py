@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from slide.engine.state import BIAS, IntArray, LayerState
+from slide.io.model_file import Array, network_arrays
 from slide.layers import Sampled
-from slide.model_file import Array, network_arrays
 from slide.network import Network
 from slide.wide import INITIAL_BIAS
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.model_check import DTYPES
+from slide.io.model_check import DTYPES
 
 NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
 Parts = tuple[dict[str, Any], dict[str, np.ndarray]]

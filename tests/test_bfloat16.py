@@ -19,7 +19,7 @@ import slide
 from slide.cli import main
 from slide.engine.bfloat16 import to_bfloat16, to_float32
 from slide.engine.state import Examples, FloatArray
-from slide.model_file import network_again, network_arrays, network_config
+from slide.io.model_file import network_again, network_arrays, network_config
 
 D, N = 60, 40
 TABLES = slide.SimHash(K=3, L=4, capacity=31)

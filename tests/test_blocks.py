@@ -58,7 +58,7 @@ FORMS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("rows", [1, 7, 30, 31, 1000])
 def test_blocks_are_the_file(form: str, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in pieces of 50 bytes, so that lines and blocks end anywhere in them."""
-    monkeypatch.setattr("slide.blocks.PIECE", 50)
+    monkeypatch.setattr("slide.io.xmc_blocks.PIECE", 50)
     path = tmp_path / "train.txt"
     slide.write_xmc(path, *random_data(31, D, N))
     path.write_bytes(FORMS[form](path.read_bytes()))

@@ -17,8 +17,8 @@ from engine_strategies import BACKENDS, planted_data
 import slide
 from slide.checkpoint import Checkpoint
 from slide.cli import main
+from slide.io.model_file import network_arrays
 from slide.lsh import query_cells
-from slide.model_file import network_arrays
 
 D, N, ROWS = 300, 200, 700
 CASES: dict[str, dict[str, Any]] = {
@@ -150,7 +150,7 @@ def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("slide.model_file.save_network", full)
+    monkeypatch.setattr("slide.io.model_file.save_network", full)
     with pytest.warns(UserWarning, match=r"no checkpoint could be written, training goes on: .*No space left"):
         clf = classifier("defaults").fit(*planted_data(ROWS, D, N), checkpoint=Checkpoint(tmp_path / "c", samples=700))
     assert clf.network_.step == 3 * ROWS

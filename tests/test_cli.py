@@ -217,7 +217,7 @@ def test_info_of_a_model_loads_no_weights(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("info loaded the arrays")
 
-    monkeypatch.setattr("slide.model_file.read_model", never)
+    monkeypatch.setattr("slide.io.model_file.read_model", never)
     assert main(["info", str(folder / "model.slide"), "--json"]) == 0
     out = capsys.readouterr().out
     told = last_json(out)

@@ -20,7 +20,7 @@ import slide
 from slide import compressed
 from slide.cli import main
 from slide.engine.state import LayerState
-from slide.model_file import network_again, network_arrays, network_config
+from slide.io.model_file import network_again, network_arrays, network_config
 from slide.wide import WideState
 
 D, N = 60, 40

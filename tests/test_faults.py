@@ -15,8 +15,8 @@ from faults import soak
 from faults.run import FAULTS
 
 import slide
-from slide import xmc
 from slide.engine import select, threads
+from slide.io import xmc
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or "libasan" in os.environ.get("LD_PRELOAD", ""),

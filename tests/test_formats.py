@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slide
-from slide import formats
 from slide.cli import main
+from slide.io import formats
 
 ENDINGS = {"xmc": ".txt", "svmlight": ".svm", "npz": ".npz", "parquet": ".parquet"}
 

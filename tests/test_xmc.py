@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from strategies import csr, decimals, indicator, xmc_files
 
 import slide
-from slide import xmc
 from slide.engine.reference import xmc as reference
 from slide.errors import DataFormatError
+from slide.io import xmc
 
 try:
     from slide.engine._c import parse_xmc as c_parse
@@ -322,10 +322,10 @@ def test_hostile_numbers_cost_no_memory(parser: Callable[..., Any], tmp_path: Pa
     write(tmp_path, "4000000000000 2147483647 2147483647\n0 1:1\n", "rows.txt")
     write(tmp_path, "1 2147483647 2147483647\n2147483646 2147483646:1\n", "columns.txt")
     code = (
-        "import resource, numpy, scipy.sparse, slide, slide.xmc, slide.engine.reference.xmc as reference\n"
+        "import resource, numpy, scipy.sparse, slide, slide.io.xmc, slide.engine.reference.xmc as reference\n"
         "try: from slide.engine._c import parse_xmc as c\n"
         "except ImportError: c = None\n"
-        f"slide.xmc._parser = lambda: {'reference.parse_xmc' if parser is reference.parse_xmc else 'c'}\n"
+        f"slide.io.xmc._parser = lambda: {'reference.parse_xmc' if parser is reference.parse_xmc else 'c'}\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))\n"
         "X, Y = slide.read_xmc('columns.txt', n_threads=1)\n"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.datasets.embedded import VALUE_SCALE
-from slide.xmc import read_xmc
+from slide.io.xmc import read_xmc
 
 
 def pack(source: Path, out: Path, name: str) -> None:

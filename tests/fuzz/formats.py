@@ -3,7 +3,7 @@
     python tests/fuzz/formats.py SECONDS [SEED]
 
 Small files with up to three bytes changed, a tenth of them cut short. The readers are of other hands (NumPy, SciPy,
-pyarrow); what is tried is that slide.formats gives every error of theirs a name.
+pyarrow); what is tried is that slide.io.formats gives every error of theirs a name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import slide
-from slide import formats
+from slide.io import formats
 
 
 def main() -> int:

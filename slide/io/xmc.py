@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.atomic import replacing
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.errors import DataFormatError
+from slide.io.atomic import replacing
 
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 Parsed = tuple[

@@ -1,6 +1,6 @@
 """Data files by their names: XMC text, SVMlight, NumPy's npz, Parquet; read, written, and turned into each other.
 
-XMC text is slide/xmc.py's, SVMlight scikit-learn's, Parquet pyarrow's (extras `svmlight` and `text`). Tables of text
+XMC text is slide/io/xmc.py's, SVMlight scikit-learn's, Parquet pyarrow's (extras `svmlight` and `text`). Tables of text
 are not read here but in slide/text_tables.py.
 """
 
@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from slide.atomic import replacing
 from slide.checks import check_pair, check_X, check_Y
 from slide.errors import DataFormatError
-from slide.xmc import MAX_COLUMNS, read_xmc, write_xmc
+from slide.io.atomic import replacing
+from slide.io.xmc import MAX_COLUMNS, read_xmc, write_xmc
 
 Pair = tuple[sp.csr_array, sp.csr_array]
 COLUMNS = ("indices", "values", "labels")  # of a Parquet file

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from slide.atomic import replacing
 from slide.checks import require
 from slide.compressed import layer_arrays, pair_arrays
 from slide.engine.select import resolve_backend
 from slide.engine.threads import resolve_threads
 from slide.errors import ModelFormatError
+from slide.io.atomic import replacing
+from slide.io.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
 from slide.layers import LAYERS, Sampled
 from slide.lsh import FAMILIES, HashFamily
-from slide.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Rebuild
 from slide.wide import Wide
