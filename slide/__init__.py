@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 #: Where each public name lives.
 _WHERE = {
     "Network": "slide.network",
-    "Wide": "slide.wide",
+    "Wide": "slide.model.pairs",
     "SparseInput": "slide.layers",
     "Dense": "slide.layers",
     "Sampled": "slide.layers",
@@ -70,12 +70,12 @@ if TYPE_CHECKING:
     from slide.lsh import DWTA, WTA, MinHash, SimHash
     from slide.lsh.euclidean import EuclideanHash
     from slide.lsh.query_cells import QueryCells
+    from slide.model.pairs import Wide
     from slide.network import Network
     from slide.optim import SGD, Adagrad, Adam, Constant, Cosine, Linear, Rebuild
     from slide.text import SlideTextClassifier
     from slide.text_features import TextFeatures
     from slide.text_tables import read_table
-    from slide.wide import Wide
 
 
 def __getattr__(name: str) -> object:

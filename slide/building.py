@@ -9,9 +9,9 @@ import numpy as np
 from slide.checks import require
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, auto
+from slide.model.pairs import Wide
 from slide.network import Network
 from slide.optim import Adagrad
-from slide.wide import Wide
 
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier

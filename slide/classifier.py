@@ -24,6 +24,7 @@ from slide.engine.threads import resolve_threads
 from slide.io.xmc_blocks import Prepared, first_of
 from slide.layers import Sampled
 from slide.lsh import HashFamily
+from slide.model.pairs import Wide
 from slide.model_card import Card, Notes
 from slide.network import Network
 from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedule
@@ -32,7 +33,6 @@ from slide.presets import PRESETS
 from slide.scaling import Scaling
 from slide.scores import SAMPLE, threshold
 from slide.targets import Labels, Values, class_names, classify
-from slide.wide import Wide
 
 if TYPE_CHECKING:
     from slide.checkpoint import Checkpoint
@@ -399,7 +399,7 @@ class SlideClassifier(Predictions):
         return self._resize(keep, self._labels.classes[:0])
 
     def _resize(self, keep: IntArray, new: Values) -> Self:
-        from slide.resize import resized
+        from slide.model.resize import resized
 
         self.network_ = resized(self.network_, keep, len(new))
         self.n_labels_ = self.network_.n_labels

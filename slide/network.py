@@ -17,15 +17,15 @@ import scipy.sparse as sp
 
 from slide.answers import Answers
 from slide.checks import check_XY, require
-from slide.compressed import CompressedPairs, make_pairs
 from slide.engine import select
 from slide.engine.state import MAX_BATCH, OPTIMIZER_STATES, Engine, Examples, FloatArray, LayerState
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.model.pairs import Meetings, Wide, WideState, add_pairs, drop_pairs, make_state
+from slide.model.parameters import add_tables, initialise, make_layer_state, remember_codes
+from slide.model.quantize import CompressedPairs, make_pairs
+from slide.model.rebuild import families, rebuild
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
-from slide.rebuilding import families, rebuild
-from slide.states import add_tables, initialise, make_layer_state, remember_codes
-from slide.wide import Meetings, Wide, WideState, add_pairs, drop_pairs, make_state
 
 if TYPE_CHECKING:
     from slide.checkpoint import Additions, Checkpoint

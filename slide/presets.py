@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slide.wide import Wide
+from slide.model.pairs import Wide
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"epochs": 3, "n_active": 100, "wide": Wide(lr=0.2, row_pairs=10_000)},

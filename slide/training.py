@@ -22,9 +22,9 @@ from slide.drift import DriftMeter
 from slide.engine.state import Examples, TrainStats
 from slide.errors import NonFiniteError
 from slide.evaluation import Judge
+from slide.model.rebuild import SecondTables, families, in_background
 from slide.network import Network
 from slide.optim import Schedule
-from slide.rebuilding import SecondTables, families, in_background
 from slide.tuning import grow_tables
 
 CHUNK_SECONDS = 0.1

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slide.engine.state import Engine, FloatArray, LayerState
 from slide.layers import Sampled
 from slide.lsh import HashFamily
-from slide.states import add_tables
+from slide.model.parameters import add_tables
 
 if TYPE_CHECKING:
     from slide.network import Network
@@ -42,7 +42,7 @@ def _best(state: LayerState, query: FloatArray, k: int) -> npt.NDArray[np.int64]
 
 def grow_tables(net: Network) -> bool:
     """Enlarges the tables of layers whose last rebuild found less than their family wants. Whether there were any."""
-    from slide.rebuilding import families
+    from slide.model.rebuild import families
 
     grown = False
     for i, family in families(net.layers):

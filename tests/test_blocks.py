@@ -19,7 +19,7 @@ from engine_strategies import random_data
 
 import slide
 from slide.cli import main
-from slide.wide import Meetings
+from slide.model.pairs import Meetings
 
 D, N = 60, 40
 Pair = tuple[sp.csr_array, sp.csr_array]

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import slide
-from slide import compressed
 from slide.cli import main
 from slide.engine.state import LayerState
 from slide.io.model_file import network_again, network_arrays, network_config
-from slide.wide import WideState
+from slide.model import quantize
+from slide.model.pairs import WideState
 
 D, N = 60, 40
 TABLES = slide.SimHash(K=3, L=4, capacity=31)
@@ -61,8 +61,8 @@ def test_a_weight_is_off_by_at_most_half_a_step_of_its_row(rows: np.ndarray) -> 
     plain = LayerState("dense", "identity", n, width, width, np.zeros((n, 64 + 16), np.float32), True)
     plain.rows[:, :width] = rows
     plain.tail[:, 0] = np.arange(n)
-    arrays = compressed.layer_arrays(plain)
-    small = compressed.make_layer(plain, n, arrays)
+    arrays = quantize.layer_arrays(plain)
+    small = quantize.make_layer(plain, n, arrays)
     step = np.abs(rows).max(axis=1, keepdims=True) / 127
     assert (np.abs(small.weights - rows) <= 0.5001 * step + 1e-37).all()
     np.testing.assert_array_equal(small.biases, np.arange(n))
@@ -78,7 +78,7 @@ def pairs(weights: list[list[float]], n_labels: int) -> WideState:
 
 def test_pairs_that_say_nothing_are_left_out() -> None:
     state = pairs([[1, -0.003, 0.5], [], [0, 0], [-2]], 5)
-    small = compressed.make_pairs(pairs([[], [], [], []], 5), compressed.pair_arrays(state))
+    small = quantize.make_pairs(pairs([[], [], [], []], 5), quantize.pair_arrays(state))
     assert small.indptr.tolist() == [0, 2, 2, 2, 3]
     assert small.labels.tolist() == [0, 2, 0]
     np.testing.assert_allclose(small.weights, [1, 0.5, -2], atol=1 / 254)
@@ -87,7 +87,7 @@ def test_pairs_that_say_nothing_are_left_out() -> None:
 
 def test_a_model_may_have_no_pairs() -> None:
     empty = pairs([[], []], 3)
-    assert compressed.make_pairs(empty, compressed.pair_arrays(empty)).matrix().nnz == 0
+    assert quantize.make_pairs(empty, quantize.pair_arrays(empty)).matrix().nnz == 0
 
 
 @pytest.mark.parametrize(("n_labels", "dtype"), [(65_536, np.uint16), (65_537, np.int32)])

@@ -221,7 +221,7 @@ def test_the_sparse_part_takes_a_step_on_the_squared_hinge(engine: str) -> None:
     X, Y = random_data(40, D, n, nnz=4)
     layers = [slide.SparseInput(D, 4), slide.Dense(n)]
     net = make_network(layers, engine, wide=slide.Wide(), optimizer=slide.SGD(lr=0.1))
-    slide.wide.add_pairs(net.wide_state, slide.wide.Meetings.of(X, Y))
+    slide.model.pairs.add_pairs(net.wide_state, slide.model.pairs.Meetings.of(X, Y))
     state = net.wide_state
     assert state is not None
     rng = np.random.default_rng(0)
@@ -251,7 +251,7 @@ def test_pairs_of_lists_of_every_length(engine: str) -> None:
         rng = np.random.default_rng(n)
         net = make_network([slide.SparseInput(3, 2), slide.Sampled(n)], engine, wide=slide.Wide(lr=0.3, bias_lr=0.1))
         pairs = sp.csr_array((rng.random((3, n)) < [[1.0], [0.7], [0.3]]).astype(np.float32))
-        net._add_pairs(slide.wide.Meetings.of(sp.csr_array(np.eye(3, dtype=np.float32)), pairs))
+        net._add_pairs(slide.model.pairs.Meetings.of(sp.csr_array(np.eye(3, dtype=np.float32)), pairs))
         es.use_engine(net, engine)
         state = net.wide_state
         assert state is not None

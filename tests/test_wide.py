@@ -1,4 +1,4 @@
-"""Which (feature, label) pairs of the sparse linear part get a weight: slide/wide.py."""
+"""Which (feature, label) pairs of the sparse linear part get a weight: slide/model/pairs.py."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slide
-from slide.wide import Meetings, add_pairs, make_state
+from slide.model.pairs import Meetings, add_pairs, make_state
 
 D, L = 12, 9
 

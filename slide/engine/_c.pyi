@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.engine.state import Examples, FloatArray, IntArray, LayerState, TrainStats
+from slide.model.pairs import WideState
 from slide.optim import Optimizer
-from slide.wide import WideState
 
 def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]: ...
 def isa_available() -> list[str]: ...

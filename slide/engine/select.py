@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
-from slide.compressed import CompressedPairs
 from slide.engine.hash_callback import guard
 from slide.engine.state import Engine, LayerState, allocate_plain
+from slide.model.pairs import WideState
+from slide.model.quantize import CompressedPairs
 from slide.optim import Optimizer
-from slide.wide import WideState
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -203,7 +203,7 @@ class LayerState:
 
     @property
     def is_compressed(self) -> bool:
-        """Whether weights are 8-bit codes that only predict (slide.compressed)."""
+        """Whether weights are 8-bit codes that only predict (slide.model.quantize)."""
         return False
 
     @property

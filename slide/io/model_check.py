@@ -2,7 +2,7 @@
 
 A model file may come from a stranger: whoever can write one can also write matching checksums, so nothing here relies
 on them. Names in the file are never paths, nothing in it is executed, and what the C core trusts (ids within range,
-sizes that agree) is checked here or where the arrays are taken over (slide/network.py, slide/wide.py).
+sizes that agree) is checked here or where the arrays are taken over (slide/network.py, slide/model/pairs.py).
 """
 
 from __future__ import annotations

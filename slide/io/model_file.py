@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
-from slide.compressed import layer_arrays, pair_arrays
 from slide.engine.select import resolve_backend
 from slide.engine.threads import resolve_threads
 from slide.errors import ModelFormatError
@@ -30,9 +29,10 @@ from slide.io.atomic import replacing
 from slide.io.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
 from slide.layers import LAYERS, Sampled
 from slide.lsh import FAMILIES, HashFamily
+from slide.model.pairs import Wide
+from slide.model.quantize import layer_arrays, pair_arrays
 from slide.network import Network
 from slide.optim import OPTIMIZERS, Rebuild
-from slide.wide import Wide
 
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier
@@ -175,7 +175,7 @@ def restore(net: Network, config: Mapping[str, Any], arrays: Mapping[str, Array]
 
 
 def compressed(net: Network) -> Network:
-    """The network with weights of 8 bits, as slide/compressed.py makes them; tables stay as they are."""
+    """The network with weights of 8 bits, as slide/model/quantize.py makes them; tables stay as they are."""
     with net.lock:
         arrays = {k: a for k, a in network_arrays(net, tables=True).items() if not k.endswith((".rows", ".homes"))}
         for i, s in enumerate(net.states):
@@ -190,7 +190,7 @@ def compressed(net: Network) -> Network:
 
 def own_family(net: Network) -> HashFamily | None:
     """The hash family of the user's own in a network, which files do not hold."""
-    from slide.rebuilding import families
+    from slide.model.rebuild import families
 
     return next((family for _, family in families(net.layers) if family.is_custom), None)
 

@@ -17,8 +17,8 @@ from slide.engine.reference import active, batches, cells, infer, loop, tables
 from slide.engine.reference.cells import QUERY_CELLS
 from slide.engine.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
 from slide.engine.state import MAX_BATCH, Examples, FloatArray, IntArray, LayerState, TrainStats
+from slide.model.pairs import WideState
 from slide.optim import Optimizer
-from slide.wide import WideState
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from slide.engine.reference.jit import kernel
 from slide.engine.state import DIRECTION_BLOCK, KINDS, TAIL, Examples, LayerState, LshState
+from slide.model.pairs import WideState
 from slide.optim import Optimizer as OptimizerOptions
-from slide.wide import WideState
 
 SPARSE_INPUT, DENSE, SAMPLED = (KINDS[k] for k in ("sparse_input", "dense", "sampled"))
 WIDE_BLOCK = 64  # labels that share a "touched" mark

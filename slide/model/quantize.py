@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.state import BIAS, TAIL, FloatArray, LayerState, pad
-from slide.wide import PairState, WideState, check_pairs
+from slide.model.pairs import PairState, WideState, check_pairs
 
 LARGEST = 127
 NARROW = 2**16  # labels that fit 16 bits

@@ -13,8 +13,8 @@ import numpy as np
 from slide.engine.state import BIAS, IntArray, LayerState
 from slide.io.model_file import Array, network_arrays
 from slide.layers import Sampled
+from slide.model.pairs import INITIAL_BIAS
 from slide.network import Network
-from slide.wide import INITIAL_BIAS
 
 OF_TABLES = ("slots", "signs", "positions", "frame")
 

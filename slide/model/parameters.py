@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
-from slide.compressed import make_layer
 from slide.engine import select
 from slide.engine.bfloat16 import to_bfloat16
 from slide.engine.state import OPTIMIZER_STATES, TAIL, LayerState, pad
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
+from slide.model.quantize import make_layer
 
 
 def make_layer_state(

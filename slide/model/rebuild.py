@@ -15,7 +15,7 @@ from slide.engine import select
 from slide.engine.state import Engine, Examples, FloatArray, LayerState, LshState
 from slide.layers import Layer, Sampled
 from slide.lsh import HashFamily, Lesson
-from slide.states import remember_codes
+from slide.model.parameters import remember_codes
 from slide.tuning import is_time, measured_recall
 
 if TYPE_CHECKING:
