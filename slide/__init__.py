@@ -29,14 +29,14 @@ _WHERE = {
     "Linear": "slide.optim",
     "Cosine": "slide.optim",
     "Rebuild": "slide.optim",
-    "Checkpoint": "slide.checkpoint",
-    "Callback": "slide.callbacks",
-    "CSVLogger": "slide.callbacks",
-    "JSONLogger": "slide.callbacks",
-    "ProgressBar": "slide.callbacks",
-    "EarlyStopping": "slide.evaluation",
-    "TensorBoardLogger": "slide.loggers",
-    "MLflowLogger": "slide.loggers",
+    "Checkpoint": "slide.training.checkpoint",
+    "Callback": "slide.training.callbacks",
+    "CSVLogger": "slide.training.callbacks",
+    "JSONLogger": "slide.training.callbacks",
+    "ProgressBar": "slide.training.callbacks",
+    "EarlyStopping": "slide.training.evaluation",
+    "TensorBoardLogger": "slide.training.loggers",
+    "MLflowLogger": "slide.training.loggers",
     "SlideClassifier": "slide.classifier",
     "SlideTextClassifier": "slide.text",
     "TextFeatures": "slide.text_features",
@@ -56,17 +56,13 @@ _MODULES = ("datasets", "metrics", "lsh", "optim", "layers", "errors")
 
 if TYPE_CHECKING:
     from slide import datasets, errors, layers, lsh, metrics, optim
-    from slide.callbacks import Callback, CSVLogger, JSONLogger, ProgressBar
-    from slide.checkpoint import Checkpoint
     from slide.classifier import SlideClassifier
     from slide.engine.info import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
-    from slide.evaluation import EarlyStopping
     from slide.io.model_file import load
     from slide.io.xmc import read_xmc, write_xmc
     from slide.io.xmc_blocks import XMCBlocks
     from slide.layers import Dense, Sampled, SparseInput
-    from slide.loggers import MLflowLogger, TensorBoardLogger
     from slide.lsh import DWTA, WTA, MinHash, SimHash
     from slide.lsh.euclidean import EuclideanHash
     from slide.lsh.query_cells import QueryCells
@@ -76,6 +72,10 @@ if TYPE_CHECKING:
     from slide.text import SlideTextClassifier
     from slide.text_features import TextFeatures
     from slide.text_tables import read_table
+    from slide.training.callbacks import Callback, CSVLogger, JSONLogger, ProgressBar
+    from slide.training.checkpoint import Checkpoint
+    from slide.training.evaluation import EarlyStopping
+    from slide.training.loggers import MLflowLogger, TensorBoardLogger
 
 
 def __getattr__(name: str) -> object:

@@ -35,8 +35,8 @@ from slide.scores import SAMPLE, threshold
 from slide.targets import Labels, Values, class_names, classify
 
 if TYPE_CHECKING:
-    from slide.checkpoint import Checkpoint
-    from slide.evaluation import EarlyStopping
+    from slide.training.checkpoint import Checkpoint
+    from slide.training.evaluation import EarlyStopping
 
 
 FITTED = ("fit_seconds_", "samples_per_second_", "threshold_")
@@ -201,7 +201,7 @@ class SlideClassifier(Predictions):
         classes : sequence or None
             All classes there are, or names of an indicator's columns. None: what y holds; a data frame's columns.
         callback : slide.Callback, function, or a sequence of them
-            A function is called about ten times a second with a slide.training.Progress.
+            A function is called about ten times a second with a slide.training.loop.Progress.
         eval_set : pair (X, y), or float
             Rows that are not trained on, scored at the end of each epoch; a float is the share of these rows that is
             held out, at random.
@@ -256,7 +256,7 @@ class SlideClassifier(Predictions):
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
-        from slide.evaluation import encoded
+        from slide.training.evaluation import encoded
 
         first = first_of(blocks)
         if classes is None and classify(first[1])[0] in ("classes", "lists"):
@@ -352,7 +352,7 @@ class SlideClassifier(Predictions):
 
     def _hold_out(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any) -> tuple[Any, Any, Any]:
         """Rows and labels to train on, and the pair to score by, as the network sees them."""
-        from slide.evaluation import encoded, split
+        from slide.training.evaluation import encoded, split
 
         if isinstance(eval_set, float | np.floating):
             train, held = split(rows.shape[0], float(eval_set), self.random_state)

@@ -17,13 +17,13 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide import progress
 from slide.classifier import SlideClassifier
 from slide.engine.threads import resolve_threads
-from slide.evaluation import KS
 from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
 from slide.text import SlideTextClassifier
+from slide.training import bars
+from slide.training.evaluation import KS
 
 METRICS = [f"{name}@{k}" for name in ("p", "psp") for k in KS]
 ROWS_AT_ONCE = 1024  # scored by one call, so that Ctrl-C and the bar are served in between
@@ -129,7 +129,7 @@ def table(facts: dict[str, Any]) -> str:
         if None not in values:
             lines.append(f"{name.upper():<6}" + "".join(f"{v:8.2f}" for v in values))
     n, seconds = facts["n_test_samples"], facts["predict_seconds"]
-    lines.append(f"scored {n:,} rows in {progress.duration(seconds)}: {1000 * seconds / max(n, 1):.3g} ms a row")
+    lines.append(f"scored {n:,} rows in {bars.duration(seconds)}: {1000 * seconds / max(n, 1):.3g} ms a row")
     return "\n".join(lines)
 
 
@@ -163,7 +163,7 @@ def _lines(ids: Any, scores: Any) -> Iterator[str]:
 def blocks(model: Model, X: sp.csr_array, k: int, n_candidates: int | None) -> Iterator[tuple[slice, Any, Any]]:
     """Rows, ids and scores of predict_topk, a block of rows at a time."""
     n = X.shape[0]
-    with progress.follow_rows("scoring", n) as advance:
+    with bars.follow_rows("scoring", n) as advance:
         for first in range(0, max(n, 1), ROWS_AT_ONCE):
             rows = slice(first, min(first + ROWS_AT_ONCE, n))
             yield rows, *model.predict_topk(X[rows], k, n_candidates=n_candidates)
@@ -178,7 +178,7 @@ def _standard_output() -> Iterator[IO[str]]:
 def load_model(args: Namespace) -> Model:
     """The model that an evaluation or prediction names."""
     n_threads = resolve_threads(args.n_threads)
-    with progress.waiting(f"loading {args.model} ..."):
+    with bars.waiting(f"loading {args.model} ..."):
         return slide.load(args.model, n_threads=n_threads, backend=args.backend)
 
 
@@ -323,10 +323,10 @@ def convert(args: Namespace) -> int:
         raise ValueError(f"--part: {args.data} is a file, and has no parts")
     else:
         zero_based = None if args.one_based is None else not args.one_based
-        with progress.waiting(f"reading {args.data} ..."):
+        with bars.waiting(f"reading {args.data} ..."):
             data = Data(args.data, *formats.read(args.data, kinds[0], zero_based=zero_based))
     print(data, flush=True)
-    with naming(target), progress.waiting(f"writing {target} ..."):
+    with naming(target), bars.waiting(f"writing {target} ..."):
         formats.write(target, data.X, data.Y, kinds[1])
     print(f"{kinds[1]}: {target} ({size(target)})")
     return 0
@@ -335,7 +335,7 @@ def convert(args: Namespace) -> int:
 def compress(args: Namespace) -> int:
     """Writes a model with weights of 8 bits."""
     target = writable(args.out, args.model)
-    with progress.waiting(f"loading {args.model} ..."):
+    with bars.waiting(f"loading {args.model} ..."):
         model = slide.load(args.model)
     with naming(target):
         model.compress().save(target)

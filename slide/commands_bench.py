@@ -7,11 +7,11 @@ import os
 import time
 from argparse import Namespace
 
-from slide import progress
 from slide.classifier import SlideClassifier
 from slide.commands_train import classifier_options
 from slide.files import read_data
 from slide.profile import profile, speed
+from slide.training import bars
 
 PREDICTED = 10_000  # rows at most
 SHARE = 0.02  # of the labels that are candidates of the tables
@@ -27,7 +27,7 @@ def bench(args: Namespace) -> int:
     n_bytes = os.path.getsize(args.data) if os.path.exists(args.data) else 0
     rate = f", {n_bytes / 1e6 / seconds:,.0f} MB/s" if n_bytes else ""
     print(f"read in {seconds:.2f} s{rate}", flush=True)
-    with progress.follow_fit(clf.epochs * data.X.shape[0]) as shown:
+    with bars.follow_fit(clf.epochs * data.X.shape[0]) as shown:
         found = profile(clf, data.X, data.Y, callback=shown)
     print(found, flush=True)
     rows = (test or data).X[:PREDICTED]

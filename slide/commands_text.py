@@ -11,12 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide import commands, commands_train, progress
+from slide import commands, commands_train
 from slide.files import Data, size, writable
 from slide.io import formats
 from slide.text import SlideTextClassifier
 from slide.text_features import TextFeatures
 from slide.text_tables import TextTable, is_table, read_table
+from slide.training import bars
 
 OPTIONS = ("words", "characters", "min_rows", "max_share", "max_features", "buckets")
 COLUMNS = ["text", "labels"]  # of an embedded data set
@@ -61,7 +62,7 @@ def train(args: Namespace) -> int:
         commands_train.save(clf, target)
         facts |= {"model": str(target), "model_bytes": target.stat().st_size}
     n_features, n_labels = data.X.shape[1], data.Y.shape[1]
-    print(f"trained {facts['n_trained']:,} samples in {progress.duration(seconds)}: ", end="")
+    print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: ", end="")
     print(f"{n_features:,} features, {n_labels:,} labels, {facts['n_threads']} threads", flush=True)
     if target:
         print(f"model: {target} ({size(target)})", flush=True)
@@ -88,10 +89,10 @@ def read(name: str, columns: dict[str, Any]) -> tuple[TextTable, TextTable | Non
     if name in slide.datasets.names():
         if [*columns["text"], columns["labels"] or "labels"] != COLUMNS:
             raise ValueError(f"{name}: has the columns text and labels, so --text text --labels labels")
-        with progress.waiting(f"unpacking {name} ..."):
+        with bars.waiting(f"unpacking {name} ..."):
             raw = slide.datasets.load_text(name)
         return TextTable(raw.train_texts, raw.train_labels), TextTable(raw.test_texts, raw.test_labels)
-    with progress.waiting(f"reading {name} ..."):
+    with bars.waiting(f"reading {name} ..."):
         separator = columns["separator"] if columns["labels"] else None
         return read_table(name, columns["text"], columns["labels"], label_separator=separator), None
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import slide
-from slide import progress
-from slide.callbacks import FileLogger, file_logger
 from slide.classifier import SlideClassifier
 from slide.commands import METRICS, score, table
 from slide.files import Data, InBlocks, check_columns, naming, read_blocks, read_data, read_test, size, writable
 from slide.presets import PRESETS
+from slide.training import bars
+from slide.training.callbacks import FileLogger, file_logger
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def train(args: Namespace) -> int:
     if target:
         save(clf, target)
         facts |= {"model": str(target), "model_bytes": target.stat().st_size}
-    print(f"trained {facts['n_trained']:,} samples in {progress.duration(seconds)}: ", end="")
+    print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: ", end="")
     print(f"{facts['samples_per_second']:,.0f} samples/s, {facts['n_threads']} threads", flush=True)
     if target:
         print(f"model: {target} ({size(target)})", flush=True)
@@ -133,7 +133,7 @@ def fit(
     """Wall-clock seconds of train(*data, **told) on n rows, preparation included; None if it was interrupted."""
     begin = time.perf_counter()
     try:
-        with _stoppable(), progress.follow_fit(clf.epochs * n) as shown:
+        with _stoppable(), bars.follow_fit(clf.epochs * n) as shown:
             callback = [shown, wishes.log] if wishes.log else shown
             train(*data, callback=callback, early_stopping=wishes.early_stopping, **told)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import slide
 from slide.io import formats
 from slide.io.atomic import replacing
-from slide.progress import waiting
+from slide.training.bars import waiting
 
 
 class Data(NamedTuple):

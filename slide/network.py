@@ -1,6 +1,6 @@
 """A network: layers' arrays, the engine that works on them, and the state that a resumed training needs.
 
-The training loop is in slide/training.py, files in slide/io/model_file.py.
+The training loop is in slide/training/loop.py, files in slide/io/model_file.py.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from slide.model.rebuild import families, rebuild
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 
 if TYPE_CHECKING:
-    from slide.checkpoint import Additions, Checkpoint
-    from slide.evaluation import EarlyStopping
     from slide.hnsw import HnswIndex
+    from slide.training.checkpoint import Additions, Checkpoint
+    from slide.training.evaluation import EarlyStopping
 
 LOSSES = ("softmax", "binary")
 STORAGES = ("float32", "bfloat16")
@@ -261,11 +261,11 @@ class Network(Answers):
         """Goes on training for so many epochs over X, sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
 
         KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far. What
-        happened is in `history` afterwards: a list of dict (slide.training.Progress).
+        happened is in `history` afterwards: a list of dict (slide.training.loop.Progress).
 
         Parameters
         ----------
-        callback : slide.Callback, a function of a slide.training.Progress that is called ten times a second, or several
+        callback : slide.Callback, a function of a slide.training.loop.Progress that is called ten times a second, or several
         eval_set : pair of X and Y like those above, scored at the end of each epoch; or None
         early_stopping : whether a worse score there ends the fit, and whether the best model comes back
         checkpoint : where and how often to save, and whether to go on from there
@@ -280,9 +280,9 @@ class Network(Answers):
         NonFiniteError
             If a loss is not finite; names step and layer.
         """
-        from slide.callbacks import Callbacks
-        from slide.evaluation import held_out, judge, what
-        from slide.training import Plan, Whole, run
+        from slide.training.callbacks import Callbacks
+        from slide.training.evaluation import held_out, judge, what
+        from slide.training.loop import Plan, Whole, run
 
         self._check_trains()
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
@@ -290,7 +290,7 @@ class Network(Answers):
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
         referee = judge(held, Y, early_stopping, checkpoint.path if checkpoint else None)
         if checkpoint is not None:
-            from slide.checkpoint import Saver, identity
+            from slide.training.checkpoint import Saver, identity
 
             saver = Saver(
                 checkpoint, identity(self, epochs, schedule, X, Y, what(early_stopping, held)), checkpoint_adds
@@ -323,10 +323,10 @@ class Network(Answers):
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
-        from slide.callbacks import Callbacks
-        from slide.evaluation import held_out, judge
         from slide.io.xmc_blocks import WANTED, Prepared, ahead, check_blocks
-        from slide.training import Plan, run
+        from slide.training.callbacks import Callbacks
+        from slide.training.evaluation import held_out, judge
+        from slide.training.loop import Plan, run
 
         self._check_trains()
         check_blocks(blocks)

@@ -7,9 +7,9 @@ import inspect
 from typing import Any
 
 import slide
-from slide.evaluation import METRICS as EVALUATED
 from slide.parser import Parser
 from slide.presets import PRESETS
+from slide.training.evaluation import METRICS as EVALUATED
 
 DESCRIPTION = """\
 Train and serve classifiers with 10,000 to 10,000,000 labels on an ordinary CPU.

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide.callbacks import Callback
 from slide.checks import require
 from slide.engine.state import PHASES
+from slide.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier
     from slide.network import Network
-    from slide.training import Progress
+    from slide.training.loop import Progress
 
 SINGLE_ROWS, WARM_UP = 500, 50
 SAYS = {

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from slide import metrics
 from slide.charts import Series, bars, lines, number_text
 from slide.engine.state import FloatArray, IntArray
-from slide.evaluation import KS
+from slide.training.evaluation import KS
 
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import slide
-from slide import training
 from slide.lsh.centring import update_frame
+from slide.training.loop import loop
 
 pytestmark = needs_c
 
@@ -32,7 +32,7 @@ OPTIMIZERS = {
 @pytest.fixture(autouse=True)
 def _equal_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks are cut by time, and the running mean of the loss hangs on where."""
-    monkeypatch.setattr(training, "CHUNK_SECONDS", np.inf)
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", np.inf)
 
 
 def sampled(lsh: slide.lsh.HashFamily | None, n: int = N) -> slide.Sampled:

@@ -17,10 +17,10 @@ from snippets import run_page
 from test_checkpoint import Stopped, assert_same
 
 import slide
-from slide import callbacks
-from slide.callbacks import FileLogger
 from slide.cli import main
-from slide.loggers import scalars
+from slide.training import callbacks
+from slide.training.callbacks import FileLogger
+from slide.training.loggers import scalars
 
 D, N, ROWS = 300, 200, 700
 HELD = planted_data(200, D, N, seed=5)

@@ -15,10 +15,10 @@ import pytest
 from engine_strategies import BACKENDS, planted_data
 
 import slide
-from slide.checkpoint import Checkpoint
 from slide.cli import main
 from slide.io.model_file import network_arrays
 from slide.lsh import query_cells
+from slide.training.checkpoint import Checkpoint
 
 D, N, ROWS = 300, 200, 700
 CASES: dict[str, dict[str, Any]] = {
@@ -67,9 +67,9 @@ def assert_same(a: slide.SlideClassifier, b: slide.SlideClassifier) -> None:
 def test_a_resumed_fit_ends_in_the_same_bits(
     case: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slide.training.FIRST_CHUNK", 20)  # where chunks end has no influence: many checkpoints
-    monkeypatch.setattr("slide.training.CHUNK_SECONDS", 1e-4)
-    monkeypatch.setattr("slide.training.WINDOW", 100)
+    monkeypatch.setattr("slide.training.loop.FIRST_CHUNK", 20)  # where chunks end has no influence: many checkpoints
+    monkeypatch.setattr("slide.training.loop.CHUNK_SECONDS", 1e-4)
+    monkeypatch.setattr("slide.training.loop.WINDOW", 100)
     through = classifier(case, backend).fit(*planted_data(ROWS, D, N))
     checkpoint = Checkpoint(tmp_path / "run.checkpoint", samples=1, resume=True)
     for at in (150, 500, 699, 701, 1500, 2050):  # 500: after recall was measured, before cells are split for it

@@ -10,8 +10,8 @@ import pytest
 from engine_strategies import BACKENDS, make_network, planted_data
 
 import slide
-import slide.training
-from slide.drift import DriftMeter
+import slide.training.loop
+from slide.training.drift import DriftMeter
 
 D, N = 300, 200
 
@@ -68,14 +68,14 @@ def test_drift_is_the_share_by_which_rows_changed() -> None:
 def test_rebuild_seconds_are_those_spent_in_rebuilds(monkeypatch: pytest.MonkeyPatch) -> None:
     net = network(BACKENDS[-1], rebuild=slide.Rebuild(every=100, growth=0))
     rebuild, clock, now = net.rebuild_tables, time.perf_counter, [0.0]
-    monkeypatch.setattr("slide.training.time.perf_counter", lambda: clock() + now[0])
+    monkeypatch.setattr("slide.training.loop.time.perf_counter", lambda: clock() + now[0])
 
     def slow(examples: Any = None, **how: Any) -> None:
         rebuild(examples, **how)
         now[0] += 1000.0
 
     monkeypatch.setattr(net, "rebuild_tables", slow)
-    seen: list[slide.training.Progress] = []
+    seen: list[slide.training.loop.Progress] = []
     net.fit(*planted_data(300, D, N), callback=seen.append)
     assert seen[-1].rebuilds == 4
     assert 4000 <= seen[-1].rebuild_seconds <= seen[-1].seconds < 5000

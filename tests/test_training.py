@@ -11,7 +11,7 @@ import pytest
 from engine_strategies import BACKENDS, ENGINES, make_network, planted_data, precision_at_1, random_data, rows_of
 
 import slide
-import slide.training
+import slide.training.loop
 from slide.engine.state import ROWS_AT_ONCE, Examples
 
 D, N = 300, 200
@@ -43,9 +43,9 @@ def test_one_thread_and_a_seed_give_the_same_bits(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_where_chunks_end_does_not_matter(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slide.training, "CHUNK_SECONDS", 1e9)
+    monkeypatch.setattr(slide.training.loop, "CHUNK_SECONDS", 1e9)
     long = fitted(engine)
-    monkeypatch.setattr(slide.training, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(slide.training.loop, "CHUNK_SECONDS", 0.0)
     calls = []
     short = make_network(layers(), engine, rebuild=slide.Rebuild(every=150))
     short.fit(*planted_data(400, D, N, seed=1), schedule=slide.Linear(), callback=lambda p: calls.append(p.done))
@@ -238,7 +238,7 @@ def test_ctrl_c_leaves_a_usable_network(engine: str, n_threads: int, request: py
     X, Y = planted_data(2000, D, N, seed=1)
     net = make_network(layers(), engine, n_threads=n_threads)
 
-    def press(progress: slide.training.Progress) -> None:
+    def press(progress: slide.training.loop.Progress) -> None:
         if progress.done >= 300:
             signal.raise_signal(signal.SIGINT)
 

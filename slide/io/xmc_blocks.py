@@ -176,7 +176,7 @@ def _line_blocks(path: Path, file: BinaryIO, rows: int) -> Iterator[tuple[bytes,
 
 
 class Prepared:
-    """Blocks as a network takes them, a slide.training.Source; counts what it meets when gone through the first time.
+    """Blocks as a network takes them, a slide.training.loop.Source; counts what it meets when gone through the first time.
 
     n_rows, n_unlabelled : int, rows, and those without a label
     n_values, n_labels : int, entries of X and of Y

@@ -16,7 +16,7 @@ from slide.engine.state import Engine, Examples, FloatArray, LayerState, LshStat
 from slide.layers import Layer, Sampled
 from slide.lsh import HashFamily, Lesson
 from slide.model.parameters import remember_codes
-from slide.tuning import is_time, measured_recall
+from slide.training.tuning import is_time, measured_recall
 
 if TYPE_CHECKING:
     from slide.network import Network

@@ -1,6 +1,6 @@
 """How far the rows of sampled layers have moved since their tables were filled, from a fixed sample of rows.
 
-For Rebuild(drift=): see slide/training.py, which takes the sample after every fill and asks between chunks.
+For Rebuild(drift=): see slide/training/loop.py, which takes the sample after every fill and asks between chunks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a fit tells while it goes on: callbacks, and those that write its history to files or show a bar.
 
-Loggers of other libraries are in slide/loggers.py, evaluation and early stopping in slide/evaluation.py, and the calls
-in slide/training.py.
+Loggers of other libraries are in slide/training/loggers.py, evaluation and early stopping in slide/training/evaluation.py, and the calls
+in slide/training/loop.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from slide.checks import require
 
 if TYPE_CHECKING:
     from slide.network import Network
-    from slide.training import Progress
+    from slide.training.loop import Progress
 
 Record = dict[str, Any]
 
@@ -26,7 +26,7 @@ Record = dict[str, Any]
 class Callback:
     """Base of what wants to know how a fit goes on; override what you need.
 
-    Methods get the fit's slide.training.Progress, and the network as it is at that moment: it may be read and asked for
+    Methods get the fit's slide.training.loop.Progress, and the network as it is at that moment: it may be read and asked for
     predictions, its weights belong to the fit. ``progress.stop = True`` ends the fit before the next chunk; what
     follows a fit is done as ever. An exception ends it as Ctrl-C does.
 
@@ -197,7 +197,7 @@ class ProgressBar(Callback):
         self._shown: Any = None
 
     def on_fit_begin(self, progress: Progress, network: Network) -> None:
-        from slide.progress import shown
+        from slide.training.bars import shown
 
         self._shown = shown(progress.total, self._stream)
 

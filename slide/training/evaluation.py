@@ -1,4 +1,4 @@
-"""Scores on rows held out during a fit, and early stopping by them. The calls are in slide/training.py."""
+"""Scores on rows held out during a fit, and early stopping by them. The calls are in slide/training/loop.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slide.io.fingerprint import fingerprint
 if TYPE_CHECKING:
     from slide.network import Network
     from slide.targets import Labels
-    from slide.training import Progress
+    from slide.training.loop import Progress
 
 KS = (1, 3, 5)
 METRICS = tuple(f"{name}@{k}" for name in ("p", "psp", "ndcg", "recall") for k in KS)

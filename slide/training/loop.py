@@ -15,17 +15,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from slide.callbacks import Callbacks
-from slide.checkpoint import Saver
 from slide.checks import require
-from slide.drift import DriftMeter
 from slide.engine.state import Examples, TrainStats
 from slide.errors import NonFiniteError
-from slide.evaluation import Judge
 from slide.model.rebuild import SecondTables, families, in_background
 from slide.network import Network
 from slide.optim import Schedule
-from slide.tuning import grow_tables
+from slide.training.callbacks import Callbacks
+from slide.training.checkpoint import Saver
+from slide.training.drift import DriftMeter
+from slide.training.evaluation import Judge
+from slide.training.tuning import grow_tables
 
 CHUNK_SECONDS = 0.1
 FIRST_CHUNK = 256

@@ -6,11 +6,11 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from slide.callbacks import Callback, Record
+from slide.training.callbacks import Callback, Record
 
 if TYPE_CHECKING:
     from slide.network import Network
-    from slide.training import Progress
+    from slide.training.loop import Progress
 
 LEFT_OUT = ("epoch_ended", "samples")  # the first is no measurement, the second is the step
 
