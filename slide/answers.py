@@ -16,8 +16,8 @@ from slide.engine.state import Engine, Examples, FloatArray, IntArray, LayerStat
 from slide.layers import Dense, Layer, Sampled, SparseInput
 
 if TYPE_CHECKING:
-    from slide.hnsw import HnswIndex
-    from slide.lsh_report import LshReport
+    from slide.inference.hnsw import HnswIndex
+    from slide.inference.lsh_report import LshReport
     from slide.network import Network
 
 FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
@@ -73,7 +73,7 @@ class Answers:
         """
         require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
         if index is not None:
-            from slide.hnsw import predict
+            from slide.inference.hnsw import predict
 
             require(index == "hnsw", "index", index, "'hnsw' or None")
             return predict(cast("Network", self), check_X(X, self.n_features), int(k), n_candidates)
@@ -119,7 +119,7 @@ class Answers:
         MemoryError
             If the graph would not fit; says the bytes needed and available.
         """
-        from slide.hnsw import build
+        from slide.inference.hnsw import build
 
         require(kind == "hnsw", "kind", kind, "'hnsw'")
         self.index = build(cast("Network", self), M, ef_construction, ef)
@@ -161,7 +161,7 @@ class Answers:
         return np.concatenate([np.argpartition(-b, min(k, last.n) - 1, axis=1)[:, :k] for b in blocks]).astype(np.int32)
 
     def lsh_report(self, X: Any = None, *, layer: int = -1) -> LshReport:
-        """What a sampled layer's tables are worth: print it, or take its fields (slide.lsh_report.LshReport).
+        """What a sampled layer's tables are worth: print it, or take its fields (slide.inference.lsh_report.LshReport).
 
         Parameters
         ----------
@@ -170,6 +170,6 @@ class Answers:
         layer : int
             A Sampled layer with tables; the last by default.
         """
-        from slide.lsh_report import lsh_report
+        from slide.inference.lsh_report import lsh_report
 
         return lsh_report(cast("Network", self), None if X is None else check_X(X, self.n_features), layer)

@@ -21,6 +21,7 @@ from slide.building import build_network
 from slide.checks import check_pair, check_X, require
 from slide.engine.state import IntArray
 from slide.engine.threads import resolve_threads
+from slide.inference.scores import SAMPLE, threshold
 from slide.io.xmc_blocks import Prepared, first_of
 from slide.layers import Sampled
 from slide.lsh import HashFamily
@@ -31,7 +32,6 @@ from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedul
 from slide.predictions import Predictions
 from slide.presets import PRESETS
 from slide.scaling import Scaling
-from slide.scores import SAMPLE, threshold
 from slide.targets import Labels, Values, class_names, classify
 
 if TYPE_CHECKING:
@@ -434,7 +434,7 @@ class SlideClassifier(Predictions):
 
         A text classifier's graph begins where its features are made: its columns are those of ``vocabulary_``.
         """
-        from slide.onnx_export import export
+        from slide.inference.onnx import export
 
         self._check_fitted()
         names = [str(name) for name in self.classes_.tolist()]

@@ -11,7 +11,7 @@ import numpy as np
 import slide
 from slide.commands import load_model, network_of
 from slide.files import check_columns, read_data
-from slide.lsh_report import MAX_QUERIES, LshReport
+from slide.inference.lsh_report import MAX_QUERIES, LshReport
 
 if TYPE_CHECKING:
     from slide.network import Network

@@ -14,7 +14,7 @@ from slide import commands_text
 from slide.classifier import SlideClassifier
 from slide.commands import load_model, predicted
 from slide.files import check_columns, read_data, whole_file, writable
-from slide.lsh_report import MAX_QUERIES, LshReport
+from slide.inference.lsh_report import MAX_QUERIES, LshReport
 from slide.report import Tried, page
 from slide.text import SlideTextClassifier
 

@@ -28,7 +28,7 @@ from slide.model.rebuild import families, rebuild
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 
 if TYPE_CHECKING:
-    from slide.hnsw import HnswIndex
+    from slide.inference.hnsw import HnswIndex
     from slide.training.checkpoint import Additions, Checkpoint
     from slide.training.evaluation import EarlyStopping
 
@@ -411,12 +411,12 @@ class Network(Answers):
         save_network(self, path)
 
     def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
-        """Writes a graph that scores every label exactly, for other runtimes (slide.onnx_export; extra `onnx`).
+        """Writes a graph that scores every label exactly, for other runtimes (slide.inference.onnx; extra `onnx`).
 
         Its inputs are the entries of a sparse matrix: `row_ids` and `feature_ids` int64 [entries], `values` float32
         [entries], and `n_rows` int64 [1]; its outputs `topk_labels` int64 and `topk_scores` float32 [n_rows, k].
         """
-        from slide.onnx_export import export
+        from slide.inference.onnx import export
 
         export(self, path, k)
 

@@ -1,7 +1,7 @@
 """What a trained classifier answers: the best labels with their scores, labels by name, probabilities, and why.
 
 Everything goes through predict_topk, which never makes a matrix of all rows by all labels, but for decision_function
-and predict_proba, whose result is that matrix (slide/scores.py).
+and predict_proba, whose result is that matrix (slide/inference/scores.py).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import scipy.sparse as sp
 from slide._sklearn import Estimator
 from slide.checks import check_X, require
 from slide.engine.state import FloatArray, IntArray
+from slide.inference.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
 from slide.network import Network
 from slide.scaling import Scaling
-from slide.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
 from slide.targets import Labels, Values
 
 if TYPE_CHECKING:
-    from slide.explain import Explanation
+    from slide.inference.explain import Explanation
 
 FIRST_K = 8  # labels a row that predict looks at first; twice as many where all of them are predicted
 
@@ -150,7 +150,7 @@ class Predictions(Estimator):
 
         Returns
         -------
-        slide.explain.Explanation
+        slide.inference.explain.Explanation
             ``print`` it, or take its `features` and `contributions`, which add up to the score with its `rest`.
 
         Raises
@@ -158,7 +158,7 @@ class Predictions(Estimator):
         ValueError
             For more than one row, or a label that does not exist.
         """
-        from slide.explain import explain
+        from slide.inference.explain import explain
 
         self._check_fitted()
         net = self.network_

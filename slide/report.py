@@ -23,7 +23,7 @@ from slide.training.evaluation import KS
 
 if TYPE_CHECKING:
     from slide.classifier import SlideClassifier
-    from slide.lsh_report import LshReport
+    from slide.inference.lsh_report import LshReport
 
 MAX_CONFUSED = 15
 SHORT = 220  # characters of a text that are shown

@@ -16,7 +16,7 @@ from slide.targets import Labels, Values
 from slide.text_features import TextFeatures, Vocabulary
 
 if TYPE_CHECKING:
-    from slide.explain import Explanation
+    from slide.inference.explain import Explanation
 
 
 class SlideTextClassifier(SlideClassifier):

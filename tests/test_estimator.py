@@ -31,7 +31,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from snippets import run_page
 
 import slide
-from slide import scores
+from slide.inference import scores
 from slide.scaling import Scaling
 from slide.targets import Labels
 

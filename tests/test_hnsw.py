@@ -17,7 +17,7 @@ import pytest
 from engine_strategies import make_network, planted_data
 
 import slide
-from slide import hnsw
+from slide.inference import hnsw
 
 D, N = 300, 200
 INSTALLED = importlib.util.find_spec("hnswlib") is not None

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from snippets import run_page
 
 import slide
-from slide import onnx_export
 from slide.cli import main
+from slide.inference import onnx
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -122,7 +122,7 @@ def test_names_are_in_the_metadata(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_large_weights_go_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clf = fitted()
-    monkeypatch.setattr(onnx_export, "MAX_INSIDE", 1000)
+    monkeypatch.setattr(onnx, "MAX_INSIDE", 1000)
     for _ in range(2):  # the second replaces the first
         clf.export_onnx(tmp_path / "m.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
