@@ -37,7 +37,7 @@ _WHERE = {
     "EarlyStopping": "slide.training.evaluation",
     "TensorBoardLogger": "slide.training.loggers",
     "MLflowLogger": "slide.training.loggers",
-    "SlideClassifier": "slide.classifier",
+    "SlideClassifier": "slide.estimator.classifier",
     "SlideTextClassifier": "slide.text",
     "TextFeatures": "slide.text_features",
     "read_table": "slide.text_tables",
@@ -56,9 +56,9 @@ _MODULES = ("datasets", "metrics", "lsh", "optim", "layers", "errors")
 
 if TYPE_CHECKING:
     from slide import datasets, errors, layers, lsh, metrics, optim
-    from slide.classifier import SlideClassifier
     from slide.engine.info import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
+    from slide.estimator.classifier import SlideClassifier
     from slide.io.model_file import load
     from slide.io.xmc import read_xmc, write_xmc
     from slide.io.xmc_blocks import XMCBlocks

@@ -1,7 +1,7 @@
 """What users hand in: turned into CSR with checked values, or refused with a sentence that says what was found.
 
 Some sentences are worded as scikit-learn's estimator checks want them. Labels given in other ways than as an indicator
-matrix are turned into one by slide/targets.py.
+matrix are turned into one by slide/estimator/labels.py.
 """
 
 from __future__ import annotations

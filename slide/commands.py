@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide.classifier import SlideClassifier
 from slide.engine.threads import resolve_threads
+from slide.estimator.classifier import SlideClassifier
 from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
 from slide.text import SlideTextClassifier

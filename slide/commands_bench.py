@@ -7,8 +7,8 @@ import os
 import time
 from argparse import Namespace
 
-from slide.classifier import SlideClassifier
 from slide.commands_train import classifier_options
+from slide.estimator.classifier import SlideClassifier
 from slide.files import read_data
 from slide.profile import profile, speed
 from slide.training import bars

@@ -11,8 +11,8 @@ import numpy as np
 
 import slide
 from slide import commands_text
-from slide.classifier import SlideClassifier
 from slide.commands import load_model, predicted
+from slide.estimator.classifier import SlideClassifier
 from slide.files import check_columns, read_data, whole_file, writable
 from slide.inference.lsh_report import MAX_QUERIES, LshReport
 from slide.report import Tried, page

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import slide
-from slide.classifier import SlideClassifier
 from slide.commands import METRICS, score, table
+from slide.estimator.classifier import SlideClassifier
+from slide.estimator.presets import PRESETS
 from slide.files import Data, InBlocks, check_columns, naming, read_blocks, read_data, read_test, size, writable
-from slide.presets import PRESETS
 from slide.training import bars
 from slide.training.callbacks import FileLogger, file_logger
 

@@ -7,8 +7,8 @@ import inspect
 from typing import Any
 
 import slide
+from slide.estimator.presets import PRESETS
 from slide.parser import Parser
-from slide.presets import PRESETS
 from slide.training.evaluation import METRICS as EVALUATED
 
 DESCRIPTION = """\

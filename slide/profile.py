@@ -17,7 +17,7 @@ from slide.engine.state import PHASES
 from slide.training.callbacks import Callback
 
 if TYPE_CHECKING:
-    from slide.classifier import SlideClassifier
+    from slide.estimator.classifier import SlideClassifier
     from slide.network import Network
     from slide.training.loop import Progress
 

@@ -22,7 +22,7 @@ from slide.engine.state import FloatArray, IntArray
 from slide.training.evaluation import KS
 
 if TYPE_CHECKING:
-    from slide.classifier import SlideClassifier
+    from slide.estimator.classifier import SlideClassifier
     from slide.inference.lsh_report import LshReport
 
 MAX_CONFUSED = 15

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import scipy.sparse as sp
 
 from slide.checks import require
-from slide.classifier import SlideClassifier
+from slide.estimator.classifier import SlideClassifier
+from slide.estimator.labels import Labels, Values
+from slide.estimator.scaling import Scaling
 from slide.network import Network
-from slide.scaling import Scaling
-from slide.targets import Labels, Values
 from slide.text_features import TextFeatures, Vocabulary
 
 if TYPE_CHECKING:

@@ -190,7 +190,7 @@ class Watched:
 
 def unit(seed: int, n: int = 50) -> Pair:
     X, Y = random_data(n, D, N, seed=seed)
-    return slide.scaling.unit_rows(X), Y
+    return slide.estimator.scaling.unit_rows(X), Y
 
 
 def test_few_blocks_are_in_memory() -> None:

@@ -31,9 +31,9 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from snippets import run_page
 
 import slide
+from slide.estimator.labels import Labels
+from slide.estimator.scaling import Scaling
 from slide.inference import scores
-from slide.scaling import Scaling
-from slide.targets import Labels
 
 BACKENDS = ["numba", pytest.param("c", marks=needs_c)]
 NAMES = np.array(["ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen"])

@@ -21,8 +21,8 @@ from slide.checks import require
 from slide.io.atomic import replacing
 
 if TYPE_CHECKING:
+    from slide.estimator.scaling import Scaling
     from slide.network import Network
-    from slide.scaling import Scaling
 
 OPSET = 18
 MAX_INSIDE = 1_900_000_000  # bytes of weights that one protobuf message may hold; more go into a file beside it

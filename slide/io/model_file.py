@@ -35,7 +35,7 @@ from slide.network import Network
 from slide.optim import OPTIMIZERS, Rebuild
 
 if TYPE_CHECKING:
-    from slide.classifier import SlideClassifier
+    from slide.estimator.classifier import SlideClassifier
 
 FORMAT_VERSION = 2  # 2: compressed models, and those of bfloat16
 MAX_HEADER = 1 << 26
@@ -305,7 +305,7 @@ def classifier_class(config: Mapping[str, Any]) -> type[SlideClassifier]:
         return SlideTextClassifier
     if kind != "SlideClassifier":
         raise ValueError(f"a classifier of kind {kind!r}")
-    from slide.classifier import SlideClassifier
+    from slide.estimator.classifier import SlideClassifier
 
     return SlideClassifier
 

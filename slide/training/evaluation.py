@@ -19,8 +19,8 @@ from slide.engine.state import IntArray
 from slide.io.fingerprint import fingerprint
 
 if TYPE_CHECKING:
+    from slide.estimator.labels import Labels
     from slide.network import Network
-    from slide.targets import Labels
     from slide.training.loop import Progress
 
 KS = (1, 3, 5)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from slide._sklearn import Estimator
 from slide.checks import check_X, require
 from slide.engine.state import FloatArray, IntArray
+from slide.estimator.labels import Labels, Values
+from slide.estimator.scaling import Scaling
+from slide.estimator.sklearn_api import Estimator
 from slide.inference.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
 from slide.network import Network
-from slide.scaling import Scaling
-from slide.targets import Labels, Values
 
 if TYPE_CHECKING:
     from slide.inference.explain import Explanation

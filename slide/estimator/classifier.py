@@ -1,7 +1,7 @@
 """SlideClassifier: the scikit-learn face of a network with sensible sizes.
 
-What y may be is in slide/targets.py, what is done to X in slide/scaling.py, scikit-learn's conventions in
-slide/_sklearn.py, and what predictions are made of in slide/predictions.py.
+What y may be is in slide/estimator/labels.py, what is done to X in slide/estimator/scaling.py, scikit-learn's conventions in
+slide/estimator/sklearn_api.py, and what predictions are made of in slide/estimator/predictions.py.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from slide.building import build_network
 from slide.checks import check_pair, check_X, require
 from slide.engine.state import IntArray
 from slide.engine.threads import resolve_threads
+from slide.estimator.build import build_network
+from slide.estimator.card import Card, Notes
+from slide.estimator.labels import Labels, Values, class_names, classify
+from slide.estimator.predictions import Predictions
+from slide.estimator.presets import PRESETS
+from slide.estimator.scaling import Scaling
 from slide.inference.scores import SAMPLE, threshold
 from slide.io.xmc_blocks import Prepared, first_of
 from slide.layers import Sampled
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide
-from slide.model_card import Card, Notes
 from slide.network import Network
 from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedule
-from slide.predictions import Predictions
-from slide.presets import PRESETS
-from slide.scaling import Scaling
-from slide.targets import Labels, Values, class_names, classify
 
 if TYPE_CHECKING:
     from slide.training.checkpoint import Checkpoint
@@ -408,7 +408,7 @@ class SlideClassifier(Predictions):
 
     def card(self) -> str:
         """The model card, Markdown: data, options, time, memory, scores and limits. `slide card MODEL` prints it."""
-        from slide.model_card import markdown
+        from slide.estimator.card import markdown
 
         self._check_fitted()
         return markdown(self)

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide._sklearn import warn_of_column
 from slide.checks import check_Y, is_frame, require
 from slide.engine.select import require_memory
 from slide.engine.state import TAIL, IntArray
+from slide.estimator.sklearn_api import warn_of_column
 
 KINDS = ("classes", "dense", "sparse", "lists")
 Values = npt.NDArray[Any]

@@ -14,7 +14,7 @@ from slide.network import Network
 from slide.optim import Adagrad
 
 if TYPE_CHECKING:
-    from slide.classifier import SlideClassifier
+    from slide.estimator.classifier import SlideClassifier
 
 
 def build_network(clf: SlideClassifier, n_features: int, n_labels: int, n_threads: int | None) -> Network:

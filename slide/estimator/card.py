@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from slide.io.fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from slide.classifier import SlideClassifier
+    from slide.estimator.classifier import SlideClassifier
 
 Fact = str | int | float | bool | None
 Facts = dict[str, Fact]
