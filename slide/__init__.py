@@ -38,9 +38,9 @@ _WHERE = {
     "TensorBoardLogger": "slide.training.loggers",
     "MLflowLogger": "slide.training.loggers",
     "SlideClassifier": "slide.estimator.classifier",
-    "SlideTextClassifier": "slide.text",
-    "TextFeatures": "slide.text_features",
-    "read_table": "slide.text_tables",
+    "SlideTextClassifier": "slide.text.classifier",
+    "TextFeatures": "slide.text.features",
+    "read_table": "slide.text.tables",
     "load": "slide.io.model_file",
     "XMCBlocks": "slide.io.xmc_blocks",
     "read_xmc": "slide.io.xmc",
@@ -69,9 +69,9 @@ if TYPE_CHECKING:
     from slide.model.pairs import Wide
     from slide.network import Network
     from slide.optim import SGD, Adagrad, Adam, Constant, Cosine, Linear, Rebuild
-    from slide.text import SlideTextClassifier
-    from slide.text_features import TextFeatures
-    from slide.text_tables import read_table
+    from slide.text.classifier import SlideTextClassifier
+    from slide.text.features import TextFeatures
+    from slide.text.tables import read_table
     from slide.training.callbacks import Callback, CSVLogger, JSONLogger, ProgressBar
     from slide.training.checkpoint import Checkpoint
     from slide.training.evaluation import EarlyStopping

@@ -21,7 +21,7 @@ from slide.engine.threads import resolve_threads
 from slide.estimator.classifier import SlideClassifier
 from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
-from slide.text import SlideTextClassifier
+from slide.text.classifier import SlideTextClassifier
 from slide.training import bars
 from slide.training.evaluation import KS
 

@@ -10,7 +10,7 @@ from argparse import Namespace
 from slide.commands_train import classifier_options
 from slide.estimator.classifier import SlideClassifier
 from slide.files import read_data
-from slide.profile import profile, speed
+from slide.report.profile import profile, speed
 from slide.training import bars
 
 PREDICTED = 10_000  # rows at most

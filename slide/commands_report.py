@@ -1,4 +1,4 @@
-"""``slide report``: gathers what slide/report.py makes a page of."""
+"""``slide report``: gathers what slide/report/page.py makes a page of."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from slide.commands import load_model, predicted
 from slide.estimator.classifier import SlideClassifier
 from slide.files import check_columns, read_data, whole_file, writable
 from slide.inference.lsh_report import MAX_QUERIES, LshReport
-from slide.report import Tried, page
-from slide.text import SlideTextClassifier
+from slide.report.page import Tried, page
+from slide.text.classifier import SlideTextClassifier
 
 FEATURES_SHOWN = 8
 

@@ -14,9 +14,9 @@ import slide
 from slide import commands, commands_train
 from slide.files import Data, size, writable
 from slide.io import formats
-from slide.text import SlideTextClassifier
-from slide.text_features import TextFeatures
-from slide.text_tables import TextTable, is_table, read_table
+from slide.text.classifier import SlideTextClassifier
+from slide.text.features import TextFeatures
+from slide.text.tables import TextTable, is_table, read_table
 from slide.training import bars
 
 OPTIONS = ("words", "characters", "min_rows", "max_share", "max_features", "buckets")

@@ -220,7 +220,7 @@ class Network(Answers):
         return engine
 
     def take_time(self, on: bool) -> None:
-        """Whether training takes down what its threads' time goes into (slide.profile)."""
+        """Whether training takes down what its threads' time goes into (slide.report.profile)."""
         require(not on or self.backend == "c", "backend", self.backend, "'c', whose threads have clocks")
         self._takes_time = on
         self._engine.time(on)

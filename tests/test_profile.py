@@ -1,4 +1,4 @@
-"""``slide bench`` and slide.profile: where the time goes, all of it, and nothing else changes by looking."""
+"""``slide bench`` and slide.report.profile: where the time goes, all of it, and nothing else changes by looking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import slide
 from slide.cli import main
 from slide.engine import select
 from slide.engine.state import PHASES
-from slide.profile import profile, speed
+from slide.report.profile import profile, speed
 
 pytestmark = pytest.mark.skipif("c" not in [select.resolve_backend(None)], reason="the extension is not built")
 D, N, ROWS = 300, 200, 2000

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from snippets import run_page
 
 import slide
-from slide import charts, metrics
+from slide import metrics
 from slide.cli import main
+from slide.report import charts
 
 D, N, ROWS = 300, 200, 700
 TEST = planted_data(150, D, N, seed=4)
@@ -215,7 +216,7 @@ def test_the_page_tells_the_truth(model: Path) -> None:
     wrong = clf.predict_topk(TEST[0], 1)[0][:, 0]
     missed = TEST[1][np.arange(150), wrong] == 0
     pairs = int(TEST[1][np.flatnonzero(missed)].sum())
-    from slide.report import confusions
+    from slide.report.page import confusions
 
     assert confusions(TEST[1], wrong).total() == pairs > 0
     rows = np.random.default_rng(0).permutation(150)[:3]

@@ -23,7 +23,7 @@ from snippets import run_page
 
 import slide
 from slide.cli import main
-from slide.text_features import BREAK, TextFeatures, Vocabulary, pieces_of
+from slide.text.features import BREAK, TextFeatures, Vocabulary, pieces_of
 
 ROWS = [
     ("A cat", "a feline that purrs and hunts mice", ["pet", "animal"]),
@@ -88,7 +88,7 @@ def test_texts_in_blocks_give_the_same_features(texts: list[str], block: int) ->
     options = TextFeatures(characters=(1, 3))
     whole, X = Vocabulary.learn(texts, options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("slide.text_features.TEXTS_AT_ONCE", block)
+        patch.setattr("slide.text.features.TEXTS_AT_ONCE", block)
         parts, X_parts = Vocabulary.learn(texts, options)
         again = whole(texts)
     np.testing.assert_array_equal(parts.codes, whole.codes)

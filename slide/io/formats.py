@@ -1,7 +1,7 @@
 """Data files by their names: XMC text, SVMlight, NumPy's npz, Parquet; read, written, and turned into each other.
 
 XMC text is slide/io/xmc.py's, SVMlight scikit-learn's, Parquet pyarrow's (extras `svmlight` and `text`). Tables of text
-are not read here but in slide/text_tables.py.
+are not read here but in slide/text/tables.py.
 """
 
 from __future__ import annotations

@@ -300,7 +300,7 @@ def classifier_class(config: Mapping[str, Any]) -> type[SlideClassifier]:
     """By the name under which it was stored; those without one are older than the text classifier."""
     kind = config.get("kind", "SlideClassifier")
     if kind == "SlideTextClassifier":
-        from slide.text import SlideTextClassifier
+        from slide.text.classifier import SlideTextClassifier
 
         return SlideTextClassifier
     if kind != "SlideClassifier":

@@ -1,4 +1,4 @@
-"""Line and bar charts as SVG text for slide/report.py: no library, no script, colours from the page's style sheet.
+"""Line and bar charts as SVG text for slide/report/page.py: no library, no script, colours from the page's style sheet.
 
 A series is drawn in the class `s1`, `s2` or `s3`; every mark has a `<title>`, which browsers show under the pointer.
 """

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 import slide
 from slide.checks import is_frame
 from slide.errors import DataFormatError
-from slide.text_features import BREAK
+from slide.text.features import BREAK
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
 CELL_LIMIT = 2**30  # characters of a csv cell; the csv module's own limit is 131,072

@@ -1,4 +1,4 @@
-"""Where the time of a fit goes: ``slide bench`` and slide.profile.profile.
+"""Where the time of a fit goes: ``slide bench`` and slide.report.profile.profile.
 
 The engine's threads take down what they work on (csrc/clock.h); here that becomes a table that adds up to all of the
 threads' time.
@@ -105,7 +105,7 @@ def profile(clf: SlideClassifier, X: Any, y: Any, **told: Any) -> Profile:
     Examples
     --------
     >>> import slide
-    >>> from slide.profile import profile
+    >>> from slide.report.profile import profile
     >>> X, Y = slide.datasets.synthetic(2000, 500, 100, nnz=10, labels_per_row=2)
     >>> found = profile(slide.SlideClassifier((8,), epochs=1, n_threads=1), X, Y)
     >>> abs(sum(found.phases.values()) / found.seconds - 1) < 0.01

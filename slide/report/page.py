@@ -1,6 +1,6 @@
 """A page of pictures about one model: how it learned, which labels it finds, what it confuses, and examples.
 
-One self-contained HTML file without scripts, readable in light and dark. Charts are in slide/charts.py, the command in
+One self-contained HTML file without scripts, readable in light and dark. Charts are in slide/report/charts.py, the command in
 slide/commands_report.py.
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide import metrics
-from slide.charts import Series, bars, lines, number_text
 from slide.engine.state import FloatArray, IntArray
+from slide.report.charts import Series, bars, lines, number_text
 from slide.training.evaluation import KS
 
 if TYPE_CHECKING:

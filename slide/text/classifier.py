@@ -1,4 +1,4 @@
-"""SlideTextClassifier: raw texts in, labels by name out. Its features are made in slide/text_features.py."""
+"""SlideTextClassifier: raw texts in, labels by name out. Its features are made in slide/text/features.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slide.estimator.classifier import SlideClassifier
 from slide.estimator.labels import Labels, Values
 from slide.estimator.scaling import Scaling
 from slide.network import Network
-from slide.text_features import TextFeatures, Vocabulary
+from slide.text.features import TextFeatures, Vocabulary
 
 if TYPE_CHECKING:
     from slide.inference.explain import Explanation
@@ -31,7 +31,7 @@ class SlideTextClassifier(SlideClassifier):
 
     Attributes
     ----------
-    vocabulary_ : slide.text_features.Vocabulary
+    vocabulary_ : slide.text.features.Vocabulary
         Stored in the model's file.
 
     Examples
