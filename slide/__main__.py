@@ -2,7 +2,7 @@
 
 import sys
 
-from slide.cli import main
+from slide.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

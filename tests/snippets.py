@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from slide.cli import main
+from slide.cli.main import main
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.engine.bfloat16 import to_bfloat16, to_float32
 from slide.engine.state import Examples, FloatArray
 from slide.io.model_file import network_again, network_arrays, network_config

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from engine_strategies import random_data
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.model.pairs import Meetings
 
 D, N = 60, 40

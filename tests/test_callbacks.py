@@ -17,7 +17,7 @@ from snippets import run_page
 from test_checkpoint import Stopped, assert_same
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.training import callbacks
 from slide.training.callbacks import FileLogger
 from slide.training.loggers import scalars

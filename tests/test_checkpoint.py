@@ -15,7 +15,7 @@ import pytest
 from engine_strategies import BACKENDS, planted_data
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.io.model_file import network_arrays
 from slide.lsh import query_cells
 from slide.training.checkpoint import Checkpoint

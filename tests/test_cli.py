@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.training.bars import Bar, Lines, duration
 from slide.training.loop import Progress
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.engine.state import LayerState
 from slide.io.model_file import network_again, network_arrays, network_config
 from slide.model import quantize

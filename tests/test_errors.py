@@ -13,8 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import slide
-from slide import files
-from slide.cli import main
+from slide.cli.main import data, main
 
 MODEL = ["--epochs", "1", "--hidden", "8", "--n-threads", "1"]
 
@@ -207,7 +206,7 @@ def test_hopeless_targets_are_refused_before_any_work(
 def test_a_read_only_folder(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.os, "access", lambda path, mode: not (Path(path) == tmp_path and mode & os.W_OK))
+    monkeypatch.setattr(data.os, "access", lambda path, mode: not (Path(path) == tmp_path and mode & os.W_OK))
     said = refused(["train", folder / "train.txt", "--out", tmp_path / "model.slide", *MODEL], capsys)
     assert said == f"{tmp_path / 'model.slide'}: cannot write into the folder {tmp_path}"
 
@@ -231,10 +230,10 @@ def test_a_full_disk_keeps_the_old_file(
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "best.txt"
-    with pytest.raises(UnicodeEncodeError), files.whole_file(target) as file:
+    with pytest.raises(UnicodeEncodeError), data.whole_file(target) as file:
         file.writelines(["0:1\n", "\udc80"])  # what no file can hold
     assert os.listdir(tmp_path) == []
-    with files.whole_file(target) as file:
+    with data.whole_file(target) as file:
         file.write("0:1\n")
         assert not target.exists()
     assert target.read_text() == "0:1\n"

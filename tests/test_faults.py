@@ -115,7 +115,7 @@ def test_terminated_training_saves_what_it_learned(tmp_path: Path) -> None:
 
 
 def test_headers_may_promise_two_billion_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from slide.cli import main
+    from slide.cli.main import main
 
     path = tmp_path / "promises.txt"
     path.write_text("2 2147483647 2147483647\n5,6 1:1\n5 2:1\n")

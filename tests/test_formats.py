@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.io import formats
 
 ENDINGS = {"xmc": ".txt", "svmlight": ".svm", "npz": ".npz", "parquet": ".parquet"}

@@ -16,7 +16,7 @@ import pytest
 from forgery import entries_of, forged, put_together, seal, take_apart
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 
 Change = Callable[[dict[str, Any], dict[str, np.ndarray]], Any]
 

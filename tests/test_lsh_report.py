@@ -10,7 +10,7 @@ import pytest
 from engine_strategies import make_network, planted_data, used_slots
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 
 D, N = 300, 200
 FAMILIES = {"query cells": slide.QueryCells(K=6, capacity=16), "simhash": slide.SimHash(K=4, L=10, capacity=16)}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from snippets import run_page
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.inference import onnx
 
 pytest.importorskip("onnx", reason="onnx is not installed")

@@ -12,7 +12,7 @@ from engine_strategies import planted_data
 from test_checkpoint import assert_same
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.engine import select
 from slide.engine.state import PHASES
 from slide.report.profile import profile, speed

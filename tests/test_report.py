@@ -24,7 +24,7 @@ from snippets import run_page
 
 import slide
 from slide import metrics
-from slide.cli import main
+from slide.cli.main import main
 from slide.report import charts
 
 D, N, ROWS = 300, 200, 700

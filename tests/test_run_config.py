@@ -13,9 +13,9 @@ from engine_strategies import planted_data
 from snippets import BLOCK, run_page
 
 import slide
-from slide.cli import main
-from slide.options import make_parser, verb_parser
-from slide.run_config import dump
+from slide.cli.config_file import dump
+from slide.cli.main import main
+from slide.cli.options import make_parser, verb_parser
 
 D, N = 300, 200
 
@@ -153,7 +153,7 @@ def test_a_rate_is_the_optimizers(
 
 
 def test_wide_on_the_command_line_is_the_wide_of_the_file(folder: Path) -> None:
-    from slide.commands_train import classifier_options
+    from slide.cli.verbs.train import classifier_options
 
     args = parsed(folder, "[wide]\nprune = 0.7\n", "--wide")
     assert classifier_options(args)["wide"] == slide.Wide(prune=0.7)
@@ -248,7 +248,7 @@ def completed(words: list[str]) -> list[str]:
 
 def scripted(shell: str) -> str:
     pytest.importorskip("shtab", reason="shtab is not installed")
-    from slide.completion import script
+    from slide.cli.completion import script
 
     return script(shell)
 

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV
 from snippets import run_page
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.text.features import BREAK, TextFeatures, Vocabulary, pieces_of
 
 ROWS = [

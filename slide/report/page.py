@@ -1,7 +1,7 @@
 """A page of pictures about one model: how it learned, which labels it finds, what it confuses, and examples.
 
 One self-contained HTML file without scripts, readable in light and dark. Charts are in slide/report/charts.py, the command in
-slide/commands_report.py.
+slide/cli/verbs/report.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each verb of the command line does. Its options are in slide/options.py, training in slide/commands_train.py."""
+"""What each verb of the command line does. Its options are in slide/cli/options.py, training in slide/cli/verbs/train.py."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
+from slide.cli.data import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.engine.threads import resolve_threads
 from slide.estimator.classifier import SlideClassifier
-from slide.files import Data, check_columns, naming, read_data, read_test, size, whole_file, writable
 from slide.network import Network
 from slide.text.classifier import SlideTextClassifier
 from slide.training import bars
@@ -36,7 +36,7 @@ Model = SlideClassifier | Network
 
 def evaluate(args: Namespace) -> int:
     """Scores a saved model."""
-    from slide import commands_text
+    from slide.cli.main.verbs import text
 
     known = args.train or args.data in slide.datasets.names()
     if args.by_frequency and not known:
@@ -44,8 +44,8 @@ def evaluate(args: Namespace) -> int:
     model = load_model(args)
     net = network_of(model)
     if isinstance(model, SlideTextClassifier):
-        data = commands_text.test_data(model, args, labels=True)
-        return _evaluated(args, model, data, commands_text.train_labels(model, args))
+        data = text.test_data(model, args, labels=True)
+        return _evaluated(args, model, data, text.train_labels(model, args))
     train_part, test_part = read_data(args.data)
     data, Y_train = test_part or train_part, train_part.Y if test_part else None
     data = check_columns(data, net.n_features, net.n_labels, args.model)
@@ -135,23 +135,23 @@ def table(facts: dict[str, Any]) -> str:
 
 def predict(args: Namespace) -> int:
     """Writes label:score pairs, a line for each row."""
-    from slide import commands_text
+    from slide.cli.main.verbs import text
 
     if args.text:
-        return commands_text.predict_texts(args)
+        return text.predict_texts(args)
     if not args.data:
         raise ValueError("DATA: found none, wanted a file, or texts after --text")
     target = writable(args.out, args.data, args.model) if args.out else None
     model = load_model(args)
     texts = model if isinstance(model, SlideTextClassifier) else None
-    data = commands_text.test_data(texts, args, labels=False) if texts else read_test(args.data)
+    data = text.test_data(texts, args, labels=False) if texts else read_test(args.data)
     with whole_file(target) if target else _standard_output() as out:
         first = True
         for _, ids, scores in blocks(model, data.X, args.k, args.n_candidates):
             if first and args.header:
                 out.write(f"{data.X.shape[0]} {network_of(model).n_labels}\n")
             first = False
-            out.writelines(commands_text.lines(texts, ids, scores) if texts else _lines(ids, scores))
+            out.writelines(text.lines(texts, ids, scores) if texts else _lines(ids, scores))
     return 0
 
 
@@ -355,14 +355,14 @@ def export(args: Namespace) -> int:
 
 def bench(args: Namespace) -> int:
     """Trains, and says where the time goes."""
-    from slide import commands_bench
+    from slide.cli.main.verbs import bench
 
-    return commands_bench.bench(args)
+    return bench.bench(args)
 
 
 def completion(args: Namespace) -> int:
     """Prints a script that completes this command in a shell."""
-    from slide import completion as made
+    from slide.cli.main import completion as made
 
     print(made.script(args.shell))
     return 0
@@ -370,23 +370,23 @@ def completion(args: Namespace) -> int:
 
 def report(args: Namespace) -> int:
     """Writes a page of pictures about a model."""
-    from slide import commands_report
+    from slide.cli.main.verbs import report
 
-    return commands_report.report(args)
+    return report.report(args)
 
 
 def lsh(args: Namespace) -> int:
     """Reports on a model's tables."""
-    from slide import commands_lsh
+    from slide.cli.main.verbs import lsh
 
-    return commands_lsh.lsh(args)
+    return lsh.lsh(args)
 
 
 def train(args: Namespace) -> int:
     """Trains, saves, scores."""
-    from slide import commands_train
+    from slide.cli.main.verbs import train
 
-    return commands_train.train(args)
+    return train.train(args)
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {

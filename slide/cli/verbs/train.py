@@ -1,6 +1,6 @@
 """``slide train``: what is asked for on the command line becomes a fit, a model file and scores.
 
-Training on text is in slide/commands_text.py, which shares most of this; the other verbs are in slide/commands.py.
+Training on text is in slide/cli/verbs/text.py, which shares most of this; the other verbs are in slide/cli/commands.py.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import slide
-from slide.commands import METRICS, score, table
+from slide.cli.commands import METRICS, score, table
+from slide.cli.data import Data, InBlocks, check_columns, naming, read_blocks, read_data, read_test, size, writable
 from slide.estimator.classifier import SlideClassifier
 from slide.estimator.presets import PRESETS
-from slide.files import Data, InBlocks, check_columns, naming, read_blocks, read_data, read_test, size, writable
 from slide.training import bars
 from slide.training.callbacks import FileLogger, file_logger
 
@@ -54,12 +54,12 @@ class Wishes:
 
 def train(args: Namespace) -> int:
     """Trains, saves, scores; saves what there is if interrupted."""
-    from slide import commands_text
+    from slide.cli.main.verbs import text
 
     apply_preset(args)
     if args.print_config:
-        from slide.options import verb_parser
-        from slide.run_config import dump
+        from slide.cli.config_file import dump
+        from slide.cli.options import verb_parser
 
         classifier_options(args)  # refuses what contradicts itself
         print(dump(args, verb_parser("train")), end="")
@@ -69,8 +69,8 @@ def train(args: Namespace) -> int:
             "DATA: found none, wanted a file, or the name of an embedded data set (see slide train --help)"
         )
     if args.text:
-        return commands_text.train(args)
-    commands_text.check_columns(args.data)
+        return text.train(args)
+    text.check_columns(args.data)
     target = writable(args.out, args.data, args.test) if args.out else None
     data: Data | InBlocks
     if args.rows_at_once is None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 import slide
-from slide import commands_text
-from slide.commands import load_model, predicted
+from slide.cli.commands import load_model, predicted
+from slide.cli.data import check_columns, read_data, whole_file, writable
+from slide.cli.main.verbs import text
 from slide.estimator.classifier import SlideClassifier
-from slide.files import check_columns, read_data, whole_file, writable
 from slide.inference.lsh_report import MAX_QUERIES, LshReport
 from slide.report.page import Tried, page
 from slide.text.classifier import SlideTextClassifier
@@ -41,8 +41,8 @@ def report(args: Namespace) -> int:
 def _tried(clf: SlideClassifier, args: Namespace) -> tuple[Tried, Any, Callable[[int], str]]:
     """The model's answers, the rows as it takes them, and how a row is described."""
     if isinstance(clf, SlideTextClassifier):
-        data = commands_text.test_data(clf, args, labels=True)
-        Y_train = commands_text.train_labels(clf, args)
+        data = text.test_data(clf, args, labels=True)
+        Y_train = text.train_labels(clf, args)
         texts: Sequence[str] = data.X[0 : data.X.shape[0]]
         tried, describe = data, lambda row: texts[row]
     else:

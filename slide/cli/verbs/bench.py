@@ -7,9 +7,9 @@ import os
 import time
 from argparse import Namespace
 
-from slide.commands_train import classifier_options
+from slide.cli.data import read_data
+from slide.cli.verbs.train import classifier_options
 from slide.estimator.classifier import SlideClassifier
-from slide.files import read_data
 from slide.report.profile import profile, speed
 from slide.training import bars
 

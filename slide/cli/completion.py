@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from slide.options import make_parser
+from slide.cli.options import make_parser
 
 FILES = ("DATA", "DATA|X", "MODEL", "MODEL|DATA", "FILE", "OUT")  # what argparse calls arguments that are files
 

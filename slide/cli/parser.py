@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
     def _take_config(self, args: Sequence[str]) -> None:
         """What a configuration file says becomes the defaults, which flags override."""
-        from slide.run_config import read_options
+        from slide.cli.config_file import read_options
 
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         first.add_argument("--config", nargs="?")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import slide
-from slide.commands import load_model, network_of
-from slide.files import check_columns, read_data
+from slide.cli.commands import load_model, network_of
+from slide.cli.data import check_columns, read_data
 from slide.inference.lsh_report import MAX_QUERIES, LshReport
 
 if TYPE_CHECKING:

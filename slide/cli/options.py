@@ -1,4 +1,4 @@
-"""The verbs of the command line and their options; what they do is in slide/commands.py."""
+"""The verbs of the command line and their options; what they do is in slide/cli/commands.py."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import inspect
 from typing import Any
 
 import slide
+from slide.cli.parser import Parser
 from slide.estimator.presets import PRESETS
-from slide.parser import Parser
 from slide.training.evaluation import METRICS as EVALUATED
 
 DESCRIPTION = """\
@@ -130,7 +130,7 @@ def make_parser() -> Parser:
 
 
 def _verb(verbs: Any, name: str, usage: str, says: str, examples: str = "") -> Parser:
-    from slide import commands
+    from slide.cli.main import commands
 
     told = {"help": says, "description": says[0].upper() + says[1:] + ".", "epilog": examples}
     parser: Parser = verbs.add_parser(name, usage=f"slide {name} {usage}", **told)

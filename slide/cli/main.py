@@ -1,4 +1,4 @@
-"""The ``slide`` command: its exit codes, and errors as one sentence. Its options: slide/options.py.
+"""The ``slide`` command: its exit codes, and errors as one sentence. Its options: slide/cli/options.py.
 
 Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of our output
 went away.
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import slide
-from slide.options import make_parser
-from slide.parser import sentence
+from slide.cli.options import make_parser
+from slide.cli.parser import sentence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
