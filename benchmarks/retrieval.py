@@ -64,7 +64,7 @@ def with_tables(net: slide.Network, lsh: slide.lsh.HashFamily) -> slide.Network:
 
 def ours(net: slide.Network, learn_from: Any, rows: Any, exact: Any) -> Row:
     """Build, search at each size, refill: nothing less than all tables can be brought up to date."""
-    examples = slide.engine.state.Examples.of(learn_from)
+    examples = slide.engine.protocol.Examples.of(learn_from)
     begin = time.perf_counter()
     net.rebuild_tables(examples, at_the_end=True)
     build_seconds = time.perf_counter() - begin

@@ -12,7 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.checks import check_X, require
-from slide.engine.state import Engine, Examples, FloatArray, IntArray, LayerState
+from slide.engine.layout import FloatArray, IntArray
+from slide.engine.protocol import Engine, Examples
+from slide.engine.state import LayerState
 from slide.layers import Dense, Layer, Sampled, SparseInput
 
 if TYPE_CHECKING:

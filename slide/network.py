@@ -18,12 +18,15 @@ import scipy.sparse as sp
 from slide.answers import Answers
 from slide.checks import check_XY, require
 from slide.engine import select
-from slide.engine.state import MAX_BATCH, OPTIMIZER_STATES, Engine, Examples, FloatArray, LayerState
+from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, FloatArray
+from slide.engine.protocol import Engine, Examples
+from slide.engine.quantized import CompressedPairs
+from slide.engine.state import LayerState, WideState
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.model.pairs import Meetings, Wide, WideState, add_pairs, drop_pairs, make_state
+from slide.model.pairs import Meetings, Wide, add_pairs, drop_pairs, make_state
 from slide.model.parameters import add_tables, initialise, make_layer_state, remember_codes
-from slide.model.quantize import CompressedPairs, make_pairs
+from slide.model.quantize import make_pairs
 from slide.model.rebuild import families, rebuild
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 

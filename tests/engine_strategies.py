@@ -11,9 +11,9 @@ import scipy.sparse as sp
 from hypothesis import strategies as st
 
 import slide
+from slide.engine.binding import c_core
 from slide.engine.hash_callback import guard
-from slide.engine.select import c_core
-from slide.engine.state import Examples
+from slide.engine.protocol import Examples
 
 CORE = c_core()
 ISAS: list[str] = CORE.isa_available() if CORE else []

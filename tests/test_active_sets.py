@@ -46,7 +46,7 @@ def colliding(net: slide.Network, query: npt.NDArray[np.float32], outside: list[
 def make(layer: slide.Sampled, engine: str, seed: int = 0) -> slide.Network:
     net = make_network([slide.SparseInput(3, H), layer], engine, seed=seed)
     net.rebuild_tables(
-        slide.engine.state.Examples(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32))
+        slide.engine.protocol.Examples(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32))
     )
     return net
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import slide
 from slide.cli.main import main
 from slide.engine.bfloat16 import to_bfloat16, to_float32
-from slide.engine.state import Examples, FloatArray
+from slide.engine.layout import FloatArray
+from slide.engine.protocol import Examples
 from slide.io.model_file import network_again, network_arrays, network_config
 
 D, N = 60, 40

@@ -90,7 +90,7 @@ def test_a_refresh_looks_at_the_listed_and_at_the_labels_of_a_block(engine: str)
 def test_a_label_is_at_home_in_its_last_cell(engine: str, batch_size: int) -> None:
     X, Y = planted_data(256, 300, 200)
     net = network(engine, batch_size, n_threads=1)
-    net.rebuild_tables(slide.engine.state.Examples.of(X))
+    net.rebuild_tables(slide.engine.protocol.Examples.of(X))
     net.fit(X, Y)
     homes = net.states[-1].lsh.homes
     np.testing.assert_array_equal(homes >= 0, np.bincount(Y.indices, minlength=200) > 0)
@@ -203,12 +203,12 @@ def test_batches_learn_what_single_samples_learn(engine: str) -> None:
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_samples_without_labels_or_features_change_nothing_in_a_batch(engine: str) -> None:
     X, _ = random_data(64, 300, 200)
-    nothing = slide.engine.state.Examples(np.zeros(65, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+    nothing = slide.engine.protocol.Examples(np.zeros(65, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
     net = network(engine, 32)
     net.rebuild_tables()
     before = es.rows_of(net)
     order, lr = np.arange(64), np.full(64, 0.1, np.float32)
-    net._engine.train(slide.engine.state.Examples.of(X), nothing, order, 0, lr, 32)
+    net._engine.train(slide.engine.protocol.Examples.of(X), nothing, order, 0, lr, 32)
     assert all(np.array_equal(a, b) for a, b in zip(before, es.rows_of(net), strict=True))
 
 

@@ -18,10 +18,9 @@ from hypothesis.extra import numpy as hnp
 
 import slide
 from slide.cli.main import main
-from slide.engine.state import LayerState
+from slide.engine.state import LayerState, WideState
 from slide.io.model_file import network_again, network_arrays, network_config
 from slide.model import quantize
-from slide.model.pairs import WideState
 
 D, N = 60, 40
 TABLES = slide.SimHash(K=3, L=4, capacity=31)

@@ -13,7 +13,7 @@ import pytest
 import scipy
 
 import slide
-from slide.engine import threads
+from slide.engine import binding, threads
 from slide.engine.info import config, default_threads, huge_pages
 
 
@@ -64,7 +64,7 @@ def test_an_impossible_isa_is_told_and_refused(
 
 
 def test_without_the_extension(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(select, "c_core", lambda: None)
+    monkeypatch.setattr(binding, "c_core", lambda: None)
     facts = slide.show_config()
     assert (facts["backend"], facts["isa"], facts["openmp"], facts["compiler"]) == ("numba", None, None, None)
     assert "C extension was not built" in capsys.readouterr().out

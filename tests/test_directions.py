@@ -79,7 +79,7 @@ def test_directions_without_a_gradient_stay_as_they_are() -> None:
     for state in net.states:
         state.rows[:] = 0
     X, _ = planted_data(50, D, N)
-    net.rebuild_tables(slide.engine.state.Examples.of(X))
+    net.rebuild_tables(slide.engine.protocol.Examples.of(X))
     assert np.isfinite(net.states[-1].lsh.directions).all()
 
 

@@ -13,7 +13,9 @@ import pytest
 import scipy.sparse as sp
 
 import slide
-from slide.cli.main import data, main
+from slide.cli import data as cli_data
+from slide.cli.main import main
+from slide.engine import memory
 
 MODEL = ["--epochs", "1", "--hidden", "8", "--n-threads", "1"]
 
@@ -206,7 +208,7 @@ def test_hopeless_targets_are_refused_before_any_work(
 def test_a_read_only_folder(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data.os, "access", lambda path, mode: not (Path(path) == tmp_path and mode & os.W_OK))
+    monkeypatch.setattr(cli_data.os, "access", lambda path, mode: not (Path(path) == tmp_path and mode & os.W_OK))
     said = refused(["train", folder / "train.txt", "--out", tmp_path / "model.slide", *MODEL], capsys)
     assert said == f"{tmp_path / 'model.slide'}: cannot write into the folder {tmp_path}"
 
@@ -230,10 +232,10 @@ def test_a_full_disk_keeps_the_old_file(
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "best.txt"
-    with pytest.raises(UnicodeEncodeError), data.whole_file(target) as file:
+    with pytest.raises(UnicodeEncodeError), cli_data.whole_file(target) as file:
         file.writelines(["0:1\n", "\udc80"])  # what no file can hold
     assert os.listdir(tmp_path) == []
-    with data.whole_file(target) as file:
+    with cli_data.whole_file(target) as file:
         file.write("0:1\n")
         assert not target.exists()
     assert target.read_text() == "0:1\n"
@@ -363,7 +365,7 @@ def test_a_refused_fit_leaves_an_earlier_one(options: dict[str, object], told: s
 
 
 def test_a_model_that_would_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(select, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
     with pytest.raises(MemoryError, match=r"layer of 30 x 100,000 need [\d,]+ bytes, available are 1,000,000"):
         slide.SlideClassifier(hidden=(100_000,), n_threads=1).fit(*data())
 

@@ -15,7 +15,7 @@ from faults import soak
 from faults.run import FAULTS
 
 import slide
-from slide.engine import select, threads
+from slide.engine import memory, threads
 from slide.io import xmc
 
 pytestmark = pytest.mark.skipif(
@@ -32,7 +32,7 @@ def test_nothing_is_lost(name: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def _little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(select, "available_memory", lambda: 20 << 20)
+    monkeypatch.setattr(memory, "available_memory", lambda: 20 << 20)
 
 
 @pytest.mark.usefixtures("_little")
@@ -68,19 +68,19 @@ def test_text_beyond_its_share_of_memory_is_mapped(tmp_path: Path, monkeypatch: 
     path = tmp_path / "data.txt"
     path.write_bytes(b"1 2 2\n1 1:0.5\n")
     assert isinstance(xmc._read_buffer(path), memoryview)
-    monkeypatch.setattr(select, "available_memory", lambda: 20)
+    monkeypatch.setattr(memory, "available_memory", lambda: 20)
     assert isinstance(xmc._read_buffer(path), xmc.mmap.mmap)
 
 
 def test_memory_of_a_control_group(tmp_path: Path) -> None:
-    assert select._group_memory(str(tmp_path)) is None
+    assert memory._group_memory(str(tmp_path)) is None
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("100\n")
-    assert select._group_memory(str(tmp_path)) is None
+    assert memory._group_memory(str(tmp_path)) is None
     (tmp_path / "memory.max").write_text("1000\n")
-    assert select._group_memory(str(tmp_path)) == 900
+    assert memory._group_memory(str(tmp_path)) == 900
     (tmp_path / "memory.max").write_text("50\n")
-    assert select._group_memory(str(tmp_path)) == 0
+    assert memory._group_memory(str(tmp_path)) == 0
 
 
 def test_one_thread_may_fork_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import slide
 from slide.cli.main import main
+from slide.engine import memory
 from slide.io import formats
 
 ENDINGS = {"xmc": ".txt", "svmlight": ".svm", "npz": ".npz", "parquet": ".parquet"}
@@ -122,7 +123,7 @@ def test_damaged_npz_files_are_refused(change: Any, says: str, tmp_path: Path) -
 def test_npz_files_that_would_not_fit_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("X_data.npy", bytes(1 << 22))
-    monkeypatch.setattr(select, "available_memory", lambda: 1 << 20)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 20)
     with pytest.raises(MemoryError, match=r"unpacked it has 4,194,304 bytes, available are 1,048,576"):
         formats.read(tmp_path / "bomb.npz")
 

@@ -17,6 +17,7 @@ from forgery import entries_of, forged, put_together, seal, take_apart
 
 import slide
 from slide.cli.main import main
+from slide.engine import memory
 
 Change = Callable[[dict[str, Any], dict[str, np.ndarray]], Any]
 
@@ -293,7 +294,7 @@ def test_a_hole_instead_of_weights(model: bytes, tmp_path: Path, monkeypatch: py
     head = seal(json.dumps(config), entries)
     path = written(tmp_path, head)
     os.truncate(path, len(head) + max(e["data_offsets"][1] for e in entries.values()))
-    monkeypatch.setattr(select, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**9)
     with pytest.raises(MemoryError, match=r"needs [\d,]+ bytes, available are 1,000,000,000"):
         slide.load(path)
 

@@ -10,7 +10,7 @@ import pytest
 from engine_strategies import BACKENDS, ENGINES, FAMILIES, family_of, make_network, planted_data, used_slots
 
 import slide
-from slide.engine.state import Examples
+from slide.engine.protocol import Examples
 from slide.model.rebuild import SecondTables
 
 D, N = 300, 200

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from engine_strategies import BACKENDS, FAMILIES, make_network, random_data, rows_of, train
 
 import slide
-from slide.engine.state import BIAS, ROW_COUNT, pad
+from slide.engine.layout import BIAS, ROW_COUNT, pad
 
 D, N = 9, 15
 OPTIMIZERS = [

@@ -14,7 +14,7 @@ from test_checkpoint import assert_same
 import slide
 from slide.cli.main import main
 from slide.engine import select
-from slide.engine.state import PHASES
+from slide.engine.layout import PHASES
 from slide.report.profile import profile, speed
 
 pytestmark = pytest.mark.skipif("c" not in [select.resolve_backend(None)], reason="the extension is not built")

@@ -10,7 +10,7 @@ import pytest
 from engine_strategies import BACKENDS, make_network, planted_data
 
 import slide
-from slide.engine.state import Examples
+from slide.engine.protocol import Examples
 from slide.model import rebuild
 from slide.model.rebuild import SecondTables, in_background
 
@@ -79,12 +79,12 @@ def test_training_goes_on_while_tables_are_filled(engine: str, monkeypatch: pyte
     X, Y = planted_data(1000, D, N)
     net = network(engine, FAMILIES["query cells"], rebuild=BACKGROUND, batch_size=1)
     went_on, waited = threading.Event(), []
-    rebuild = rebuild.rebuild
+    original = rebuild.rebuild
 
     def slow(*args: Any, **options: Any) -> bool:
         if threading.current_thread() is not threading.main_thread():
             waited.append(went_on.wait(60))
-        return rebuild(*args, **options)
+        return original(*args, **options)
 
     monkeypatch.setattr(rebuild, "rebuild", slow)
     progress = []

@@ -12,7 +12,7 @@ from engine_strategies import BACKENDS, ENGINES, make_network, planted_data, pre
 
 import slide
 import slide.training.loop
-from slide.engine.state import ROWS_AT_ONCE, Examples
+from slide.engine.protocol import ROWS_AT_ONCE, Examples
 
 D, N = 300, 200
 
@@ -150,7 +150,7 @@ def test_rows_begin_on_cache_lines(optimizer: slide.optim.Optimizer, engine: str
 
 @es.needs_c
 def test_large_arrays_begin_on_huge_pages() -> None:
-    assert slide.engine.select.allocate((3 * 2**18 + 5,), np.float32, "three MiB").ctypes.data % 2**21 == 0
+    assert slide.engine.memory.allocate((3 * 2**18 + 5,), np.float32, "three MiB").ctypes.data % 2**21 == 0
 
 
 def test_parameters_that_do_not_fit_name_the_bytes() -> None:

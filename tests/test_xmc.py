@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from strategies import csr, decimals, indicator, xmc_files
 
 import slide
+from slide.engine import xmc_fault
 from slide.engine.reference import xmc as reference
 from slide.errors import DataFormatError
 from slide.io import xmc
@@ -60,8 +61,8 @@ def outcome(parse: Callable[..., Any], buffer: bytes, *args: int) -> Any:
     """What a parser returns, to the bit, or the fault it raises."""
     try:
         parsed = parse(buffer, *args)
-    except xmc.Fault as fault:
-        ranged = fault.kind in (xmc.Kind.ROWS, xmc.Kind.LABEL_RANGE, xmc.Kind.FEATURE_RANGE)
+    except xmc_fault.Fault as fault:
+        ranged = fault.kind in (xmc_fault.Kind.ROWS, xmc_fault.Kind.LABEL_RANGE, xmc_fault.Kind.FEATURE_RANGE)
         return fault.kind, fault.line, fault.column, fault.offset, fault.length, fault.found, ranged and fault.wanted
     return [(array.dtype.str, array.tobytes()) for array in parsed[:5]], parsed[5:]
 
@@ -177,9 +178,9 @@ def check_number(text: str, expected: float) -> None:
         if parse is None:
             continue
         if np.isinf(expected):
-            with pytest.raises(xmc.Fault) as caught:
+            with pytest.raises(xmc_fault.Fault) as caught:
                 parse(b"1 1 1\n 0:" + text.encode())
-            assert caught.value.kind == xmc.Kind.NOT_FINITE
+            assert caught.value.kind == xmc_fault.Kind.NOT_FINITE
         else:
             value = parse(b"1 1 1\n 0:" + text.encode())[2]
             assert abs(value[0]) == expected

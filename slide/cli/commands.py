@@ -36,7 +36,7 @@ Model = SlideClassifier | Network
 
 def evaluate(args: Namespace) -> int:
     """Scores a saved model."""
-    from slide.cli.main.verbs import text
+    from slide.cli.verbs import text
 
     known = args.train or args.data in slide.datasets.names()
     if args.by_frequency and not known:
@@ -135,7 +135,7 @@ def table(facts: dict[str, Any]) -> str:
 
 def predict(args: Namespace) -> int:
     """Writes label:score pairs, a line for each row."""
-    from slide.cli.main.verbs import text
+    from slide.cli.verbs import text
 
     if args.text:
         return text.predict_texts(args)
@@ -355,14 +355,14 @@ def export(args: Namespace) -> int:
 
 def bench(args: Namespace) -> int:
     """Trains, and says where the time goes."""
-    from slide.cli.main.verbs import bench
+    from slide.cli.verbs import bench
 
     return bench.bench(args)
 
 
 def completion(args: Namespace) -> int:
     """Prints a script that completes this command in a shell."""
-    from slide.cli.main import completion as made
+    from slide.cli import completion as made
 
     print(made.script(args.shell))
     return 0
@@ -370,21 +370,21 @@ def completion(args: Namespace) -> int:
 
 def report(args: Namespace) -> int:
     """Writes a page of pictures about a model."""
-    from slide.cli.main.verbs import report
+    from slide.cli.verbs import report
 
     return report.report(args)
 
 
 def lsh(args: Namespace) -> int:
     """Reports on a model's tables."""
-    from slide.cli.main.verbs import lsh
+    from slide.cli.verbs import lsh
 
     return lsh.lsh(args)
 
 
 def train(args: Namespace) -> int:
     """Trains, saves, scores."""
-    from slide.cli.main.verbs import train
+    from slide.cli.verbs import train
 
     return train.train(args)
 

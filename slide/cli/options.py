@@ -130,7 +130,7 @@ def make_parser() -> Parser:
 
 
 def _verb(verbs: Any, name: str, usage: str, says: str, examples: str = "") -> Parser:
-    from slide.cli.main import commands
+    from slide.cli import commands
 
     told = {"help": says, "description": says[0].upper() + says[1:] + ".", "epilog": examples}
     parser: Parser = verbs.add_parser(name, usage=f"slide {name} {usage}", **told)

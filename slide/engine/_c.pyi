@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slide.engine.state import Examples, FloatArray, IntArray, LayerState, TrainStats
-from slide.model.pairs import WideState
-from slide.optim import Optimizer
+from slide.engine.layout import FloatArray, IntArray
+from slide.engine.protocol import Examples, StepRule, TrainStats
+from slide.engine.state import LayerState, WideState
 
 def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]: ...
 def isa_available() -> list[str]: ...
@@ -23,7 +23,7 @@ class Engine:
         self,
         layers: Sequence[LayerState],
         wide: WideState | None,
-        optimizer: Optimizer,
+        optimizer: StepRule,
         loss: str,
         seed: int,
         n_threads: int,

@@ -12,7 +12,8 @@ import threading
 
 import numpy as np
 
-from slide.engine.state import KINDS, Examples, TrainStats
+from slide.engine.layout import KINDS
+from slide.engine.protocol import Examples, TrainStats
 
 
 cdef extern from "slide.h":
@@ -262,7 +263,7 @@ cdef class Engine:
                           stats.n_wide_active, bool(stats.bad_update), seconds if any(seconds) else ())
 
     def time(self, bint on):
-        """Whether `train` takes down what the threads' time goes into (slide.engine.state.PHASES)."""
+        """Whether `train` takes down what the threads' time goes into (slide.engine.layout.PHASES)."""
         slide_network_time(self.net, on)
 
     @property

@@ -1,5 +1,5 @@
 # The binding of csrc/xmc.h, included by slide/engine/_c.pyx: two C calls without the GIL, the arrays between them.
-# Files and messages are slide/io/xmc.py's. Raises slide.io.xmc.Fault, which holds the numbers of slide_xmc_error.
+# Files and messages are slide/io/xmc.py's. Raises slide.engine.xmc_fault.Fault, which holds the numbers of slide_xmc_error.
 
 cdef extern from "xmc.h":
     ctypedef enum slide_xmc_status:
@@ -39,8 +39,8 @@ def parse_xmc(const unsigned char[::1] buffer, int n_threads=1, int64_t n_featur
     Returns (indptr int64, indices int32, data float32, label_indptr int64, label_indices int32, n_rows, n_features,
     n_labels), exactly as slide.engine.reference.xmc.parse_xmc does.
     """
-    from slide.engine.select import require_memory
-    from slide.io.xmc import IN_BLOCKS
+    from slide.engine.memory import require_memory
+    from slide.engine.xmc_fault import IN_BLOCKS
 
     cdef slide_xmc_plan plan
     cdef slide_xmc_csr out
@@ -87,7 +87,7 @@ cdef exact(array, int64_t n):
 
 
 cdef xmc_fault(slide_xmc_error error):
-    from slide.io.xmc import Fault
+    from slide.engine.xmc_fault import Fault
 
     if error.status == SLIDE_XMC_NO_MEMORY:
         return MemoryError(f"line {error.line}: no memory to sort the row")

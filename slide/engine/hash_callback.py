@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from slide.engine.state import Engine, LayerState
-    from slide.lsh import HashFamily
+    from slide.engine.protocol import Engine
+    from slide.engine.state import LayerState
 
 PROTOTYPE = ctypes.CFUNCTYPE(
     None,
@@ -37,7 +37,7 @@ def signature() -> Any:
 class CustomHash:
     """A family's codes as a function pointer (`address`, `context`), and the first exception that `codes` raised."""
 
-    def __init__(self, family: HashFamily, K: int, dim: int, choices: Any) -> None:
+    def __init__(self, family: Any, K: int, dim: int, choices: Any) -> None:
         self.family, self.dim, self.choices = family, dim, choices
         self.limit = 2 ** (K * family.bits_per_hash)
         self.error: BaseException | None = None

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import slide
-from slide.engine import select, threads
+from slide.engine import binding, memory, threads
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 PACKAGES = ("numpy", "scipy", "numba", "tqdm")
@@ -41,7 +41,7 @@ def config() -> dict[str, Any]:
     ``threads_why``, ``huge_pages``, ``memory_available`` (bytes), ``processor``, ``system``, ``compiler``,
     ``versions``.
     """
-    core = select.c_core()
+    core = binding.c_core()
     available = core.isa_available() if core is not None else []
     forced = os.environ.get("SLIDE_ISA") or None
     n_threads, why = default_threads()
@@ -54,7 +54,7 @@ def config() -> dict[str, Any]:
         "threads": n_threads,
         "threads_why": why,
         "huge_pages": huge_pages(),
-        "memory_available": select.available_memory(),
+        "memory_available": memory.available_memory(),
         "processor": _processor(),
         "system": platform.platform(),
         "compiler": _compiler(core),

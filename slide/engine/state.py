@@ -1,15 +1,12 @@
-"""What both back ends share: the arrays of a layer, the numbers that name kinds in C, and the protocol of an engine.
+"""The arrays of a layer and of the sparse linear part, as both back ends read them.
 
-The arrays belong to Python (NumPy arrays over the core's huge-page memory where it is built). Their layout is that of
-csrc/slide.h: a row is its weights padded to 16 floats, then each optimizer state padded alike, then 16 scalars. Weights
-may be bfloat16, in half the room: rows are then uint16, and the scalars floats all the same.
-"""
+The arrays belong to Python (NumPy arrays over the core's huge-page memory where it is built); layout.py has the numbers
+that describe them, csrc/slide.h what they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,92 +16,10 @@ from slide.engine.bfloat16 import to_float32
 
 if TYPE_CHECKING:
     from slide.engine.hash_callback import CustomHash
+from typing import ClassVar
 
-LANES = 16
-TAIL = 16
-BIAS, BIAS_S1, BIAS_S2, ROW_ACC, ROW_COUNT = range(5)
-DIRECTION_BLOCK = 64
-MAX_PROBES = 8  # buckets of a table, or cells, that one query looks into
-MAX_BATCH = 32  # samples that can share an active set
-HADAMARD_ROUNDS = 3
-ROWS_AT_ONCE = 4096  # that are copied
-NORM_RANGES = 32
-OFFSET_STEPS = 2**24  # of a cell, for the offsets of Euclidean hashes
-
-#: The C core's enumerations by name.
-KINDS: dict[str, int] = {
-    **{"sparse_input": 0, "dense": 1, "sampled": 2},
-    **{"identity": 0, "relu": 1, "tanh": 2},
-    **{"softmax": 0, "binary": 1},
-    **{"sgd": 0, "adagrad_row": 1, "adagrad": 2, "adam": 3},
-    **{"simhash": 0, "wta": 1, "dwta": 2, "minhash": 3},
-    **{"simhash_gaussian": 4, "simhash_sparse": 5, "simhash_hadamard": 6},
-    **{"custom": 7, "query_cells": 8, "euclidean": 9},
-    **{"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": 2, "l2-alsh": 3},
-    **{"fifo": 0, "reservoir": 1, "best": 2},
-    **{"count": 0, "vanilla": 1, "threshold": 2},
-}
-
-#: Weight-sized states a row carries for each optimizer.
-OPTIMIZER_STATES = {"sgd": 0, "adagrad_row": 0, "adagrad": 1, "adam": 2}
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
-
-
-def pad(n: int) -> int:
-    """The next multiple of 16."""
-    return -(-n // LANES) * LANES
-
-
-class Examples(NamedTuple):
-    """CSR arrays as the engines read them: indptr int64, indices int32, data float32."""
-
-    indptr: npt.NDArray[np.int64]
-    indices: IntArray
-    data: FloatArray
-
-    @classmethod
-    def of(cls, X: sp.csr_matrix | sp.csr_array) -> Examples:
-        return cls(
-            np.ascontiguousarray(X.indptr, np.int64),
-            np.ascontiguousarray(X.indices, np.int32),
-            np.ascontiguousarray(X.data, np.float32),
-        )
-
-    def take(self, rows: npt.NDArray[np.int64]) -> Examples:
-        """Copies some rows."""
-        lengths = np.diff(self.indptr)[rows]
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
-        for i in range(0, len(rows), ROWS_AT_ONCE):  # what says where they are is larger than they
-            starts, ends = indptr[i : i + ROWS_AT_ONCE + 1][:-1], indptr[i : i + ROWS_AT_ONCE + 1]
-            some = slice(starts[0], ends[-1])
-            shift = self.indptr[rows[i : i + ROWS_AT_ONCE]] - starts
-            where = np.arange(some.start, some.stop) + np.repeat(shift, lengths[i : i + ROWS_AT_ONCE])
-            indices[some], data[some] = self.indices[where], self.data[where]
-        return Examples(indptr, indices, data)
-
-
-#: What threads spend their time on while they train, in the order of csrc/slide.h.
-PHASES = ("input", "hash", "retrieve", "forward", "loss", "backward", "update", "layers below", "sparse part")
-
-
-class TrainStats(NamedTuple):
-    """What one call of ``Engine.train`` did; bad_step is -1 unless a loss was not finite or, with bad_update, the
-    update of bad_layer would have left float32. bad_layer is the number of layers for the sparse linear part.
-    phase_seconds are those of PHASES, summed over threads; empty unless ``Engine.time`` was called.
-    """
-
-    loss: float
-    n_loss: int
-    n_active: int
-    bad_step: int
-    bad_layer: int
-    wide_loss: float = 0.0
-    n_wide_active: int = 0
-    bad_update: bool = False
-    phase_seconds: tuple[float, ...] = ()
+from slide.engine.layout import BIAS, NORM_RANGES, OFFSET_STEPS, TAIL, FloatArray, IntArray, pad
+from slide.engine.memory import allocate_plain
 
 
 @dataclass
@@ -254,46 +169,38 @@ class LayerState:
         return self.tail[:, BIAS]
 
 
-class Engine(Protocol):
-    """What a back end does; ``slide.engine._c.Engine`` in C, ``slide.engine.reference.engine.Engine`` in Numba."""
+@dataclass
+class PairState:
+    """The pairs as CSR by feature: indptr int64 [D + 1], labels, and what stands for weights; bias float32 [L]."""
+
+    STORED: ClassVar[tuple[str, ...]]  # names of the arrays that a file holds
+
+    indptr: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
+    bias: FloatArray
+    lr_ratio: float
+    bias_ratio: float
+    deep_share: float
 
     @property
-    def isa(self) -> str: ...
-
-    @property
-    def trains_batches(self) -> bool: ...
-
-    def time(self, on: bool) -> None: ...
-
-    def train(
-        self,
-        X: Examples,
-        Y: Examples,
-        order: npt.NDArray[np.int64],
-        first_step: int,
-        lr: FloatArray,
-        batch_size: int,
-    ) -> TrainStats: ...
-
-    def rebuild(self, layer: int, generation: int, refresh: bool = False) -> None: ...
-
-    def change_tables(self, change: Callable[[], None]) -> None: ...
-
-    def predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]: ...
-
-    def hidden(self, X: Examples, layer: int) -> FloatArray: ...
-
-    def hash_codes(self, layer: int, vectors: FloatArray) -> npt.NDArray[np.uint32]: ...
-
-    def retrieve(self, layer: int, queries: FloatArray, n_candidates: int) -> IntArray: ...
-
-    def active_set(self, layer: int, query: FloatArray, labels: IntArray, step: int) -> tuple[IntArray, FloatArray]: ...
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What a file holds, by name."""
+        return {name: getattr(self, name) for name in self.STORED}
 
 
-def allocate_plain(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
-    """Zeroed 64-byte aligned array from NumPy's own memory, for when the C core is not built."""
-    dtype = np.dtype(dtype)
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.zeros(n_bytes + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + n_bytes].view(dtype).reshape(shape)
+@dataclass
+class WideState(PairState):
+    """Pairs that learn: labels int32, weights float32."""
+
+    STORED: ClassVar[tuple[str, ...]] = ("weights", "bias", "labels", "indptr")
+
+    weights: FloatArray
+
+    def plain(self) -> WideState:
+        """The pairs with weights of floats."""
+        return self
+
+    def matrix(self) -> sp.csr_array:
+        """The weights as a sparse [n_features, n_labels] matrix that shares their memory."""
+        shape = (len(self.indptr) - 1, len(self.bias))
+        return sp.csr_array((self.weights, self.labels, self.indptr), shape=shape)

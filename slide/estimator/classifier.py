@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.checks import check_pair, check_X, require
-from slide.engine.state import IntArray
+from slide.engine.layout import IntArray
 from slide.engine.threads import resolve_threads
 from slide.estimator.build import build_network
 from slide.estimator.card import Card, Notes

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import check_Y, is_frame, require
-from slide.engine.select import require_memory
-from slide.engine.state import TAIL, IntArray
+from slide.engine.layout import TAIL, IntArray
+from slide.engine.memory import require_memory
 from slide.estimator.sklearn_api import warn_of_column
 
 KINDS = ("classes", "dense", "sparse", "lists")

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.checks import check_X, require
-from slide.engine.state import FloatArray, IntArray
+from slide.engine.layout import FloatArray, IntArray
 from slide.estimator.labels import Labels, Values
 from slide.estimator.scaling import Scaling
 from slide.estimator.sklearn_api import Estimator

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.engine.state import FloatArray, IntArray, LayerState
+from slide.engine.layout import FloatArray, IntArray
+from slide.engine.state import LayerState
 from slide.network import Network
 
 

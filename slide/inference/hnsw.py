@@ -14,8 +14,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import require
-from slide.engine import select
-from slide.engine.state import FloatArray, IntArray
+from slide.engine import memory
+from slide.engine.layout import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from slide.network import Network
@@ -108,7 +108,7 @@ def _library() -> Any:
 def _check_memory(net: Network, M: int) -> None:
     """The graph holds a copy of the weights and, at the lowest level, 2 M neighbours of each label."""
     n, fan_in = net.n_labels, net.states[-1].fan_in
-    needed, free = 2 * n * (fan_in + 1) * 4 + n * (2 * M + 4) * 4, select.available_memory()
+    needed, free = 2 * n * (fan_in + 1) * 4 + n * (2 * M + 4) * 4, memory.available_memory()
     if free is not None and needed > free:
         raise MemoryError(
             f"a graph over {n:,} labels needs {needed:,} bytes, available are {free:,}: score exactly, or by the tables"

@@ -20,9 +20,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.checks import check_pair, check_X, check_Y
+from slide.engine.xmc_fault import MAX_COLUMNS
 from slide.errors import DataFormatError
 from slide.io.atomic import replacing
-from slide.io.xmc import MAX_COLUMNS, read_xmc, write_xmc
+from slide.io.xmc import read_xmc, write_xmc
 
 Pair = tuple[sp.csr_array, sp.csr_array]
 COLUMNS = ("indices", "values", "labels")  # of a Parquet file
@@ -152,7 +153,7 @@ def _read_npz(path: str | os.PathLike[str]) -> Pair:
 
 def _check_size(path: str | os.PathLike[str]) -> None:
     """Refuses what would not fit before it is unpacked: a small file can claim any size."""
-    from slide.engine.select import available_memory
+    from slide.engine.memory import available_memory
 
     with zipfile.ZipFile(path) as packed:
         wanted = sum(info.file_size for info in packed.infolist())

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from slide.engine import select
+from slide.engine import memory
 from slide.errors import ModelFormatError
 from slide.layers import LAYERS
 from slide.lsh import FAMILIES, HashFamily
@@ -136,7 +136,7 @@ def check_cost(config: Any, entries: Mapping[str, Any], size: int, max_bytes: in
             f"{path}: its header asks for {claimed:,} bytes of tables, {limit:,} are allowed: if you trust it, call "
             f"slide.load(path, max_bytes={claimed})"
         )
-    select.require_memory(claimed + size, f"{path} needs")
+    memory.require_memory(claimed + size, f"{path} needs")
 
 
 def _family(stored: dict[str, Any]) -> HashFamily:

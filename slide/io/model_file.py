@@ -197,9 +197,9 @@ def own_family(net: Network) -> HashFamily | None:
 
 def _placed(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Copies that lie where kernels want them."""
-    from slide.engine import select
+    from slide.engine import memory
 
-    placed = {name: select.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
+    placed = {name: memory.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
     for name, array in arrays.items():
         placed[name][...] = array
     return placed
@@ -340,9 +340,9 @@ def read_model(
 
 
 def _read_array(file: BinaryIO, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    from slide.engine import select
+    from slide.engine import memory
 
-    array = select.allocate(shape, dtype, "the arrays of a model file")
+    array = memory.allocate(shape, dtype, "the arrays of a model file")
     file.seek(offset)
     if file.readinto(_bytes(array)) != array.nbytes:  # type: ignore[attr-defined]
         raise ModelFormatError(f"{file.name}: truncated while it was read")

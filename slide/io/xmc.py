@@ -6,7 +6,6 @@ slide/engine/reference/xmc.py's; both report what is wrong as a Fault, which bec
 
 from __future__ import annotations
 
-import enum
 import errno
 import gzip
 import mmap
@@ -21,58 +20,16 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.engine.threads import resolve_threads, usable_threads
+from slide.engine.xmc_fault import IN_BLOCKS, MAX_COLUMNS, Buffer, Fault, Kind, Parsed
 from slide.errors import DataFormatError
 from slide.io.atomic import replacing
 
-Buffer = bytes | bytearray | memoryview | mmap.mmap
-Parsed = tuple[
-    npt.NDArray[np.int64],
-    npt.NDArray[np.int32],
-    npt.NDArray[np.float32],
-    npt.NDArray[np.int64],
-    npt.NDArray[np.int32],
-    int,
-    int,
-    int,
-]
-
 GZIP_MAGIC = b"\x1f\x8b"
 EXCERPT = 40
-MAX_COLUMNS = 2**31 - 1
 ROWS_AT_ONCE = 8192
 PIECE = 1 << 20  # read at a time
 SHARE_TEXT = 0.5  # of the available memory that text may take: the matrices need the rest
-IN_BLOCKS = "read it in blocks (slide.XMCBlocks, slide train --rows-at-once)"
 SHARE_READ = 0.25  # plain text up to this share is read, more is mapped
-
-
-class Kind(enum.IntEnum):
-    """What can be wrong with a file; the numbers of slide_xmc_status in csrc/xmc.h."""
-
-    EMPTY = 1
-    HEADER = 2
-    HEADER_RANGE = 3
-    ROWS = 4
-    LABEL = 5
-    LABEL_RANGE = 6
-    FEATURE = 7
-    FEATURE_RANGE = 8
-    VALUE = 9
-    NOT_FINITE = 10
-    SUM = 11
-
-
-class Fault(Exception):
-    """The first error of a file, as a parser saw it; read_xmc turns it into a DataFormatError."""
-
-    def __init__(
-        self, kind: int, line: int, column: int, offset: int, length: int, found: int = 0, wanted: int = 0
-    ) -> None:
-        super().__init__(kind, line, column, offset, length, found, wanted)
-        self.kind = Kind(kind)
-        self.line, self.column = line, column
-        self.offset, self.length = offset, length
-        self.found, self.wanted = found, wanted
 
 
 def read_xmc(
@@ -202,7 +159,7 @@ def check_there(path: Path) -> None:
 
 def _read_buffer(path: Path) -> Buffer:
     """The text of a file; a map only of one that would take much of the memory: another process can cut it short."""
-    from slide.engine.select import available_memory
+    from slide.engine.memory import available_memory
 
     check_there(path)
     free = available_memory()

@@ -20,10 +20,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.checks import require
-from slide.engine.state import Examples
+from slide.engine.protocol import Examples
 from slide.engine.threads import resolve_threads, usable_threads
+from slide.engine.xmc_fault import Fault, Kind
 from slide.errors import DataFormatError
-from slide.io.xmc import GZIP_MAGIC, Fault, Kind, check_there, describe, matrices, parse
+from slide.io.xmc import GZIP_MAGIC, check_there, describe, matrices, parse
 
 Pair = tuple[sp.csr_array, sp.csr_array]
 ROWS = 30_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slide.checks import require
-from slide.engine.state import MAX_PROBES
+from slide.engine.layout import MAX_PROBES
 from slide.lsh.family import HashFamily
 from slide.lsh.query_cells import DEFAULT_MEMORY, QueryCells
 from slide.lsh.simhash import SimHash

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from slide.engine.state import FloatArray, LayerState, LshState
+from slide.engine.layout import FloatArray
+from slide.engine.state import LayerState, LshState
 
-SIGN_ALSH_TERMS, SIGN_ALSH_LENGTH = 2, 0.75  # m and U, as its authors recommend
-L2_ALSH_TERMS, L2_ALSH_LENGTH = 3, 0.83  # the same of the older paper
+SIGN_ALSH_LENGTH = 0.75  # U, as its authors recommend
+L2_ALSH_LENGTH = 0.83  # the same of the older paper
 FRAME_SAMPLE, FRAME_QUERIES = 16_384, 512  # neurons and queries whose means make a frame
 BIAS_SCALE = 1.6  # times the scale that makes the norms' product least; measured on two real sets, 1.4 to 2 are alike
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slide.checks import require
-from slide.engine.state import OFFSET_STEPS
+from slide.engine.layout import OFFSET_STEPS
 from slide.lsh.family import HashFamily, gaussian_directions
 
 MIN_WIDTH, MAX_WIDTH = 1e-6, 1e6

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slide.checks import require
-from slide.engine.state import DIRECTION_BLOCK, MAX_PROBES, FloatArray, LayerState, LshState
-from slide.lsh.centring import FRAME_QUERIES, L2_ALSH_TERMS, SIGN_ALSH_TERMS, update_frame
+from slide.engine.layout import DIRECTION_BLOCK, L2_ALSH_TERMS, MAX_PROBES, SIGN_ALSH_TERMS, FloatArray
+from slide.engine.state import LayerState, LshState
+from slide.lsh.centring import FRAME_QUERIES, update_frame
 
 MAX_TABLES = 1022
 MAX_CODE_BITS = 30

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import require
-from slide.engine.state import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray, LayerState, LshState
+from slide.engine.layout import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray
+from slide.engine.state import LayerState, LshState
 from slide.lsh.family import HashFamily, Lesson
 
 MIN_BITS, MAX_BITS = 6, 14

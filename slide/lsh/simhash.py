@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slide.checks import require
-from slide.engine.state import DIRECTION_BLOCK, HADAMARD_ROUNDS, FloatArray, LayerState
+from slide.engine.layout import DIRECTION_BLOCK, HADAMARD_ROUNDS, FloatArray
+from slide.engine.state import LayerState
 from slide.lsh.family import HashFamily, Lesson, gaussian_directions
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from slide.engine.state import FloatArray, IntArray, LayerState, LshState
+from slide.engine.layout import FloatArray, IntArray
+from slide.engine.state import LayerState, LshState
 
 Rows = npt.NDArray[np.int64]
 

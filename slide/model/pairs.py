@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import require
-from slide.engine.state import FloatArray, IntArray
+from slide.engine.layout import IntArray
+from slide.engine.state import WideState
 
 
 @dataclass(frozen=True)
@@ -52,43 +53,6 @@ class Wide:
         for name in ("lr", "bias_lr", "deep_share", "prune", "row_pairs"):
             value = getattr(self, name)
             require(np.isfinite(value) and value >= 0, f"Wide({name}=)", value, "a finite number, 0 or more")
-
-
-@dataclass
-class PairState:
-    """The pairs as CSR by feature: indptr int64 [D + 1], labels, and what stands for weights; bias float32 [L]."""
-
-    STORED: ClassVar[tuple[str, ...]]  # names of the arrays that a file holds
-
-    indptr: npt.NDArray[np.int64]
-    labels: npt.NDArray[Any]
-    bias: FloatArray
-    lr_ratio: float
-    bias_ratio: float
-    deep_share: float
-
-    @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What a file holds, by name."""
-        return {name: getattr(self, name) for name in self.STORED}
-
-
-@dataclass
-class WideState(PairState):
-    """Pairs that learn: labels int32, weights float32."""
-
-    STORED: ClassVar[tuple[str, ...]] = ("weights", "bias", "labels", "indptr")
-
-    weights: FloatArray
-
-    def plain(self) -> WideState:
-        """The pairs with weights of floats."""
-        return self
-
-    def matrix(self) -> sp.csr_array:
-        """The weights as a sparse [n_features, n_labels] matrix that shares their memory."""
-        shape = (len(self.indptr) - 1, len(self.bias))
-        return sp.csr_array((self.weights, self.labels, self.indptr), shape=shape)
 
 
 SLACK = 4  # what blocks of rows may hold of pairs beyond the limit, before the last of them has come

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
-from slide.engine import select
+from slide.engine import memory
 from slide.engine.bfloat16 import to_bfloat16
-from slide.engine.state import OPTIMIZER_STATES, TAIL, LayerState, pad
+from slide.engine.layout import OPTIMIZER_STATES, TAIL, pad
+from slide.engine.state import LayerState
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
 from slide.model.quantize import make_layer
@@ -42,7 +43,7 @@ def make_layer_state(
     dtype: np.dtype[Any] = np.dtype(np.uint16 if is_half else np.float32)
     if rows is None:
         what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"
-        rows = select.allocate(shape, dtype, what)
+        rows = memory.allocate(shape, dtype, what)
     require(rows.shape == shape and rows.dtype == dtype, "rows", (rows.shape, rows.dtype), f"{shape} {dtype}")
     return LayerState(layer.kind, layer.activation, layer.n, fan_in, width, rows, **options)
 
@@ -65,7 +66,7 @@ def add_tables(
     shape = lsh.slots_shape(state.n)
     slots = stored.get("slots")
     if slots is None:
-        slots = select.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
+        slots = memory.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
     require(slots.shape == shape, "slots", slots.shape, str(shape))
     if "slots" in stored:
         _check_slots(slots, state.n, lsh.resolved_capacity(state.n))
@@ -93,7 +94,7 @@ def remember_codes(state: LayerState) -> None:
     """Room for the codes of a layer's neurons, for Rebuild(incremental=True); none of them is known yet."""
     lsh = state.lsh
     assert lsh is not None
-    lsh.codes = select.allocate((state.n, lsh.L), np.uint32, f"the codes of {state.n:,} neurons in {lsh.L} tables")
+    lsh.codes = memory.allocate((state.n, lsh.L), np.uint32, f"the codes of {state.n:,} neurons in {lsh.L} tables")
     lsh.marks = np.zeros(state.n, np.uint64)
 
 

@@ -1,104 +1,25 @@
-"""Models that only predict: weights of 8 bits, with one scale for each row and for each feature of the sparse part.
+"""Makes models of 8 bits, which only predict: one scale for each row and for each feature of the sparse part.
 
 A weight w of a row becomes the whole number nearest to 127 w / max |w|, so it is off by at most 1 / 254 of the row's
-largest one. Pairs of the sparse part whose number is 0 say nothing and are left out. Kernels multiply the numbers as
-they are (csrc/kernels_body.h); nothing is expanded but a block of rows at a time.
-"""
+largest one. Pairs of the sparse part whose number is 0 say nothing and are left out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from slide.checks import require
-from slide.engine.state import BIAS, TAIL, FloatArray, LayerState, pad
-from slide.model.pairs import PairState, WideState, check_pairs
+from slide.engine.layout import FloatArray, pad
+from slide.engine.quantized import Codes, CompressedLayer, CompressedPairs
+from slide.engine.state import LayerState, WideState
+from slide.model.pairs import check_pairs
 
 LARGEST = 127
 NARROW = 2**16  # labels that fit 16 bits
 ROWS_AT_ONCE = 4096
-
-Codes = npt.NDArray[np.int8]
-
-
-@dataclass
-class CompressedLayer(LayerState):
-    """A layer of codes int8 [n_rows, padded], scales and bias_values float32 [n_rows]; rows is empty."""
-
-    codes: Codes = field(default_factory=lambda: np.empty((0, 0), np.int8))
-    scales: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-    bias_values: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-
-    @property
-    def is_compressed(self) -> bool:
-        return True
-
-    @property
-    def n_bytes(self) -> int:
-        return self.codes.nbytes + self.scales.nbytes + self.bias_values.nbytes
-
-    @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {"codes": self.codes, "scales": self.scales, "biases": self.bias_values}
-
-    def weights_of(self, rows: Any) -> FloatArray:
-        """float32 [n, width], made at each call."""
-        return expanded(self.codes[rows, : self.width], self.scales[rows])
-
-    @property
-    def biases(self) -> FloatArray:
-        """float32 [n]."""
-        if self.kind != "sparse_input":
-            return self.bias_values
-        return self.weights_of(slice(self.fan_in, None))[0] if self.bias else np.zeros(self.n, np.float32)
-
-    def plain(self) -> LayerState:
-        """The layer with rows of floats, for an engine that knows no codes."""
-        from slide.engine.select import allocate
-
-        rows = allocate((len(self.codes), self.padded + TAIL), np.float32, "the rows of an expanded layer")
-        rows[:, : self.padded] = expanded(self.codes, self.scales)
-        rows[:, self.padded + BIAS] = self.bias_values
-        options = {name: getattr(self, name) for name in LayerState.__dataclass_fields__}
-        return LayerState(**options | {"rows": rows})
-
-
-@dataclass
-class CompressedPairs(PairState):
-    """Pairs that only predict: codes int8 with one scale a feature, and labels uint16 where there are no more than
-    65,536 of them."""
-
-    STORED: ClassVar[tuple[str, ...]] = ("codes", "scales", "bias", "labels", "indptr")
-
-    codes: Codes
-    scales: FloatArray
-
-    @property
-    def weights(self) -> FloatArray:
-        """float32, made at each call."""
-        return self.codes.astype(np.float32) * np.repeat(self.scales, np.diff(self.indptr))
-
-    def matrix(self) -> sp.csr_array:
-        """The weights as a sparse [n_features, n_labels] matrix."""
-        return self.plain().matrix()
-
-    def plain(self) -> WideState:
-        """The pairs with weights of floats, for an engine that knows no codes."""
-        shared = {f.name: getattr(self, f.name) for f in fields(PairState)}
-        return WideState(**shared | {"labels": self.labels.astype(np.int32), "weights": self.weights})
-
-
-def expanded(codes: Codes, scales: FloatArray) -> FloatArray:
-    """float32, of the shape of the codes; of one row, too, with its scale."""
-    return codes.astype(np.float32) * scales[..., None]
-
-
-# -- from floats -------------------------------------------------------------------------------------------------------
 
 
 def layer_arrays(state: LayerState) -> dict[str, npt.NDArray[Any]]:
@@ -145,9 +66,6 @@ def _nearest(values: FloatArray, scales: FloatArray) -> Codes:
 
 def _label_dtype(n_labels: int) -> type[Any]:
     return np.uint16 if n_labels <= NARROW else np.int32
-
-
-# -- from a file -------------------------------------------------------------------------------------------------------
 
 
 def make_layer(state: LayerState, n_rows: int, stored: Mapping[str, npt.NDArray[Any]]) -> CompressedLayer:

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.engine import select
-from slide.engine.state import Engine, Examples, FloatArray, LayerState, LshState
+from slide.engine.layout import FloatArray
+from slide.engine.protocol import Engine, Examples
+from slide.engine.state import LayerState, LshState
 from slide.layers import Layer, Sampled
 from slide.lsh import HashFamily, Lesson
 from slide.model.parameters import remember_codes

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from slide.engine.state import BIAS, IntArray, LayerState
+from slide.engine.layout import BIAS, IntArray
+from slide.engine.state import LayerState
 from slide.io.model_file import Array, network_arrays
 from slide.layers import Sampled
 from slide.model.pairs import INITIAL_BIAS
@@ -50,9 +51,9 @@ def resized(net: Network, keep: IntArray, n_new: int) -> Network:
 
 def _rows(state: LayerState, keep: IntArray, n_new: int) -> Array:
     """New rows are 0 with the lowest bias there is: a label without examples is never predicted."""
-    from slide.engine import select
+    from slide.engine import memory
 
-    rows = select.allocate((len(keep) + n_new, state.rows.shape[1]), state.rows.dtype, "the rows of the labels")
+    rows = memory.allocate((len(keep) + n_new, state.rows.shape[1]), state.rows.dtype, "the rows of the labels")
     rows[: len(keep)] = state.rows[keep]
     replace(state, rows=rows).tail[len(keep) :, BIAS] = state.biases.min()
     return rows

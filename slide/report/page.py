@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide import metrics
-from slide.engine.state import FloatArray, IntArray
+from slide.engine.layout import FloatArray, IntArray
 from slide.report.charts import Series, bars, lines, number_text
 from slide.training.evaluation import KS
 

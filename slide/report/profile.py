@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide.checks import require
-from slide.engine.state import PHASES
+from slide.engine.layout import PHASES
 from slide.training.callbacks import Callback
 
 if TYPE_CHECKING:

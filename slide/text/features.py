@@ -19,7 +19,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import require
-from slide.engine.state import FloatArray
+from slide.engine.layout import FloatArray
 
 #: Stands between the texts of several columns: words on its two sides are no pair.
 BREAK = "\x1f"

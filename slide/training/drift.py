@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slide.engine.state import FloatArray
+from slide.engine.layout import FloatArray
 from slide.network import Network
 
 SAMPLED_ROWS = 256

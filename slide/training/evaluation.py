@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from slide import metrics
 from slide.checks import check_XY, require
-from slide.engine.state import IntArray
+from slide.engine.layout import IntArray
 from slide.io.fingerprint import fingerprint
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from slide.checks import require
-from slide.engine.state import Examples, TrainStats
+from slide.engine.protocol import Examples, TrainStats
 from slide.errors import NonFiniteError
 from slide.model.rebuild import SecondTables, families, in_background
 from slide.network import Network
@@ -78,7 +78,7 @@ class Progress:
     stop: bool = False
     phase_seconds: list[float] = field(
         default_factory=list, repr=False
-    )  # of slide.engine.state.PHASES, where asked for
+    )  # of slide.engine.layout.PHASES, where asked for
     _loss_sum: float = field(default=0.0, repr=False)
     _loss_n: int = field(default=0, repr=False)
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from slide.engine.state import Engine, FloatArray, LayerState
+from slide.engine.layout import FloatArray
+from slide.engine.protocol import Engine
+from slide.engine.state import LayerState
 from slide.layers import Sampled
 from slide.lsh import HashFamily
 from slide.model.parameters import add_tables

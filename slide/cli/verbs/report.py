@@ -12,7 +12,7 @@ import numpy as np
 import slide
 from slide.cli.commands import load_model, predicted
 from slide.cli.data import check_columns, read_data, whole_file, writable
-from slide.cli.main.verbs import text
+from slide.cli.verbs import text
 from slide.estimator.classifier import SlideClassifier
 from slide.inference.lsh_report import MAX_QUERIES, LshReport
 from slide.report.page import Tried, page

@@ -11,9 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
+from slide.cli import commands
 from slide.cli.data import Data, size, writable
-from slide.cli.main import commands
-from slide.cli.main.verbs import train
+from slide.cli.verbs import train as train_verb
 from slide.io import formats
 from slide.text.classifier import SlideTextClassifier
 from slide.text.features import TextFeatures
@@ -45,8 +45,8 @@ def train(args: Namespace) -> int:
         raise ValueError("--rows-at-once: found --text, wanted a file of XMC text: the vocabulary is made of all texts")
     if not args.labels:
         raise ValueError("--labels: found none, wanted the column of labels")
-    wishes = train.Wishes.of(args)
-    clf = SlideTextClassifier(features(args), **train.classifier_options(args))
+    wishes = train_verb.Wishes.of(args)
+    clf = SlideTextClassifier(features(args), **train_verb.classifier_options(args))
     clf.table_ = columns
     table, test = read(args.data, columns)
     if args.test:
@@ -54,13 +54,13 @@ def train(args: Namespace) -> int:
     print(f"{args.data}: {len(table.texts):,} texts", flush=True)
     eval_set = wishes.eval_set(lambda name: _pair(_test_part(*read(name, columns))))
     told = {"eval_set": eval_set, "checkpoint": wishes.checkpoint}
-    fitting = train.fit(clf, len(table.texts), clf.fit, (table.texts, table.labels), wishes, **told)
+    fitting = train_verb.fit(clf, len(table.texts), clf.fit, (table.texts, table.labels), wishes, **told)
     if not (seconds := fitting):
-        return train.interrupted(clf, target, wishes.checkpoint)
+        return train_verb.interrupted(clf, target, wishes.checkpoint)
     data = labelled(clf, args.data, table)
-    facts = train.trained(clf, data, seconds)
+    facts = train_verb.trained(clf, data, seconds)
     if target:
-        train.save(clf, target)
+        train_verb.save(clf, target)
         facts |= {"model": str(target), "model_bytes": target.stat().st_size}
     n_features, n_labels = data.X.shape[1], data.Y.shape[1]
     print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: ", end="")
@@ -69,9 +69,9 @@ def train(args: Namespace) -> int:
         print(f"model: {target} ({size(target)})", flush=True)
     if test:
         facts |= commands.score(clf, labelled(clf, f"{args.test or args.data}, test", test), data.Y, A=args.A, B=args.B)
-        train.keep_score(clf, facts, target)
+        train_verb.keep_score(clf, facts, target)
         print(commands.table(facts))
-    train.discard(wishes.checkpoint)
+    train_verb.discard(wishes.checkpoint)
     if args.json:
         print(json.dumps(facts))
     return 0

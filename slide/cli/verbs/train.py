@@ -54,7 +54,7 @@ class Wishes:
 
 def train(args: Namespace) -> int:
     """Trains, saves, scores; saves what there is if interrupted."""
-    from slide.cli.main.verbs import text
+    from slide.cli.verbs import text
 
     apply_preset(args)
     if args.print_config:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import KINDS, MAX_PROBES
 from slide.engine.reference.cells import QUERY_CELLS, settle_labels
 from slide.engine.reference.hashing import find_probes, hash_vector
 from slide.engine.reference.jit import kernel, loop
@@ -17,7 +18,6 @@ from slide.engine.reference.network import Vector
 from slide.engine.reference.rng import LAYERS_APART, TAIL, below, stream
 from slide.engine.reference.tables import bucket_index, bucket_of
 from slide.engine.reference.transform import neuron_vector, query_vector
-from slide.engine.state import KINDS, MAX_PROBES
 
 VANILLA, THRESHOLD = KINDS["vanilla"], KINDS["threshold"]
 MEMBER = -1

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import BIAS, KINDS, TAIL
 from slide.engine.reference import wide
 from slide.engine.reference.active import MEMBER, all_active, join, take_from_lists, take_uniform
 from slide.engine.reference.hashing import hash_vector
@@ -25,7 +26,6 @@ from slide.engine.reference.passes import (
 )
 from slide.engine.reference.rng import BATCH, LAYERS_APART, below, stream
 from slide.engine.reference.rng import TAIL as TAIL_STREAM
-from slide.engine.state import BIAS, KINDS, TAIL
 
 SOFTMAX, BINARY = KINDS["softmax"], KINDS["binary"]
 ZERO, ONE = np.float32(0), np.float32(1)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import BIAS, DIRECTION_BLOCK, KINDS, TAIL
 from slide.engine.reference.jit import kernel, loop
-from slide.engine.state import BIAS, DIRECTION_BLOCK, KINDS, TAIL
 
 QUERY_CELLS = KINDS["query_cells"]
 _HALF, _MASK = np.uint32(0x800), np.uint32(0xFFFFF000)

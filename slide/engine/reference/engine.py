@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from slide.engine.layout import MAX_BATCH, FloatArray, IntArray
+from slide.engine.protocol import Examples, StepRule, TrainStats
 from slide.engine.reference import active, batches, cells, infer, loop, tables
 from slide.engine.reference.cells import QUERY_CELLS
 from slide.engine.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
-from slide.engine.state import MAX_BATCH, Examples, FloatArray, IntArray, LayerState, TrainStats
-from slide.model.pairs import WideState
-from slide.optim import Optimizer
+from slide.engine.state import LayerState, WideState
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Engine:
         self,
         layers: list[LayerState],
         wide: WideState | None,
-        optimizer: Optimizer,
+        optimizer: StepRule,
         loss: str,
         seed: int,
         n_threads: int,

@@ -1,6 +1,6 @@
 """Codes of every hash family, bit for bit those of csrc/hash.c: sums run in the order of the coordinates.
 
-A new family needs a branch in `hash_vector`, a number in slide.engine.state.KINDS and a class in slide.lsh.FAMILIES. To try
+A new family needs a branch in `hash_vector`, a number in slide.engine.layout.KINDS and a class in slide.lsh.FAMILIES. To try
 one out, none of this: a subclass of slide.lsh.HashFamily in Python does.
 """
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import DIRECTION_BLOCK, HADAMARD_ROUNDS, KINDS, OFFSET_STEPS
 from slide.engine.reference.calls import call_hash
 from slide.engine.reference.cells import QUERY_CELLS, nearest_cell
 from slide.engine.reference.jit import kernel
 from slide.engine.reference.rng import mix64
-from slide.engine.state import DIRECTION_BLOCK, HADAMARD_ROUNDS, KINDS, OFFSET_STEPS
 
 SIMHASH, WTA, DWTA, MINHASH, GAUSSIAN, SPARSE, HADAMARD = (
     KINDS[k] for k in ("simhash", "wta", "dwta", "minhash", "simhash_gaussian", "simhash_sparse", "simhash_hadamard")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import KINDS
 from slide.engine.reference import wide
 from slide.engine.reference.active import choose
 from slide.engine.reference.jit import kernel, loop
@@ -20,7 +21,6 @@ from slide.engine.reference.passes import (
     layer_forward,
     load_features,
 )
-from slide.engine.state import KINDS
 
 BINARY = KINDS["binary"]
 
@@ -85,7 +85,7 @@ def train_samples(
 ) -> Any:
     """Visits this thread's samples; all threads end when one meets what TrainStats calls a bad step.
 
-    Returns the fields of slide.engine.state.TrainStats.
+    Returns the fields of slide.engine.protocol.TrainStats.
     """
     loss, n_loss, n_active, wide_loss, n_wide_active = 0.0, 0, 0, 0.0, 0
     bad_step, bad_layer, bad_update = -1, -1, False

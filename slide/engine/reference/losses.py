@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import KINDS
 from slide.engine.reference.jit import kernel
-from slide.engine.state import KINDS
 
 SOFTMAX = KINDS["softmax"]
 ZERO, ONE = np.float32(0), np.float32(1)

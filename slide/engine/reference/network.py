@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from slide.engine.layout import DIRECTION_BLOCK, KINDS, TAIL
+from slide.engine.protocol import Examples, StepRule
 from slide.engine.reference.jit import kernel
-from slide.engine.state import DIRECTION_BLOCK, KINDS, TAIL, Examples, LayerState, LshState
-from slide.model.pairs import WideState
-from slide.optim import Optimizer as OptimizerOptions
+from slide.engine.state import LayerState, LshState, WideState
 
 SPARSE_INPUT, DENSE, SAMPLED = (KINDS[k] for k in ("sparse_input", "dense", "sampled"))
 WIDE_BLOCK = 64  # labels that share a "touched" mark
@@ -226,9 +226,7 @@ def _describe_wide(state: WideState | None) -> Wide:
     )
 
 
-def describe(
-    layers: list[LayerState], wide: WideState | None, optimizer: OptimizerOptions, loss: str, seed: int
-) -> Net:
+def describe(layers: list[LayerState], wide: WideState | None, optimizer: StepRule, loss: str, seed: int) -> Net:
     """The network as kernels take it."""
     described = [describe_layer(state) for state in layers]
     nothing = LayerState("dense", "identity", 0, 0, 0, np.empty((0, TAIL), np.float32), False)

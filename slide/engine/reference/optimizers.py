@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from slide.engine.layout import BIAS, BIAS_S1, BIAS_S2, KINDS, ROW_ACC, ROW_COUNT, TAIL
 from slide.engine.reference.jit import kernel
 from slide.engine.reference.network import SPARSE_INPUT
-from slide.engine.state import BIAS, BIAS_S1, BIAS_S2, KINDS, ROW_ACC, ROW_COUNT, TAIL
 
 SGD, ADAGRAD_ROW, ADAGRAD = (KINDS[k] for k in ("sgd", "adagrad_row", "adagrad"))
 ONE = np.float32(1)

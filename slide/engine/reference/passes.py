@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import BIAS, KINDS, TAIL
 from slide.engine.reference.jit import kernel, sum_kernel
 from slide.engine.reference.network import output
 from slide.engine.reference.optimizers import Factor, update_fits, update_row
 from slide.engine.reference.rng import DROPOUT, stream, uniform
-from slide.engine.state import BIAS, KINDS, TAIL
 
 RELU, TANH = KINDS["relu"], KINDS["tanh"]
 ZERO, ONE = np.float32(0), np.float32(1)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import BIAS, KINDS, TAIL
 from slide.engine.reference.hashing import hash_vector
 from slide.engine.reference.jit import kernel, loop
 from slide.engine.reference.rng import BUCKET, ORDER, below, mix64, stream
 from slide.engine.reference.transform import neuron_vector
-from slide.engine.state import BIAS, KINDS, TAIL
 
 FIFO = KINDS["fifo"]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing (Knuth, TAOCP 6.4)

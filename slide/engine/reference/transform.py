@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from slide.engine.layout import BIAS, KINDS, L2_ALSH_TERMS, TAIL
 from slide.engine.reference.jit import kernel
-from slide.engine.state import BIAS, KINDS, TAIL
-from slide.lsh.centring import L2_ALSH_TERMS
 
 NORM_AUGMENTED, SIGN_ALSH, L2_ALSH = KINDS["norm-augmented"], KINDS["sign-alsh"], KINDS["l2-alsh"]
 HALF = np.float32(0.5)

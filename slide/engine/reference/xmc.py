@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from slide.io.xmc import MAX_COLUMNS, Buffer, Fault, Kind, Parsed
+from slide.engine.xmc_fault import MAX_COLUMNS, Buffer, Fault, Kind, Parsed
 
 HEADER = re.compile(rb"[ \t\r]*(\d+)[ \t\r]+(\d+)[ \t\r]+(\d+)[ \t\r]*")
 BLANK = re.compile(rb"[ \t\r]*")
@@ -34,7 +34,7 @@ def parse_xmc(
     """Parse a whole file held in a buffer; one thread, whatever n_threads and chunk_bytes say.
 
     Returns (indptr int64, indices int32, data float32, label_indptr int64, label_indices int32, n_rows, n_features,
-    n_labels) and raises slide.io.xmc.Fault.
+    n_labels) and raises slide.engine.xmc_fault.Fault.
     """
     text = bytes(buffer)
     n_rows, header_features, header_labels, body = _read_header(text)
