@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from slide.text.tables import read_table
     from slide.training.callbacks import Callback, CSVLogger, JSONLogger, ProgressBar
     from slide.training.checkpoint import Checkpoint
-    from slide.training.evaluation import EarlyStopping
+    from slide.training.early_stopping import EarlyStopping
     from slide.training.loggers import MLflowLogger, TensorBoardLogger
 
 

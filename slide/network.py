@@ -33,7 +33,7 @@ from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 if TYPE_CHECKING:
     from slide.inference.hnsw import HnswIndex
     from slide.training.checkpoint import Additions, Checkpoint
-    from slide.training.evaluation import EarlyStopping
+    from slide.training.early_stopping import EarlyStopping
 
 LOSSES = ("softmax", "binary")
 STORAGES = ("float32", "bfloat16")
@@ -264,11 +264,11 @@ class Network(Answers):
         """Goes on training for so many epochs over X, sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
 
         KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far. What
-        happened is in `history` afterwards: a list of dict (slide.training.loop.Progress).
+        happened is in `history` afterwards: a list of dict (slide.training.progress.Progress).
 
         Parameters
         ----------
-        callback : slide.Callback, a function of a slide.training.loop.Progress that is called ten times a second, or several
+        callback : slide.Callback, a function of a slide.training.progress.Progress that is called ten times a second, or several
         eval_set : pair of X and Y like those above, scored at the end of each epoch; or None
         early_stopping : whether a worse score there ends the fit, and whether the best model comes back
         checkpoint : where and how often to save, and whether to go on from there
@@ -284,8 +284,11 @@ class Network(Answers):
             If a loss is not finite; names step and layer.
         """
         from slide.training.callbacks import Callbacks
-        from slide.training.evaluation import held_out, judge, what
-        from slide.training.loop import Plan, Whole, run
+        from slide.training.early_stopping import judge, what
+        from slide.training.evaluation import held_out
+        from slide.training.loop import run
+        from slide.training.plan import Plan
+        from slide.training.source import Whole
 
         self._check_trains()
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
@@ -326,10 +329,12 @@ class Network(Answers):
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
-        from slide.io.xmc_blocks import WANTED, Prepared, ahead, check_blocks
         from slide.training.callbacks import Callbacks
-        from slide.training.evaluation import held_out, judge
-        from slide.training.loop import Plan, run
+        from slide.training.early_stopping import judge
+        from slide.training.evaluation import held_out
+        from slide.training.loop import run
+        from slide.training.plan import Plan
+        from slide.training.source import WANTED, Prepared, ahead, check_blocks
 
         self._check_trains()
         check_blocks(blocks)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 import slide
 from slide.lsh.centring import update_frame
-from slide.training.loop import loop
+from slide.training import loop
 
 pytestmark = needs_c
 

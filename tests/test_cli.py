@@ -17,7 +17,7 @@ import pytest
 import slide
 from slide.cli.main import main
 from slide.training.bars import Bar, Lines, duration
-from slide.training.loop import Progress
+from slide.training.progress import Progress
 
 METRICS = ["p@1", "p@3", "p@5", "psp@1", "psp@3", "psp@5"]
 SMALL = ["--epochs", "3", "--hidden", "16", "--n-active", "30", "--n-threads", "1"]

@@ -75,7 +75,7 @@ def test_rebuild_seconds_are_those_spent_in_rebuilds(monkeypatch: pytest.MonkeyP
         now[0] += 1000.0
 
     monkeypatch.setattr(net, "rebuild_tables", slow)
-    seen: list[slide.training.loop.Progress] = []
+    seen: list[slide.training.progress.Progress] = []
     net.fit(*planted_data(300, D, N), callback=seen.append)
     assert seen[-1].rebuilds == 4
     assert 4000 <= seen[-1].rebuild_seconds <= seen[-1].seconds < 5000

@@ -11,7 +11,7 @@ from engine_strategies import BACKENDS, ENGINES, FAMILIES, family_of, make_netwo
 
 import slide
 from slide.engine.protocol import Examples
-from slide.model.rebuild import SecondTables
+from slide.training.background_tables import SecondTables
 
 D, N = 300, 200
 INCREMENTAL = slide.Rebuild(every=40, growth=0, incremental=True)

@@ -12,7 +12,8 @@ from engine_strategies import BACKENDS, make_network, planted_data
 import slide
 from slide.engine.protocol import Examples
 from slide.model import rebuild
-from slide.model.rebuild import SecondTables, in_background
+from slide.training import background_tables
+from slide.training.background_tables import SecondTables, in_background
 
 D, N = 300, 200
 BACKGROUND = slide.Rebuild(every=40, growth=0, background=True)
@@ -69,8 +70,8 @@ def test_labels_seen_during_a_fill_get_their_cells_new_numbers() -> None:
     before = np.array([0, 3, 1, -1, 2], np.int32)
     after = np.array([2, 0, 3, -1, 1], np.int32)  # cell 0 became 2, 3 became 0, 1 became 3, 2 became 1
     seen = np.array([0, 1, 1, 3, -1], np.int32)
-    np.testing.assert_array_equal(rebuild._renumbered(seen, before, after, 4), [2, 3, 3, 0, -1])
-    known_no_more = rebuild._renumbered(np.array([5], np.int32), before, after, 8)
+    np.testing.assert_array_equal(background_tables._renumbered(seen, before, after, 4), [2, 3, 3, 0, -1])
+    known_no_more = background_tables._renumbered(np.array([5], np.int32), before, after, 8)
     np.testing.assert_array_equal(known_no_more, [-1])
 
 
@@ -109,7 +110,7 @@ def test_an_error_of_a_fill_ends_the_fit(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(slide.QueryCells, "learn", fails)
     with pytest.raises(OSError, match="on fire"):
         net.fit(X, Y, epochs=20)
-    assert not [t for t in threading.enumerate() if t.name == rebuild.THREAD_NAME]
+    assert not [t for t in threading.enumerate() if t.name == background_tables.THREAD_NAME]
 
 
 def test_a_fit_that_is_interrupted_leaves_no_thread() -> None:
@@ -122,7 +123,7 @@ def test_a_fit_that_is_interrupted_leaves_no_thread() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, Y, epochs=5, callback=stop)
-    assert not [t for t in threading.enumerate() if t.name == rebuild.THREAD_NAME]
+    assert not [t for t in threading.enumerate() if t.name == background_tables.THREAD_NAME]
     net.fit(X, Y)
     assert net.retrieval_recall(X[:200], n_candidates=20)[0] > 0.5
 

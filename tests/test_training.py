@@ -238,7 +238,7 @@ def test_ctrl_c_leaves_a_usable_network(engine: str, n_threads: int, request: py
     X, Y = planted_data(2000, D, N, seed=1)
     net = make_network(layers(), engine, n_threads=n_threads)
 
-    def press(progress: slide.training.loop.Progress) -> None:
+    def press(progress: slide.training.progress.Progress) -> None:
         if progress.done >= 300:
             signal.raise_signal(signal.SIGINT)
 

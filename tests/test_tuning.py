@@ -12,7 +12,7 @@ from engine_strategies import BACKENDS, make_network, planted_data, used_slots
 
 import slide
 from slide.lsh import auto
-from slide.training.tuning import is_time, measured_recall
+from slide.model.recall import is_time, measured_recall
 
 D, N = 300, 200
 SMALL = slide.QueryCells(K=6, capacity=12, recall=0)

@@ -27,16 +27,16 @@ from slide.estimator.predictions import Predictions
 from slide.estimator.presets import PRESETS
 from slide.estimator.scaling import Scaling
 from slide.inference.scores import SAMPLE, threshold
-from slide.io.xmc_blocks import Prepared, first_of
 from slide.layers import Sampled
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide
 from slide.network import Network
 from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedule
+from slide.training.source import Prepared, first_of
 
 if TYPE_CHECKING:
     from slide.training.checkpoint import Checkpoint
-    from slide.training.evaluation import EarlyStopping
+    from slide.training.early_stopping import EarlyStopping
 
 
 FITTED = ("fit_seconds_", "samples_per_second_", "threshold_")
@@ -201,7 +201,7 @@ class SlideClassifier(Predictions):
         classes : sequence or None
             All classes there are, or names of an indicator's columns. None: what y holds; a data frame's columns.
         callback : slide.Callback, function, or a sequence of them
-            A function is called about ten times a second with a slide.training.loop.Progress.
+            A function is called about ten times a second with a slide.training.progress.Progress.
         eval_set : pair (X, y), or float
             Rows that are not trained on, scored at the end of each epoch; a float is the share of these rows that is
             held out, at random.

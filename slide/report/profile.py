@@ -19,7 +19,7 @@ from slide.training.callbacks import Callback
 if TYPE_CHECKING:
     from slide.estimator.classifier import SlideClassifier
     from slide.network import Network
-    from slide.training.loop import Progress
+    from slide.training.progress import Progress
 
 SINGLE_ROWS, WARM_UP = 500, 50
 SAYS = {

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slide.training.loop import Progress
+    from slide.training.progress import Progress
 
 REFRESH_SECONDS = 0.1  # of the bar
 LINE_SECONDS = 5.0  # between plain lines within an epoch

@@ -18,7 +18,7 @@ from slide.checks import require
 
 if TYPE_CHECKING:
     from slide.network import Network
-    from slide.training.loop import Progress
+    from slide.training.progress import Progress
 
 Record = dict[str, Any]
 
@@ -26,7 +26,7 @@ Record = dict[str, Any]
 class Callback:
     """Base of what wants to know how a fit goes on; override what you need.
 
-    Methods get the fit's slide.training.loop.Progress, and the network as it is at that moment: it may be read and asked for
+    Methods get the fit's slide.training.progress.Progress, and the network as it is at that moment: it may be read and asked for
     predictions, its weights belong to the fit. ``progress.stop = True`` ends the fit before the next chunk; what
     follows a fit is done as ever. An exception ends it as Ctrl-C does.
 

@@ -23,7 +23,7 @@ from slide.errors import ModelFormatError
 
 if TYPE_CHECKING:
     from slide.network import Network
-    from slide.training.loop import Progress
+    from slide.training.progress import Progress
 
 #: Keyword arguments of slide.io.model_file.save_network: what the owner of a network adds to its files.
 Additions = Callable[[], Mapping[str, Any]]
@@ -123,7 +123,7 @@ class Saver:
         if not self._options.resume or not self._path.exists():
             return None
         from slide.io.model_file import network_from, own_family, read_model
-        from slide.training.loop import Progress
+        from slide.training.progress import Progress
 
         config, arrays = read_model(self._path)
         if "training" not in config:

@@ -10,7 +10,7 @@ from slide.training.callbacks import Callback, Record
 
 if TYPE_CHECKING:
     from slide.network import Network
-    from slide.training.loop import Progress
+    from slide.training.progress import Progress
 
 LEFT_OUT = ("epoch_ended", "samples")  # the first is no measurement, the second is the step
 

@@ -9,22 +9,21 @@ is due.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
 from slide.checks import require
 from slide.engine.protocol import Examples, TrainStats
 from slide.errors import NonFiniteError
-from slide.model.rebuild import SecondTables, families, in_background
+from slide.model.rebuild import families
 from slide.network import Network
 from slide.optim import Schedule
+from slide.training.background_tables import SecondTables, in_background
 from slide.training.callbacks import Callbacks
-from slide.training.checkpoint import Saver
 from slide.training.drift import DriftMeter
-from slide.training.evaluation import Judge
+from slide.training.plan import Plan
+from slide.training.progress import Progress
+from slide.training.source import Source
 from slide.training.tuning import grow_tables
 
 CHUNK_SECONDS = 0.1
@@ -32,135 +31,6 @@ FIRST_CHUNK = 256
 WINDOW = 8192  # samples among which batches of like ones are sought
 RECORDS = 200  # of a fit's history, beside those at the end of each epoch
 RECORDED = ("epoch", "epoch_ended", "samples", "seconds", "samples_per_second", "loss", "active", "rebuilds", "lr")
-
-
-@dataclass
-class Progress:
-    """Where a fit stands, handed to callbacks.
-
-    Attributes
-    ----------
-    epochs, total : int
-        Asked for: passes over the rows, and samples in all of them.
-    epoch, done : int
-        The present epoch, from 0; samples trained on so far.
-    seconds, rebuild_seconds, evaluation_seconds : float
-        Wall-clock time since the start, and how much of it went into rebuilds of tables and scores on held-out rows.
-    rebuilds : int
-    loss : float
-        Mean over about the last tenth of an epoch.
-    active : float
-        Neurons of the last layer that took part in a sample, mean over the last chunk.
-    epoch_ended : bool
-        Whether this is the last call in an epoch.
-    metrics : dict of str to float
-        Of the evaluation set, as fractions, at the last epoch's end; empty without one.
-    history : list of dict
-        A record each 200th of the fit and at the end of each epoch, then with the metrics.
-    stop : bool
-        Set it to end the fit before the next chunk.
-    """
-
-    epochs: int
-    total: int
-    epoch: int = 0
-    done: int = 0
-    seconds: float = 0.0
-    rebuild_seconds: float = 0.0
-    rebuilds: int = 0
-    loss: float = float("nan")
-    active: float = float("nan")
-    epoch_ended: bool = False
-    evaluation_seconds: float = 0.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    columns: list[str] = field(default_factory=list, repr=False)
-    stop: bool = False
-    phase_seconds: list[float] = field(
-        default_factory=list, repr=False
-    )  # of slide.engine.layout.PHASES, where asked for
-    _loss_sum: float = field(default=0.0, repr=False)
-    _loss_n: int = field(default=0, repr=False)
-
-    @property
-    def samples_per_second(self) -> float:
-        """Over the whole fit so far, rebuilds included, evaluations not."""
-        seconds = self.seconds - self.evaluation_seconds
-        return self.done / seconds if seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float:
-        """At the rate so far."""
-        return (self.total - self.done) / self.samples_per_second if self.done else float("inf")
-
-    def add(self, stats: TrainStats, n: int) -> None:
-        """Takes in one chunk: a running mean of the loss over about the last tenth of an epoch."""
-        self.done += n
-        self.active = stats.n_active / max(n, 1)
-        self._loss_sum += stats.loss
-        self._loss_n += stats.n_loss
-        if stats.phase_seconds:
-            before = self.phase_seconds or [0.0] * len(stats.phase_seconds)
-            self.phase_seconds = [a + b for a, b in zip(before, stats.phase_seconds, strict=True)]
-        self.loss = self._loss_sum / self._loss_n if self._loss_n else float("nan")
-        limit = max(1, self.total // max(self.epochs, 1) // 10)
-        if self._loss_n > limit:
-            self._loss_sum *= limit / self._loss_n
-            self._loss_n = limit
-
-    def record(self, lr: float) -> dict[str, Any]:
-        """A new line of the history."""
-        values = {
-            "epoch": round(self.done * self.epochs / max(self.total, 1), 4),
-            "epoch_ended": self.epoch_ended,
-            "samples": self.done,
-            "seconds": round(self.seconds, 4),
-            "samples_per_second": round(self.samples_per_second, 1),
-            "loss": float(self.loss) if np.isfinite(self.loss) else None,
-            "active": round(self.active, 2),
-            "rebuilds": self.rebuilds,
-            "lr": lr,
-        }
-        scores = {name: float(value) for name, value in self.metrics.items()} if self.epoch_ended else {}
-        self.history.append(values | scores)
-        return self.history[-1]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a fit was asked to do beside training."""
-
-    epochs: int
-    schedule: Schedule
-    callbacks: Callbacks
-    judge: Judge
-    saver: Saver | None = None
-
-
-class Source(Protocol):
-    """Where a fit's rows come from: in blocks, of which those of one are shuffled; the same ones in every epoch."""
-
-    @property
-    def n_rows(self) -> int: ...
-
-    def blocks(self) -> Iterator[tuple[Examples, Examples]]:
-        """Rows and their labels."""
-
-
-@dataclass(frozen=True)
-class Whole:
-    """All rows in memory: one block."""
-
-    X: Examples
-    Y: Examples
-
-    @property
-    def n_rows(self) -> int:
-        return len(self.X.indptr) - 1
-
-    def blocks(self) -> Iterator[tuple[Examples, Examples]]:
-        """The one."""
-        yield self.X, self.Y
 
 
 def run(net: Network, source: Source, plan: Plan, progress: Progress | None = None) -> Progress:

@@ -1,0 +1,117 @@
+"""Where a fit's rows come from: memory, or blocks of which the next is read while one is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from slide.checks import require
+from slide.engine.protocol import Examples
+from slide.io.xmc_blocks import Pair
+
+
+class Source(Protocol):
+    """Where a fit's rows come from: in blocks, of which those of one are shuffled; the same ones in every epoch."""
+
+    @property
+    def n_rows(self) -> int: ...
+
+    def blocks(self) -> Iterator[tuple[Examples, Examples]]:
+        """Rows and their labels."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All rows in memory: one block."""
+
+    X: Examples
+    Y: Examples
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.X.indptr) - 1
+
+    def blocks(self) -> Iterator[tuple[Examples, Examples]]:
+        """The one."""
+        yield self.X, self.Y
+
+
+WANTED = "pairs (X, y) to go through several times: a list, slide.XMCBlocks, or a class with __iter__"
+
+
+class Prepared:
+    """Blocks as a network takes them, a slide.training.source.Source; counts what it meets when gone through the first time.
+
+    n_rows, n_unlabelled : int, rows, and those without a label
+    n_values, n_labels : int, entries of X and of Y
+    """
+
+    def __init__(self, blocks: Iterable[Any], prepare: Callable[[Any, Any], Pair]) -> None:
+        self._blocks, self._prepare, self._is_counted = blocks, prepare, False
+        self.n_rows = self.n_unlabelled = self.n_values = self.n_labels = 0
+
+    def __iter__(self) -> Iterator[Pair]:
+        for number, block in enumerate(self._blocks, 1):
+            if not isinstance(block, tuple | list) or len(block) != 2:
+                raise ValueError(f"block {number}: found {type(block).__name__}, wanted a pair (X, y)")
+            try:
+                X, Y = self._prepare(*block)
+            except ValueError as e:
+                raise ValueError(f"block {number}: {e}") from e
+            if not self._is_counted:
+                self.n_rows += X.shape[0]
+                self.n_unlabelled += int((np.diff(Y.indptr) == 0).sum())
+                self.n_values += X.nnz
+                self.n_labels += Y.nnz
+            yield X, Y
+        self._is_counted = True
+
+    def blocks(self) -> Iterator[tuple[Examples, Examples]]:
+        """Rows and labels, after a first pass.
+
+        Raises
+        ------
+        ValueError
+            If there are more rows than the first time, or fewer.
+        """
+        seen = 0
+        with closing(ahead(self)) as pairs:
+            for X, Y in pairs:
+                seen += X.shape[0]
+                if seen > self.n_rows:
+                    break
+                yield Examples.of(X), Examples.of(Y)
+        if seen != self.n_rows:
+            found = "more" if seen > self.n_rows else f"{seen:,}"
+            raise ValueError(f"blocks: found {found} rows in a later pass, wanted the {self.n_rows:,} of the first")
+
+
+def check_blocks(blocks: Any) -> None:
+    """Refuses what can be gone through only once."""
+    ok = isinstance(blocks, Iterable) and not isinstance(blocks, Iterator)
+    require(ok, "blocks", type(blocks).__name__, WANTED)
+
+
+def first_of(blocks: Any) -> tuple[Any, Any]:
+    """The first pair; refuses what has none."""
+    check_blocks(blocks)
+    for first in blocks:
+        is_pair = isinstance(first, tuple | list) and len(first) == 2
+        require(is_pair, "blocks", type(first).__name__, WANTED)
+        return first[0], first[1]
+    raise ValueError(f"blocks: found none, wanted {WANTED}")
+
+
+def ahead(pairs: Iterable[Pair]) -> Generator[Pair]:
+    """The same; each is made by a thread while the one before it is in use."""
+    source = iter(pairs)
+    with ThreadPoolExecutor(1, "slide-blocks") as pool:
+        coming = pool.submit(next, source, None)
+        while (pair := coming.result()) is not None:
+            coming = pool.submit(next, source, None)
+            yield pair
