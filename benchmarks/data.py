@@ -2,7 +2,7 @@
 
 Each competitor reads the same rows: `train.txt` and `test.txt` in the format of the extreme classification
 repository, and the same matrices as SciPy files beside them. Parsing is `slide.read_xmc`'s job, the
-embedded set and the synthetic ones are `slide.datasets`'. Prepared files live under `results/data/`.
+embedded set and the synthetic ones are `slide.datasets`'. BlockSource files live under `results/data/`.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def ours(net: slide.Network, learn_from: Any, rows: Any, exact: Any) -> Row:
     """Build, search at each size, refill: nothing less than all tables can be brought up to date."""
     examples = slide.engine.protocol.Examples.of(learn_from)
     begin = time.perf_counter()
-    net.rebuild_tables(examples, at_the_end=True)
+    net.rebuild_tables(examples, final=True)
     build_seconds = time.perf_counter() - begin
     lsh = net.states[-1].lsh
     assert lsh is not None
@@ -211,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, lsh in (FAMILIES | (TRANSFORMS if args.transforms else {})).items():
         say(f"{name} ...")
         net = with_tables(clf.network_, lsh)
-        some = np.random.default_rng(0).permutation(learn_from.shape[0])[: net.n_queries(at_the_end=True)]
+        some = np.random.default_rng(0).permutation(learn_from.shape[0])[: net.n_queries(final=True)]
         found.append({"index": name, **ours(net, learn_from[np.sort(some)], rows, exact)})
     found += theirs(clf.network_, rows, exact, args.threads, args.peers, say)
     shape = {"labels": Y.shape[1], "dimension": clf.network_.states[-1].fan_in + 1, "queries": rows.shape[0]}

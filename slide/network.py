@@ -1,4 +1,4 @@
-"""A network: layers' arrays, the engine that works on them, and the state that a resumed training needs.
+"""Network: a model that is trained, saved, compressed and exported; a thin face over slide/model/model.py.
 
 The training loop is in slide/training/loop.py, files in slide/io/model_file.py.
 """
@@ -6,41 +6,35 @@ The training loop is in slide/training/loop.py, files in slide/io/model_file.py.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.answers import Answers
-from slide.checks import check_XY, require
-from slide.engine import select
-from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, FloatArray
-from slide.engine.protocol import Engine, Examples
-from slide.engine.quantized import CompressedPairs
-from slide.engine.state import LayerState, WideState
-from slide.engine.threads import resolve_threads, usable_threads
-from slide.layers import Dense, Layer, Sampled, SparseInput
-from slide.model.pairs import Meetings, Wide, add_pairs, drop_pairs, make_state
-from slide.model.parameters import add_tables, initialise, make_layer_state, remember_codes
-from slide.model.quantize import make_pairs
-from slide.model.rebuild import families, rebuild
-from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
-
-if TYPE_CHECKING:
-    from slide.inference.hnsw import HnswIndex
-    from slide.training.checkpoint import Additions, Checkpoint
-    from slide.training.early_stopping import EarlyStopping
-
-LOSSES = ("softmax", "binary")
-STORAGES = ("float32", "bfloat16")
-SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
+from slide.checks import check_X, check_XY, require
+from slide.engine.layout import FloatArray, IntArray
+from slide.engine.protocol import Examples
+from slide.inference import hnsw, onnx
+from slide.inference.hnsw import HnswIndex
+from slide.inference.lsh_report import LshReport, lsh_report
+from slide.io.model_file import save_model
+from slide.model.compress import quantized
+from slide.model.model import Model
+from slide.model.pairs import PairCounts
+from slide.model.recall import found_share
+from slide.optim import Schedule
+from slide.training.callbacks import Callbacks
+from slide.training.checkpoint import Additions, Checkpoint, CheckpointWriter, resume_key
+from slide.training.early_stopping import EarlyStopping, held_out_key, model_selection
+from slide.training.evaluation import held_out
+from slide.training.loop import run
+from slide.training.plan import Plan
+from slide.training.source import WANTED, BlockSource, InMemory, check_blocks, prefetch
 
 
-class Network(Answers):
+class Network(Model):
     """A stack of layers trained on sparse examples by sampled HOGWILD steps.
 
     Parameters
@@ -92,159 +86,7 @@ class Network(Answers):
     (3, 5)
     """
 
-    def __init__(
-        self,
-        layers: Sequence[Layer],
-        *,
-        wide: Wide | None = None,
-        optimizer: Optimizer | None = None,
-        loss: str = "softmax",
-        rebuild: Rebuild | None = None,
-        batch_size: int | None = None,
-        storage: str = "float32",
-        n_threads: int | None = None,
-        seed: int = 0,
-        backend: str | None = None,
-        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
-    ) -> None:
-        _check_stack(layers)
-        require(loss in LOSSES, "loss", loss, f"one of {LOSSES}")
-        require(isinstance(seed, int | np.integer) and 0 <= seed < 2**64, "seed", seed, "an int, 0 to 2^64 - 1")
-        ok = batch_size is None or (isinstance(batch_size, int | np.integer) and 1 <= batch_size <= MAX_BATCH)
-        require(ok, "batch_size", batch_size, f"an int, 1 to {MAX_BATCH}, or None")
-        self.batch_size = batch_size
-        self.layers: tuple[Layer, ...] = tuple(layers)
-        self.optimizer = optimizer or Adagrad()
-        require(storage in STORAGES, "storage", storage, f"one of {STORAGES}")
-        has_states = OPTIMIZER_STATES[self.optimizer.kind] > 0
-        require(not has_states or storage == "float32", "storage", storage, f"float32 with {self.optimizer!r}")
-        self.storage = storage
-        self.loss = loss
-        self.rebuild = rebuild or Rebuild()
-        self.seed = int(seed)
-        self.n_threads = resolve_threads(n_threads)
-        self.backend = select.resolve_backend(backend)
-        self.step = 0
-        self.epoch = 0
-        self.generation = 0
-        self.next_rebuild = 0
-        self.tables_step = -1  # whose weights a full fill turned into the tables; -1: none
-        self.rebuild_share: float | None = None
-        self.recalls: dict[int, float] = {}  # of layers whose tables were measured as they are now sized
-        self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
-        self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
-        self.index: HnswIndex | None = None
-        self._takes_time = False
-        self.states = self._make_states(arrays)
-        self.wide = wide
-        self.wide_state: WideState | CompressedPairs | None = None
-        if wide is not None:
-            stored = {k.removeprefix("wide."): a for k, a in (arrays or {}).items() if k.startswith("wide.")}
-            sizes = self.n_features, self.n_labels, self.optimizer.lr
-            if "codes" in stored:
-                self.wide_state = make_pairs(make_state(wide, *sizes, {}), stored)
-            else:
-                self.wide_state = make_state(wide, *sizes, stored)
-        self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
-        self._pid = os.getpid()
-        self.n_threads = usable_threads(self.n_threads)
-        self._engine = self._make_engine()
-
-    def __repr__(self) -> str:
-        inside = ", ".join(map(repr, self.layers))
-        return f"Network([{inside}], optimizer={self.optimizer!r}, loss={self.loss!r}, backend={self.backend!r})"
-
-    # -- sizes and parameters -------------------------------------------------------------------------------------
-
-    @property
-    def isa(self) -> str:
-        """Instruction set in use."""
-        return self._engine.isa
-
-    def weights(self, layer: int) -> FloatArray:
-        """Weights of a layer, [n_features, n] for the first, [n, fan_in] for others; without a copy if float32."""
-        return self.states[layer].weights
-
-    def biases(self, layer: int) -> FloatArray:
-        """Biases [n] of a layer."""
-        return self.states[layer].biases
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of parameters and optimizer state, tables left out."""
-        return sum(s.n_bytes for s in self.states)
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether weights have 8 bits: such a network only predicts."""
-        return isinstance(self.wide_state, CompressedPairs) or any(s.is_compressed for s in self.states)
-
-    def compress(self) -> Network:
-        """A copy that only predicts, with weights of 8 bits: a quarter of the memory, and scores that differ slightly.
-
-        Each row has one scale, as has each feature of the sparse part; there, pairs whose weight is under 1/254 of the
-        feature's largest are left out. Tables, if any, stay as they are.
-        """
-        from slide.io.model_file import compressed
-
-        return compressed(self)
-
-    def set_threads(self, n_threads: int) -> None:
-        """Changes how many threads train and predict."""
-        n_threads = resolve_threads(n_threads)
-        if n_threads != self.n_threads:
-            self.n_threads = n_threads
-            self._engine = self._make_engine()
-
-    @property
-    def _engine(self) -> Engine:
-        """The engine; another one, of a single thread, in a forked child that could not use the first."""
-        if os.getpid() != self._pid:
-            self._pid = os.getpid()
-            self.n_threads = usable_threads(self.n_threads)
-            self._made = self._make_engine()
-        return self._made
-
-    @_engine.setter
-    def _engine(self, engine: Engine) -> None:
-        self._made = engine
-
-    def replace_layer(self, index: int, layer: Layer) -> None:
-        """Puts another description in a layer's place, whose state was changed accordingly."""
-        self.layers = (*self.layers[:index], layer, *self.layers[index + 1 :])
-        self._engine = self._make_engine()
-
-    def _make_engine(self) -> Engine:
-        engine = select.make_engine(
-            self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
-        )
-        if self._takes_time:
-            engine.time(True)
-        return engine
-
-    def take_time(self, on: bool) -> None:
-        """Whether training takes down what its threads' time goes into (slide.report.profile)."""
-        require(not on or self.backend == "c", "backend", self.backend, "'c', whose threads have clocks")
-        self._takes_time = on
-        self._engine.time(on)
-
-    def _make_states(self, arrays: Mapping[str, npt.NDArray[Any]] | None) -> list[LayerState]:
-        rng = np.random.default_rng(self.seed)
-        states: list[LayerState] = []
-        fan_in = 0
-        for i, layer in enumerate(self.layers):
-            stored = {k.removeprefix(f"layer{i}."): a for k, a in (arrays or {}).items()}
-            state = make_layer_state(layer, fan_in, self.optimizer.kind, self.storage, stored)
-            if arrays is None:
-                initialise(state, rng)
-            if isinstance(layer, Sampled) and layer.lsh is not None:
-                add_tables(state, layer.lsh, np.random.default_rng([self.seed, i]), stored)
-                if self.rebuild.incremental and layer.lsh.hashes_neurons:
-                    remember_codes(state)
-            states.append(state)
-            fan_in = state.n
-        states[-1].activation = "identity"  # its outputs are logits
-        return states
+    index: HnswIndex | None = None  # of the weights of one moment; see build_index
 
     # -- training ---------------------------------------------------------------------------------------------------
 
@@ -260,7 +102,7 @@ class Network(Answers):
         early_stopping: EarlyStopping | None = None,
         checkpoint: Checkpoint | None = None,
         checkpoint_adds: Additions = dict,
-    ) -> Network:
+    ) -> Self:
         """Goes on training for so many epochs over X, sparse [n, n_features], and Y, a sparse indicator [n, n_labels].
 
         KeyboardInterrupt stops within a second and leaves the network usable, with all steps taken so far. What
@@ -272,7 +114,7 @@ class Network(Answers):
         eval_set : pair of X and Y like those above, scored at the end of each epoch; or None
         early_stopping : whether a worse score there ends the fit, and whether the best model comes back
         checkpoint : where and how often to save, and whether to go on from there
-        checkpoint_adds : called for each checkpoint: what it holds beside the network (slide.io.model_file.save_network)
+        checkpoint_adds : called for each checkpoint: what it holds beside the network (slide.io.model_file.save_model)
 
         Raises
         ------
@@ -283,29 +125,28 @@ class Network(Answers):
         NonFiniteError
             If a loss is not finite; names step and layer.
         """
-        from slide.training.callbacks import Callbacks
-        from slide.training.early_stopping import judge, what
-        from slide.training.evaluation import held_out
-        from slide.training.loop import run
-        from slide.training.plan import Plan
-        from slide.training.source import Whole
 
         self._check_trains()
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
         callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
-        referee = judge(held, Y, early_stopping, checkpoint.path if checkpoint else None)
+        selection = model_selection(held, Y, early_stopping, checkpoint.path if checkpoint else None)
         if checkpoint is not None:
-            from slide.training.checkpoint import Saver, identity
-
-            saver = Saver(
-                checkpoint, identity(self, epochs, schedule, X, Y, what(early_stopping, held)), checkpoint_adds
+            saver = CheckpointWriter(
+                checkpoint,
+                resume_key(self, epochs, schedule, X, Y, held_out_key(early_stopping, held)),
+                checkpoint_adds,
             )
             progress = saver.resume(self)
         self.samples_resumed = progress.done if progress else 0
         if not progress:  # pairs that were pruned before a checkpoint stay away
-            self._add_pairs(self._meetings(X, Y))
-        run(self, Whole(Examples.of(X), Examples.of(Y)), Plan(epochs, schedule, callbacks, referee, saver), progress)
+            self.add_pairs(self._count_pairs(X, Y))
+        run(
+            self,
+            InMemory(Examples.of(X), Examples.of(Y)),
+            Plan(epochs, schedule, callbacks, selection, saver),
+            progress,
+        )
         return self
 
     def fit_blocks(
@@ -317,7 +158,7 @@ class Network(Answers):
         callback: Any = None,
         eval_set: tuple[Any, Any] | None = None,
         early_stopping: EarlyStopping | None = None,
-    ) -> Network:
+    ) -> Self:
         """As `fit`, for rows that come in blocks, of which two are in memory at a time.
 
         blocks: pairs of X and Y as `fit` takes them; they are passed through once before training and once an epoch,
@@ -329,28 +170,22 @@ class Network(Answers):
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
-        from slide.training.callbacks import Callbacks
-        from slide.training.early_stopping import judge
-        from slide.training.evaluation import held_out
-        from slide.training.loop import run
-        from slide.training.plan import Plan
-        from slide.training.source import WANTED, Prepared, ahead, check_blocks
 
         self._check_trains()
         check_blocks(blocks)
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
         check = partial(check_XY, n_features=self.n_features, n_labels=self.n_labels)
-        pairs, meetings, labels = Prepared(blocks, check), self._meetings(), []
-        for X, Y in ahead(pairs):
+        pairs, counts, labels = BlockSource(blocks, check), self._count_pairs(), []
+        for X, Y in prefetch(pairs):
             if self.wide:
-                meetings.add(X, Y)
+                counts.add(X, Y)
             if held:
                 labels.append(Y)
         if not pairs.n_rows:
             raise ValueError(f"blocks: found none, wanted {WANTED}")
-        referee = judge(held, sp.vstack(labels, format="csr") if held else None, early_stopping, None)
-        self._add_pairs(meetings)
-        run(self, pairs, Plan(epochs, schedule or Schedule(), Callbacks.of(callback), referee))
+        selection = model_selection(held, sp.vstack(labels, format="csr") if held else None, early_stopping, None)
+        self.add_pairs(counts)
+        run(self, pairs, Plan(epochs, schedule or Schedule(), Callbacks.of(callback), selection))
         return self
 
     def _check_trains(self) -> None:
@@ -358,65 +193,116 @@ class Network(Answers):
         ok = self.storage == "float32" or self.backend == "c"
         require(ok, "storage", self.storage, "float32: the Numba back end trains no other")
 
-    def _meetings(self, *pair: sp.csr_array) -> Meetings:
+    def _count_pairs(self, *pair: sp.csr_array) -> PairCounts:
         """Those of X and Y, or none yet."""
-        found = Meetings(self.n_features, self.n_labels, self.wide.row_pairs if self.wide else 0)
+        counts = PairCounts(self.n_features, self.n_labels, self.wide.row_pairs if self.wide else 0)
         if pair and self.wide:
-            found.add(*pair)
-        return found
+            counts.add(*pair)
+        return counts
 
-    def refuse_compressed(self, what: str) -> None:
-        """Raises ValueError where there are no weights to change."""
-        if self.is_compressed:
-            raise ValueError(f"{what}: found a compressed model, which only predicts; wanted the one it was made from")
+    # -- answers ----------------------------------------------------------------------------------------------------
 
-    def _add_pairs(self, meetings: Meetings) -> None:
-        with self.lock:
-            state = self.wide_state
-            if self.wide and isinstance(state, WideState) and add_pairs(state, meetings):
-                self._engine = self._make_engine()
+    def predict_topk(
+        self, X: Any, k: int = 5, *, n_candidates: int | None = None, index: str | None = None
+    ) -> tuple[IntArray, FloatArray]:
+        """The k highest-scoring labels of each row of X.
 
-    def prune(self, typical_value: float) -> None:
-        """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""
-        if self.wide is None or not isinstance(self.wide_state, WideState) or not self.wide.prune:
-            return
-        with self.lock:
-            drop_pairs(self.wide_state, self.wide.prune * typical_value)
-            self._engine = self._make_engine()
+        Parameters
+        ----------
+        X : sparse [n, n_features]
+        k : int
+            1 to n_labels.
+        n_candidates : int or None
+            None scores every label exactly, in blocks: the n x n_labels matrix never exists. Else only that many labels
+            which the last layer's tables return are scored.
+        index : {"hnsw", None}
+            Where the labels to score come from instead: a graph, built with the defaults of ``build_index`` where there
+            is none of the present weights. n_candidates is then how many it looks for.
 
-    def rebuild_tables(
-        self, examples: Examples | None = None, *, at_the_end: bool = False, refresh: bool = False
-    ) -> None:
-        """Fills the tables of every sampled layer from its current weights.
-
-        Hash functions that learn do so from the examples, with more care at the end of a training. refresh: families
-        that can look only at the neurons that may have risen since the last time, as training does.
+        Returns
+        -------
+        ids : int32 [n, k]
+            Best first; -1 where the tables or the graph returned fewer than k.
+        scores : float32 [n, k]
+            Logits.
         """
-        self.refuse_compressed("rebuild_tables")
-        with self.lock:
-            refreshed = rebuild(
-                self, self.states, self._engine, examples, self.generation, at_the_end=at_the_end, refresh=refresh
-            )
-            self.generation += 1
-            self.tables_step = -1 if refreshed else self.step
+        if index is None:
+            return super().predict_topk(X, k, n_candidates=n_candidates)
+        require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
+        require(index == "hnsw", "index", index, "'hnsw' or None")
+        if self.index is None or self.index.step != self.step:
+            self.build_index()
+        assert self.index is not None
+        return hnsw.predict(self, self.index, check_X(X, self.n_features), int(k), n_candidates)
 
-    def resolved_batch_size(self, n_samples: int) -> int:
-        """Samples that share an active set when training on so many; 1 where the network does not allow it."""
-        if not self._engine.trains_batches:
-            return 1
-        return self.batch_size or int(np.clip(n_samples // SAMPLES_A_BATCH_ROW, 1, MAX_BATCH))
+    def build_index(self, kind: str = "hnsw", *, M: int = 16, ef_construction: int = 200, ef: int = 100) -> HnswIndex:
+        """Builds the graph that ``predict_topk(index="hnsw")`` searches, and keeps it until training goes on.
 
-    def n_queries(self, at_the_end: bool = False) -> int:
-        """Examples that `rebuild_tables` should get: the most that a hash family learns from."""
-        return max((f.n_queries(self.states[i].n, at_the_end) for i, f in families(self.layers)), default=0)
+        Worth its time where weights are final and labels are many (docs/retrieval.md). Not saved with the model. With
+        one thread, equal weights give equal graphs.
+
+        Parameters
+        ----------
+        kind : {"hnsw"}
+            Hierarchical navigable small worlds (Malkov & Yashunin, PAMI 2018); needs the extra `hnsw`.
+        M : int
+            Neighbours of a label; twice as many at the lowest level.
+        ef_construction, ef : int
+            Candidates held while a label is added, and while one is searched for unless n_candidates says otherwise.
+
+        Raises
+        ------
+        ImportError
+            Without hnswlib.
+        MemoryError
+            If the graph would not fit; says the bytes needed and available.
+        """
+        require(kind == "hnsw", "kind", kind, "'hnsw'")
+        self.index = hnsw.build(self, M, ef_construction, ef)
+        return self.index
+
+    def retrieval_recall(self, X: Any, *, k: int = 10, n_candidates: int | None = None) -> tuple[float, float]:
+        """Share of the exact top k that the last layer's tables return, labels not forced, and its chance level.
+
+        The exact top k are the neurons with the largest logits of the network itself, a sparse linear part left out.
+
+        Chance is a random set of the same size: n_candidates / n_labels (n_candidates defaults to the tables' part of
+        the active set).
+        """
+        last = self.states[-1]
+        wanted = n_candidates or max(last.n_active - last.n_random, k)
+        exact = last.top(self.hidden(X), k)
+        found = self.retrieve(X, wanted)
+        sizes = (found >= 0).sum(axis=1)
+        return found_share(exact, found), float(np.mean(sizes) / self.n_labels)
+
+    def lsh_report(self, X: Any = None, *, layer: int = -1) -> LshReport:
+        """What a sampled layer's tables are worth: print it, or take its fields (slide.inference.lsh_report.LshReport).
+
+        Parameters
+        ----------
+        X : sparse [n, n_features] or None
+            Rows that were not trained on, whose first 1,000 are the queries for recall. None: no recall.
+        layer : int
+            A Sampled layer with tables; the last by default.
+        """
+        return lsh_report(self, None if X is None else check_X(X, self.n_features), layer)
 
     # -- files ------------------------------------------------------------------------------------------------------
 
     def save(self, path: Any) -> None:
         """Writes everything prediction and further training need (slide.io.model_file)."""
-        from slide.io.model_file import save_network
+        save_model(self, path)
 
-        save_network(self, path)
+    def compress(self) -> Self:
+        """A copy that only predicts, with weights of 8 bits: a quarter of the memory, and scores that differ slightly.
+
+        Each row has one scale, as has each feature of the sparse part; there, pairs whose weight is under 1/254 of the
+        feature's largest are left out. Tables, if any, stay as they are.
+        """
+        again = type(self).of(quantized(self), self.n_threads, self.backend, self.own_family)
+        again.history = self.history
+        return again
 
     def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
         """Writes a graph that scores every label exactly, for other runtimes (slide.inference.onnx; extra `onnx`).
@@ -424,22 +310,4 @@ class Network(Answers):
         Its inputs are the entries of a sparse matrix: `row_ids` and `feature_ids` int64 [entries], `values` float32
         [entries], and `n_rows` int64 [1]; its outputs `topk_labels` int64 and `topk_scores` float32 [n_rows, k].
         """
-        from slide.inference.onnx import export
-
-        export(self, path, k)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled, for copies and other processes; files are written by ``save``."""
-        from slide.io.model_file import network_again, network_arrays, network_config
-
-        return network_again, (network_config(self), network_arrays(self), self.n_threads, self.backend)
-
-
-def _check_stack(layers: Sequence[Layer]) -> None:
-    require(isinstance(layers, Iterable) and len(layers) >= 2, "layers", layers, "an input layer and at least one more")
-    require(isinstance(layers[0], SparseInput), "layers[0]", layers[0], "a SparseInput")
-    for i, layer in enumerate(layers[1:], 1):
-        require(isinstance(layer, Dense | Sampled), f"layers[{i}]", layer, "a Dense or Sampled")
-    for i, layer in enumerate(layers[:-1]):
-        asks_label = isinstance(layer, Sampled) and layer.query == "label"
-        require(not asks_label, f"layers[{i}]", layer, "query='input': only the last layer's neurons are labels")
+        onnx.export(self, path, k)

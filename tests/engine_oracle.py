@@ -70,7 +70,7 @@ def active_sets(net: slide.Network, x: Array, labels: npt.NDArray[Any], step: in
         if state.kind == "sampled":
             query = hidden(net, params, x, sets, i).astype(np.float32)
             forced = labels if i == len(net.states) - 1 else labels[:0]
-            chosen = net._engine.active_set(i, query, np.asarray(forced, np.int32), step)
+            chosen = net.engine.active_set(i, query, np.asarray(forced, np.int32), step)
         sets.append(chosen)
     return sets
 

@@ -38,7 +38,7 @@ def use_engine(net: slide.Network, engine: str) -> None:
     if engine != "numba":
         assert CORE is not None
         core = CORE.Engine(net.states, net.wide_state, net.optimizer, net.loss, net.seed, net.n_threads, engine)
-        net._engine = guard(core, net.states)
+        net.engine = guard(core, net.states)
 
 
 def random_data(
@@ -86,7 +86,7 @@ def assert_same_answers(net: slide.Network, reference: slide.Network, X: sp.csr_
 def train(net: slide.Network, X: sp.csr_array, Y: sp.csr_array, steps: int, lr: float, first: int = 0) -> Any:
     """Visits rows 0, 1, ... for that many steps at one learning rate; no schedule, no rebuilds. Returns TrainStats."""
     order = (np.arange(first, first + steps) % X.shape[0]).astype(np.int64)
-    return net._engine.train(Examples.of(X), Examples.of(Y), order, first, np.full(steps, lr, np.float32), 1)
+    return net.engine.train(Examples.of(X), Examples.of(Y), order, first, np.full(steps, lr, np.float32), 1)
 
 
 def rows_of(net: slide.Network) -> list[npt.NDArray[np.float32]]:

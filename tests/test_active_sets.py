@@ -30,7 +30,7 @@ def colliding(net: slide.Network, query: npt.NDArray[np.float32], outside: list[
     if is_scaled and (length := np.float32(np.sqrt(np.cumsum(np.square(x, dtype=np.float64))[-1]))) > 0:
         x /= length
     x = np.append(x, np.full(lsh.dim - len(x), 0.5 if is_scaled else 0, np.float32))
-    codes = net._engine.hash_codes(1, x[None])[0].astype(object)
+    codes = net.engine.hash_codes(1, x[None])[0].astype(object)
     counts: dict[int, int] = {}
     for table, code in zip(es.used_slots(net, 1), codes, strict=True):
         folded = (code * 0x9E3779B97F4A7C15 % 2**64) >> (64 - lsh.table_bits)
@@ -66,7 +66,7 @@ def test_an_active_set_is_what_it_should_be(
     n, n_active, n_random = layer.n, net.states[1].n_active, net.states[1].n_random
     labels = [label % n for label in labels]
     query = np.random.default_rng(step).standard_normal(H).astype(np.float32)
-    ids, corrections = net._engine.active_set(1, query, np.array(labels, np.int32), step)
+    ids, corrections = net.engine.active_set(1, query, np.array(labels, np.int32), step)
 
     distinct = list(dict.fromkeys(labels))
     if n_active == n:  # all take part: no table is asked
@@ -98,7 +98,7 @@ def test_retrieval_follows_the_rule(layer: slide.Sampled, candidates: int, engin
         return
     net = make(layer, engine)
     queries = np.random.default_rng(candidates).standard_normal((4, H)).astype(np.float32)
-    for query, found in zip(queries, net._engine.retrieve(1, queries, candidates), strict=True):
+    for query, found in zip(queries, net.engine.retrieve(1, queries, candidates), strict=True):
         expected = colliding(net, query, [])
         n = min(candidates, len(expected))
         assert found[n:].tolist() == [-1] * (candidates - n)
@@ -115,7 +115,7 @@ def test_the_tail_is_uniform_over_the_neurons_outside(engine: str) -> None:
     labels = np.array([4, 21], np.int32)
     query, drawn = np.zeros(H, np.float32), np.zeros(n)
     for step in range(steps):
-        ids, _ = net._engine.active_set(1, query, labels, step)
+        ids, _ = net.engine.active_set(1, query, labels, step)
         drawn[ids[2:]] += 1
     assert (drawn[labels] == 0).all()
     p = tail / (n - 2)
@@ -131,7 +131,7 @@ def test_the_tail_follows_from_seed_layer_and_step(engine: str) -> None:
     def tail(seed: int, step: int, index: int = 1) -> list[int]:
         net = make_network([slide.SparseInput(3, H), layer, slide.Sampled(1000, lsh=None)], engine, seed=seed)
         size = net.states[index].fan_in
-        return net._engine.active_set(index, np.zeros(size, np.float32), labels, step)[0][:20].tolist()
+        return net.engine.active_set(index, np.zeros(size, np.float32), labels, step)[0][:20].tolist()
 
     assert tail(0, 5) == tail(0, 5)
     assert len({tuple(t) for t in (tail(0, 5), tail(0, 6), tail(1, 5), tail(0, 5, index=2))}) == 4
@@ -161,7 +161,7 @@ def test_labels_are_forced_in_the_last_layer_alone(engine: str) -> None:
 def test_more_labels_than_room_keep_all_labels_and_the_tail(engine: str) -> None:
     net = make(slide.Sampled(50, lsh=es.FAMILIES["simhash"], n_active=6, n_random=2), engine)
     labels = np.arange(30, 40, dtype=np.int32)
-    ids, corrections = net._engine.active_set(1, np.zeros(H, np.float32), labels, 0)
+    ids, corrections = net.engine.active_set(1, np.zeros(H, np.float32), labels, 0)
     assert ids[:10].tolist() == labels.tolist()
     assert len(ids) == 12
     np.testing.assert_allclose(corrections[10:], np.log(40 / 2), rtol=1e-6)
@@ -172,7 +172,7 @@ def test_labels_that_leave_less_than_a_tail(engine: str) -> None:
     """18 of 20 neurons are labels: the other two are all that can be drawn."""
     net = make(slide.Sampled(20, lsh=es.FAMILIES["simhash"], n_active=15, n_random=5), engine)
     labels = np.arange(1, 19, dtype=np.int32)
-    ids, corrections = net._engine.active_set(1, np.zeros(H, np.float32), labels, 0)
+    ids, corrections = net.engine.active_set(1, np.zeros(H, np.float32), labels, 0)
     assert ids[:18].tolist() == labels.tolist()
     assert sorted(ids[18:].tolist()) == [0, 19]
     np.testing.assert_array_equal(corrections, 0)
@@ -183,11 +183,11 @@ def test_a_layer_too_wide_to_count_directly_has_room_for_every_candidate() -> No
     lsh = slide.SimHash(K=1, L=12, capacity=400)
     net = make(slide.Sampled(300_000, lsh=lsh, n_active=100, n_random=10), BACKENDS[-1])
     query = np.ones((1, H), np.float32)
-    ids = net._engine.retrieve(1, query, 5000)[0]
+    ids = net.engine.retrieve(1, query, 5000)[0]
     assert ids[ids >= 0].tolist() == colliding(net, query[0], [])
     assert (ids >= 0).sum() > 4000
     labels = np.array([7, 299_999], np.int32)
-    members, _ = net._engine.active_set(1, query[0], labels, 0)
+    members, _ = net.engine.active_set(1, query[0], labels, 0)
     assert members[:2].tolist() == labels.tolist()
     assert len(set(members.tolist())) == len(members) == 100
     assert members[2:90].tolist() == colliding(net, query[0], labels.tolist())[:88]

@@ -228,9 +228,9 @@ def test_tables_and_active_sets_are_equal(
         found: list[object] = []
         if layer.lsh is not None:
             update_frame(net.states[1], queries)
-            net._engine.rebuild(1, generation)
-            found += [es.used_slots(net, 1), net._engine.retrieve(1, queries, 20).tolist()]
-        found += [[a.tolist() for a in net._engine.active_set(1, q, forced, step)] for q in queries]
+            net.engine.rebuild(1, generation)
+            found += [es.used_slots(net, 1), net.engine.retrieve(1, queries, 20).tolist()]
+        found += [[a.tolist() for a in net.engine.active_set(1, q, forced, step)] for q in queries]
         results.append(found)
     for engine, other in zip(ENGINES[1:], results[1:], strict=True):
         assert other == results[0], engine

@@ -20,7 +20,7 @@ from slide.cli.main import main
 from slide.engine.bfloat16 import to_bfloat16, to_float32
 from slide.engine.layout import FloatArray
 from slide.engine.protocol import Examples
-from slide.io.model_file import network_again, network_arrays, network_config
+from slide.model.snapshot import Snapshot
 
 D, N = 60, 40
 TABLES = slide.SimHash(K=3, L=4, capacity=31)
@@ -43,8 +43,9 @@ def make(hidden: int = 20, engine: str = "", **options: Any) -> slide.Network:
 
 def twin(net: slide.Network, engine: str = "") -> slide.Network:
     """A float32 network of the same numbers."""
-    arrays = network_arrays(net, tables=True) | {f"layer{i}.rows": s.plain().rows for i, s in enumerate(net.states)}
-    other = network_again(network_config(net) | {"storage": "float32"}, arrays, 1, None)
+    whole = net.snapshot(tables=True)
+    arrays = whole.arrays | {f"layer{i}.rows": s.dequantized().rows for i, s in enumerate(net.states)}
+    other = slide.Network.of(Snapshot(whole.config | {"storage": "float32"}, arrays).placed(), 1, None)
     if engine:
         es.use_engine(other, engine)
     return other
@@ -84,7 +85,7 @@ def test_every_engine_scores_what_the_halves_stand_for(width: int, engine: str) 
     X, Y = random_data(200, D, N, seed=1)
     trained = make(width, wide=slide.Wide()).fit(X, Y, epochs=2)
     backend = "numba" if engine == "numba" else "c"
-    net = network_again(network_config(trained), network_arrays(trained, tables=True), 1, backend)
+    net = slide.Network.of(trained.snapshot(tables=True).placed(), 1, backend)
     es.use_engine(net, engine)
     reference = twin(trained)
     for n in (1, 5, 33):
@@ -163,7 +164,7 @@ def test_cells_list_and_batches_train_what_the_halves_stand_for(engine: str) -> 
     before = net.weights(1)
     for one in (net, floats):
         one.rebuild_tables(Examples.of(X))
-        one._engine.train(Examples.of(X), Examples.of(Y), np.arange(16), 0, np.full(16, 1, np.float32), 16)
+        one.engine.train(Examples.of(X), Examples.of(Y), np.arange(16), 0, np.full(16, 1, np.float32), 16)
     a, b = net.states[1].lsh, floats.states[1].lsh
     assert a is not None
     assert b is not None

@@ -19,7 +19,7 @@ from engine_strategies import random_data
 
 import slide
 from slide.cli.main import main
-from slide.model.pairs import Meetings
+from slide.model.pairs import PairCounts
 
 D, N = 60, 40
 Pair = tuple[sp.csr_array, sp.csr_array]
@@ -307,11 +307,11 @@ def test_texts_do_not_come_in_blocks() -> None:
 @pytest.mark.parametrize("rows", [13, 50, 400])
 def test_pairs_of_blocks_are_those_of_all_rows(rows: int) -> None:
     X, Y = random_data(400, D, N)
-    parts = Meetings(D, N)
+    parts = PairCounts(D, N)
     for x, y in cut(X, Y, rows):
         parts.add(x, y)
     none = sp.csr_array((D, N), dtype=np.float32)
-    whole, found = Meetings.of(X, Y).beside(none), parts.beside(none)
+    whole, found = PairCounts.of(X, Y).beside(none), parts.beside(none)
     np.testing.assert_allclose(found.toarray(), whole.toarray(), rtol=1e-5)
 
 
@@ -319,12 +319,12 @@ def test_a_limit_is_kept_to_in_blocks() -> None:
     """And nearly the same pairs stay, though weak ones are dropped before all rows have come."""
     X, Y = slide.datasets.synthetic(4000, 300, 400, nnz=12, labels_per_row=3)
     limit, none = 500, sp.csr_array((300, 400), dtype=np.float32)
-    parts, most = Meetings(300, 400, limit), 0
+    parts, most = PairCounts(300, 400, limit), 0
     for x, y in cut(X, Y, 250):
         parts.add(x, y)
         most = max(most, parts._met.nnz)
-    whole, found = Meetings.of(X, Y, limit).beside(none), parts.beside(none)
-    assert Meetings.of(X, Y).beside(none).nnz > 1.3 * most > whole.nnz
+    whole, found = PairCounts.of(X, Y, limit).beside(none), parts.beside(none)
+    assert PairCounts.of(X, Y).beside(none).nnz > 1.3 * most > whole.nnz
     assert np.bincount(X.indices, minlength=300) / 4000 @ np.diff(found.indptr) <= limit
     assert (found != 0).multiply(whole != 0).nnz > 0.95 * whole.nnz
 

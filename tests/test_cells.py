@@ -22,8 +22,8 @@ def filled(engine: str, n: int, lsh: slide.QueryCells, seed: int = 0) -> slide.N
     net.weights(-1)[:] = rng.standard_normal((n, H))
     net.biases(-1)[:] = 2 * rng.standard_normal(n)
     queries = queries_of(4 * net.states[-1].lsh.directions.shape[0] * 64, seed)
-    lsh.learn(net.states[-1], slide.lsh.Lesson(queries, rng, lambda v: net._engine.hash_codes(1, v)))
-    net._engine.rebuild(1, 0)
+    lsh.learn(net.states[-1], slide.lsh.LearnContext(queries, rng, lambda v: net.engine.hash_codes(1, v)))
+    net.engine.rebuild(1, 0)
     return net
 
 
@@ -50,7 +50,7 @@ def exact_scores(net: slide.Network) -> np.ndarray:
 def test_a_code_is_the_nearest_centre(engine: str) -> None:
     net = filled(engine, 100, slide.QueryCells(K=7))
     queries = queries_of(300, 5)
-    codes = net._engine.hash_codes(1, with_one(queries))[:, 0]
+    codes = net.engine.hash_codes(1, with_one(queries))[:, 0]
     squares = np.square(queries[:, None] - _centres(net.states[-1].lsh)[None]).sum(axis=2)
     rounding = 2.0**-10 * np.square(queries).sum(axis=1)  # 12 bits: a tie may go to either
     assert (squares[np.arange(300), codes] <= squares.min(axis=1) + rounding).all()
@@ -76,7 +76,7 @@ def test_a_refresh_looks_at_the_listed_and_at_the_labels_of_a_block(engine: str)
     net.weights(-1)[:] = rng.standard_normal((n, H))
     homes[:] = np.where(rng.random(n) < 0.3, rng.integers(0, 128, n), -1)
     scores = exact_scores(net)
-    net._engine.rebuild(1, 1, True)
+    net.engine.rebuild(1, 1, True)
     for cell, found in enumerate(es.used_slots(net)[0]):
         block = cell // 64
         may_rise = set(np.flatnonzero((homes >= 0) & (homes // 64 == block))).union(*before[64 * block :][:64])
@@ -126,13 +126,13 @@ def test_training_of_many_neurons_refreshes(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(refreshes) > 4
     assert all(refreshes)
     queries = net.hidden(X[:300])
-    refreshed = net._engine.retrieve(1, queries, 10)
+    refreshed = net.engine.retrieve(1, queries, 10)
     net.biases(-1)[7] += 100  # a full fill would list it everywhere: a copy must have the lists as they are
     again = pickle.loads(pickle.dumps(net))
     np.testing.assert_array_equal(again._engine.retrieve(1, queries, 10), refreshed)
     net.biases(-1)[7] -= 100
     net.rebuild_tables()
-    full = net._engine.retrieve(1, queries, 10)
+    full = net.engine.retrieve(1, queries, 10)
     assert np.mean([np.isin(a, b).mean() for a, b in zip(full, refreshed, strict=True)]) > 0.9
 
 
@@ -140,8 +140,8 @@ def test_training_of_many_neurons_refreshes(monkeypatch: pytest.MonkeyPatch) -> 
 def test_neighbouring_cells_fill_up_what_one_list_lacks(engine: str) -> None:
     net = filled(engine, 200, slide.QueryCells(K=6, capacity=10, probes=1))
     queries = queries_of(20, 5)
-    codes = net._engine.hash_codes(1, with_one(queries))[:, 0]
-    few, many = (net._engine.retrieve(1, queries, n) for n in (10, 25))
+    codes = net.engine.hash_codes(1, with_one(queries))[:, 0]
+    few, many = (net.engine.retrieve(1, queries, n) for n in (10, 25))
     for i, code in enumerate(codes):
         assert few[i].tolist() == es.used_slots(net)[0][code]
         assert many[i, :10].tolist() == few[i].tolist()
@@ -155,11 +155,11 @@ def test_norms_and_biases_count(engine: str) -> None:
     net = filled(engine, 50, slide.QueryCells(K=6, capacity=5))
     query = _centres(net.states[-1].lsh)[:1]
     net.weights(-1)[:10], net.biases(-1)[:] = query * np.linspace(1, 2, 10)[:, None], 0
-    net._engine.rebuild(1, 0)
-    assert net._engine.retrieve(1, query, 1)[0, 0] == 9
+    net.engine.rebuild(1, 0)
+    assert net.engine.retrieve(1, query, 1)[0, 0] == 9
     net.biases(-1)[3] = 100
-    net._engine.rebuild(1, 0)
-    assert net._engine.retrieve(1, query, 1)[0, 0] == 3
+    net.engine.rebuild(1, 0)
+    assert net.engine.retrieve(1, query, 1)[0, 0] == 3
 
 
 def test_centres_follow_the_queries() -> None:
@@ -167,13 +167,13 @@ def test_centres_follow_the_queries() -> None:
     state, lsh = net.states[-1], net.layers[-1].lsh
 
     def error(queries: np.ndarray) -> float:
-        codes = net._engine.hash_codes(1, with_one(queries))[:, 0]
+        codes = net.engine.hash_codes(1, with_one(queries))[:, 0]
         return float(np.linalg.norm(queries - _centres(state.lsh)[codes], axis=1).mean())
 
     moved = queries_of(1000, 3) + 5
     before, rng = error(moved), np.random.default_rng(0)
     for _ in range(3):
-        lsh.learn(state, slide.lsh.Lesson(moved, rng, lambda v: net._engine.hash_codes(1, v)))
+        lsh.learn(state, slide.lsh.LearnContext(moved, rng, lambda v: net.engine.hash_codes(1, v)))
     assert error(moved) < before / 3
 
 
@@ -208,7 +208,7 @@ def test_samples_without_labels_or_features_change_nothing_in_a_batch(engine: st
     net.rebuild_tables()
     before = es.rows_of(net)
     order, lr = np.arange(64), np.full(64, 0.1, np.float32)
-    net._engine.train(slide.engine.protocol.Examples.of(X), nothing, order, 0, lr, 32)
+    net.engine.train(slide.engine.protocol.Examples.of(X), nothing, order, 0, lr, 32)
     assert all(np.array_equal(a, b) for a, b in zip(before, es.rows_of(net), strict=True))
 
 

@@ -16,7 +16,6 @@ from engine_strategies import BACKENDS, planted_data
 
 import slide
 from slide.cli.main import main
-from slide.io.model_file import network_arrays
 from slide.lsh import query_cells
 from slide.training.checkpoint import Checkpoint
 
@@ -53,7 +52,7 @@ def stopped_at(clf: slide.SlideClassifier, at: int, checkpoint: Checkpoint) -> N
 
 
 def assert_same(a: slide.SlideClassifier, b: slide.SlideClassifier) -> None:
-    ours, theirs = (network_arrays(clf.network_, tables=True) for clf in (a, b))
+    ours, theirs = (clf.network_.snapshot(tables=True).arrays for clf in (a, b))
     assert ours.keys() == theirs.keys()
     for name, array in ours.items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
@@ -150,7 +149,7 @@ def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("slide.io.model_file.save_network", full)
+    monkeypatch.setattr("slide.training.checkpoint.save_model", full)
     with pytest.warns(UserWarning, match=r"no checkpoint could be written, training goes on: .*No space left"):
         clf = classifier("defaults").fit(*planted_data(ROWS, D, N), checkpoint=Checkpoint(tmp_path / "c", samples=700))
     assert clf.network_.step == 3 * ROWS
@@ -198,7 +197,7 @@ def test_a_training_that_is_killed_again_and_again_ends_in_the_same_model(seed: 
 
 
 def weights(path: Path) -> list[bytes]:
-    return [a.tobytes() for a in network_arrays(slide.load(path).network_, tables=True).values()]
+    return [a.tobytes() for a in slide.load(path).network_.snapshot(tables=True).arrays.values()]
 
 
 def weights_of(data: bytes, folder: Path) -> list[bytes]:

@@ -19,8 +19,8 @@ from hypothesis.extra import numpy as hnp
 import slide
 from slide.cli.main import main
 from slide.engine.state import LayerState, WideState
-from slide.io.model_file import network_again, network_arrays, network_config
 from slide.model import quantize
+from slide.model.snapshot import Snapshot
 
 D, N = 60, 40
 TABLES = slide.SimHash(K=3, L=4, capacity=31)
@@ -44,11 +44,11 @@ def clf() -> slide.SlideClassifier:
 
 def with_floats(small: slide.Network) -> slide.Network:
     """An ordinary network of the weights that a compressed one stands for."""
-    arrays = {k: a for k, a in network_arrays(small).items() if not k.endswith((".codes", ".scales", ".biases"))}
-    arrays |= {f"layer{i}.rows": state.plain().rows for i, state in enumerate(small.states)}
+    arrays = {k: a for k, a in small.snapshot().arrays.items() if not k.endswith((".codes", ".scales", ".biases"))}
+    arrays |= {f"layer{i}.rows": state.dequantized().rows for i, state in enumerate(small.states)}
     assert small.wide_state is not None
-    arrays |= {f"wide.{name}": a for name, a in small.wide_state.plain().arrays.items()}
-    return network_again(network_config(small), arrays, 1, None)
+    arrays |= {f"wide.{name}": a for name, a in small.wide_state.dequantized().arrays.items()}
+    return slide.Network.of(Snapshot(small.config(), arrays).placed(), 1, None)
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_a_weight_is_off_by_at_most_half_a_step_of_its_row(rows: np.ndarray) -> 
     step = np.abs(rows).max(axis=1, keepdims=True) / 127
     assert (np.abs(small.weights - rows) <= 0.5001 * step + 1e-37).all()
     np.testing.assert_array_equal(small.biases, np.arange(n))
-    np.testing.assert_array_equal(small.plain().weights, small.weights)
+    np.testing.assert_array_equal(small.dequantized().weights, small.weights)
 
 
 def pairs(weights: list[list[float]], n_labels: int) -> WideState:

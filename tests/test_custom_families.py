@@ -148,7 +148,7 @@ def test_an_exception_ends_a_prediction_and_is_raised_once(engine: str) -> None:
 def test_answers_that_are_no_codes(answer: Any, message: str, engine: str) -> None:
     net = make_network(layers(Failing(K=2, L=3, answer=answer)), engine)
     with pytest.raises(ValueError, match=message):
-        net._engine.hash_codes(1, np.ones((1, 25), np.float32))
+        net.engine.hash_codes(1, np.ones((1, 25), np.float32))
 
 
 class Wild(slide.lsh.HashFamily):
@@ -167,7 +167,7 @@ class Wild(slide.lsh.HashFamily):
 def test_codes_of_too_many_bits_are_cut(engine: str) -> None:
     """They would lead outside the tables."""
     net = make_network(layers(Wild(K=3, L=4)), engine)
-    codes = net._engine.hash_codes(1, np.zeros((5, 25), np.float32))
+    codes = net.engine.hash_codes(1, np.zeros((5, 25), np.float32))
     np.testing.assert_array_equal(codes, np.tile([7, 6, 5, 4], (5, 1)))
     net.rebuild_tables()
 

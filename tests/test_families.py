@@ -27,7 +27,7 @@ def hasher(family: slide.lsh.HashFamily, dim: int, engine: str, seed: int = 0) -
 
 
 def codes_of(net: slide.Network, vectors: npt.ArrayLike) -> Array:
-    return net._engine.hash_codes(1, np.ascontiguousarray(vectors, np.float32))
+    return net.engine.hash_codes(1, np.ascontiguousarray(vectors, np.float32))
 
 
 def agreement(net: slide.Network, x: Array, y: Array) -> float:
@@ -316,12 +316,12 @@ def hashed_vectors(transform: str, centred: bool, engine: str) -> tuple[slide.Ne
     state = net.states[1]
     update_frame(state, queries)
     seen = seen_by_camera(net)
-    net._engine.rebuild(1, 0)
+    net.engine.rebuild(1, 0)
     neurons = np.array(seen)
     first = 0 if engine == "numba" else es.used_slots(net, 1)[0][0][0]  # the C core hashes in the order of insertion
     neurons = np.roll(neurons, first, axis=0)
     seen.clear()
-    net._engine.retrieve(1, queries, 3)
+    net.engine.retrieve(1, queries, 3)
     return net, queries, neurons, np.array(seen)
 
 
@@ -402,7 +402,7 @@ def test_a_neuron_that_outgrew_the_norm_of_l2_alsh_counts_as_the_longest(engine:
     net, *_ = hashed_vectors("l2-alsh", False, engine)
     net.weights(1)[:] *= 1e9
     seen_by_camera(net).clear()
-    net._engine.rebuild(1, 0)
+    net.engine.rebuild(1, 0)
     assert (np.array(seen_by_camera(net))[:, -3:] == 1).all()
 
 
@@ -414,7 +414,7 @@ def test_a_query_of_zeros_stays_one(engine: str) -> None:
     assert lsh is not None
     lsh.centre[-1] = 0
     seen_by_camera(net).clear()
-    net._engine.retrieve(1, lsh.centre[10:-1][None].copy(), 3)
+    net.engine.retrieve(1, lsh.centre[10:-1][None].copy(), 3)
     np.testing.assert_array_equal(seen_by_camera(net), [[0] * 10 + [0.5] * 3])
 
 

@@ -20,7 +20,7 @@ def hasher(family: slide.lsh.HashFamily, dim: int, engine: str, n: int = 64, see
 
 
 def codes_of(net: slide.Network, vectors: npt.ArrayLike) -> npt.NDArray[np.uint32]:
-    return net._engine.hash_codes(1, np.ascontiguousarray(vectors, np.float32))
+    return net.engine.hash_codes(1, np.ascontiguousarray(vectors, np.float32))
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
@@ -134,7 +134,7 @@ def test_every_bucket_is_reached(family: slide.lsh.HashFamily, engine: str) -> N
     inserted = np.zeros(2**lsh.table_bits, np.int64)
     for generation in range(3):
         net.weights(1)[:] = np.random.default_rng(generation).standard_normal((n, 40))
-        net._engine.rebuild(1, generation)
+        net.engine.rebuild(1, generation)
         inserted += lsh.slots[:, :, 0].sum(axis=0)
     assert inserted.sum() == 3 * n * lsh.L
     assert len(inserted) == (32 if family.K == 5 else 512)
@@ -170,8 +170,8 @@ def test_centred_vectors_keep_every_ranking(engine: str) -> None:
     x = np.hstack([queries - frame[dim:-1], np.full((30, 1), frame[-1])])
     moved = x @ np.hstack([w, b[:, None]]).T - (queries @ net.weights(1).T.astype(np.float64) + net.biases(1))
     np.testing.assert_allclose(moved - moved[:, :1], 0, atol=1e-5)
-    net._engine.rebuild(1, 0)
-    own = net._engine.hash_codes(1, np.hstack([w, b[:, None]]).astype(np.float32))
+    net.engine.rebuild(1, 0)
+    own = net.engine.hash_codes(1, np.hstack([w, b[:, None]]).astype(np.float32))
     buckets = es.used_slots(net, 1)
     whole = [[i in buckets[t][own[i, t]] for t in range(40)] for i in range(n)]
     assert np.mean(whole) > 0.99  # a projection may fall on the other side of a border by float32's rounding

@@ -114,7 +114,7 @@ def test_labels_that_only_the_sparse_part_wants_are_found(stand_in: None) -> Non
     net = trained(wide=True)
     assert net.wide_state is not None
     net.wide_state.deep_share = 0.0
-    net._engine = net._make_engine()
+    net.engine = net._make_engine()
     found = net.predict_topk(QUERIES, 1, index="hnsw", n_candidates=1)[0][:, 0]
     exact, scores = net.predict_topk(QUERIES, 1)
     wanted = scores[:, 0] > 0.01

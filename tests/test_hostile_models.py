@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, data: tuple[Any, Any]) -> by
     """A classifier with every kind of array, its tables older than its weights and so stored."""
     clf = slide.SlideClassifier(hidden=(8, 8), epochs=1, n_threads=1, lsh=slide.SimHash(K=3, L=2, capacity=15))
     clf.fit(*data)
-    clf.network_.tables_step -= 1
+    clf.network_.tables_built_at -= 1
     path = tmp_path_factory.mktemp("honest") / "model.slide"
     clf.save(path)
     return path.read_bytes()

@@ -11,7 +11,7 @@ from engine_strategies import BACKENDS, ENGINES, FAMILIES, family_of, make_netwo
 
 import slide
 from slide.engine.protocol import Examples
-from slide.training.background_tables import SecondTables
+from slide.training.background_tables import BackgroundTables
 
 D, N = 300, 200
 INCREMENTAL = slide.Rebuild(every=40, growth=0, incremental=True)
@@ -106,7 +106,7 @@ def test_hash_functions_learn_at_rebuilds_1_2_4_8_and_at_the_end() -> None:
     assert learned == [0, 1, 2, 4, 8]
     before = tables(net).frame.copy()
     net.weights(-1)[:] += 0.1
-    net.rebuild_tables(Examples.of(X), at_the_end=True)
+    net.rebuild_tables(Examples.of(X), final=True)
     assert not np.array_equal(before, tables(net).frame)
 
 
@@ -115,7 +115,7 @@ def filled_fully(net: slide.Network, engine: str) -> list[list[list[int]]]:
     plain = network(engine, family_of(net))
     plain.states[-1].rows[:] = net.states[-1].rows
     tables(plain).frame[:], tables(plain).directions[:] = tables(net).frame, tables(net).directions
-    plain.generation = net.generation - 1
+    plain.generation = net.n_rebuilds - 1
     plain.rebuild_tables()
     return used_slots(plain)
 
@@ -136,14 +136,14 @@ def test_a_second_set_notices_what_the_first_has_learned(engine: str) -> None:
     X, _ = planted_data(600, D, N)
     net = network(engine, slide.SimHash(K=4, L=10, capacity=32), rebuild=INCREMENTAL)
     net.rebuild_tables(Examples.of(X))
-    second = SecondTables(net)
+    second = BackgroundTables(net)
     for generation in (3, 5, 6):
-        net.generation = generation
+        net.n_rebuilds = generation
         second.start(Examples.of(X))
         second.swap()
         assert used_slots(net) == filled_fully(net, engine)
         net.weights(-1)[:20] += 0.3
-        net.rebuild_tables(Examples.of(X), at_the_end=True)
+        net.rebuild_tables(Examples.of(X), final=True)
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
@@ -152,7 +152,7 @@ def test_what_a_second_set_learns_is_its_own_until_it_is_swapped_in(engine: str)
     net = network(engine, slide.SimHash(K=4, L=10, capacity=32), rebuild=INCREMENTAL)
     net.rebuild_tables(Examples.of(X))
     net.weights(-1)[:20] += 0.3
-    second = SecondTables(net)
+    second = BackgroundTables(net)
     second.start(Examples.of(X))  # rebuild 2, which learns
     second.wait()
     net.rebuild_tables()
@@ -168,7 +168,7 @@ def test_after_a_failed_rebuild_nothing_is_taken_for_known(engine: str) -> None:
     seen["fails"] = False
     net.rebuild_tables()
     plain = network(engine, Counting(K=4, L=3, capacity=32))
-    plain.generation = net.generation - 1
+    plain.generation = net.n_rebuilds - 1
     plain.rebuild_tables()
     assert used_slots(net) == used_slots(plain)
 

@@ -203,9 +203,9 @@ def test_projections_of_every_width(family: slide.lsh.HashFamily, engine: str) -
     for width in range(8, 71):
         n = 1 + width % 9
         net = make_network([slide.SparseInput(D, width), slide.Sampled(n, lsh=family)], engine, seed=width)
-        net._engine.rebuild(1, 0)
+        net.engine.rebuild(1, 0)
         vectors = np.hstack([net.weights(1), net.biases(1)[:, None]])
-        codes = net._engine.hash_codes(1, vectors)
+        codes = net.engine.hash_codes(1, vectors)
         lsh = net.states[1].lsh
         assert lsh is not None
         if lsh.K * family.bits_per_hash > lsh.table_bits:
@@ -221,16 +221,16 @@ def test_the_sparse_part_takes_a_step_on_the_squared_hinge(engine: str) -> None:
     X, Y = random_data(40, D, n, nnz=4)
     layers = [slide.SparseInput(D, 4), slide.Dense(n)]
     net = make_network(layers, engine, wide=slide.Wide(), optimizer=slide.SGD(lr=0.1))
-    slide.model.pairs.add_pairs(net.wide_state, slide.model.pairs.Meetings.of(X, Y))
+    slide.model.pairs.add_pairs(net.wide_state, slide.model.pairs.PairCounts.of(X, Y))
     state = net.wide_state
     assert state is not None
     rng = np.random.default_rng(0)
     state.weights[:], state.bias[:] = rng.normal(0, 1, len(state.weights)), rng.normal(-1, 0.5, n)
     if engine == "numba":
-        net._engine = net._make_engine()
+        net.engine = net._make_engine()
     else:
         assert CORE is not None
-        net._engine = CORE.Engine(net.states, state, net.optimizer, net.loss, net.seed, 1, engine)
+        net.engine = CORE.Engine(net.states, state, net.optimizer, net.loss, net.seed, 1, engine)
     W, b = state.matrix().toarray().astype(np.float64), state.bias.astype(np.float64)
     x, y = X[[5]].toarray()[0].astype(np.float64), Y[[5]].toarray()[0]
     z = x @ W + b
@@ -251,7 +251,7 @@ def test_pairs_of_lists_of_every_length(engine: str) -> None:
         rng = np.random.default_rng(n)
         net = make_network([slide.SparseInput(3, 2), slide.Sampled(n)], engine, wide=slide.Wide(lr=0.3, bias_lr=0.1))
         pairs = sp.csr_array((rng.random((3, n)) < [[1.0], [0.7], [0.3]]).astype(np.float32))
-        net._add_pairs(slide.model.pairs.Meetings.of(sp.csr_array(np.eye(3, dtype=np.float32)), pairs))
+        net.add_pairs(slide.model.pairs.PairCounts.of(sp.csr_array(np.eye(3, dtype=np.float32)), pairs))
         es.use_engine(net, engine)
         state = net.wide_state
         assert state is not None

@@ -13,7 +13,7 @@ import slide
 from slide.engine.protocol import Examples
 from slide.model import rebuild
 from slide.training import background_tables
-from slide.training.background_tables import SecondTables, in_background
+from slide.training.background_tables import BackgroundTables, in_background
 
 D, N = 300, 200
 BACKGROUND = slide.Rebuild(every=40, growth=0, background=True)
@@ -49,7 +49,7 @@ def test_a_second_set_becomes_what_a_rebuild_on_the_spot_makes(engine: str, fami
     nets = [network(engine, FAMILIES[family]).fit(X, Y) for _ in range(2)]
     for net in nets:
         net.weights(-1)[:] += np.random.default_rng(3).standard_normal(net.weights(-1).shape) * 0.1
-    second = SecondTables(nets[0])
+    second = BackgroundTables(nets[0])
     nets[0]._engine = live = Recorder(nets[0]._engine)
     for _ in range(2):
         second.start(Examples.of(X))
@@ -131,7 +131,7 @@ def test_a_fit_that_is_interrupted_leaves_no_thread() -> None:
 def test_a_fill_of_rows_that_are_gone_is_dropped() -> None:
     X, Y = planted_data(300, D, N)
     net = network(BACKENDS[-1], FAMILIES["query cells"]).fit(X, Y)
-    second, before = SecondTables(net), net.states[-1].lsh.slots.copy()
+    second, before = BackgroundTables(net), net.states[-1].lsh.slots.copy()
     net.weights(-1)[:] += np.random.default_rng(3).standard_normal(net.weights(-1).shape)
     second.start(Examples.of(X))
     net.states[-1].rows = net.states[-1].rows.copy()
@@ -177,7 +177,7 @@ def test_others_predict_while_tables_are_swapped(family: str) -> None:
         for thread in others:
             thread.join()
     assert wrong == []
-    assert net.generation >= 3  # the fill before, one behind, the last: how many more hangs on the machine
+    assert net.n_rebuilds >= 3  # the fill before, one behind, the last: how many more hangs on the machine
 
 
 @pytest.mark.skipif(BACKENDS[-1] == "numba", reason="the C extension was not built")
@@ -192,7 +192,7 @@ def test_tables_change_while_nobody_reads_them() -> None:
         may_end.wait(60)
         seen.append("changed")
 
-    changing = threading.Thread(target=net._engine.change_tables, args=(change,))
+    changing = threading.Thread(target=net.engine.change_tables, args=(change,))
     changing.start()
     assert inside.wait(60)
     reading = threading.Thread(target=lambda: (net.predict_topk(X[:5], 5, n_candidates=20), seen.append("read")))

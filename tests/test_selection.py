@@ -67,7 +67,7 @@ def test_probes_are_the_least_certain_codes(probes: int, K: int, n: int, engine:
             folded = [(code * 0x9E3779B97F4A7C15 % 2**64) >> (64 - lsh.table_bits) for code in codes]
             places = codes if lsh.code_bits <= lsh.table_bits else folded
             counts[[neuron for place in set(places) for neuron in table[place]]] += 1
-        found = net._engine.retrieve(1, query[None], n)[0]
+        found = net.engine.retrieve(1, query[None], n)[0]
         found = found[found >= 0]
         assert set(found.tolist()) == set(np.flatnonzero(counts).tolist())
         assert (np.diff(counts[found]) <= 0).all()
@@ -82,7 +82,7 @@ def test_more_probes_find_more_of_the_best(directions: str, engine: str) -> None
         net = make(slide.SimHash(K=7, L=6, capacity=256, directions=directions, probes=probes), engine, n)
         x = queries(100)
         exact = net._top_neurons(x, 10)
-        found = net._engine.retrieve(1, x, n // 10)
+        found = net.engine.retrieve(1, x, n // 10)
         recall[probes] = np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)])
     assert recall[4] > recall[1] + 0.15, recall
 
@@ -97,15 +97,15 @@ def test_vanilla_takes_whole_tables_in_random_order(engine: str) -> None:
     lsh = slide.SimHash(K=2, L=L, capacity=64, centred=False, selection="vanilla")
     net = make(lsh, engine, n_active=40, n_random=0)
     query = queries(1)[0]
-    codes = net._engine.hash_codes(1, np.append(query, np.float32(1))[None])[0]
+    codes = net.engine.hash_codes(1, np.append(query, np.float32(1))[None])[0]
     buckets = [table[code] for table, code in zip(es.used_slots(net), codes, strict=True)]
     assert len({tuple(b) for b in buckets}) == L
     first = np.zeros(L)
     for step in range(steps):
-        ids, _ = net._engine.active_set(1, query, NO_LABELS, step)
+        ids, _ = net.engine.active_set(1, query, NO_LABELS, step)
         first[[ids[: len(b)].tolist() == b for b in buckets].index(True)] += 1
     assert np.abs(first - steps / L).max() < 4.5 * np.sqrt(steps / L * (1 - 1 / L))
-    again = [net._engine.active_set(1, query, NO_LABELS, 7)[0].tolist() for _ in range(2)]
+    again = [net.engine.active_set(1, query, NO_LABELS, 7)[0].tolist() for _ in range(2)]
     assert again[0] == again[1]
 
 
@@ -113,9 +113,9 @@ def test_vanilla_takes_whole_tables_in_random_order(engine: str) -> None:
 def test_the_size_of_a_vanilla_set_does_not_hang_on_the_order(engine: str) -> None:
     net = make(slide.SimHash(K=4, L=4, capacity=64, selection="vanilla"), engine, 200, n_active=45, n_random=5)
     for query in queries(10):
-        retrieved = [np.sum(net._engine.active_set(1, query, NO_LABELS, step)[1] == 0) for step in range(20)]
+        retrieved = [np.sum(net.engine.active_set(1, query, NO_LABELS, step)[1] == 0) for step in range(20)]
         assert len(set(retrieved)) == 1
-        assert retrieved[0] == min(40, np.sum(net._engine.retrieve(1, query[None], 200) >= 0))
+        assert retrieved[0] == min(40, np.sum(net.engine.retrieve(1, query[None], 200) >= 0))
 
 
 # -- labels as queries -------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_a_label_asks_for_the_neurons_of_its_own_buckets(engine: str) -> None:
         return np.array([sum(t[i] == t[label] for t in tables) for i in range(60)])
 
     for label in range(0, 60, 7):
-        sets = [net._engine.active_set(1, q, np.array([label], np.int32), 3)[0].tolist() for q in queries(2)]
+        sets = [net.engine.active_set(1, q, np.array([label], np.int32), 3)[0].tolist() for q in queries(2)]
         assert sets[0] == sets[1]  # whatever the input
         with_label = np.delete(shared(label), label)
         retrieved = shared(label)[sets[0][1:18]]
@@ -144,7 +144,7 @@ def test_one_of_the_labels_asks_and_without_labels_the_input(engine: str) -> Non
     by_label = make(lsh, engine, n_active=20, n_random=2, query="label")
     by_input = make(lsh, engine, n_active=20, n_random=2)
     x, labels = queries(1)[0], np.array([4, 9], np.int32)
-    nothing = [net._engine.active_set(1, x, NO_LABELS, 5)[0].tolist() for net in (by_label, by_input)]
+    nothing = [net.engine.active_set(1, x, NO_LABELS, 5)[0].tolist() for net in (by_label, by_input)]
     assert nothing[0] == nothing[1]
     assert (by_label._engine.retrieve(1, x[None], 20) == by_input._engine.retrieve(1, x[None], 20)).all()
     seen = {tuple(by_label._engine.active_set(1, x, labels, step)[0][:18].tolist()) for step in range(40)}
@@ -171,7 +171,7 @@ def test_the_corrected_sum_is_unbiased_under_every_rule(rule: str, query: str, e
     weights = np.exp(net.weights(1) @ x + net.biases(1)).astype(np.float64)
     sums = []
     for step in range(1500):
-        ids, corrections = net._engine.active_set(1, x, labels, step)
+        ids, corrections = net.engine.active_set(1, x, labels, step)
         sums.append(np.sum(weights[ids] * np.exp(corrections, dtype=np.float64)))
     assert np.std(sums) > 0
     assert abs(np.mean(sums) - weights.sum()) < 4.5 * np.std(sums) / math.sqrt(len(sums))
@@ -187,7 +187,7 @@ def test_retrieval_probability_over_draws_of_the_hash_functions(selection: str, 
         net = make_network([slide.SparseInput(3, H), slide.Sampled(2, lsh=lsh)], BACKENDS[-1], seed=seed)
         net.weights(1)[:], net.biases(1)[:] = w, bias
         net.rebuild_tables()
-        found += 0 in net._engine.retrieve(1, np.zeros((1, H), np.float32), 2)
+        found += 0 in net.engine.retrieve(1, np.zeros((1, H), np.float32), 2)
     p = lsh.retrieval_probability(angle, 2)
     assert 0.1 < p < 0.95
     assert abs(found - draws * p) < 4.5 * math.sqrt(draws * p * (1 - p))
@@ -228,5 +228,5 @@ def test_a_saved_layer_asks_as_before(tmp_path: Path) -> None:
     assert isinstance(again, slide.Network)
     assert again.layers == net.layers
     x, labels = queries(1)[0], np.array([4, 9], np.int32)
-    sets = [[a.tolist() for a in n._engine.active_set(1, x, labels, 3)] for n in (net, again)]
+    sets = [[a.tolist() for a in n.engine.active_set(1, x, labels, 3)] for n in (net, again)]
     assert sets[0] == sets[1]

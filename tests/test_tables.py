@@ -20,7 +20,7 @@ def filled(
     layers = [slide.SparseInput(3, 8), slide.Sampled(n, lsh=family)]
     net = make_network(layers, engine, n_threads=n_threads)
     net.weights(1)[:] = 1 if weights is None else np.random.default_rng(weights).standard_normal((n, 8))
-    net._engine.rebuild(1, generation)
+    net.engine.rebuild(1, generation)
     return net
 
 
@@ -36,7 +36,7 @@ def test_nothing_is_lost_while_there_is_room_and_nothing_is_there_twice(
 ) -> None:
     net = filled(family, n, engine, generation)
     vectors = np.hstack([net.weights(1), net.biases(1)[:, None]])
-    codes = net._engine.hash_codes(1, np.ascontiguousarray(vectors))
+    codes = net.engine.hash_codes(1, np.ascontiguousarray(vectors))
     lsh = net.states[1].lsh
     assert lsh is not None
     np.testing.assert_array_equal(lsh.slots[:, :, 0].sum(axis=1), n)  # every neuron was offered to every table once
@@ -73,7 +73,7 @@ def test_a_full_reservoir_keeps_each_neuron_with_equal_chance(n: int, capacity: 
     kept = np.zeros(n)
     net = filled(slide.SimHash(K=1, L=L, capacity=capacity), n, engine, weights=None)
     for generation in range(generations):
-        net._engine.rebuild(1, generation)
+        net.engine.rebuild(1, generation)
         ids = [neuron for table in used_slots(net, 1) for bucket in table for neuron in bucket]
         kept += np.bincount(ids, minlength=n)
     draws, p = L * generations, capacity / n
@@ -103,7 +103,7 @@ def test_a_rebuild_forgets_what_was_there(engine: str) -> None:
     net = filled(family, 60, engine, weights=1)
     old = used_slots(net, 1)
     net.weights(1)[:] = np.random.default_rng(2).standard_normal((60, 8))
-    net._engine.rebuild(1, 0)
+    net.engine.rebuild(1, 0)
     assert used_slots(net, 1) == used_slots(filled(family, 60, engine, weights=2), 1) != old
 
 

@@ -112,7 +112,7 @@ def test_rebuilds_come_at_exponentially_stretching_distances(engine: str, monkey
         expected.append(expected[-1] + int(100 * np.exp(0.5 * t)))
     expected = [step for step in expected if step < 1000]
     assert at == [*expected, 1000]  # and once at the end, for prediction
-    assert net.tables_step == 1000
+    assert net.tables_built_at == 1000
 
 
 # -- parameters in memory ---------------------------------------------------------------------------------------------

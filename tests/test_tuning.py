@@ -100,7 +100,7 @@ def test_recall_is_measured_on_the_best_ten() -> None:
     X, _ = planted_data(64, D, N, seed=9)
     net = fitted(SMALL)
     queries = net.hidden(X)
-    found = measured_recall(net.states[-1], net._engine, 1, queries)
+    found = measured_recall(net.states[-1], net.engine, 1, queries)
     assert found == pytest.approx(net.retrieval_recall(X, n_candidates=12)[0])
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slide
-from slide.model.pairs import Meetings, add_pairs, make_state
+from slide.model.pairs import PairCounts, add_pairs, make_state
 
 D, L = 12, 9
 
@@ -36,9 +36,9 @@ def test_without_a_limit_every_pair_that_meets_has_a_weight(seed):
     X.data[::3] = 0  # an explicit zero is no feature
     before = X.copy()
     state = fresh()
-    assert add_pairs(state, Meetings.of(X, Y))
+    assert add_pairs(state, PairCounts.of(X, Y))
     np.testing.assert_array_equal(met(state), ((np.abs(X).T @ Y).toarray() > 0))
-    assert not add_pairs(state, Meetings.of(X, Y))
+    assert not add_pairs(state, PairCounts.of(X, Y))
     for ours, theirs in zip((X.data, X.indices, X.indptr), (before.data, before.indices, before.indptr), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -47,8 +47,8 @@ def test_without_a_limit_every_pair_that_meets_has_a_weight(seed):
 def test_a_limit_keeps_the_strongest_pairs_and_the_mean_below_it(seed, row_pairs):
     X, Y = problem(seed)
     state, whole = fresh(), fresh()
-    add_pairs(state, Meetings.of(X, Y, row_pairs))
-    add_pairs(whole, Meetings.of(X, Y))
+    add_pairs(state, PairCounts.of(X, Y, row_pairs))
+    add_pairs(whole, PairCounts.of(X, Y))
     kept, all_of_them = met(state), met(whole)
     assert not (kept & ~all_of_them).any()
     lengths, full = np.diff(state.indptr), np.diff(whole.indptr)
@@ -66,10 +66,10 @@ def test_a_limit_keeps_the_strongest_pairs_and_the_mean_below_it(seed, row_pairs
 def test_trained_pairs_stay_with_their_weights_when_more_rows_come_under_a_limit():
     X, Y = problem(0)
     state = fresh()
-    add_pairs(state, Meetings.of(X, Y))
+    add_pairs(state, PairCounts.of(X, Y))
     state.weights[:] = np.arange(1, len(state.weights) + 1)
     trained = state.matrix().toarray()
-    add_pairs(state, Meetings.of(*problem(1, n=400), row_pairs=1))
+    add_pairs(state, PairCounts.of(*problem(1, n=400), row_pairs=1))
     now = state.matrix().toarray()
     np.testing.assert_array_equal(now[trained > 0], trained[trained > 0])
     assert not now[trained == 0].any()

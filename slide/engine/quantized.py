@@ -48,7 +48,7 @@ class CompressedLayer(LayerState):
             return self.bias_values
         return self.weights_of(slice(self.fan_in, None))[0] if self.bias else np.zeros(self.n, np.float32)
 
-    def plain(self) -> LayerState:
+    def dequantized(self) -> LayerState:
         """The layer with rows of floats, for an engine that knows no codes."""
         from slide.engine.memory import allocate
 
@@ -76,9 +76,9 @@ class CompressedPairs(PairState):
 
     def matrix(self) -> sp.csr_array:
         """The weights as a sparse [n_features, n_labels] matrix."""
-        return self.plain().matrix()
+        return self.dequantized().matrix()
 
-    def plain(self) -> WideState:
+    def dequantized(self) -> WideState:
         """The pairs with weights of floats, for an engine that knows no codes."""
         shared = {f.name: getattr(self, f.name) for f in fields(PairState)}
         return WideState(**shared | {"labels": self.labels.astype(np.int32), "weights": self.weights})

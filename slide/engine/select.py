@@ -51,7 +51,7 @@ def make_engine(
     if backend == "numba":
         from slide.engine.reference.engine import Engine as NumbaEngine
 
-        layers, pairs = [layer.plain() for layer in layers], None if wide is None else wide.plain()
+        layers, pairs = [layer.dequantized() for layer in layers], None if wide is None else wide.dequantized()
         return guard(NumbaEngine(layers, pairs, optimizer, loss, seed, n_threads), layers)
     core = c_core()
     assert core is not None

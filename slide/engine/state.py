@@ -21,6 +21,8 @@ from typing import ClassVar
 from slide.engine.layout import BIAS, NORM_RANGES, OFFSET_STEPS, TAIL, FloatArray, IntArray, pad
 from slide.engine.memory import allocate_plain
 
+LOGITS_AT_ONCE = 2**24
+
 
 @dataclass
 class LshState:
@@ -136,7 +138,20 @@ class LayerState:
         """What a file holds of the parameters, by name."""
         return {"rows": self.rows}
 
-    def plain(self) -> LayerState:
+    def table_arrays(self, buckets: bool, label_cells: bool) -> dict[str, npt.NDArray[Any]]:
+        """What a file holds of the tables and their hash functions, by name; nothing for a layer without them."""
+        lsh = self.lsh
+        if lsh is None:
+            return {}
+        signs = lsh.directions if lsh.is_learned else lsh.directions.astype(np.int8)
+        arrays: dict[str, npt.NDArray[Any]] = {"positions": lsh.positions, "frame": lsh.frame, "signs": signs}
+        if buckets:
+            arrays["slots"] = lsh.slots
+        if label_cells and lsh.homes.size:
+            arrays["homes"] = lsh.homes
+        return arrays
+
+    def dequantized(self) -> LayerState:
         """The layer with rows of floats, for an engine that knows no others."""
         if not self.is_half:
             return self
@@ -155,6 +170,16 @@ class LayerState:
         """[n, width] weights of some rows, given by a slice or their numbers; a view where it can be one."""
         some: FloatArray = self.rows[rows, : self.width]
         return to_float32(some) if self.is_half else some
+
+    def top(self, queries: FloatArray, k: int) -> IntArray:
+        """int32 [m, k]: the neurons with the k largest logits for each of the queries [m, fan_in], in any order."""
+        rows = max(1, LOGITS_AT_ONCE // self.n)
+        found = np.empty((len(queries), min(k, self.n)), np.int32)
+        weights, biases = self.weights, self.biases
+        for i in range(0, len(queries), rows):
+            logits = queries[i : i + rows] @ weights.T + biases
+            found[i : i + rows] = np.argpartition(-logits, found.shape[1] - 1, axis=1)[:, : found.shape[1]]
+        return found
 
     @property
     def weights(self) -> FloatArray:
@@ -196,7 +221,7 @@ class WideState(PairState):
 
     weights: FloatArray
 
-    def plain(self) -> WideState:
+    def dequantized(self) -> WideState:
         """The pairs with weights of floats."""
         return self
 

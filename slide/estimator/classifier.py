@@ -32,7 +32,7 @@ from slide.lsh import HashFamily
 from slide.model.pairs import Wide
 from slide.network import Network
 from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedule
-from slide.training.source import Prepared, first_of
+from slide.training.source import BlockSource, first_of
 
 if TYPE_CHECKING:
     from slide.training.checkpoint import Checkpoint
@@ -264,7 +264,7 @@ class SlideClassifier(Predictions):
         rows, Y = (part[:SAMPLE] for part in self._begin(first[0], first[1], classes))
         del first
         held = None if eval_set is None else encoded(eval_set, self._rows, self._labels)
-        pairs = Prepared(blocks, self._encoded)
+        pairs = BlockSource(blocks, self._encoded)
         schedule = Linear() if self.schedule is None else self.schedule
         told = {"epochs": self.epochs, "schedule": schedule, "callback": callback, "early_stopping": early_stopping}
 
@@ -417,10 +417,10 @@ class SlideClassifier(Predictions):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model to one file (slide.io.model_file); ``slide.load`` reads it again."""
-        from slide.io.model_file import save_network
+        from slide.io.model_file import save_model
 
         self._check_fitted()
-        save_network(self.network_, path, {"classifier": self._config()}, self._arrays())
+        save_model(self.network_, path, {"classifier": self._config()}, self._arrays())
 
     def compress(self) -> Self:
         """A copy that only predicts, with weights of 8 bits: see ``Network.compress``. `save` takes it too."""

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.state import LayerState
-from slide.network import Network
+from slide.model.model import Model
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Explanation:
         return f"feature {feature}" if self.names is None else self.names[feature]
 
 
-def explain(net: Network, x: sp.csr_array, label: int) -> Explanation:
+def explain(net: Model, x: sp.csr_array, label: int) -> Explanation:
     """Takes apart the score of one label for the one row x [1, n_features]."""
     features, values = x.indices.astype(np.int32), x.data.astype(np.float64)
     logit, gradient = _logit_and_gradient(net.states, features, values, label)
@@ -88,7 +88,7 @@ def explain(net: Network, x: sp.csr_array, label: int) -> Explanation:
     )
 
 
-def _wide_weights(net: Network, features: IntArray, label: int) -> npt.NDArray[np.float64]:
+def _wide_weights(net: Model, features: IntArray, label: int) -> npt.NDArray[np.float64]:
     """The weight of each (feature, label) pair; 0 where it has none."""
     state = net.wide_state
     assert state is not None

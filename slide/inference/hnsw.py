@@ -7,7 +7,7 @@ work (Malkov & Yashunin, PAMI 2018). It searches for the largest inner product, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,7 @@ import scipy.sparse as sp
 from slide.checks import require
 from slide.engine import memory
 from slide.engine.layout import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from slide.network import Network
+from slide.model.model import Model
 
 BLOCK_FLOATS = 2**23  # weights gathered at a time
 
@@ -60,7 +58,7 @@ class HnswIndex:
         return found
 
 
-def build(net: Network, M: int, ef_construction: int, ef: int) -> HnswIndex:
+def build(net: Model, M: int, ef_construction: int, ef: int) -> HnswIndex:
     """See Network.build_index."""
     hnswlib = _library()
     for name, value, least in (("M", M, 2), ("ef_construction", ef_construction, 1), ("ef", ef, 1)):
@@ -78,13 +76,12 @@ def build(net: Network, M: int, ef_construction: int, ef: int) -> HnswIndex:
     return HnswIndex(int(M), int(ef_construction), int(ef), n, step, graph)
 
 
-def predict(net: Network, X: sp.csr_array, k: int, n_candidates: int | None) -> tuple[IntArray, FloatArray]:
+def predict(
+    net: Model, index: HnswIndex, X: sp.csr_array, k: int, n_candidates: int | None
+) -> tuple[IntArray, FloatArray]:
     """Network.predict_topk among the labels the graph finds, and those on the positive side of the sparse part."""
     wanted_ok = n_candidates is None or k <= n_candidates <= net.n_labels
     require(wanted_ok, "n_candidates", n_candidates, f"k to {net.n_labels:,}")
-    index = net.index
-    if index is None or index.step != net.step:
-        index = net.build_index()
     ids, scores = np.full((X.shape[0], k), -1, np.int32), np.full((X.shape[0], k), -np.inf, np.float32)
     wanted = min(max(n_candidates or index.ef, k), index.n)
     wide = None if net.wide_state is None else net.wide_state.matrix()
@@ -105,7 +102,7 @@ def _library() -> Any:
     return hnswlib
 
 
-def _check_memory(net: Network, M: int) -> None:
+def _check_memory(net: Model, M: int) -> None:
     """The graph holds a copy of the weights and, at the lowest level, 2 M neighbours of each label."""
     n, fan_in = net.n_labels, net.states[-1].fan_in
     needed, free = 2 * n * (fan_in + 1) * 4 + n * (2 * M + 4) * 4, memory.available_memory()
@@ -138,7 +135,7 @@ def _fill(graph: Any, vectors: FloatArray, found: IntArray, n_threads: int) -> N
 
 
 def _scored(
-    net: Network, queries: FloatArray, found: IntArray, wide: sp.csr_array | None
+    net: Model, queries: FloatArray, found: IntArray, wide: sp.csr_array | None
 ) -> tuple[Keys, Keys, FloatArray]:
     """Row, label and exact score of every candidate; a label counts once a row."""
     last, n = net.states[-1], net.n_labels

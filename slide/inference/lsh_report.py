@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,8 @@ import numpy.typing as npt
 from slide.checks import require
 from slide.engine.state import LayerState
 from slide.layers import Sampled
-
-if TYPE_CHECKING:
-    from slide.network import Network
+from slide.model.model import Model
+from slide.model.recall import found_share
 
 TOP = (1, 10, 100)
 MAX_QUERIES = 1000
@@ -112,7 +111,7 @@ class LshReport:
         return "\n".join(lines + [f"  advice       {a}" for a in self.advice()])
 
 
-def lsh_report(net: Network, X: Any = None, layer: int = -1) -> LshReport:
+def lsh_report(net: Model, X: Any = None, layer: int = -1) -> LshReport:
     """See Network.lsh_report."""
     index = range(len(net.layers))[layer]
     state, described = net.states[index], net.layers[index]
@@ -145,19 +144,14 @@ def lsh_report(net: Network, X: Any = None, layer: int = -1) -> LshReport:
     )
 
 
-def _recall(net: Network, X: Any, layer: int, wanted: int) -> tuple[dict[int, float], tuple[int, int, int]]:
+def _recall(net: Model, X: Any, layer: int, wanted: int) -> tuple[dict[int, float], tuple[int, int, int]]:
     queries = net.hidden(X[:MAX_QUERIES], layer)
-    found = net._engine.retrieve(layer, queries, wanted)
+    found = net.engine.retrieve(layer, queries, wanted)
     state = net.states[layer]
     tops = [k for k in TOP if k <= min(wanted, state.n)]
-    hits: dict[int, list[float]] = {k: [] for k in tops}
-    for query, ids in zip(queries, found, strict=True):
-        logits = state.weights @ query + state.biases
-        for k in tops:
-            hits[k].append(float(np.isin(np.argpartition(-logits, k - 1)[:k], ids).mean()))
     sizes = (found >= 0).sum(axis=1)
     return (
-        {k: float(np.mean(h)) for k, h in hits.items()},
+        {k: found_share(state.top(queries, k), found) for k in tops},
         (int(sizes.min()), int(np.median(sizes)), int(sizes.max())),
     )
 
@@ -171,7 +165,7 @@ def _entries(state: LayerState) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     return buckets, slots[:, 1 : 1 + state.lsh.capacity][used].astype(np.int64)
 
 
-def _stale(net: Network, layer: int) -> float:
+def _stale(net: Model, layer: int) -> float:
     """Refills the tables for comparison, from the same random numbers, and puts the old ones back."""
     state = net.states[layer]
     assert state.lsh is not None
@@ -179,7 +173,7 @@ def _stale(net: Network, layer: int) -> float:
         before = state.lsh.slots.copy()
         old = _keys(state)
         try:
-            net._engine.rebuild(layer, max(net.generation - 1, 0))
+            net.engine.rebuild(layer, max(net.n_rebuilds - 1, 0))
             new = _keys(state)
         finally:
             state.lsh.slots[...] = before

@@ -12,17 +12,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
 from slide.io.atomic import replacing
-
-if TYPE_CHECKING:
-    from slide.estimator.scaling import Scaling
-    from slide.network import Network
+from slide.model.model import Model
 
 OPSET = 18
 MAX_INSIDE = 1_900_000_000  # bytes of weights that one protobuf message may hold; more go into a file beside it
@@ -31,11 +28,11 @@ Array = npt.NDArray[Any]
 
 
 def export(
-    net: Network,
+    net: Model,
     path: str | os.PathLike[str],
     k: int,
     *,
-    scaling: Scaling | None = None,
+    scaling: ColumnScaling | None = None,
     names: Sequence[str] | None = None,
 ) -> None:
     """Writes the graph: see Network.export_onnx.
@@ -71,6 +68,19 @@ def _onnx() -> Any:
     except ImportError as e:
         raise ImportError("ONNX files need onnx: pip install 'slide-xmc[onnx]'") from e
     return onnx
+
+
+class ColumnScaling(Protocol):
+    """What is done to the columns of X first; slide.estimator.scaling.Scaling is one."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def factor(self) -> Array: ...
+
+    @property
+    def mean(self) -> Array: ...
 
 
 class _Graph:
@@ -136,7 +146,7 @@ def _column(graph: _Graph, ids: str) -> str:
 # -- what is computed --------------------------------------------------------------------------------------------------
 
 
-def _rows(graph: _Graph, net: Network, scaling: Scaling | None) -> None:
+def _rows(graph: _Graph, net: Model, scaling: ColumnScaling | None) -> None:
     """`x`: values as the network sees them; what the mean of columns takes away is left to the parts that follow."""
     kind = scaling.kind if scaling else "none"
     if kind == "standard":
@@ -154,12 +164,12 @@ def _rows(graph: _Graph, net: Network, scaling: Scaling | None) -> None:
         graph.add("Identity", ["values"], "x")
 
 
-def _taken_away(scaling: Scaling | None) -> Array | None:
+def _taken_away(scaling: ColumnScaling | None) -> Array | None:
     """What centring takes from every scaled row, [n_features]."""
     return scaling.mean * scaling.factor if scaling and scaling.kind == "standard" else None
 
 
-def _network(graph: _Graph, net: Network, scaling: Scaling | None) -> None:
+def _network(graph: _Graph, net: Model, scaling: ColumnScaling | None) -> None:
     """`deep`: the network's logits, times their share of the score."""
     first, last = net.states[0], net.states[-1]
     table = graph.constant("layer0_weights", first.weights)
@@ -188,7 +198,7 @@ def _activated(graph: _Graph, activation: str, name: str) -> str:
     return graph.add(kinds[activation], [name], f"{name}_out") if activation in kinds else name
 
 
-def _wide(graph: _Graph, net: Network, scaling: Scaling | None) -> None:
+def _wide(graph: _Graph, net: Model, scaling: ColumnScaling | None) -> None:
     """`scores`: with the sparse linear part, where there is one."""
     state = net.wide_state
     if state is None:

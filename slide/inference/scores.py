@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.network import Network
+from slide.model.model import Model
 
 LIMIT = 2**30  # bytes of the largest matrix that is made
 ROWS_AT_ONCE = 256
@@ -31,7 +31,7 @@ def check_size(n_rows: int, n_labels: int, method: str) -> None:
         )
 
 
-def all_scores(net: Network, X: sp.csr_array) -> Floats:
+def all_scores(net: Model, X: sp.csr_array) -> Floats:
     """float64 [n, n_labels]: the scores by which predict_topk ranks."""
     last, wide = net.states[-1], net.wide_state
     scores = np.empty((X.shape[0], last.n))
@@ -58,7 +58,7 @@ def _add_wide(scores: Floats, X: sp.csr_array, pairs: sp.csr_array) -> None:
 STEEPNESS = 5.0
 
 
-def steepness(net: Network) -> float:
+def steepness(net: Model) -> float:
     """Factor between scores and log odds: a network alone gives log odds as they are."""
     return STEEPNESS if net.wide_state is not None else 1.0
 
@@ -74,7 +74,7 @@ def softmax(scores: Floats, slope: float) -> Floats:
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
-def threshold(net: Network, rows: sp.csr_array, Y: sp.csr_array) -> float:
+def threshold(net: Model, rows: sp.csr_array, Y: sp.csr_array) -> float:
     """The score over which a label is predicted: 0, the middle of the linear part's margin and of a binary loss.
 
     A softmax alone says nothing of single labels: there it is the score that gives a sample of the training rows as

@@ -14,28 +14,20 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
-from slide.engine.select import resolve_backend
-from slide.engine.threads import resolve_threads
+from slide.engine import memory
 from slide.errors import ModelFormatError
 from slide.io.atomic import replacing
 from slide.io.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
-from slide.layers import LAYERS, Sampled
-from slide.lsh import FAMILIES, HashFamily
-from slide.model.pairs import Wide
-from slide.model.quantize import layer_arrays, pair_arrays
-from slide.network import Network
-from slide.optim import OPTIMIZERS, Rebuild
-
-if TYPE_CHECKING:
-    from slide.estimator.classifier import SlideClassifier
+from slide.lsh import HashFamily
+from slide.model.model import Model
+from slide.model.snapshot import Snapshot, as_json, family_config
 
 FORMAT_VERSION = 2  # 2: compressed models, and those of bfloat16
 MAX_HEADER = 1 << 26
@@ -45,177 +37,26 @@ DTYPE_NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
 Array = npt.NDArray[Any]
 
 
-# -- what a network becomes --------------------------------------------------------------------------------------------
+class ModelFile(NamedTuple):
+    """What a file holds: the header's JSON object and the arrays by name."""
+
+    config: dict[str, Any]
+    arrays: dict[str, Array]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The network in it."""
+        return Snapshot(self.config["network"], self.arrays)
 
 
-def network_arrays(net: Network, tables: bool = False) -> dict[str, Array]:
-    """Every array of a network by name, rows first; tables: also what can be filled anew, as it is."""
-    arrays: dict[str, Array] = {}
-    for i, s in enumerate(net.states):
-        arrays |= {f"layer{i}.{name}": a for name, a in s.arrays.items()}
-    for i, s in enumerate(net.states):
-        if s.lsh is None:
-            continue
-        arrays[f"layer{i}.positions"] = s.lsh.positions
-        arrays[f"layer{i}.frame"] = s.lsh.frame
-        arrays[f"layer{i}.signs"] = s.lsh.directions if s.lsh.is_learned else s.lsh.directions.astype(np.int8)
-        if tables or net.is_compressed or net.tables_step != net.step:
-            arrays[f"layer{i}.slots"] = s.lsh.slots
-        if tables and s.lsh.homes.size:
-            arrays[f"layer{i}.homes"] = s.lsh.homes
-    if net.wide_state is not None:
-        arrays |= {f"wide.{name}": a for name, a in net.wide_state.arrays.items()}
-    return arrays
-
-
-def network_config(net: Network) -> dict[str, Any]:
-    """Everything else of a network as JSON values."""
-    return {
-        "layers": [_layer_config(layer) for layer in net.layers],
-        "wide": asdict(net.wide) if net.wide is not None else None,
-        "optimizer": {"name": type(net.optimizer).__name__, **asdict(net.optimizer)},
-        "rebuild": asdict(net.rebuild),
-        "loss": net.loss,
-        "batch_size": net.batch_size,
-        "storage": net.storage,
-        "seed": net.seed,
-        "progress": {
-            "step": net.step,
-            "epoch": net.epoch,
-            "generation": net.generation,
-            "next_rebuild": net.next_rebuild,
-            "tables_step": net.tables_step,
-        },
-    }
-
-
-def _layer_config(layer: Any) -> dict[str, Any]:
-    config: dict[str, Any] = {"kind": layer.kind, **{k: getattr(layer, k) for k in layer.__dataclass_fields__}}
-    if isinstance(layer, Sampled) and layer.lsh is not None:
-        config["lsh"] = _family_config(layer.lsh)
-    return config
-
-
-def _family_config(family: HashFamily) -> dict[str, Any]:
-    """A family of the user's own is stored by the name of its class, for comparison: no file names code to run."""
-    kind = {"kind": "custom", "name": type(family).__name__} if family.is_custom else {"kind": family.kind}
-    return {**kind, **asdict(family)}
-
-
-def _layer_from(config: Mapping[str, Any], own: HashFamily | None) -> Any:
-    options = dict(config)
-    kind = options.pop("kind")
-    if options.get("lsh") is not None:
-        family = dict(options["lsh"])
-        stored_kind = family.pop("kind")
-        options["lsh"] = own if stored_kind == "custom" else FAMILIES[stored_kind](**family)
-    return LAYERS[kind](**options)
-
-
-def _own_families(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    families = [layer["lsh"] for layer in config["network"]["layers"] if layer.get("lsh")]
-    return [family for family in families if family["kind"] == "custom"]
-
-
-def _check_family(stored: list[dict[str, Any]], own: HashFamily | None, path: Any) -> None:
-    """A family of the user's own must be handed over, with the options that it had."""
-    if not stored:
-        require(own is None, "load(lsh=)", own, f"None: {path} holds no hash family of your own")
-    given = json.loads(json.dumps(_family_config(own), default=_plain)) if own is not None else None
-    for family in stored:
-        options = ", ".join(f"{k}={v!r}" for k, v in family.items() if k not in ("kind", "name"))
-        wanted = f"{family.get('name')}({options}), which {path} was saved with: a model file holds no code"
-        require(given == family, "load(lsh=)", own, wanted)
-
-
-def network_from(
-    config: Mapping[str, Any],
-    arrays: dict[str, Array],
-    n_threads: int | None,
-    backend: str | None,
-    lsh: HashFamily | None = None,
-) -> Network:
-    """The network again."""
-    optimizer = dict(config["optimizer"])
-    progress = config["progress"]
-    net = Network(
-        [_layer_from(c, lsh) for c in config["layers"]],
-        wide=Wide(**config["wide"]) if config["wide"] is not None else None,
-        optimizer=OPTIMIZERS[optimizer.pop("name")](**optimizer),
-        rebuild=Rebuild(**config["rebuild"]),
-        loss=config["loss"],
-        batch_size=config.get("batch_size"),
-        storage=config.get("storage", "float32"),
-        seed=config["seed"],
-        n_threads=n_threads,
-        backend=backend,
-        arrays=arrays,
-    )
-    net.step, net.epoch = progress["step"], progress["epoch"]
-    net.next_rebuild, net.tables_step = progress["next_rebuild"], progress["tables_step"]
-    net.generation = progress["generation"]
-    if net.generation and net.tables_step == net.step and not any(name.endswith(".slots") for name in arrays):
-        net.generation -= 1
-        net.rebuild_tables()
-    return net
-
-
-def network_again(
-    config: Mapping[str, Any], arrays: Mapping[str, Array], n_threads: int | None, backend: str | None
-) -> Network:
-    """`network_from` with arrays that lie anywhere, as a pickle leaves them."""
-    return network_from(config, _placed(arrays), n_threads, backend)
-
-
-def restore(net: Network, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Turns a network back into what `network_config` and `network_arrays` said of it at an earlier moment."""
-    history, earlier = net.history, network_from(config, _placed(arrays), net.n_threads, net.backend, own_family(net))
-    vars(net).update(vars(earlier))
-    net.history = history
-
-
-def compressed(net: Network) -> Network:
-    """The network with weights of 8 bits, as slide/model/quantize.py makes them; tables stay as they are."""
-    with net.lock:
-        arrays = {k: a for k, a in network_arrays(net, tables=True).items() if not k.endswith((".rows", ".homes"))}
-        for i, s in enumerate(net.states):
-            arrays |= {f"layer{i}.{name}": a for name, a in layer_arrays(s).items()}
-        if net.wide_state is not None:
-            arrays = {k: a for k, a in arrays.items() if not k.startswith("wide.")}
-            arrays |= {f"wide.{name}": a for name, a in pair_arrays(net.wide_state).items()}
-        again = network_from(network_config(net), _placed(arrays), net.n_threads, net.backend, own_family(net))
-        again.history = net.history
-        return again
-
-
-def own_family(net: Network) -> HashFamily | None:
-    """The hash family of the user's own in a network, which files do not hold."""
-    from slide.model.rebuild import families
-
-    return next((family for _, family in families(net.layers) if family.is_custom), None)
-
-
-def _placed(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Copies that lie where kernels want them."""
-    from slide.engine import memory
-
-    placed = {name: memory.allocate(a.shape, a.dtype, "the arrays of a network") for name, a in arrays.items()}
-    for name, array in arrays.items():
-        placed[name][...] = array
-    return placed
-
-
-# -- files -------------------------------------------------------------------------------------------------------------
-
-
-def save_network(
-    net: Network,
+def save_model(
+    model: Model,
     path: str | os.PathLike[str],
     extra: Mapping[str, Any] | None = None,
     extra_arrays: Mapping[str, Array] | None = None,
     tables: bool = False,
 ) -> None:
-    """Writes a network, and what a classifier adds to it. The old file survives until the new one is complete.
+    """Writes a model, and what a classifier adds to it. The old file survives until the new one is complete.
 
     tables: also those that loading could fill from the weights.
 
@@ -224,90 +65,43 @@ def save_network(
     OSError
         If the folder is missing, read-only or full; no partial file is left.
     """
-    with net.lock:  # another thread may be training it
-        everything = network_arrays(net, tables) | dict(extra_arrays or {})
+    with model.lock:  # another thread may be training it
+        snapshot = model.snapshot(tables)
+        everything = snapshot.arrays | dict(extra_arrays or {})
         arrays = {name: np.ascontiguousarray(a) for name, a in everything.items()}
-        is_plain = net.storage == "float32" and not net.is_compressed
+        is_plain = model.storage == "float32" and not model.is_compressed
         config = {
             "format_version": 1 if is_plain else FORMAT_VERSION,  # older readers know what is plain
-            "network": network_config(net),
+            "network": snapshot.config,
             "checksums": {name: _checksum(a) for name, a in arrays.items()},
             **(extra or {}),
         }
-        header = _header(arrays, json.dumps(config, default=_plain))
+        header = _header(arrays, json.dumps(config, default=as_json))
         with replacing(Path(path)) as file:
             file.write(header)
             for array in arrays.values():
                 file.write(_bytes(array))
 
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    mmap: bool = False,
-    max_bytes: int | None = None,
-    n_threads: int | None = None,
-    backend: str | None = None,
-    lsh: HashFamily | None = None,
-) -> SlideClassifier | Network:
-    """The classifier or network that was saved: ready to predict and to go on training.
-
-    Parameters
-    ----------
-    path : path of a file written by ``SlideClassifier.save`` or ``Network.save``
-    mmap : bool
-        Map the weights instead of reading them: loading is immediate and processes share the pages; training on them
-        changes this process's copy only. Checksums of mapped arrays are not verified, and a file that another process
-        cuts short ends this one by a bus error: map only files that you wrote.
-    max_bytes : int or None
-        What tables and hash functions may take: their sizes are claimed by the file, which does not hold them. None: 1
-        GiB, and 32 times the file's size.
-    n_threads, backend : as in Network
-    lsh : HashFamily or None
-        The hash family, if it was one of your own (slide.lsh.HashFamily): files hold no code.
-
-    Raises
-    ------
-    ModelFormatError
-        If the file is no model, truncated, altered, of a newer format version, or asks for more than max_bytes.
-    MemoryError
-        If there is not enough for what it needs; says how much that is.
-    ValueError
-        If it needs a hash family of your own and lsh is not that one; says which.
-    """
-    n_threads, backend = resolve_threads(n_threads), resolve_backend(backend)
-    config, arrays = read_model(path, mmap=mmap, max_bytes=max_bytes)
-    with _header_errors(path):
-        stored = _own_families(config)
-    _check_family(stored, lsh, path)
-    with _header_errors(path):
-        net = network_from(config["network"], arrays, n_threads, backend, lsh)
-        if "classifier" not in config:
-            return net
-        return classifier_class(config["classifier"])._restore(net, config["classifier"], arrays)
+def check_own_family(snapshot: Snapshot, own: HashFamily | None, path: Any) -> None:
+    """A family of the user's own must be handed over, with the options that it had."""
+    stored = snapshot.own_families()
+    if not stored:
+        require(own is None, "load(lsh=)", own, f"None: {path} holds no hash family of your own")
+    given = json.loads(json.dumps(family_config(own), default=as_json)) if own is not None else None
+    for family in stored:
+        options = ", ".join(f"{k}={v!r}" for k, v in family.items() if k not in ("kind", "name"))
+        wanted = f"{family.get('name')}({options}), which {path} was saved with: a model file holds no code"
+        require(given == family, "load(lsh=)", own, wanted)
 
 
 @contextmanager
-def _header_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+def header_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """What a header says that makes no sense is a ModelFormatError."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError) as e:
         raise ModelFormatError(f"{path}: the header does not describe a model ({type(e).__name__}: {e})") from e
-
-
-def classifier_class(config: Mapping[str, Any]) -> type[SlideClassifier]:
-    """By the name under which it was stored; those without one are older than the text classifier."""
-    kind = config.get("kind", "SlideClassifier")
-    if kind == "SlideTextClassifier":
-        from slide.text.classifier import SlideTextClassifier
-
-        return SlideTextClassifier
-    if kind != "SlideClassifier":
-        raise ValueError(f"a classifier of kind {kind!r}")
-    from slide.estimator.classifier import SlideClassifier
-
-    return SlideClassifier
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -318,9 +112,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {**config, "array_bytes": sizes, "file_bytes": start + sum(sizes.values())}
 
 
-def read_model(
-    path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int | None = None
-) -> tuple[dict[str, Any], dict[str, Array]]:
+def read_model(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int | None = None) -> ModelFile:
     """The header's JSON object and the arrays, checked against each other and against the checksums."""
     arrays: dict[str, Array] = {}
     with open_regular(path) as file:
@@ -336,12 +128,10 @@ def read_model(
             arrays[name] = _read_array(file, start + begin, dtype, shape)
             if _checksum(arrays[name]) != config["checksums"][name]:
                 raise ModelFormatError(f"{path}: array {name!r} was altered: its checksum does not match")
-    return config, arrays
+    return ModelFile(config, arrays)
 
 
 def _read_array(file: BinaryIO, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    from slide.engine import memory
-
     array = memory.allocate(shape, dtype, "the arrays of a model file")
     file.seek(offset)
     if file.readinto(_bytes(array)) != array.nbytes:  # type: ignore[attr-defined]
@@ -402,12 +192,3 @@ def _bytes(array: Array) -> memoryview:
 
 def _checksum(array: Array) -> str:
     return hashlib.blake2b(_bytes(array), digest_size=16).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """JSON for NumPy scalars and options."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"cannot store {value!r} in a model file")

@@ -6,7 +6,7 @@
 from slide.checks import require  # kept: it was here before, and families of users call it
 from slide.lsh.auto import auto
 from slide.lsh.euclidean import EuclideanHash
-from slide.lsh.family import APPENDED, MAX_CODE_BITS, MAX_TABLES, SELECTIONS, HashFamily, Lesson
+from slide.lsh.family import APPENDED, MAX_CODE_BITS, MAX_TABLES, SELECTIONS, HashFamily, LearnContext
 from slide.lsh.minhash import MinHash
 from slide.lsh.query_cells import QueryCells
 from slide.lsh.registry import FAMILIES
@@ -23,7 +23,7 @@ __all__ = [
     "WTA",
     "EuclideanHash",
     "HashFamily",
-    "Lesson",
+    "LearnContext",
     "MinHash",
     "QueryCells",
     "SimHash",

@@ -26,7 +26,7 @@ APPENDED = {"none": 0, "norm-augmented": 1, "norm-ranging": 1, "sign-alsh": SIGN
 
 
 @dataclass(frozen=True)
-class Lesson:
+class LearnContext:
     """What hash functions are fitted to.
 
     Attributes
@@ -36,14 +36,14 @@ class Lesson:
     rng : numpy.random.Generator
     codes_of : callable
         Gives the codes [m, L] of vectors as they are hashed.
-    at_the_end : bool
+    final : bool
         Training is over, so more care pays.
     """
 
     queries: FloatArray
     rng: np.random.Generator
     codes_of: Callable[[FloatArray], Any]
-    at_the_end: bool = False
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class HashFamily:
 
     # -- what is learned from queries ---------------------------------------------------------------------------------
 
-    def n_queries(self, n: int, at_the_end: bool = False) -> int:
+    def n_queries(self, n: int, final: bool = False) -> int:
         """Queries that `learn` should get for n neurons; 0: there is nothing to learn."""
         return FRAME_QUERIES if self.centred or self.transform != "none" else 0
 
@@ -210,7 +210,7 @@ class HashFamily:
         """Whether queries can be hashed before anything was learned."""
         return True
 
-    def learn(self, state: LayerState, lesson: Lesson) -> None:
+    def learn(self, state: LayerState, lesson: LearnContext) -> None:
         """Fits the hash functions to a layer and its queries, in place."""
         update_frame(state, lesson.queries)
 

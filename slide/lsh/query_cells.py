@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from slide.checks import require
 from slide.engine.layout import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray
 from slide.engine.state import LayerState, LshState
-from slide.lsh.family import HashFamily, Lesson
+from slide.lsh.family import HashFamily, LearnContext
 
 MIN_BITS, MAX_BITS = 6, 14
 _BITS = f"{MIN_BITS} to {MAX_BITS}"
@@ -137,9 +137,9 @@ class QueryCells(HashFamily):
         assert state.lsh is not None
         return state.n >= REFRESH_FROM and (step == 0 or bool((state.lsh.homes >= 0).any()))
 
-    def n_queries(self, n: int, at_the_end: bool = False) -> int:
+    def n_queries(self, n: int, final: bool = False) -> int:
         """Some for every cell."""
-        return (QUERIES_AT_THE_END if at_the_end else QUERIES_A_CELL) * 2 ** self.resolved_K(n)
+        return (QUERIES_AT_THE_END if final else QUERIES_A_CELL) * 2 ** self.resolved_K(n)
 
     def n_directions(self, n: int) -> int:
         """One a cell."""
@@ -149,7 +149,7 @@ class QueryCells(HashFamily):
         """Not before there are centres."""
         return bool(lsh.directions.any())
 
-    def learn(self, state: LayerState, lesson: Lesson) -> None:
+    def learn(self, state: LayerState, lesson: LearnContext) -> None:
         """Moves the centres by steps of k-means (Lloyd, 1982); a cell without queries starts anew at a random one."""
         lsh = state.lsh
         assert lsh is not None
@@ -158,7 +158,7 @@ class QueryCells(HashFamily):
             return
         vectors = np.ones((len(queries), lsh.dim), np.float32)
         vectors[:, :-1] = queries
-        steps = STEPS_AT_THE_END if lesson.at_the_end else STEPS
+        steps = STEPS_AT_THE_END if lesson.final else STEPS
         if not self.is_ready(lsh):
             _write_centres(lsh, queries[rng.integers(0, len(queries), 2**lsh.K)])
             steps = FIRST_STEPS

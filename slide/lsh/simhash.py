@@ -13,7 +13,7 @@ import numpy as np
 from slide.checks import require
 from slide.engine.layout import DIRECTION_BLOCK, HADAMARD_ROUNDS, FloatArray
 from slide.engine.state import LayerState
-from slide.lsh.family import HashFamily, Lesson, gaussian_directions
+from slide.lsh.family import HashFamily, LearnContext, gaussian_directions
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,21 @@ class SimHash(HashFamily):
         kinds = {"signs": "simhash", "trained": "simhash_gaussian"}
         return kinds.get(self.directions, f"simhash_{self.directions}")
 
-    def n_queries(self, n: int, at_the_end: bool = False) -> int:
+    def n_queries(self, n: int, final: bool = False) -> int:
         """Queries that `learn` should get for n neurons; 0: there is nothing to learn."""
-        return (4096 if at_the_end else 1024) if self.is_trained else super().n_queries(n, at_the_end)
+        return (4096 if final else 1024) if self.is_trained else super().n_queries(n, final)
 
     def rebuild_every(self, n: int) -> tuple[int, float]:
         """Samples up to the first rebuild of tables of n neurons, and the growth of the distances after it."""
         return (max(8192, n // 4), 0.3) if self.is_trained else super().rebuild_every(n)
 
-    def learn(self, state: LayerState, lesson: Lesson) -> None:
+    def learn(self, state: LayerState, lesson: LearnContext) -> None:
         """Moves the frame, then the directions if they are trained."""
         super().learn(state, lesson)
         if self.is_trained and len(lesson.queries):
             from slide.lsh.trained import STEPS, STEPS_AT_THE_END, train_directions
 
-            n, steps = self.resolved_K(state.n) * self.L, STEPS_AT_THE_END if lesson.at_the_end else STEPS
+            n, steps = self.resolved_K(state.n) * self.L, STEPS_AT_THE_END if lesson.final else STEPS
             train_directions(state, n, lesson.queries, lesson.rng, steps)
 
     def retrieval_probability(self, angle: float, n: int) -> float:

@@ -101,7 +101,7 @@ def check_pairs(p: npt.NDArray[np.int64], labels: npt.NDArray[Any], n_labels: in
     require(bool(rising.all()), "labels of the pairs", "a feature with some out of order", "ascending ones")
 
 
-class Meetings:
+class PairCounts:
     """The pairs that meet in rows, which may come in blocks; with a limit, about SLACK times what it leaves is held."""
 
     def __init__(self, n_features: int, n_labels: int, row_pairs: int = 0) -> None:
@@ -111,7 +111,7 @@ class Meetings:
         self._rows_with = np.zeros(n_features, np.int64)
 
     @classmethod
-    def of(cls, X: sp.csr_array, Y: sp.csr_array, row_pairs: int = 0) -> Meetings:
+    def of(cls, X: sp.csr_array, Y: sp.csr_array, row_pairs: int = 0) -> PairCounts:
         """Those of all rows at once."""
         found = cls(X.shape[1], Y.shape[1], row_pairs)
         found.add(X, Y)
@@ -128,7 +128,7 @@ class Meetings:
                 met = _strongest(met, self._frequency, SLACK * self._row_pairs)
         self._met = met
 
-    def beside(self, old: sp.csr_array) -> sp.csr_array:
+    def merged_with(self, old: sp.csr_array) -> sp.csr_array:
         """The pairs to have, those that there are already among them: these have an entry in old, infinity."""
         met = sp.csr_array(self._met + old) if old.nnz else self._met
         return _strongest(met, self._frequency, self._row_pairs) if self._row_pairs else met
@@ -139,14 +139,14 @@ class Meetings:
         return self._rows_with / max(self._n_rows, 1)
 
 
-def add_pairs(state: WideState, meetings: Meetings) -> bool:
+def add_pairs(state: WideState, counts: PairCounts) -> bool:
     """Gives a zero weight to the pairs that meet and have none yet, within the limit of `Wide`.
 
     Returns whether there were any.
     """
     shape = len(state.indptr) - 1, len(state.bias)
     old = sp.csr_array((np.full(len(state.labels), np.inf, np.float32), state.labels, state.indptr), shape)
-    met = meetings.beside(old)
+    met = counts.merged_with(old)
     if met.nnz == len(state.labels):
         return False
     met.sort_indices()

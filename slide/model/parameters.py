@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from slide.checks import require
 from slide.engine import memory
 from slide.engine.bfloat16 import to_bfloat16
 from slide.engine.layout import OPTIMIZER_STATES, TAIL, pad
-from slide.engine.state import LayerState
+from slide.engine.quantized import CompressedPairs
+from slide.engine.state import LayerState, WideState
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
-from slide.model.quantize import make_layer
+from slide.model.pairs import Wide, make_state
+from slide.model.quantize import make_layer, make_pairs
 
 
 def make_layer_state(
@@ -46,6 +48,36 @@ def make_layer_state(
         rows = memory.allocate(shape, dtype, what)
     require(rows.shape == shape and rows.dtype == dtype, "rows", (rows.shape, rows.dtype), f"{shape} {dtype}")
     return LayerState(layer.kind, layer.activation, layer.n, fan_in, width, rows, **options)
+
+
+def stored_layers(
+    layers: Sequence[Layer],
+    optimizer_kind: str,
+    storage: str,
+    seed: int,
+    incremental: bool,
+    arrays: Mapping[str, npt.NDArray[Any]] | None,
+) -> list[LayerState]:
+    """The arrays of all layers: those stored under ``layer0.rows`` and so on, or random ones that follow from the seed.
+
+    incremental: tables remember the codes of their neurons (`Rebuild`).
+    """
+    rng = np.random.default_rng(seed)
+    states: list[LayerState] = []
+    fan_in = 0
+    for i, layer in enumerate(layers):
+        stored = {k.removeprefix(f"layer{i}."): a for k, a in (arrays or {}).items()}
+        state = make_layer_state(layer, fan_in, optimizer_kind, storage, stored)
+        if arrays is None:
+            initialise(state, rng)
+        if isinstance(layer, Sampled) and layer.lsh is not None:
+            add_tables(state, layer.lsh, np.random.default_rng([seed, i]), stored)
+            if incremental and layer.lsh.hashes_neurons:
+                remember_codes(state)
+        states.append(state)
+        fan_in = state.n
+    states[-1].activation = "identity"  # its outputs are logits
+    return states
 
 
 def initialise(state: LayerState, rng: np.random.Generator) -> None:
@@ -108,3 +140,13 @@ def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:
         unused = -1 - np.arange(capacity, dtype=np.int32)  # all different
         ids = np.sort(np.where(used, table[:, 1 : capacity + 1], unused), axis=1)
         require(bool((np.diff(ids, axis=1) > 0).all()), "slots", "a neuron twice in a bucket", "each at most once")
+
+
+def stored_pairs(
+    wide: Wide, n_features: int, n_labels: int, optimizer_lr: float, arrays: Mapping[str, npt.NDArray[Any]]
+) -> WideState | CompressedPairs:
+    """The pairs stored under ``wide.weights`` and so on, or none yet."""
+    stored = {k.removeprefix("wide."): a for k, a in arrays.items() if k.startswith("wide.")}
+    if "codes" in stored:
+        return make_pairs(make_state(wide, n_features, n_labels, optimizer_lr, {}), stored)
+    return make_state(wide, n_features, n_labels, optimizer_lr, stored)

@@ -1,67 +1,59 @@
-"""Labels that come later and labels taken out: the same network with other rows in its last layer.
+"""Labels that come later and labels taken out: the same model with other rows in its last layer.
 
-What it has learnt of the labels that stay is kept to the bit, the state of the optimizer too. Hash functions follow the
-number of labels, so the tables are made anew.
+What it has learned of the labels that stay is kept to the bit, the state of the optimizer too. Hash functions follow
+the number of labels, so the tables are made anew.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
+from slide.engine import memory
 from slide.engine.layout import BIAS, IntArray
 from slide.engine.state import LayerState
-from slide.io.model_file import Array, network_arrays
 from slide.layers import Sampled
+from slide.model.model import Model
 from slide.model.pairs import INITIAL_BIAS
-from slide.network import Network
+from slide.model.snapshot import TABLE_ARRAYS, Array, Snapshot, layer_config
 
-OF_TABLES = ("slots", "signs", "positions", "frame")
+M = TypeVar("M", bound=Model)
 
 
-def resized(net: Network, keep: IntArray, n_new: int) -> Network:
-    """The network with the labels `keep` (ascending ids) and n_new unknown ones behind them."""
-    net.refuse_compressed("labels that come or go")
-    last = len(net.layers) - 1
-    layer = net.layers[last]
+def resized(model: M, keep: IntArray, n_new: int) -> M:
+    """The model with the labels `keep` (ascending ids) and n_new unknown ones behind them."""
+    model.refuse_compressed("labels that come or go")
+    last = len(model.layers) - 1
+    layer = model.layers[last]
     assert isinstance(layer, Sampled)
-    arrays = {k: a for k, a in network_arrays(net).items() if k not in [f"layer{last}.{name}" for name in OF_TABLES]}
-    arrays[f"layer{last}.rows"] = _rows(net.states[last], keep, n_new)
-    if net.wide_state is not None:
-        arrays |= _pairs(net, keep, n_new)
-    again = Network(
-        [*net.layers[:last], replace(layer, n=len(keep) + n_new)],
-        wide=net.wide,
-        optimizer=net.optimizer,
-        rebuild=net.rebuild,
-        loss=net.loss,
-        batch_size=net.batch_size,
-        storage=net.storage,
-        n_threads=net.n_threads,
-        seed=net.seed,
-        backend=net.backend,
-        arrays=arrays,
-    )
-    again.step, again.epoch, again.generation = net.step, net.epoch, net.generation
-    _fill_tables(again, net)
+    whole = model.snapshot()
+    arrays = whole.without(*(f"layer{last}.{name}" for name in TABLE_ARRAYS))
+    arrays[f"layer{last}.rows"] = _rows(model.states[last], keep, n_new)
+    if model.wide_state is not None:
+        arrays |= _pairs(model, keep, n_new)
+    layers = [*whole.config["layers"][:last], layer_config(replace(layer, n=len(keep) + n_new))]
+    # No tables yet, so they are not filled: the old hash functions come first.
+    progress = whole.config["progress"] | {"tables_step": -1}
+    snapshot = Snapshot(whole.config | {"layers": layers, "progress": progress}, arrays)
+    again = type(model).of(snapshot, model.n_threads, model.backend, model.own_family)
+    _fill_tables(again, model)
     again.next_rebuild = again.step  # so that training centres the new hash functions first
     return again
 
 
 def _rows(state: LayerState, keep: IntArray, n_new: int) -> Array:
     """New rows are 0 with the lowest bias there is: a label without examples is never predicted."""
-    from slide.engine import memory
-
     rows = memory.allocate((len(keep) + n_new, state.rows.shape[1]), state.rows.dtype, "the rows of the labels")
     rows[: len(keep)] = state.rows[keep]
     replace(state, rows=rows).tail[len(keep) :, BIAS] = state.biases.min()
     return rows
 
 
-def _pairs(net: Network, keep: IntArray, n_new: int) -> dict[str, Array]:
+def _pairs(model: Model, keep: IntArray, n_new: int) -> dict[str, Array]:
     """The sparse part without the pairs of labels that go."""
-    state = net.wide_state
+    state = model.wide_state
     assert state is not None
     place = np.full(len(state.bias), -1, np.int32)
     place[keep] = np.arange(len(keep), dtype=np.int32)
@@ -75,9 +67,9 @@ def _pairs(net: Network, keep: IntArray, n_new: int) -> dict[str, Array]:
     }
 
 
-def _fill_tables(again: Network, net: Network) -> None:
+def _fill_tables(again: Model, model: Model) -> None:
     """Hashes the rows, from what the old functions learned where their shape stays, until training learns anew."""
-    for new, old in zip(again.states, net.states, strict=True):
+    for new, old in zip(again.states, model.states, strict=True):
         if new.lsh is None or old.lsh is None:
             continue
         if new.lsh.frame.shape == old.lsh.frame.shape:

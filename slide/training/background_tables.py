@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +12,17 @@ import numpy.typing as npt
 from slide.engine import select
 from slide.engine.protocol import Examples
 from slide.engine.state import LshState
+from slide.model.model import Model
 from slide.model.parameters import remember_codes
-
-if TYPE_CHECKING:
-    from slide.network import Network
-from slide.model.rebuild import _tables, families, rebuild
+from slide.model.rebuild import rebuild, tables_of
+from slide.model.snapshot import families
 
 BACKGROUND_FROM = 100_000  # neurons
 THREAD_NAME = "slide-rebuild"
 THREADS_SHARE = 4  # one in so many threads rebuilds in the background
 
 
-def in_background(net: Network) -> bool:
+def in_background(net: Model) -> bool:
     """Whether training should go on while tables are rebuilt."""
     if net.rebuild.background is not None:
         return net.rebuild.background
@@ -31,13 +30,13 @@ def in_background(net: Network) -> bool:
     return net.n_threads > 1 and largest >= BACKGROUND_FROM
 
 
-class SecondTables:
+class BackgroundTables:
     """A second set of a network's tables, which a thread fills from the weights while training goes on.
 
     Weights are read while they change, so what is listed is of no single step; results do not repeat to the bit.
     """
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: Model) -> None:
         self._net = net
         self._states = [
             s if s.lsh is None else replace(s, lsh=replace(s.lsh, slots=s.lsh.slots.copy())) for s in net.states
@@ -70,9 +69,9 @@ class SecondTables:
             second.homes[:] = live.homes
             self._homes[i] = live.homes.copy()
             second.slots[:] = live.slots
-        generation = self._net.generation
-        self._net.generation += 1
-        self._thread = threading.Thread(target=self._fill, args=(examples, generation), name=THREAD_NAME)
+        number = self._net.n_rebuilds
+        self._net.n_rebuilds += 1
+        self._thread = threading.Thread(target=self._fill, args=(examples, number), name=THREAD_NAME)
         self._thread.start()
 
     def swap(self) -> None:
@@ -84,8 +83,8 @@ class SecondTables:
         if any(a.rows is not b.rows for a, b in zip(self._net.states, self._states, strict=True)):
             return  # the network got other rows in the meantime: what was filled is of the old ones
         with self._net.lock:
-            self._net._engine.change_tables(self._copy_to_live)
-            self._net.tables_step = -1
+            self._net.engine.change_tables(self._copy_to_live)
+            self._net.tables_built_at = -1
 
     def _copy_to_live(self) -> None:
         for i, live, second in self._pairs():
@@ -100,11 +99,13 @@ class SecondTables:
             self._thread = None
 
     def _pairs(self) -> list[tuple[int, LshState, LshState]]:
-        return [(i, _tables(self._net.states[i]), _tables(self._states[i])) for i, _ in families(self._net.layers)]
+        return [(i, tables_of(self._net.states[i]), tables_of(self._states[i])) for i, _ in families(self._net.layers)]
 
-    def _fill(self, examples: Examples, generation: int) -> None:
+    def _fill(self, examples: Examples, number: int) -> None:
         try:
-            rebuild(self._net, self._states, self._engine, examples, generation, refresh=True)
+            net = self._net
+            at: dict[str, Any] = {"number": number, "seed": net.seed, "step": net.step}
+            rebuild(net.layers, self._states, self._engine, examples, **at, recalls=net.recalls, refresh=True)
         except BaseException as error:
             self._error = error
 

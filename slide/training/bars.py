@@ -6,10 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-if TYPE_CHECKING:
-    from slide.training.progress import Progress
+from slide.training.progress import Progress
 
 REFRESH_SECONDS = 0.1  # of the bar
 LINE_SECONDS = 5.0  # between plain lines within an epoch

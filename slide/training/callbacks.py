@@ -12,13 +12,10 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from slide.checks import require
-
-if TYPE_CHECKING:
-    from slide.network import Network
-    from slide.training.progress import Progress
+from slide.training.progress import Progress
 
 Record = dict[str, Any]
 
@@ -42,25 +39,25 @@ class Callback:
     True
     """
 
-    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+    def on_fit_begin(self, progress: Progress, network: Any) -> None:
         """Before the first chunk; after a resumed fit has read its checkpoint."""
 
-    def on_chunk(self, progress: Progress, network: Network) -> None:
+    def on_chunk(self, progress: Progress, network: Any) -> None:
         """About ten times a second."""
 
-    def on_rebuild(self, progress: Progress, network: Network) -> None:
+    def on_rebuild(self, progress: Progress, network: Any) -> None:
         """Tables were filled, or a thread has begun to fill them."""
 
-    def on_checkpoint(self, progress: Progress, network: Network) -> None:
+    def on_checkpoint(self, progress: Progress, network: Any) -> None:
         """A checkpoint is complete."""
 
-    def on_epoch_end(self, progress: Progress, network: Network) -> None:
+    def on_epoch_end(self, progress: Progress, network: Any) -> None:
         """After the evaluation, whose results are in ``progress.metrics``: what is added there goes into the record."""
 
     def on_record(self, record: Record, progress: Progress) -> None:
         """A record was added to ``progress.history``: some 200 in a fit, and one at the end of each epoch."""
 
-    def on_fit_end(self, progress: Progress, network: Network) -> None:
+    def on_fit_end(self, progress: Progress, network: Any) -> None:
         """Also after a fit that was interrupted."""
 
 
@@ -70,7 +67,7 @@ class _Function(Callback):
     def __init__(self, function: Callable[[Progress], Any]) -> None:
         self._function = function
 
-    def on_chunk(self, progress: Progress, network: Network) -> None:
+    def on_chunk(self, progress: Progress, network: Any) -> None:
         self._function(progress)
 
 
@@ -120,7 +117,7 @@ class FileLogger(Callback, ABC):
         self.path = Path(path)
         self._file: IO[str] | None = None
 
-    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+    def on_fit_begin(self, progress: Progress, network: Any) -> None:
         self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115 (closed by on_fit_end)
         self._begin(self._file, progress)
         for record in progress.history:
@@ -131,7 +128,7 @@ class FileLogger(Callback, ABC):
             self._write(self._file, record)
             self._file.flush()
 
-    def on_fit_end(self, progress: Progress, network: Network) -> None:
+    def on_fit_end(self, progress: Progress, network: Any) -> None:
         if self._file:
             self._file.close()
             self._file = None
@@ -196,16 +193,16 @@ class ProgressBar(Callback):
         self._stream = stream
         self._shown: Any = None
 
-    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+    def on_fit_begin(self, progress: Progress, network: Any) -> None:
         from slide.training.bars import shown
 
         self._shown = shown(progress.total, self._stream)
 
-    def on_chunk(self, progress: Progress, network: Network) -> None:
+    def on_chunk(self, progress: Progress, network: Any) -> None:
         if self._shown:
             self._shown(progress)
 
-    def on_fit_end(self, progress: Progress, network: Network) -> None:
+    def on_fit_end(self, progress: Progress, network: Any) -> None:
         if self._shown:
             self._shown.close()
             self._shown = None

@@ -7,6 +7,7 @@ a resumed fit with one thread ends in the same bits as one that ran through.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -14,18 +15,19 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from slide.checks import require
 from slide.errors import ModelFormatError
+from slide.io.fingerprint import fingerprint
+from slide.io.model_file import read_model, save_model
+from slide.model.model import Model
+from slide.model.snapshot import as_json
+from slide.training.progress import Progress
 
-if TYPE_CHECKING:
-    from slide.network import Network
-    from slide.training.progress import Progress
-
-#: Keyword arguments of slide.io.model_file.save_network: what the owner of a network adds to its files.
+#: Keyword arguments of slide.io.model_file.save_model: what the owner of a network adds to its files.
 Additions = Callable[[], Mapping[str, Any]]
 
 
@@ -74,7 +76,7 @@ class Checkpoint:
         require(Path(self.path).parent.is_dir(), "Checkpoint(path=)", str(self.path), "a file in a folder that exists")
 
 
-class Saver:
+class CheckpointWriter:
     """The checkpoints of one fit.
 
     what : JSON values that must be equal for a fit to go on; add : what the owner of the network adds to files.
@@ -85,7 +87,7 @@ class Saver:
         self._path = Path(checkpoint.path)
         self._saved_at, self._saved_done = time.monotonic(), 0
 
-    def save_if_due(self, net: Network, progress: Progress) -> bool:
+    def save_if_due(self, net: Model, progress: Progress) -> bool:
         """Between two chunks: network and progress say all that decides how the fit goes on. Whether it was saved."""
         minutes, samples = self._options.minutes, self._options.samples
         late = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
@@ -93,22 +95,20 @@ class Saver:
             return self._save(net, progress)
         return False
 
-    def _save(self, net: Network, progress: Progress) -> bool:
-        from slide.io.model_file import save_network
-
+    def _save(self, net: Model, progress: Progress) -> bool:
         added = dict(self._add())
         recalls = [[layer, recall] for layer, recall in net.recalls.items()]
         training = {"what": self._what, "progress": asdict(progress), "recalls": recalls}
         extra = {**added.pop("extra", {}), "training": training}
         self._saved_at, self._saved_done = time.monotonic(), progress.done
         try:
-            save_network(net, self._path, extra, **added, tables=True)
+            save_model(net, self._path, extra, **added, tables=True)
         except OSError as e:
             warnings.warn(f"{self._path}: no checkpoint could be written, training goes on: {e}", stacklevel=2)
             return False
         return True
 
-    def resume(self, net: Network) -> Progress | None:
+    def resume(self, net: Model) -> Progress | None:
         """Puts a network where its checkpoint stands; None if there is none to go on from.
 
         Raises
@@ -122,24 +122,22 @@ class Saver:
             part.unlink(missing_ok=True)
         if not self._options.resume or not self._path.exists():
             return None
-        from slide.io.model_file import network_from, own_family, read_model
-        from slide.training.progress import Progress
-
-        config, arrays = read_model(self._path)
+        file = read_model(self._path)
+        config = file.config
         if "training" not in config:
             raise ModelFormatError(f"{self._path}: found a finished model, wanted a checkpoint")
         try:
             training = config["training"]
             different = self._difference(training["what"])
-            own, stored = own_family(net), config["network"]
-            restored = None if different else network_from(stored, arrays, net.n_threads, net.backend, own)
+            of = type(net).of
+            restored = None if different else of(file.snapshot, net.n_threads, net.backend, net.own_family)
             progress = Progress(**training["progress"])
             recalls = {int(layer): float(recall) for layer, recall in training["recalls"]}
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
             raise ModelFormatError(f"{self._path}: not a readable checkpoint ({type(e).__name__}: {e})") from e
         if restored is None:
             raise ValueError(different)
-        vars(net).update(vars(restored))
+        net.become(restored)
         net.recalls = recalls
         self._saved_done = progress.done
         return progress
@@ -157,26 +155,21 @@ def _passed(samples: int | None, done: int, saved: int) -> bool:
     return samples is not None and done - saved >= samples
 
 
-def identity(
-    net: Network, epochs: int, schedule: Any, X: Any, Y: Any, more: Mapping[str, Any] | None = None
+def resume_key(
+    net: Model, epochs: int, schedule: Any, X: Any, Y: Any, more: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What must be equal between a checkpoint and the fit that goes on from it, as JSON values."""
-    from slide.io.fingerprint import fingerprint
-    from slide.io.model_file import _plain, network_config
-
-    config = network_config(net)
+    config = net.config()
     start = {name: config["progress"][name] for name in ("step", "epoch")}
     del config["progress"]
     config |= {"epochs": epochs, "schedule": {"name": type(schedule).__name__, **asdict(schedule)}, "start": start}
     config |= {"data": fingerprint(X, Y), "arrays": _digest_of_learned(net), **(more or {})}
-    plain: dict[str, Any] = json.loads(json.dumps(config, default=_plain))
+    plain: dict[str, Any] = json.loads(json.dumps(config, default=as_json))
     return plain
 
 
-def _digest_of_learned(net: Network) -> str:
+def _digest_of_learned(net: Model) -> str:
     """Of the weights that a fit starts from, unless they follow from the seed."""
-    import hashlib
-
     digest = hashlib.blake2b(digest_size=16)
     for state in net.states if net.step else []:
         digest.update(np.ascontiguousarray(state.rows).data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from slide.engine.layout import FloatArray
-from slide.network import Network
+from slide.model.model import Model
 
 SAMPLED_ROWS = 256
 
@@ -16,7 +16,7 @@ SAMPLED_ROWS = 256
 class DriftMeter:
     """Remembers sampled rows of every layer with tables; the same rows for equal seeds."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: Model) -> None:
         self._net = net
         self._layers = [i for i, state in enumerate(net.states) if state.lsh is not None]
         self._ids = {i: self._draw(i) for i in self._layers}

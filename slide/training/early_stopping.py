@@ -6,17 +6,17 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import scipy.sparse as sp
 
 from slide.checks import require
 from slide.io.fingerprint import fingerprint
-
-if TYPE_CHECKING:
-    from slide.network import Network
-    from slide.training.progress import Progress
+from slide.io.model_file import read_model, save_model
+from slide.model.model import Model
+from slide.model.snapshot import Snapshot
 from slide.training.evaluation import METRICS, Evaluator
+from slide.training.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class EarlyStopping:
         return [record[self.metric] for record in ended]
 
 
-class Judge:
+class ModelSelection:
     """What a fit does between two epochs: scores the network, keeps the best one, says when it is enough."""
 
     def __init__(self, evaluator: Evaluator | None, early: EarlyStopping | None, beside: Path | None) -> None:
         """beside : the checkpoint's file, next to which the best model is kept."""
         self._evaluator, self._early = evaluator, early
         self._file = beside.with_name(f"{beside.name}.best") if beside else None
-        self._kept: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._kept: Snapshot | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -98,13 +98,13 @@ class Judge:
         if self._file and not progress.done:
             self._file.unlink(missing_ok=True)
 
-    def evaluate(self, net: Network, progress: Progress) -> None:
+    def evaluate(self, net: Model, progress: Progress) -> None:
         """At an epoch's end; `progress` gets the metrics, and the time that it took apart from the training's."""
         begin = time.perf_counter()
         progress.metrics = self._evaluator(net) if self._evaluator else {}
         progress.evaluation_seconds += time.perf_counter() - begin
 
-    def decide(self, net: Network, progress: Progress) -> None:
+    def decide(self, net: Model, progress: Progress) -> None:
         """After the epoch's record was made."""
         if self._early is None:
             return
@@ -113,39 +113,31 @@ class Judge:
             self._keep(net)
         progress.stop = progress.stop or self._early.says_stop(progress.history)
 
-    def finish(self, net: Network, progress: Progress) -> None:
+    def finish(self, net: Model, progress: Progress) -> None:
         """Puts the best model in place of the last one, if that was asked for."""
         if self._early is None or not self._early.restore_best or self._early.best_epoch(progress.history) < 0:
             return
         if self._file and self._file.exists():
-            from slide.io.model_file import read_model
-
-            config, arrays = read_model(self._file)
-            self._kept = config["network"], arrays
+            self._kept = read_model(self._file).snapshot
             self._file.unlink()
-        if self._kept and self._kept[0]["progress"]["step"] != net.step:
-            from slide.io.model_file import restore
+        if self._kept and self._kept.config["progress"]["step"] != net.step:
+            net.restore(self._kept.placed())
 
-            restore(net, *self._kept)
-
-    def _keep(self, net: Network) -> None:
-        from slide.io.model_file import network_arrays, network_config, save_network
-
+    def _keep(self, net: Model) -> None:
         if self._early is None or not self._early.restore_best:
             return
         if self._file:
-            save_network(net, self._file, tables=True)
-            return
-        arrays = {name: array.copy() for name, array in network_arrays(net, tables=True).items()}
-        self._kept = network_config(net), arrays
+            save_model(net, self._file, tables=True)
+        else:
+            self._kept = net.snapshot(tables=True).copied()
 
 
-def judge(
+def model_selection(
     held: tuple[sp.csr_array, sp.csr_array] | None,
     Y_train: sp.csr_array | None,
     early: EarlyStopping | None,
     checkpoint: str | os.PathLike[str] | None,
-) -> Judge:
+) -> ModelSelection:
     """Of a fit with or without rows held out, X and Y.
 
     Raises
@@ -158,10 +150,10 @@ def judge(
     if early is not None and held is None and early.metric in METRICS:
         raise ValueError("early_stopping: found no eval_set, wanted the rows to judge by: eval_set=(X, y), or a share")
     evaluator = Evaluator(*held, Y_train) if held else None
-    return Judge(evaluator, early, Path(checkpoint) if checkpoint else None)
+    return ModelSelection(evaluator, early, Path(checkpoint) if checkpoint else None)
 
 
-def what(early: EarlyStopping | None, held: tuple[sp.csr_array, sp.csr_array] | None) -> dict[str, Any]:
+def held_out_key(early: EarlyStopping | None, held: tuple[sp.csr_array, sp.csr_array] | None) -> dict[str, Any]:
     """What else must be equal for a fit to go on from a checkpoint, as JSON values; nothing for fits without either."""
     options: dict[str, Any] = {"early_stopping": asdict(early)} if early else {}
     return options | ({"eval_set": fingerprint(*held)} if held else {})

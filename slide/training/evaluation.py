@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,11 +12,7 @@ import scipy.sparse as sp
 from slide import metrics
 from slide.checks import check_XY, require
 from slide.engine.layout import IntArray
-
-if TYPE_CHECKING:
-    from slide.estimator.labels import Labels
-    from slide.network import Network
-
+from slide.model.model import Model
 
 KS = (1, 3, 5)
 METRICS = tuple(f"{name}@{k}" for name in ("p", "psp", "ndcg", "recall") for k in KS)
@@ -35,7 +31,7 @@ def held_out(eval_set: Any, n_features: int, n_labels: int) -> tuple[sp.csr_arra
         return check_XY(X, y, n_features, n_labels)
 
 
-def encoded(eval_set: Any, read: Callable[[Any], sp.csr_array], labels: Labels) -> tuple[sp.csr_array, sp.csr_array]:
+def encoded(eval_set: Any, read: Callable[[Any], sp.csr_array], labels: Any) -> tuple[sp.csr_array, sp.csr_array]:
     """An evaluation set as a classifier's network sees it; labels that the classifier does not know are missed ones.
 
     Raises
@@ -87,7 +83,7 @@ class Evaluator:
     def __init__(self, X: sp.csr_array, Y: sp.csr_array, Y_train: sp.csr_array | None) -> None:
         self._X, self._Y, self._Y_train = X, Y, Y_train
 
-    def __call__(self, net: Network) -> dict[str, float]:
+    def __call__(self, net: Model) -> dict[str, float]:
         """Every metric of METRICS, as fractions."""
         k = min(max(KS), net.n_labels)
         ids = np.full((self._X.shape[0], max(KS)), -1, np.int32)

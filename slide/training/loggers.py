@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slide.training.callbacks import Callback, Record
-
-if TYPE_CHECKING:
-    from slide.network import Network
-    from slide.training.progress import Progress
+from slide.training.progress import Progress
 
 LEFT_OUT = ("epoch_ended", "samples")  # the first is no measurement, the second is the step
 
@@ -43,14 +40,14 @@ class TensorBoardLogger(Callback):
         self._folder = os.fspath(folder)
         self._writer: Any = None
 
-    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+    def on_fit_begin(self, progress: Progress, network: Any) -> None:
         self._writer = self._tensorboardX.SummaryWriter(self._folder)
 
     def on_record(self, record: Record, progress: Progress) -> None:
         for name, value in scalars(record).items():
             self._writer.add_scalar(name, value, record["samples"])
 
-    def on_fit_end(self, progress: Progress, network: Network) -> None:
+    def on_fit_end(self, progress: Progress, network: Any) -> None:
         if self._writer:
             self._writer.close()
             self._writer = None
@@ -81,7 +78,7 @@ class MLflowLogger(Callback):
         self._mlflow: Any = mlflow
         self._name, self._began = run_name, False
 
-    def on_fit_begin(self, progress: Progress, network: Network) -> None:
+    def on_fit_begin(self, progress: Progress, network: Any) -> None:
         self._began = self._mlflow.active_run() is None
         if self._began:
             self._mlflow.start_run(run_name=self._name)
@@ -99,7 +96,7 @@ class MLflowLogger(Callback):
         values = {name.replace("@", "_at_"): value for name, value in scalars(record).items()}
         self._mlflow.log_metrics(values, step=record["samples"])
 
-    def on_fit_end(self, progress: Progress, network: Network) -> None:
+    def on_fit_end(self, progress: Progress, network: Any) -> None:
         if self._began:
             self._mlflow.end_run()
             self._began = False

@@ -15,10 +15,10 @@ import numpy as np
 from slide.checks import require
 from slide.engine.protocol import Examples, TrainStats
 from slide.errors import NonFiniteError
-from slide.model.rebuild import families
-from slide.network import Network
+from slide.model.model import Model
+from slide.model.snapshot import families
 from slide.optim import Schedule
-from slide.training.background_tables import SecondTables, in_background
+from slide.training.background_tables import BackgroundTables, in_background
 from slide.training.callbacks import Callbacks
 from slide.training.drift import DriftMeter
 from slide.training.plan import Plan
@@ -33,7 +33,7 @@ RECORDS = 200  # of a fit's history, beside those at the end of each epoch
 RECORDED = ("epoch", "epoch_ended", "samples", "seconds", "samples_per_second", "loss", "active", "rebuilds", "lr")
 
 
-def run(net: Network, source: Source, plan: Plan, progress: Progress | None = None) -> Progress:
+def run(net: Model, source: Source, plan: Plan, progress: Progress | None = None) -> Progress:
     """Trains for whole epochs, or goes on where progress stands. See Network.fit."""
     epochs, n = plan.epochs, source.n_rows
     require(isinstance(epochs, int | np.integer) and epochs >= 0, "epochs", epochs, "a whole number, 0 or more")
@@ -63,7 +63,7 @@ def run(net: Network, source: Source, plan: Plan, progress: Progress | None = No
 class _Fit:
     """One fit under way."""
 
-    def __init__(self, net: Network, source: Source, plan: Plan, progress: Progress) -> None:
+    def __init__(self, net: Model, source: Source, plan: Plan, progress: Progress) -> None:
         self._net, self._source, self._plan, self._progress = net, source, plan, progress
         self.started = time.perf_counter() - progress.seconds
         self.tables = _Tables(net, progress, plan.callbacks)
@@ -129,12 +129,12 @@ def _passes(done: int, size: int, every: int) -> bool:
 class _Tables:
     """Keeps a network's tables up to date with its weights during a fit, and counts the time that training waits."""
 
-    def __init__(self, net: Network, progress: Progress, callbacks: Callbacks) -> None:
+    def __init__(self, net: Model, progress: Progress, callbacks: Callbacks) -> None:
         self._net, self._progress, self._callbacks = net, progress, callbacks
         self._X: Examples | None = None  # rows to ask with
-        self._second: SecondTables | None = None
+        self._second: BackgroundTables | None = None
         self._meter = DriftMeter(net) if net.rebuild.drift is not None else None
-        if self._meter and net.tables_step == net.step > 0:
+        if self._meter and net.tables_built_at == net.step > 0:
             self._meter.mark()
 
     def follow(self, X: Examples) -> None:
@@ -160,7 +160,7 @@ class _Tables:
         begin = time.perf_counter()
         if self._X is None:  # a fit that was resumed at its end
             self._X = next(iter(source.blocks()))[0]
-        self._rebuild(at_the_end=True)
+        self._rebuild(final=True)
         self._progress.rebuild_seconds += time.perf_counter() - begin
 
     def wait(self) -> None:
@@ -175,36 +175,36 @@ class _Tables:
     def _rebuild_if_moved(self) -> None:
         net = self._net
         if self._meter and self._meter.measure() <= (net.rebuild.drift or 0):
-            net.next_rebuild = net.step + _interval(net, net.generation - 1)
+            net.next_rebuild = net.step + _interval(net, net.n_rebuilds - 1)
             return
         self._rebuild()
         if self._meter:
             self._meter.mark()
 
-    def _rebuild(self, at_the_end: bool = False) -> None:
+    def _rebuild(self, final: bool = False) -> None:
         net = self._net
         assert self._X is not None
-        if not at_the_end and grow_tables(net):
+        if not final and grow_tables(net):
             self._second = None
-        interval = _interval(net, net.generation)
-        rows = np.random.default_rng([net.seed, net.generation]).integers(
-            0, len(self._X.indptr) - 1, net.n_queries(at_the_end)
+        interval = _interval(net, net.n_rebuilds)
+        rows = np.random.default_rng([net.seed, net.n_rebuilds]).integers(
+            0, len(self._X.indptr) - 1, net.n_queries(final)
         )
         examples = self._X.take(np.sort(rows))
-        if net.generation and not at_the_end and in_background(net):
-            self._second = self._second or SecondTables(net)
+        if net.n_rebuilds and not final and in_background(net):
+            self._second = self._second or BackgroundTables(net)
             self._second.start(examples)
         else:
-            net.rebuild_tables(examples, at_the_end=at_the_end, refresh=True)
+            net.rebuild_tables(examples, final=final, refresh=True)
         net.next_rebuild = net.step + interval
         self._progress.rebuilds += 1
 
 
-def _interval(net: Network, times: int) -> int:
+def _interval(net: Model, times: int) -> int:
     return net.rebuild.interval(times, _wanted_distance(net))
 
 
-def _wanted_distance(net: Network) -> tuple[int, float]:
+def _wanted_distance(net: Model) -> tuple[int, float]:
     """Of rebuilds: that of the layer with most neurons, which costs most."""
     hashed = families(net.layers)
     if not hashed:
@@ -213,7 +213,7 @@ def _wanted_distance(net: Network) -> tuple[int, float]:
     return family.rebuild_every(n)
 
 
-def _what_stopped(net: Network, stats: TrainStats, lr: float) -> str:
+def _what_stopped(net: Model, stats: TrainStats, lr: float) -> str:
     if stats.bad_layer < len(net.layers):
         where = f"layer {stats.bad_layer} ({type(net.layers[stats.bad_layer]).__name__})"
     else:
@@ -225,7 +225,7 @@ def _what_stopped(net: Network, stats: TrainStats, lr: float) -> str:
 
 
 def _train_chunk(
-    net: Network, X: Examples, Y: Examples, order: np.ndarray, batch_size: int, schedule: Schedule, progress: Progress
+    net: Model, X: Examples, Y: Examples, order: np.ndarray, batch_size: int, schedule: Schedule, progress: Progress
 ) -> float:
     """One engine call; returns its seconds."""
     n = len(order)
@@ -233,7 +233,7 @@ def _train_chunk(
     lr = np.ascontiguousarray(schedule(where) * np.float32(net.optimizer.lr), np.float32)
     begin = time.perf_counter()
     with net.lock:
-        stats = net._engine.train(X, Y, order, net.step, lr, batch_size)
+        stats = net.engine.train(X, Y, order, net.step, lr, batch_size)
         if stats.bad_step >= 0:
             raise NonFiniteError(_what_stopped(net, stats, float(lr[stats.bad_step - net.step])))
         net.step += n

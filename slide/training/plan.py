@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from slide.optim import Schedule
 from slide.training.callbacks import Callbacks
-from slide.training.checkpoint import Saver
-from slide.training.early_stopping import Judge
+from slide.training.checkpoint import CheckpointWriter
+from slide.training.early_stopping import ModelSelection
 
 
 @dataclass(frozen=True)
@@ -17,5 +17,5 @@ class Plan:
     epochs: int
     schedule: Schedule
     callbacks: Callbacks
-    judge: Judge
-    saver: Saver | None = None
+    judge: ModelSelection
+    saver: CheckpointWriter | None = None

@@ -26,7 +26,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Whole:
+class InMemory:
     """All rows in memory: one block."""
 
     X: Examples
@@ -44,8 +44,8 @@ class Whole:
 WANTED = "pairs (X, y) to go through several times: a list, slide.XMCBlocks, or a class with __iter__"
 
 
-class Prepared:
-    """Blocks as a network takes them, a slide.training.source.Source; counts what it meets when gone through the first time.
+class BlockSource:
+    """Blocks as a network takes them, a Source; counts what it meets when gone through the first time.
 
     n_rows, n_unlabelled : int, rows, and those without a label
     n_values, n_labels : int, entries of X and of Y
@@ -80,7 +80,7 @@ class Prepared:
             If there are more rows than the first time, or fewer.
         """
         seen = 0
-        with closing(ahead(self)) as pairs:
+        with closing(prefetch(self)) as pairs:
             for X, Y in pairs:
                 seen += X.shape[0]
                 if seen > self.n_rows:
@@ -107,7 +107,7 @@ def first_of(blocks: Any) -> tuple[Any, Any]:
     raise ValueError(f"blocks: found none, wanted {WANTED}")
 
 
-def ahead(pairs: Iterable[Pair]) -> Generator[Pair]:
+def prefetch(pairs: Iterable[Pair]) -> Generator[Pair]:
     """The same; each is made by a thread while the one before it is in use."""
     source = iter(pairs)
     with ThreadPoolExecutor(1, "slide-blocks") as pool:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slide.layers import Sampled
 from slide.lsh import HashFamily
+from slide.model.model import Model
 from slide.model.parameters import add_tables
 
-if TYPE_CHECKING:
-    from slide.network import Network
 
-
-def grow_tables(net: Network) -> bool:
+def grow_tables(net: Model) -> bool:
     """Enlarges the tables of layers whose last rebuild found less than their family wants. Whether there were any."""
-    from slide.model.rebuild import families
+    from slide.model.snapshot import families
 
     grown = False
     for i, family in families(net.layers):
@@ -29,7 +26,7 @@ def grow_tables(net: Network) -> bool:
     return grown
 
 
-def _change_family(net: Network, index: int, family: HashFamily) -> None:
+def _change_family(net: Model, index: int, family: HashFamily) -> None:
     """The larger tables start as copies of the present ones."""
     state = net.states[index]
     old = state.lsh

@@ -75,7 +75,7 @@ def soak(seconds: float, every: float, n: int = 300_000) -> dict[str, Any]:
         "seconds": seconds,
         "epochs": clf.network_.epoch,
         "samples": clf.network_.step,
-        "rebuilds": clf.network_.generation,
+        "rebuilds": clf.network_.n_rebuilds,
         "checkpoints": watch.checkpoints,
         "files_left": left,
         "p@1": clf.history_[-1].get("p@1"),

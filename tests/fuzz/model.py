@@ -65,7 +65,7 @@ def seeds() -> list[bytes]:
     ):
         layers = [slide.SparseInput(20, 8), slide.Sampled(30, lsh=lsh, n_active=9, n_random=2)]
         net = slide.Network(layers, wide=slide.Wide(), optimizer=optimizer, n_threads=1).fit(X, Y)
-        net.tables_step -= 1
+        net.tables_built_at -= 1
         clf = slide.SlideClassifier((8,), epochs=1, lsh=lsh, optimizer=optimizer, n_threads=1).fit(X, Y)
         with tempfile.TemporaryDirectory() as folder:
             for model in (net, clf):

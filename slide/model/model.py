@@ -1,0 +1,370 @@
+"""A Model: the parameters and tables of a network, the engine that works on them, and what they answer.
+
+Training, files and inference know a Model only; slide/network.py is the Network that people hold.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide.checks import check_X, require
+from slide.engine import select
+from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, FloatArray, IntArray
+from slide.engine.protocol import Engine, Examples
+from slide.engine.quantized import CompressedPairs
+from slide.engine.state import LayerState, WideState
+from slide.engine.threads import resolve_threads, usable_threads
+from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.lsh import HashFamily
+from slide.model.pairs import PairCounts, Wide, add_pairs, drop_pairs
+from slide.model.parameters import stored_layers, stored_pairs
+from slide.model.rebuild import rebuild
+from slide.model.snapshot import Snapshot, families, layer_config, layer_from, optimizer_from, wide_from
+from slide.optim import Adagrad, Optimizer, Rebuild
+
+LOSSES = ("softmax", "binary")
+STORAGES = ("float32", "bfloat16")
+SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
+FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
+BLOCK_SECONDS = 0.5
+#: What a snapshot brings back; all else (threads, lock, history) is of the object that lives on.
+RESTORED = (
+    *("layers", "wide", "optimizer", "rebuild", "loss", "batch_size", "storage", "seed", "states", "wide_state"),
+    *("step", "epoch", "n_rebuilds", "next_rebuild", "tables_built_at"),
+)
+
+
+class Model:
+    """Layers' arrays, the sparse part, tables, counters and an engine. What the arguments mean: slide.Network."""
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        wide: Wide | None = None,
+        optimizer: Optimizer | None = None,
+        loss: str = "softmax",
+        rebuild: Rebuild | None = None,
+        batch_size: int | None = None,
+        storage: str = "float32",
+        n_threads: int | None = None,
+        seed: int = 0,
+        backend: str | None = None,
+        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
+        _check_stack(layers)
+        require(loss in LOSSES, "loss", loss, f"one of {LOSSES}")
+        require(isinstance(seed, int | np.integer) and 0 <= seed < 2**64, "seed", seed, "an int, 0 to 2^64 - 1")
+        ok = batch_size is None or (isinstance(batch_size, int | np.integer) and 1 <= batch_size <= MAX_BATCH)
+        require(ok, "batch_size", batch_size, f"an int, 1 to {MAX_BATCH}, or None")
+        self.layers: tuple[Layer, ...] = tuple(layers)
+        self.wide = wide
+        self.optimizer = optimizer or Adagrad()
+        require(storage in STORAGES, "storage", storage, f"one of {STORAGES}")
+        has_states = OPTIMIZER_STATES[self.optimizer.kind] > 0
+        require(not has_states or storage == "float32", "storage", storage, f"float32 with {self.optimizer!r}")
+        self.batch_size, self.storage, self.loss, self.seed = batch_size, storage, loss, int(seed)
+        self.rebuild = rebuild or Rebuild()
+        self.n_threads = resolve_threads(n_threads)
+        self.backend = select.resolve_backend(backend)
+        self.step = self.epoch = self.n_rebuilds = self.next_rebuild = 0
+        self.tables_built_at = -1  # the step whose weights a full fill turned into the tables; -1: none
+        self.rebuild_share: float | None = None
+        self.recalls: dict[int, float] = {}  # of layers whose tables were measured as they are now sized
+        self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
+        self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
+        self._takes_time = False
+        self.states: list[LayerState] = stored_layers(
+            self.layers, self.optimizer.kind, storage, self.seed, self.rebuild.incremental, arrays
+        )
+        sizes = self.n_features, self.n_labels, self.optimizer.lr
+        self.wide_state: WideState | CompressedPairs | None = (
+            None if wide is None else stored_pairs(wide, *sizes, arrays or {})
+        )
+        self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
+        self._pid = os.getpid()
+        self.n_threads = usable_threads(self.n_threads)
+        self.engine = self._make_engine()
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, self.layers))
+        name = type(self).__name__
+        return f"{name}([{inside}], optimizer={self.optimizer!r}, loss={self.loss!r}, backend={self.backend!r})"
+
+    # -- sizes and parameters -------------------------------------------------------------------------------------
+
+    @property
+    def n_features(self) -> int:
+        """Columns of X."""
+        first = self.layers[0]
+        assert isinstance(first, SparseInput)
+        return first.n_features
+
+    @property
+    def n_labels(self) -> int:
+        """Columns of Y: neurons of the last layer."""
+        last = self.layers[-1]
+        assert isinstance(last, Dense | Sampled)
+        return last.n
+
+    @property
+    def isa(self) -> str:
+        """Instruction set in use."""
+        return self.engine.isa
+
+    def weights(self, layer: int) -> FloatArray:
+        """Weights of a layer, [n_features, n] for the first, [n, fan_in] for others; without a copy if float32."""
+        return self.states[layer].weights
+
+    def biases(self, layer: int) -> FloatArray:
+        """Biases [n] of a layer."""
+        return self.states[layer].biases
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of parameters and optimizer state, tables left out."""
+        return sum(s.n_bytes for s in self.states)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether weights have 8 bits: such a network only predicts."""
+        return isinstance(self.wide_state, CompressedPairs) or any(s.is_compressed for s in self.states)
+
+    def refuse_compressed(self, what: str) -> None:
+        """Raises ValueError where there are no weights to change."""
+        if self.is_compressed:
+            raise ValueError(f"{what}: found a compressed model, which only predicts; wanted the one it was made from")
+
+    @property
+    def own_family(self) -> HashFamily | None:
+        """The hash family of the user's own, whose code no file holds; None if there is none."""
+        return next((family for _, family in families(self.layers) if family.is_custom), None)
+
+    # -- the engine -----------------------------------------------------------------------------------------------
+
+    def set_threads(self, n_threads: int) -> None:
+        """Changes how many threads train and predict."""
+        n_threads = resolve_threads(n_threads)
+        if n_threads != self.n_threads:
+            self.n_threads = n_threads
+            self.engine = self._make_engine()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; another one, of a single thread, in a forked child that could not use the first."""
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self.n_threads = usable_threads(self.n_threads)
+            self._made = self._make_engine()
+        return self._made
+
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        self._made = engine
+
+    def take_time(self, on: bool) -> None:
+        """Whether training records what its threads' time goes into (slide.report.profile)."""
+        require(not on or self.backend == "c", "backend", self.backend, "'c', whose threads have clocks")
+        self._takes_time = on
+        self.engine.time(on)
+
+    def replace_layer(self, index: int, layer: Layer) -> None:
+        """Puts another description in a layer's place, whose state was changed accordingly."""
+        self.layers = (*self.layers[:index], layer, *self.layers[index + 1 :])
+        self.engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        engine = select.make_engine(
+            self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
+        )
+        if self._takes_time:
+            engine.time(True)
+        return engine
+
+    def resolved_batch_size(self, n_samples: int) -> int:
+        """Samples that share an active set when training on so many; 1 where the network does not allow it."""
+        if not self.engine.trains_batches:
+            return 1
+        return self.batch_size or int(np.clip(n_samples // SAMPLES_A_BATCH_ROW, 1, MAX_BATCH))
+
+    # -- snapshots ------------------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """Layers, options and progress as JSON values, under the names that files have for them."""
+        return {
+            "layers": [layer_config(layer) for layer in self.layers],
+            "wide": asdict(self.wide) if self.wide is not None else None,
+            "optimizer": {"name": type(self.optimizer).__name__, **asdict(self.optimizer)},
+            "rebuild": asdict(self.rebuild),
+            "loss": self.loss,
+            "batch_size": self.batch_size,
+            "storage": self.storage,
+            "seed": self.seed,
+            "progress": {
+                "step": self.step,
+                "epoch": self.epoch,
+                "generation": self.n_rebuilds,
+                "next_rebuild": self.next_rebuild,
+                "tables_step": self.tables_built_at,
+            },
+        }
+
+    def snapshot(self, tables: bool = False) -> Snapshot:
+        """The model at this moment, sharing its arrays; tables: also what can be filled anew, as it is."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        keep_tables = tables or self.is_compressed or self.tables_built_at != self.step
+        for i, s in enumerate(self.states):
+            arrays |= {f"layer{i}.{name}": a for name, a in s.arrays.items()}
+        for i, s in enumerate(self.states):
+            arrays |= {f"layer{i}.{name}": a for name, a in s.table_arrays(keep_tables, label_cells=tables).items()}
+        if self.wide_state is not None:
+            arrays |= {f"wide.{name}": a for name, a in self.wide_state.arrays.items()}
+        return Snapshot(self.config(), arrays)
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, n_threads: int | None, backend: str | None, own: HashFamily | None = None) -> Self:
+        """The model of a snapshot, over its arrays; own: the hash family of the user's own, if it has one."""
+        config, progress = snapshot.config, snapshot.config["progress"]
+        model = cls(
+            [layer_from(c, own) for c in config["layers"]],
+            wide=wide_from(config["wide"]),
+            optimizer=optimizer_from(config["optimizer"]),
+            rebuild=Rebuild(**config["rebuild"]),
+            loss=config["loss"],
+            batch_size=config.get("batch_size"),
+            storage=config.get("storage", "float32"),
+            seed=config["seed"],
+            n_threads=n_threads,
+            backend=backend,
+            arrays=snapshot.arrays,
+        )
+        model.step, model.epoch, model.n_rebuilds = (progress[name] for name in ("step", "epoch", "generation"))
+        model.next_rebuild, model.tables_built_at = progress["next_rebuild"], progress["tables_step"]
+        stored = any(name.endswith(".slots") for name in snapshot.arrays)
+        if model.n_rebuilds and model.tables_built_at == model.step and not stored:
+            model.n_rebuilds -= 1
+            model.rebuild_tables()
+        return model
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Becomes what it was when the snapshot was taken."""
+        self.become(type(self).of(snapshot, self.n_threads, self.backend, self.own_family))
+
+    def become(self, other: Model) -> None:
+        """Takes over another model's parameters, options and counters; threads, lock and history stay."""
+        with self.lock:
+            for name in RESTORED:
+                setattr(self, name, getattr(other, name))
+            self.engine = self._make_engine()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, for copies and other processes; files are written by ``save``."""
+        return _unpickled, (type(self), self.snapshot(), self.n_threads, self.backend)
+
+    # -- the sparse part and the tables ---------------------------------------------------------------------------
+
+    def add_pairs(self, counts: PairCounts) -> None:
+        """Gives weights to the pairs of the sparse part that were counted and have none."""
+        with self.lock:
+            state = self.wide_state
+            if self.wide and isinstance(state, WideState) and add_pairs(state, counts):
+                self.engine = self._make_engine()
+
+    def prune(self, typical_value: float) -> None:
+        """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""
+        if self.wide is None or not isinstance(self.wide_state, WideState) or not self.wide.prune:
+            return
+        with self.lock:
+            drop_pairs(self.wide_state, self.wide.prune * typical_value)
+            self.engine = self._make_engine()
+
+    def rebuild_tables(self, examples: Examples | None = None, *, final: bool = False, refresh: bool = False) -> None:
+        """Fills the tables of every sampled layer from its current weights.
+
+        Hash functions that learn do so from the examples, with more care at the end of a training (final). refresh:
+        families that can look only at the neurons that may have risen since the last time, as training does.
+        """
+        self.refuse_compressed("rebuild_tables")
+        with self.lock:
+            refreshed = rebuild(
+                self.layers,
+                self.states,
+                self.engine,
+                examples,
+                number=self.n_rebuilds,
+                seed=self.seed,
+                step=self.step,
+                recalls=self.recalls,
+                final=final,
+                refresh=refresh,
+            )
+            self.n_rebuilds += 1
+            self.tables_built_at = -1 if refreshed else self.step
+
+    def n_queries(self, final: bool = False) -> int:
+        """Examples that `rebuild_tables` should get: the most that a hash family learns from."""
+        return max((f.n_queries(self.states[i].n, final) for i, f in families(self.layers)), default=0)
+
+    # -- answers --------------------------------------------------------------------------------------------------
+
+    def predict_topk(self, X: Any, k: int = 5, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
+        """The k highest-scoring labels of each row: see slide.Network.predict_topk."""
+        require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
+        if n_candidates is not None:
+            has_tables = self.states[-1].lsh is not None
+            require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
+            require(k <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
+        X, n = check_X(X, self.n_features), int(n_candidates or 0)
+        return _in_blocks(X, int(k), self.n_threads, lambda rows: self.engine.predict(rows, int(k), n))
+
+    def hidden(self, X: Any, layer: int = -1) -> FloatArray:
+        """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""
+        index = range(len(self.layers))[layer]
+        require(index > 0, "layer", layer, "a layer after the first")
+        return self.engine.hidden(Examples.of(check_X(X, self.n_features)), index)
+
+    def retrieve(self, X: Any, n_candidates: int, layer: int = -1) -> IntArray:
+        """int32 [n, n_candidates]: the neurons a sampled layer's tables return, most wanted first, -1 padded."""
+        index = range(len(self.layers))[layer]
+        require(self.states[index].lsh is not None, "layer", layer, "a Sampled layer with tables")
+        return self.engine.retrieve(index, self.hidden(X, index), n_candidates)
+
+
+def _unpickled(cls: type[Model], snapshot: Snapshot, n_threads: int | None, backend: str | None) -> Model:
+    """A pickle leaves arrays anywhere."""
+    return cls.of(snapshot.placed(), n_threads, backend)
+
+
+def _in_blocks(
+    X: sp.csr_array, k: int, n_threads: int, predict: Callable[[Examples], tuple[IntArray, FloatArray]]
+) -> tuple[IntArray, FloatArray]:
+    """Blocks of rows that take about half a second each, so that Ctrl-C is served in between."""
+    n = X.shape[0]
+    ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    first, size = 0, FIRST_ROWS
+    while first < n:
+        rows = slice(first, min(first + size, n))
+        begin = time.perf_counter()
+        ids[rows], scores[rows] = predict(Examples.of(X[rows]))
+        rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
+        first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * n_threads, 4 * size))
+    return ids, scores
+
+
+def _check_stack(layers: Sequence[Layer]) -> None:
+    require(isinstance(layers, Iterable) and len(layers) >= 2, "layers", layers, "an input layer and at least one more")
+    require(isinstance(layers[0], SparseInput), "layers[0]", layers[0], "a SparseInput")
+    for i, layer in enumerate(layers[1:], 1):
+        require(isinstance(layer, Dense | Sampled), f"layers[{i}]", layer, "a Dense or Sampled")
+    for i, layer in enumerate(layers[:-1]):
+        asks_label = isinstance(layer, Sampled) and layer.query == "label"
+        require(not asks_label, f"layers[{i}]", layer, "query='input': only the last layer's neurons are labels")
