@@ -45,6 +45,7 @@ lint: .venv/lint lint-c  ## ruff, mypy, and the C sources under strict warnings
 	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports --no-logo
 
 lint-c:
 	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp csrc/*.c

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from slide._version import __version__
 
 #: Where each public name lives.
 _WHERE = {

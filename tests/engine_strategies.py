@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import slide
 from slide.engine.binding import c_core
-from slide.engine.hash_callback import guard
+from slide.engine.guard import guard
 from slide.engine.protocol import Examples
 
 CORE = c_core()

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import slide
+from slide._version import __version__
 from slide.engine import binding, memory, threads
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -23,7 +23,7 @@ def show_config(*, print: bool = True) -> dict[str, Any]:
 
     Examples
     --------
-    >>> import slide
+    >>> from slide._version import __version__
     >>> facts = slide.show_config(print=False)
     >>> facts["versions"]["slide"] == slide.__version__
     True
@@ -58,7 +58,7 @@ def config() -> dict[str, Any]:
         "processor": _processor(),
         "system": platform.platform(),
         "compiler": _compiler(core),
-        "versions": {"slide": slide.__version__, "python": platform.python_version(), **_versions()},
+        "versions": {"slide": __version__, "python": platform.python_version(), **_versions()},
     }
 
 

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from slide.checks import require
-from slide.engine.hash_callback import guard
+from slide.engine.guard import guard
 from slide.engine.protocol import Engine, StepRule
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState

@@ -6,18 +6,14 @@ that describe them, csrc/slide.h what they mean."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.engine.bfloat16 import to_float32
-
-if TYPE_CHECKING:
-    from slide.engine.hash_callback import CustomHash
-from typing import ClassVar
-
+from slide.engine.hash_callback import CustomHash
 from slide.engine.layout import BIAS, NORM_RANGES, OFFSET_STEPS, TAIL, FloatArray, IntArray, pad
 from slide.engine.memory import allocate_plain
 

@@ -92,7 +92,7 @@ class Notes:
 
     def card(self, clf: SlideClassifier) -> Card:
         """After the fit."""
-        from slide import __version__
+        from slide._version import __version__
 
         net = clf.network_
         data = self._data | {"fingerprint": self._digest.result() if self._digest else None}

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.engine.binding import c_core
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.engine.xmc_fault import IN_BLOCKS, MAX_COLUMNS, Buffer, Fault, Kind, Parsed
 from slide.errors import DataFormatError
@@ -143,11 +144,13 @@ def _check_columns(n: int | None, name: str) -> int:
 
 
 def _parser() -> Callable[..., Parsed]:
-    try:
-        from slide.engine._c import parse_xmc
-    except ImportError:
+    core = c_core()
+    if core is None:
         from slide.engine.reference.xmc import parse_xmc
-    return parse_xmc  # type: ignore[no-any-return, unused-ignore]
+
+        return parse_xmc
+    parser: Callable[..., Parsed] = core.parse_xmc
+    return parser
 
 
 def check_there(path: Path) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import slide
+from slide import datasets
 from slide.checks import is_frame
 from slide.errors import DataFormatError
 from slide.text.features import BREAK
@@ -59,7 +59,7 @@ def read_table(
 
     Examples
     --------
-    >>> import slide
+    >>> from slide import datasets
     >>> rows = {"text": ["a cat", "a dog"], "tags": ["pet, feline", "pet"]}
     >>> slide.read_table(rows, "text", "tags", label_separator=",")
     TextTable(texts=['a cat', 'a dog'], labels=[['pet', 'feline'], ['pet']])
@@ -86,8 +86,8 @@ def _columns(source: Any, wanted: list[str]) -> tuple[dict[str, list[Any]], str]
     """Those columns as lists, and what to call the table in messages."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        if name in slide.datasets.names():
-            raise ValueError(f"{name}: is an embedded data set with two parts: take slide.datasets.load_text")
+        if name in datasets.names():
+            raise ValueError(f"{name}: is an embedded data set with two parts: take datasets.load_text")
         return _file_columns(Path(name), wanted), f"{name}: "
     there = list(source.columns) if is_frame(source) else _column_names(source)
     _check_columns(wanted, there, "")
