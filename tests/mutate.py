@@ -114,7 +114,7 @@ def build(file: str) -> bool:
 
 
 def survives(file: str) -> bool:
-    tests = [f"tests/{name}" for name in TESTS[file]]
+    tests = [str(next(Path("tests").rglob(name))) for name in TESTS[file]]
     environment = {**os.environ, "PYTHONPATH": str(PLACE), "CI": "1", "NUMBA_CACHE_DIR": str(ROOT / "build" / "numba")}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
     try:

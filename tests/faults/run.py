@@ -3,7 +3,7 @@
     python tests/faults/run.py [--times 100] [NAME...]
 
 Each function does one fault so many times and returns what happened, or raises AssertionError when something was lost.
-tests/test_faults.py calls them a few times each; docs/reliability.md holds what a long run said.
+tests/contracts/test_faults.py calls them a few times each; docs/reliability.md holds what a long run said.
 """
 
 from __future__ import annotations

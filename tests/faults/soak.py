@@ -5,7 +5,7 @@
 Every half minute it writes down resident memory, open files, threads and samples a second of processor time, which
 other programs disturb little. It fails if the last quarter of the time has more memory (3 %), more files or threads, or
 a lower rate (the median less than 0.8 of the first quarter's) than the first quarter.
-tests/test_faults.py runs it for some seconds; docs/reliability.md holds what an hour said.
+tests/contracts/test_faults.py runs it for some seconds; docs/reliability.md holds what an hour said.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def wordnet() -> tuple[sp.csr_array, sp.csr_array, sp.csr_array, sp.csr_array]:
 def source() -> Path:
     """The text files that the embedded data was made from."""
     folder = os.environ.get("SLIDE_SHARED_DATA")
-    path = Path(folder) if folder else Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    path = Path(folder) if folder else Path(__file__).resolve().parents[3] / "shared" / "data"
     if not (path / NAME / "train.txt.gz").exists():
         pytest.skip(f"needs {NAME}/train.txt.gz in SLIDE_SHARED_DATA or in ../shared/data")
     return path / NAME

@@ -13,22 +13,14 @@ from typing import Any
 
 import pytest
 from engine_strategies import planted_data
+from fits import HELD, ROWS, D, N, Stopped, assert_same, classifier, stop_at
 from snippets import run_page
-from test_checkpoint import Stopped, assert_same
 
 import slide
 from slide.cli.main import main
 from slide.training import callbacks
 from slide.training.callbacks import FileLogger
 from slide.training.loggers import scalars
-
-D, N, ROWS = 300, 200, 700
-HELD = planted_data(200, D, N, seed=5)
-
-
-def classifier(**options: Any) -> slide.SlideClassifier:
-    base = {"hidden": (16,), "epochs": 3, "n_active": 30, "n_random": 8, "n_threads": 1, "random_state": 3}
-    return slide.SlideClassifier(**(base | {"rebuild": slide.Rebuild(every=90, growth=0.1)} | options))
 
 
 class Told(slide.Callback):
@@ -161,14 +153,6 @@ def test_the_history_is_kept_in_files_and_comes_back_after_a_kill(tmp_path: Path
     other = slide.Checkpoint(tmp_path / "c", resume=True)
     with pytest.raises(ValueError, match="eval_set: found None, wanted"):
         classifier().fit(*data, checkpoint=other)
-
-
-def stop_at(samples: int) -> Any:
-    def stop(progress: Any) -> None:
-        if progress.done >= samples:
-            raise Stopped
-
-    return stop
 
 
 # -- loggers -----------------------------------------------------------------------------------------------------------

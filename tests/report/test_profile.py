@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_strategies import planted_data
-from test_checkpoint import assert_same
+from fits import assert_same
 
 import slide
 from slide.cli.main import main

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_strategies import BACKENDS, planted_data
+from fits import ROWS, D, N, Stopped, assert_same
 
 import slide
 from slide.cli.main import main
 from slide.lsh import query_cells
 from slide.training.checkpoint import Checkpoint
 
-D, N, ROWS = 300, 200, 700
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "batches": {"batch_size": 8},
@@ -29,10 +29,6 @@ CASES: dict[str, dict[str, Any]] = {
     "no sparse part, Adam, dropout": {"wide": False, "optimizer": slide.Adam(0.01), "dropout": 0.2},
     "two hidden layers, binary": {"hidden": (12, 10), "loss": "binary"},
 }
-
-
-class Stopped(Exception):
-    """In the place of a kill."""
 
 
 def classifier(case: str, backend: str = BACKENDS[-1], **options: Any) -> slide.SlideClassifier:
@@ -49,16 +45,6 @@ def stopped_at(clf: slide.SlideClassifier, at: int, checkpoint: Checkpoint) -> N
 
     with pytest.raises(Stopped):
         clf.fit(*planted_data(ROWS, D, N), callback=stop, checkpoint=checkpoint)
-
-
-def assert_same(a: slide.SlideClassifier, b: slide.SlideClassifier) -> None:
-    ours, theirs = (clf.network_.snapshot(tables=True).arrays for clf in (a, b))
-    assert ours.keys() == theirs.keys()
-    for name, array in ours.items():
-        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
-    assert a.network_.layers == b.network_.layers
-    assert a.network_.step == b.network_.step
-    assert a.threshold_ == b.threshold_
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

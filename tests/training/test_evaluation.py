@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_strategies import planted_data
-from test_callbacks import HELD, ROWS, D, N, classifier, stop_at
-from test_checkpoint import Stopped, assert_same
+from fits import HELD, ROWS, D, N, Stopped, assert_same, classifier, stop_at
 
 import slide
 from slide import metrics
