@@ -41,11 +41,12 @@ bench-torch: .venv/extension  ## the same network in PyTorch
 bench-report: .venv/extension .venv/bench  ## tables from the results so far
 	$(PY) -m benchmarks.report
 
-lint: .venv/lint lint-c  ## ruff, mypy, and the C sources under strict warnings
+lint: .venv/lint lint-c  ## ruff, mypy, spelling, and the C sources under strict warnings
 	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports --no-logo
+	$(PY) -m codespell_lib *.md *.toml *.yml Makefile setup.py docs slide csrc tests benchmarks examples
 
 lint-c:
 	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp csrc/*.c

@@ -22,19 +22,20 @@ def test_the_page_runs(page: str, checkout: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_every_page_is_in_the_menu(checkout: Path) -> None:
-    menu = re.findall(r"^ +- ([\w-]+\.md)$", (checkout / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(menu) == sorted(page.name for page in (checkout / "docs").glob("*.md"))
+    menu = re.findall(r"^ +- ([\w/-]+\.md)$", (checkout / "mkdocs.yml").read_text(), re.MULTILINE)
+    docs = checkout / "docs"
+    assert sorted(menu) == sorted(page.relative_to(docs).as_posix() for page in docs.rglob("*.md"))
 
 
 def test_links_between_pages_lead_somewhere(checkout: Path) -> None:
-    for page in (checkout / "docs").glob("*.md"):
+    for page in (checkout / "docs").rglob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_pictures_are_well_formed_and_load_nothing(checkout: Path) -> None:
     pictures = list((checkout / "docs" / "pictures").glob("*.svg"))
-    assert len(pictures) == 4
+    assert len(pictures) >= 4
     for picture in pictures:
         ElementTree.parse(picture)
         assert "href" not in picture.read_text()
@@ -46,8 +47,8 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere(checkout: Path, tmp_
     pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed (make docs installs it)")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
     subprocess.run(command, cwd=checkout, check=True, capture_output=True, timeout=300)
-    pages = list((tmp_path / "site").glob("*.html"))
-    assert len(pages) >= len(list((checkout / "docs").glob("*.md")))
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) >= len(list((checkout / "docs").rglob("*.md")))
     for page in pages:
         loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?://[^"]*)"', page.read_text())
         assert [url for url in loaded if "canonical" not in url] == [], page.name
