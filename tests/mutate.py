@@ -81,7 +81,7 @@ def prepare() -> None:
         shutil.copytree(ROOT / name, PLACE / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy(ROOT / "pyproject.toml", PLACE)
     subprocess.run([sys.executable, "-m", "cython", "-3", "slide/_engine.pyx", "-o", "engine.c"], cwd=PLACE, check=True)
-    for source in [*sorted((PLACE / "csrc").glob("*.c")), PLACE / "engine.c"]:
+    for source in [*sorted((PLACE / "csrc").rglob("*.c")), PLACE / "engine.c"]:
         compile_one(source)
     link()
 
@@ -103,12 +103,22 @@ def build(file: str) -> bool:
     """Compiles what depends on the file; False if the mutant is no program."""
     if file.endswith(".py"):
         return True
-    name = Path(file).name
-    users = [p for p in (PLACE / "csrc").glob("*.c") if p.name == name or f'"{name}"' in p.read_text()]
-    if not all(map(compile_one, users)):
+    if not all(map(compile_one, [PLACE / name for name in users(file) if name.endswith(".c")])):
         return False
     link()
     return True
+
+
+def users(file: str) -> set[str]:
+    """The file and all of csrc/ that includes it, by way of others too."""
+    texts = {str(p.relative_to(PLACE)): p.read_text() for p in (PLACE / "csrc").rglob("*.[ch]")}
+    found: set[str] = set()
+    fresh = {file}
+    while fresh:
+        found |= fresh
+        wanted = [f'#include "{name.removeprefix("csrc/")}"' for name in fresh]
+        fresh = {name for name, text in texts.items() if any(line in text for line in wanted)} - found
+    return found
 
 
 def survives(file: str) -> bool:
