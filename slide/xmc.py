@@ -1,6 +1,6 @@
 """Files in the text format of the extreme classification repository: read_xmc and write_xmc.
 
-Parsing is csrc/xmc.c's (the format is described in csrc/xmc.h) or, where no extension was built,
+Parsing is csrc/parse/xmc.c's (the format is described in csrc/parse/xmc.h) or, where no extension was built,
 slide/reference/xmc.py's; both report what is wrong as a Fault, which becomes a sentence here.
 """
 
@@ -47,7 +47,7 @@ SHARE_READ = 0.25  # plain text up to this share is read, more is mapped
 
 
 class Kind(enum.IntEnum):
-    """What can be wrong with a file; the numbers of slide_xmc_status in csrc/xmc.h."""
+    """What can be wrong with a file; the numbers of slide_xmc_status in csrc/parse/xmc.h."""
 
     EMPTY = 1
     HEADER = 2

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "slide.h"
-#include "xmc.h"
+#include "parse/xmc.h"
 
 enum { THREADS = 4, ROWS = 400, FEATURES = 60, PER_ROW = 8, LABELS = 500, PER_LABEL_ROW = 3, WIDTH = 20, K = 5 };
 

@@ -4,14 +4,14 @@
  * can hold; the fill lets every chunk write into its own part of the arrays and then closes the gaps that rows without
  * labels and repeated ids left. No byte outside the buffer is read. An error is that of the first bad line, whatever
  * the number of threads. Numbers: xmc_number.c. */
-#include "xmc.h"
+#include "parse/xmc.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "xmc_number.h"
+#include "parse/xmc_number.h"
 
 #define COUNT_BLOCK 240 /* bytes whose matches a byte can count, so the counting loop vectorises */
 #define ID_LIMIT 1000000000000 /* what a longer number counts as: out of range in any case */

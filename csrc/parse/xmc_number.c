@@ -5,7 +5,7 @@
  *   2. otherwise the same in double, good to a few units in its last place, which settles every number that does not
  *      lie that close to the middle between two neighbouring floats;
  *   3. the rest are compared with that middle exactly, in integers of fixed size. */
-#include "xmc_number.h"
+#include "parse/xmc_number.h"
 
 #include <stdbool.h>
 #include <stdint.h>
