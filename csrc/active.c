@@ -5,7 +5,6 @@
  * collisions. Whatever the rule, the tail is uniform over what it left, so that labels and retrieved neurons with
  * q = 1 and the tail with q = its share of the rest make the sum over the set an unbiased estimate of that over all. */
 #include "active.h"
-#include "clock.h"
 
 #include <math.h>
 #include <string.h>
@@ -239,7 +238,7 @@ int64_t slide_active_set(const slide_network *net, int index, slide_scratch *s, 
         else
             slide_active_hash(net, layer, s, input);
         settle_labels(&layer->lsh, s, labels, n_labels);
-        slide_clock_stop(net, s, SLIDE_PHASE_HASH);
+        slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
     }
     return fill_set(layer, s, labels, n_labels, &rng, out);
 }

@@ -12,7 +12,6 @@
 
 #include "active.h"
 #include "cells.h"
-#include "clock.h"
 #include "counter.h"
 #include "layer.h"
 #include "loss.h"
@@ -29,11 +28,6 @@
 static int64_t query_stride(const slide_layer *layer)
 {
     return (layer->padded + Q - 1) / Q * Q;
-}
-
-static void *floats(int64_t n)
-{
-    return aligned_alloc(64, (size_t)slide_pad(n) * sizeof(float));
 }
 
 static void free_set(slide_batch *b)
@@ -54,9 +48,9 @@ static slide_status reserve_set(const slide_layer *layer, slide_batch *b, int64_
     int64_t active = (layer->n_active + layer->n_random + labels + R - 1) / R * R;
     free_set(b);
     for (b->slots = 64; b->slots < 2 * labels; b->slots *= 2) continue;
-    b->rows = floats(active * layer->padded);
-    b->logits = floats(active * Q);
-    b->corrections = floats(active);
+    b->rows = slide_floats(active * layer->padded);
+    b->logits = slide_floats(active * Q);
+    b->corrections = slide_floats(active);
     b->ids = malloc((size_t)active * sizeof(int32_t));
     b->place_of = malloc((size_t)b->slots * sizeof(int32_t));
     b->places = malloc((size_t)(labels + Q) * sizeof(int32_t));
@@ -83,10 +77,10 @@ slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
     const slide_layer *layer = slide_last_layer(net);
     int64_t padded = layer->padded;
     b->outputs = calloc((size_t)(Q * (net->n_layers - 1)), sizeof *b->outputs);
-    b->queries = floats(Q * query_stride(layer));
-    b->queries_t = floats(padded * Q);
-    b->d_queries_t = floats(padded * Q);
-    b->gradient = floats(R * query_stride(layer));
+    b->queries = slide_floats(Q * query_stride(layer));
+    b->queries_t = slide_floats(padded * Q);
+    b->d_queries_t = slide_floats(padded * Q);
+    b->gradient = slide_floats(R * query_stride(layer));
     if (!b->outputs || !b->queries || !b->queries_t || !b->d_queries_t || !b->gradient) return SLIDE_NO_MEMORY;
     if (reserve_set(layer, b, FIRST_LABELS)) return SLIDE_NO_MEMORY;
     for (int64_t i = 0; i < Q * (net->n_layers - 1); i++) {
@@ -362,11 +356,11 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
         return 0;
     }
     load_queries(net, s, plan, first, n);
-    slide_clock_stop(net, s, SLIDE_PHASE_INPUT);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
     choose_active(net, s, plan, first, n);
-    slide_clock_stop(net, s, SLIDE_PHASE_RETRIEVE);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_RETRIEVE);
     forward_last(net, b);
-    slide_clock_stop(net, s, SLIDE_PHASE_FORWARD);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_FORWARD);
     if (net->loss == SLIDE_SOFTMAX)
         softmax_gradient(net, b, n, losses);
     else
@@ -377,16 +371,16 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
         s->stats.n_loss += b->first_place[q + 1] > b->first_place[q] || net->loss == SLIDE_BINARY;
         s->stats.n_active += b->n;
     }
-    slide_clock_stop(net, s, SLIDE_PHASE_LOSS);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_LOSS);
     if (!rows_fit(net, b, n, lr)) return stop_at(s, plan, first, net->n_layers - 1);
     backward_queries(net, b);
-    slide_clock_stop(net, s, SLIDE_PHASE_BACKWARD);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_BACKWARD);
     update_rows(net, b, n, lr);
-    slide_clock_stop(net, s, SLIDE_PHASE_UPDATE);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_UPDATE);
     for (int q = 0; q < n; q++) {
         int layer = backward_below(net, s, plan, plan->visit[first + q], q, lr);
         if (layer >= 0) return stop_at(s, plan, first + q, layer);
     }
-    slide_clock_stop(net, s, SLIDE_PHASE_BELOW);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_BELOW);
     return 1;
 }

@@ -3,16 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#else
-#define omp_get_thread_num() 0
-#endif
-
+#include "core/omp.h"
 #include "active.h"
 #include "batch.h"
 #include "cells.h"
-#include "clock.h"
 #include "hash.h"
 
 /* A sampled layer over dense ones, with query cells or no tables. */
@@ -31,16 +25,16 @@ static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_p
     const slide_layer *layer = slide_last_layer(net);
     const slide_examples *ex = plan->examples;
     int64_t stride = slide_pad(layer->lsh.dim);
-    slide_clock_start(net, s);
+    slide_clock_start(&s->clock);
     for (int r = 0; r < n; r++) {
         const slide_vector *query =
             slide_batch_forward(net, s, ex, ex->order[i + r], (uint64_t)(plan->first_step + i + r), 0);
         memcpy(s->query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
         s->query[r * stride + layer->fan_in] = 1;
     }
-    slide_clock_stop(net, s, SLIDE_PHASE_INPUT);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
     slide_hash_rows(net->kernels, &layer->lsh, s->query, stride, n, s->projection, plan->cells + i);
-    slide_clock_stop(net, s, SLIDE_PHASE_HASH);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
 }
 
 /* The home of every label becomes the cell of the last sample that has it. */
@@ -80,7 +74,7 @@ slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, 
 #pragma omp parallel for num_threads(net->n_threads) schedule(static)
     for (int64_t i = 0; i < ex->n; i += SLIDE_PROJECT_ROWS) {
         int n = ex->n - i < SLIDE_PROJECT_ROWS ? (int)(ex->n - i) : SLIDE_PROJECT_ROWS;
-        find_cells(net, &net->scratch[omp_get_thread_num()], plan, i, n);
+        find_cells(net, &net->scratch[slide_thread()], plan, i, n);
     }
     settle_labels(layer, plan);
     return sort_by_cell(net, plan);

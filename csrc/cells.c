@@ -9,12 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#else
-#define omp_get_thread_num() 0
-#endif
-
+#include "core/omp.h"
 #include "counter.h"
 #include "tables.h"
 
@@ -283,7 +278,7 @@ slide_status slide_cells_fill(slide_network *net, const slide_layer *layer, int 
         for (int64_t b = 0; b < blocks; b++) {
             if (!lists || (refresh && !marks)) continue;
             if (refresh) mark_candidates(layer, b, marks);
-            fill_block(net, layer, &net->scratch[omp_get_thread_num()], b, marks, lists);
+            fill_block(net, layer, &net->scratch[slide_thread()], b, marks, lists);
         }
         free_shortlists(lists);
         free(marks);

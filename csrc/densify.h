@@ -2,7 +2,7 @@
 #ifndef SLIDE_DENSIFY_H
 #define SLIDE_DENSIFY_H
 
-#include "rng.h"
+#include "core/rng.h"
 #include "slide.h"
 
 #define SLIDE_EMPTY (-1)

@@ -2,12 +2,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "kernels.h"
-#include "slide.h"
 
 extern const slide_kernels slide_kernels_generic;
 #if defined(__x86_64__)
@@ -57,13 +52,4 @@ const slide_kernels *slide_kernels_get(const char *name)
     if (!strcmp(name, "neon")) return &slide_kernels_neon;
 #endif
     return &slide_kernels_generic;
-}
-
-int slide_openmp_threads(void)
-{
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return 0;
-#endif
 }

@@ -5,15 +5,12 @@
 #ifndef SLIDE_KERNELS_H
 #define SLIDE_KERNELS_H
 
-#include <stdint.h>
+#include "core/types.h"
 
 #define SLIDE_TILE_QUERIES 32 /* queries scored together by tile(), one per lane */
 #define SLIDE_TILE_ROWS 8
 #define SLIDE_DIRECTION_BLOCK 64
 #define SLIDE_PROJECT_ROWS 4
-
-/* HOGWILD's races are intended in functions with this mark and nowhere else; a thread sanitizer still finds all others. */
-#define SLIDE_RACY __attribute__((no_sanitize("thread")))
 
 /* 16 random bits for the i-th weight of a row, the same on every instruction set; seed differs with row and step. */
 #define SLIDE_NOISE_STEP 0x9E3779B9u
@@ -82,5 +79,8 @@ typedef struct slide_kernels {
 
 /* NULL name: the best this processor runs. An unknown or unusable name gives NULL. */
 const slide_kernels *slide_kernels_get(const char *name);
+
+/* Instruction sets compiled in and usable here; NULL-terminated names, best first. */
+const char *const *slide_isa_available(void);
 
 #endif

@@ -15,25 +15,6 @@ static int64_t max64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-void slide_vector_free(slide_vector *v)
-{
-    free(v->ids);
-    slide_free(v->val, v->capacity * (int64_t)sizeof(float));
-    slide_free(v->grad, v->capacity * (int64_t)sizeof(float));
-    memset(v, 0, sizeof *v);
-}
-
-slide_status slide_vector_new(slide_vector *v, int64_t capacity, int sparse, int64_t n)
-{
-    capacity = slide_pad(capacity);
-    v->n = n;
-    v->capacity = capacity;
-    v->val = slide_alloc(capacity * (int64_t)sizeof(float));
-    v->grad = slide_alloc(capacity * (int64_t)sizeof(float));
-    v->ids = sparse ? malloc((size_t)capacity * sizeof(int32_t)) : NULL;
-    return v->val && v->grad && (v->ids || !sparse) ? SLIDE_OK : SLIDE_NO_MEMORY;
-}
-
 void slide_scratch_free(const slide_network *net, slide_scratch *s)
 {
     free(s->counter.direct);
@@ -55,11 +36,6 @@ void slide_scratch_free(const slide_network *net, slide_scratch *s)
     for (int i = 0; s->outputs && i < net->n_layers; i++) slide_vector_free(&s->outputs[i]);
     free(s->outputs);
     memset(s, 0, sizeof *s);
-}
-
-static void *aligned_floats(int64_t n)
-{
-    return aligned_alloc(64, (size_t)slide_pad(max64(n, 1)) * sizeof(float));
 }
 
 /* What hashing and counting need, the largest over the sampled layers. */
@@ -88,9 +64,9 @@ static slide_status new_tools(const slide_network *net, slide_scratch *s)
     s->histogram = malloc((size_t)(SLIDE_HISTOGRAMS * (tables + 1)) * sizeof(int32_t));
     s->winners = malloc((size_t)(candidates + 1) * sizeof(uint32_t));
     s->codes = malloc((size_t)buckets * sizeof(uint32_t));
-    s->projection = aligned_floats(projection);
-    s->query = aligned_floats(query);
-    s->corrections = aligned_floats(active);
+    s->projection = slide_floats(projection);
+    s->query = slide_floats(query);
+    s->corrections = slide_floats(active);
     int ok = s->counter.direct && s->counter.entries && s->counter.candidates && s->histogram && s->winners && s->codes &&
              s->projection && s->query && s->corrections;
     return ok ? SLIDE_OK : SLIDE_NO_MEMORY;

@@ -4,18 +4,12 @@
 #ifndef SLIDE_NETWORK_H
 #define SLIDE_NETWORK_H
 
-#include <string.h>
-
+#include "core/clock.h"
+#include "core/rng.h"
+#include "core/rows.h"
+#include "core/vector.h"
 #include "kernels.h"
-#include "rng.h"
 #include "slide.h"
-
-/* Output of a layer for one sample: n values; ids NULL means all neurons in order, else the active ones. */
-typedef struct {
-    int64_t n, capacity;
-    int32_t *ids;
-    float *val, *grad;
-} slide_vector;
 
 /* Collision counts and members of the active set: counter.h. */
 typedef struct {
@@ -73,7 +67,7 @@ typedef struct {
     slide_wide_scratch wide;
     slide_batch batch;        /* empty unless the network trains in batches */
     slide_train_stats stats;
-    int64_t clock;            /* when the present phase began: clock.h */
+    slide_clock clock;        /* what the time goes into */
 } slide_scratch;
 
 struct slide_network {
@@ -91,63 +85,10 @@ struct slide_network {
     slide_scratch *scratch;   /* one per thread */
 };
 
-static inline int64_t slide_pad(int64_t n)
-{
-    return (n + SLIDE_LANES - 1) / SLIDE_LANES * SLIDE_LANES;
-}
-
 static inline const slide_layer *slide_last_layer(const slide_network *net)
 {
     return &net->layers[net->n_layers - 1];
 }
-
-static inline float *slide_row(const slide_layer *layer, int64_t i)
-{
-    return layer->rows + i * layer->stride;
-}
-
-static inline float *slide_tail(const slide_layer *layer, float *row)
-{
-    return row + layer->stride - SLIDE_TAIL;
-}
-
-static inline uint16_t *slide_half_row(const slide_layer *layer, int64_t i)
-{
-    return (uint16_t *)(void *)slide_row(layer, i);
-}
-
-static inline float slide_from_half(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float w;
-    memcpy(&w, &bits, sizeof w);
-    return w;
-}
-
-/* One weight of a row that is not compressed. */
-SLIDE_RACY static inline float slide_weight(const slide_layer *layer, const float *row, int64_t d)
-{
-    return layer->is_half ? slide_from_half(((const uint16_t *)(const void *)row)[d]) : row[d];
-}
-
-/* Brings the first lines of a row on their way; the hardware follows a sequence once it has begun. */
-static inline void slide_prefetch_row(const float *row, int64_t floats)
-{
-    for (int64_t i = 0; i < floats; i += 16) __builtin_prefetch(row + i, 1, 2);
-}
-
-/* The same for the weights of a neuron or feature, compressed or not. */
-static inline void slide_prefetch_weights(const slide_layer *layer, int64_t i)
-{
-    if (!layer->codes) {
-        slide_prefetch_row(slide_row(layer, i), layer->stride);
-        return;
-    }
-    for (int64_t d = 0; d < layer->padded; d += 64) __builtin_prefetch(layer->codes + i * layer->padded + d, 0, 2);
-}
-
-slide_status slide_vector_new(slide_vector *v, int64_t capacity, int sparse, int64_t n);
-void slide_vector_free(slide_vector *v);
 
 /* Scratch for samples of up to that many features and labels. dense: every neuron of hidden layers takes part, and the
  * last layer has no output of its own (prediction). wide: with scores for every label. Free it also after a failure. */

@@ -8,20 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-float slide_magnitude(const float *x, int64_t n)
-{
-    int32_t most = 0; /* without their sign, floats are ordered as their bits are, NaN last */
-    for (int64_t i = 0; i < n; i++) {
-        int32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        bits &= INT32_MAX;
-        most = bits > most ? bits : most;
-    }
-    float magnitude;
-    memcpy(&magnitude, &most, sizeof magnitude);
-    return magnitude;
-}
-
 int slide_update_fits(const slide_optimizer *o, const slide_factor *factor, const float *g, int64_t n, float lr)
 {
     float largest = slide_magnitude(g, n), square = largest * largest * (factor->sqnorm + 1);

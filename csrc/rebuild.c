@@ -5,12 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#else
-#define omp_get_thread_num() 0
-#endif
-
+#include "core/omp.h"
 #include "cells.h"
 #include "hash.h"
 #include "tables.h"
@@ -29,7 +24,7 @@ static int64_t visit(int64_t i, int64_t start, int64_t n)
 static void hash_chunk(slide_network *net, const slide_layer *layer, int64_t first, int64_t m, int64_t start,
                        uint32_t *codes)
 {
-    slide_scratch *s = &net->scratch[omp_get_thread_num()];
+    slide_scratch *s = &net->scratch[slide_thread()];
     int64_t stride = slide_pad(layer->lsh.dim);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < m; i += SLIDE_PROJECT_ROWS) {
@@ -70,7 +65,7 @@ SLIDE_RACY static int has_changed(const slide_layer *layer, int64_t neuron)
 static void hash_again(slide_network *net, const slide_layer *layer, const int64_t *ids, int n, uint32_t *codes)
 {
     const slide_lsh *lsh = &layer->lsh;
-    slide_scratch *s = &net->scratch[omp_get_thread_num()];
+    slide_scratch *s = &net->scratch[slide_thread()];
     int64_t stride = slide_pad(lsh->dim);
     for (int r = 0; r < n; r++) slide_hashed_neuron(layer, ids[r], s->query + r * stride);
     slide_hash_rows(net->kernels, lsh, s->query, stride, n, s->projection, codes);
@@ -83,7 +78,7 @@ static void hash_changed(slide_network *net, const slide_layer *layer, uint32_t 
 {
     int64_t ids[SLIDE_PROJECT_ROWS];
     int n = 0;
-    codes += (int64_t)omp_get_thread_num() * SLIDE_PROJECT_ROWS * layer->lsh.L;
+    codes += (int64_t)slide_thread() * SLIDE_PROJECT_ROWS * layer->lsh.L;
 #pragma omp for schedule(static) nowait
     for (int64_t j = 0; j < layer->n; j++) {
         if (!has_changed(layer, j)) continue;
@@ -154,6 +149,6 @@ slide_status slide_hash_codes(slide_network *net, int index, const float *vector
     for (int64_t i = 0; i < n; i += SLIDE_PROJECT_ROWS)
         slide_hash_rows(net->kernels, lsh, vectors + i * stride, stride,
                         n - i < SLIDE_PROJECT_ROWS ? (int)(n - i) : SLIDE_PROJECT_ROWS,
-                        net->scratch[omp_get_thread_num()].projection, codes + i * lsh->L);
+                        net->scratch[slide_thread()].projection, codes + i * lsh->L);
     return SLIDE_OK;
 }

@@ -3,15 +3,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#else
-#define omp_get_thread_num() 0
-#endif
-
+#include "core/omp.h"
 #include "active.h"
 #include "batch.h"
-#include "clock.h"
 #include "layer.h"
 #include "loss.h"
 #include "wide.h"
@@ -24,7 +18,7 @@ static int64_t forward(const slide_network *net, slide_scratch *s, const int32_t
 {
     int64_t distinct = n_labels;
     slide_input_forward(net, s, &s->outputs[0]);
-    slide_clock_stop(net, s, SLIDE_PHASE_INPUT);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
     for (int i = 1; i < net->n_layers; i++) {
         const slide_layer *layer = &net->layers[i];
         int last = i == net->n_layers - 1;
@@ -32,10 +26,10 @@ static int64_t forward(const slide_network *net, slide_scratch *s, const int32_t
             int64_t found = slide_active_set(net, i, s, &s->outputs[i - 1], labels, last ? n_labels : 0, step,
                                              &s->outputs[i]);
             if (last) distinct = found;
-            slide_clock_stop(net, s, SLIDE_PHASE_RETRIEVE);
+            slide_clock_stop(&s->clock, SLIDE_PHASE_RETRIEVE);
         }
         slide_layer_forward(net, layer, &s->outputs[i - 1], &s->outputs[i]);
-        slide_clock_stop(net, s, last ? SLIDE_PHASE_FORWARD : SLIDE_PHASE_INPUT);
+        slide_clock_stop(&s->clock, last ? SLIDE_PHASE_FORWARD : SLIDE_PHASE_INPUT);
     }
     return distinct;
 }
@@ -46,10 +40,10 @@ static int backward(const slide_network *net, slide_scratch *s, float lr)
     for (int i = net->n_layers - 1; i > 0; i--) {
         if (i < net->n_layers - 1) slide_activation_backward(net->layers[i].activation, &s->outputs[i]);
         if (!slide_layer_backward(net, &net->layers[i], &s->outputs[i - 1], &s->outputs[i], lr)) return i;
-        slide_clock_stop(net, s, i == net->n_layers - 1 ? SLIDE_PHASE_UPDATE : SLIDE_PHASE_BELOW);
+        slide_clock_stop(&s->clock, i == net->n_layers - 1 ? SLIDE_PHASE_UPDATE : SLIDE_PHASE_BELOW);
     }
     int fits = slide_input_backward(net, s, &s->outputs[0], lr);
-    slide_clock_stop(net, s, SLIDE_PHASE_BELOW);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_BELOW);
     return fits ? -1 : 0;
 }
 
@@ -80,7 +74,7 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
     slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
     n_labels = forward(net, s, labels, n_labels, step);
     float loss = slide_loss_gradient(net, out, labels, n_labels, sampled ? s->corrections : NULL);
-    slide_clock_stop(net, s, SLIDE_PHASE_LOSS);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_LOSS);
     if (!isfinite(loss)) return stop_at(s, step, first_bad_layer(net, s), 0);
     s->stats.loss += loss;
     s->stats.n_loss += n_labels > 0 || net->loss == SLIDE_BINARY;
@@ -92,11 +86,11 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
 static int train_sample(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
                         uint64_t step, float lr)
 {
-    slide_clock_start(net, s);
+    slide_clock_start(&s->clock);
     if (net->n_layers && !train_deep(net, s, ex, row, step, lr)) return 0;
     if (!net->has_wide) return 1;
     int fits = slide_wide_train(net->kernels, &net->wide, s, ex, row, lr);
-    slide_clock_stop(net, s, SLIDE_PHASE_SPARSE);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_SPARSE);
     return fits || stop_at(s, step, net->n_layers, 1);
 }
 
@@ -106,7 +100,7 @@ static void train_singly(slide_network *net, const slide_examples *ex, int64_t f
     int stop = 0;
 #pragma omp parallel num_threads(net->n_threads)
     {
-        slide_scratch *s = &net->scratch[omp_get_thread_num()];
+        slide_scratch *s = &net->scratch[slide_thread()];
 #pragma omp for schedule(dynamic, SAMPLES_AT_ONCE)
         for (int64_t i = 0; i < ex->n; i++) {
             int stopped;
@@ -122,7 +116,7 @@ static void train_singly(slide_network *net, const slide_examples *ex, int64_t f
 
 static int train_batch(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
-    slide_clock_start(net, s);
+    slide_clock_start(&s->clock);
     if (!slide_batch_train(net, s, plan, first, n)) return 0;
     if (!net->has_wide) return 1;
     for (int64_t i = first; i < first + n; i++) {
@@ -130,7 +124,7 @@ static int train_batch(const slide_network *net, slide_scratch *s, const slide_b
         if (!slide_wide_train(net->kernels, &net->wide, s, plan->examples, plan->examples->order[at], plan->lr[at]))
             return stop_at(s, (uint64_t)(plan->first_step + at), net->n_layers, 1);
     }
-    slide_clock_stop(net, s, SLIDE_PHASE_SPARSE);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_SPARSE);
     return 1;
 }
 
@@ -159,7 +153,7 @@ static slide_status train_in_batches(slide_network *net, const slide_examples *e
     if (!order) status = SLIDE_NO_MEMORY;
 #pragma omp parallel num_threads(net->n_threads) if (!status)
     {
-        slide_scratch *s = &net->scratch[omp_get_thread_num()];
+        slide_scratch *s = &net->scratch[slide_thread()];
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < n_batches; i++) {
             int stopped;
@@ -188,7 +182,7 @@ static void sum_stats(const slide_network *net, slide_train_stats *stats)
         stats->no_memory |= mine->no_memory;
         stats->wide_loss += mine->wide_loss;
         stats->n_wide_active += mine->n_wide_active;
-        for (int p = 0; p < SLIDE_PHASES; p++) stats->phase_ns[p] += mine->phase_ns[p];
+        for (int p = 0; p < SLIDE_PHASES; p++) stats->phase_ns[p] += net->scratch[t].clock.phase_ns[p];
         if (mine->bad_step >= 0 && (stats->bad_step < 0 || mine->bad_step < stats->bad_step)) {
             stats->bad_step = mine->bad_step;
             stats->bad_layer = mine->bad_layer;
@@ -203,8 +197,10 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
     int batches = batch_size > 1 && slide_batch_possible(net);
     slide_status status = slide_reserve_for(net, ex, batches);
     if (status) return status;
-    for (int t = 0; t < net->n_threads; t++)
+    for (int t = 0; t < net->n_threads; t++) {
         net->scratch[t].stats = (slide_train_stats){.bad_step = -1, .bad_layer = -1};
+        net->scratch[t].clock = (slide_clock){.is_on = net->is_timed};
+    }
     if (batches)
         status = train_in_batches(net, ex, first_step, lr, batch_size < SLIDE_BATCH_MOST ? batch_size : SLIDE_BATCH_MOST);
     else

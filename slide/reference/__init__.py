@@ -3,7 +3,7 @@
 It is the oracle of the tests, the fallback where no extension was built, and the place to try a new idea. One module
 mirrors one file of csrc/; read them side by side:
 
-    rng.py         random numbers             csrc/rng.h
+    rng.py         random numbers             csrc/core/rng.h
     network.py     what a kernel is handed    csrc/network.h
     hashing.py     SimHash, WTA, DWTA         csrc/hash.c
     tables.py      buckets, and their refill  csrc/tables.h, rebuild.c

@@ -2,8 +2,8 @@
  *
  * A stream is named by (seed, purpose, counter), so that what a sample draws depends on its step, never on the
  * thread that runs it. The reference back end repeats these integers exactly. */
-#ifndef SLIDE_RNG_H
-#define SLIDE_RNG_H
+#ifndef SLIDE_CORE_RNG_H
+#define SLIDE_CORE_RNG_H
 
 #include <stdint.h>
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "slide.h"
+#include "core/memory.h"
 
 #define HUGE ((int64_t)2 << 20)
 
@@ -50,4 +50,9 @@ void slide_free(void *p, int64_t bytes)
         munmap(p, (size_t)round_up(bytes, HUGE));
     else
         free(p);
+}
+
+float *slide_floats(int64_t n)
+{
+    return aligned_alloc(64, (size_t)slide_pad(n > 0 ? n : 1) * sizeof(float));
 }
