@@ -8,7 +8,7 @@
 #include "core/rng.h"
 #include "core/rows.h"
 #include "core/vector.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include "slide.h"
 
 /* Collision counts and members of the active set: counter.h. */

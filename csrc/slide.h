@@ -16,7 +16,7 @@
 #include "core/memory.h"
 #include "core/omp.h"
 #include "core/types.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 typedef struct slide_network slide_network;
 

@@ -2,7 +2,7 @@
 
 A weight w of a row becomes the whole number nearest to 127 w / max |w|, so it is off by at most 1 / 254 of the row's
 largest one. Pairs of the sparse part whose number is 0 say nothing and are left out. Kernels multiply the numbers as
-they are (csrc/kernels_body.h); nothing is expanded but a block of rows at a time.
+they are (csrc/kernels/kernels_body.h); nothing is expanded but a block of rows at a time.
 """
 
 from __future__ import annotations

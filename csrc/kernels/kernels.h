@@ -2,8 +2,8 @@
  *
  * Lengths n are multiples of SLIDE_LANES and padding is zero, so no kernel has a remainder loop. Pointers are 64-byte
  * aligned unless said otherwise. Bodies: kernels_body.h. Choice: dispatch.c. */
-#ifndef SLIDE_KERNELS_H
-#define SLIDE_KERNELS_H
+#ifndef SLIDE_KERNELS_KERNELS_H
+#define SLIDE_KERNELS_KERNELS_H
 
 #include "core/types.h"
 

@@ -1,4 +1,4 @@
-/* kernels_avx512.c: AVX-512 F, BW, DQ, VL (x86-64 servers since 2017). Runs only where dispatch.c saw the flags. */
+/* avx512.c: AVX-512 F, BW, DQ, VL (x86-64 servers since 2017). Runs only where dispatch.c saw the flags. */
 #if defined(__x86_64__)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
@@ -7,7 +7,7 @@
 #endif
 #define V 16
 #define ISA avx512
-#include "kernels_body.h"
+#include "kernels/kernels_body.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

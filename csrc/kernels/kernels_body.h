@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #endif
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 #define PASTE2(a, b) a##_##b
 #define PASTE(a, b) PASTE2(a, b)

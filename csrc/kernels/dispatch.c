@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 extern const slide_kernels slide_kernels_generic;
 #if defined(__x86_64__)
