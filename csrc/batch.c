@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "active.h"
-#include "cells.h"
-#include "counter.h"
+#include "lsh/active.h"
+#include "lsh/query_cells.h"
 #include "layer.h"
 #include "loss.h"
 #include "optimizer.h"
@@ -154,21 +153,20 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
     const slide_examples *ex = plan->examples;
     slide_batch *b = &s->batch;
     int32_t cells[Q];
-    slide_counter_begin(&s->counter, layer->n);
+    slide_counter_begin(&s->lsh.counter, layer->n);
     memset(b->place_of, -1, (size_t)b->slots * sizeof *b->place_of);
     b->n = b->first_place[0] = 0;
-    for (int q = 0; q < n; q++) take_labels(b, &s->counter, ex, ex->order[plan->visit[first + q]], q);
+    for (int q = 0; q < n; q++) take_labels(b, &s->lsh.counter, ex, ex->order[plan->visit[first + q]], q);
     if (slide_all_active(layer)) {
-        b->n = slide_active_everyone(layer, &s->counter, b->n, b->ids, b->corrections);
+        b->n = slide_active_everyone(layer, &s->lsh.counter, b->n, b->ids, b->corrections);
         return;
     }
     int64_t listed = layer->n_active - layer->n_random, left = listed - b->n;
     if (left < listed / 2) left = listed / 2;
     if (plan->cells)
-        b->n += slide_cells_take(&layer->lsh, &s->counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
-    slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)(net->n_layers - 1),
-                                     (uint64_t)(plan->first_step + plan->visit[first]));
-    b->n = slide_active_tail(layer, &s->counter, &rng, b->n, b->ids, b->corrections);
+        b->n += slide_cells_take(&layer->lsh, &s->lsh.counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
+    slide_rng rng = slide_active_rng(net->seed, net->n_layers - 1, (uint64_t)(plan->first_step + plan->visit[first]));
+    b->n = slide_active_tail(layer, &s->lsh.counter, &rng, b->n, b->ids, b->corrections);
 }
 
 /* -- forward --------------------------------------------------------------------------------------------------------- */

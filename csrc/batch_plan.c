@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "core/omp.h"
-#include "active.h"
+#include "lsh/active.h"
 #include "batch.h"
-#include "cells.h"
-#include "hash.h"
+#include "lsh/query_cells.h"
+#include "lsh/hash.h"
 
 /* A sampled layer over dense ones, with query cells or no tables. */
 int slide_batch_possible(const slide_network *net)
@@ -29,11 +29,11 @@ static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_p
     for (int r = 0; r < n; r++) {
         const slide_vector *query =
             slide_batch_forward(net, s, ex, ex->order[i + r], (uint64_t)(plan->first_step + i + r), 0);
-        memcpy(s->query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
-        s->query[r * stride + layer->fan_in] = 1;
+        memcpy(s->lsh.query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
+        s->lsh.query[r * stride + layer->fan_in] = 1;
     }
     slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
-    slide_hash_rows(net->kernels, &layer->lsh, s->query, stride, n, s->projection, plan->cells + i);
+    slide_hash_rows(net->kernels, &layer->lsh, s->lsh.query, stride, n, s->lsh.projection, plan->cells + i);
     slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
 }
 

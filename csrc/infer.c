@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "active.h"
+#include "lsh/active.h"
 #include "layer.h"
 #include "wide.h"
 
@@ -243,8 +243,8 @@ static void predict_sampled(const slide_network *net, predictor *p, const slide_
     const slide_layer *layer = &net->layers[net->n_layers - 1];
     slide_scratch *s = &p->scratch;
     const slide_vector *x = forward_dense(net, s, ex, row, net->n_layers - 1);
-    slide_active_hash(net, layer, s, x);
-    int64_t n = slide_active_top(layer, s, n_candidates, p->candidates);
+    slide_active_hash(net->kernels, layer, &s->lsh, x);
+    int64_t n = slide_active_top(layer, &s->lsh, n_candidates, p->candidates);
     if (net->has_wide) slide_wide_accumulate(&net->wide, s->features, s->feature_values, s->n_features, &s->wide);
     for (int64_t i = 0; i < n; i++) {
         int32_t l = p->candidates[i];

@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "active.h"
 #include "batch.h"
-#include "hash.h"
+#include "lsh/rebuild.h"
 #include "optimizer.h"
 #include "wide.h"
 
@@ -17,15 +16,7 @@ static int64_t max64(int64_t a, int64_t b)
 
 void slide_scratch_free(const slide_network *net, slide_scratch *s)
 {
-    free(s->counter.direct);
-    free(s->counter.entries);
-    free(s->counter.candidates);
-    free(s->histogram);
-    free(s->winners);
-    free(s->codes);
-    free(s->projection);
-    free(s->query);
-    free(s->corrections);
+    slide_active_scratch_free(&s->lsh);
     slide_free(s->wide.score, net->wide.n_labels * (int64_t)sizeof(float));
     free(s->wide.touched);
     free(s->wide.ids);
@@ -36,40 +27,6 @@ void slide_scratch_free(const slide_network *net, slide_scratch *s)
     for (int i = 0; s->outputs && i < net->n_layers; i++) slide_vector_free(&s->outputs[i]);
     free(s->outputs);
     memset(s, 0, sizeof *s);
-}
-
-/* What hashing and counting need, the largest over the sampled layers. */
-static slide_status new_tools(const slide_network *net, slide_scratch *s)
-{
-    int64_t direct = 1, hashed = 1, candidates = 1, tables = 1, buckets = 1, projection = 1, query = 1, active = 1;
-    for (int i = 1; i < net->n_layers; i++) {
-        const slide_layer *layer = &net->layers[i];
-        if (layer->kind != SLIDE_SAMPLED) continue;
-        if (layer->n <= SLIDE_DIRECT_LIMIT)
-            direct = max64(direct, layer->n);
-        else
-            hashed = max64(hashed, slide_counter_size(layer, s->max_labels));
-        candidates = max64(candidates, slide_most_candidates(layer));
-        tables = max64(tables, layer->lsh.L);
-        buckets = max64(buckets, (int64_t)layer->lsh.L * layer->lsh.probes);
-        projection = max64(projection, slide_hash_scratch(&layer->lsh));
-        query = max64(query, SLIDE_PROJECT_ROWS * slide_pad(max64(layer->lsh.dim, layer->fan_in + 1)));
-        active = max64(active, layer->n_active + layer->n_random + s->max_labels);
-    }
-    s->counter = (slide_counter){.direct = calloc((size_t)direct, sizeof(uint16_t)),
-                                 .n_direct = direct,
-                                 .entries = calloc((size_t)hashed, sizeof(uint64_t)),
-                                 .mask = (uint64_t)hashed - 1,
-                                 .candidates = malloc((size_t)(candidates + 1) * sizeof(uint32_t))};
-    s->histogram = malloc((size_t)(SLIDE_HISTOGRAMS * (tables + 1)) * sizeof(int32_t));
-    s->winners = malloc((size_t)(candidates + 1) * sizeof(uint32_t));
-    s->codes = malloc((size_t)buckets * sizeof(uint32_t));
-    s->projection = slide_floats(projection);
-    s->query = slide_floats(query);
-    s->corrections = slide_floats(active);
-    int ok = s->counter.direct && s->counter.entries && s->counter.candidates && s->histogram && s->winners && s->codes &&
-             s->projection && s->query && s->corrections;
-    return ok ? SLIDE_OK : SLIDE_NO_MEMORY;
 }
 
 static slide_status new_outputs(const slide_network *net, slide_scratch *s, int dense)
@@ -104,7 +61,7 @@ slide_status slide_scratch_new(const slide_network *net, slide_scratch *s, int64
     s->features = malloc((size_t)max64(max_features, 1) * sizeof(int32_t));
     s->feature_values = malloc((size_t)max64(max_features, 1) * sizeof(float));
     if (!s->features || !s->feature_values) return SLIDE_NO_MEMORY;
-    slide_status status = new_tools(net, s);
+    slide_status status = slide_active_scratch_new(&s->lsh, net->layers, net->n_layers, max_labels);
     if (!status && wide) status = new_wide(net, s);
     return status ? status : new_outputs(net, s, dense);
 }
@@ -187,6 +144,11 @@ void slide_network_free(slide_network *net)
 const char *slide_network_isa(const slide_network *net)
 {
     return net->kernels->name;
+}
+
+slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh)
+{
+    return slide_tables_rebuild(net->kernels, &net->layers[layer], net->seed, generation, refresh, net->n_threads);
 }
 
 void slide_network_time(slide_network *net, int on)

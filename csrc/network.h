@@ -9,22 +9,8 @@
 #include "core/rows.h"
 #include "core/vector.h"
 #include "kernels/kernels.h"
+#include "lsh/active.h"
 #include "slide.h"
-
-/* Collision counts and members of the active set: counter.h. */
-typedef struct {
-    uint16_t *direct;         /* [n_direct] */
-    int64_t n_direct;
-    uint64_t *entries;        /* [mask + 1] */
-    uint64_t mask, stamp;
-    int is_direct;
-    uint32_t *candidates;     /* in order of first sight */
-    int64_t n_candidates;
-} slide_counter;
-
-#define SLIDE_MOST_PROBES 8 /* buckets of a table that one query looks into */
-#define SLIDE_DIRECT_LIMIT ((int64_t)1 << 18)
-#define SLIDE_HISTOGRAMS 4 /* used in turn: most counts are equal, and adding to a number waits for the last addition */
 
 /* What the sparse linear part needs: a score, then a gradient, for every label; both are zero between samples. */
 typedef struct {
@@ -53,13 +39,7 @@ typedef struct {
 
 /* Aligned so that no two threads' scratch shares a cache line, nor the pair of lines that is fetched together. */
 typedef struct {
-    _Alignas(128) slide_counter counter;
-    int32_t *histogram;       /* neurons by collision count, four times */
-    uint32_t *winners;        /* candidates with enough collisions */
-    uint32_t *codes;          /* [L][probes] */
-    float *projection;        /* slide_hash_scratch */
-    float *query;             /* hashed vectors: dim coordinates, up to SLIDE_PROJECT_ROWS of them */
-    float *corrections;       /* -log q of each active neuron, output layer */
+    _Alignas(128) slide_active_scratch lsh;
     slide_vector *outputs;    /* one per layer */
     int32_t *features;        /* the sample after dropout */
     float *feature_values;

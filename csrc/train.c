@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "core/omp.h"
-#include "active.h"
+#include "lsh/active.h"
 #include "batch.h"
 #include "layer.h"
 #include "loss.h"
@@ -23,8 +23,11 @@ static int64_t forward(const slide_network *net, slide_scratch *s, const int32_t
         const slide_layer *layer = &net->layers[i];
         int last = i == net->n_layers - 1;
         if (layer->kind == SLIDE_SAMPLED) {
-            int64_t found = slide_active_set(net, i, s, &s->outputs[i - 1], labels, last ? n_labels : 0, step,
-                                             &s->outputs[i]);
+            int64_t n = last ? n_labels : 0;
+            slide_rng rng = slide_active_rng(net->seed, i, step);
+            if (slide_active_ask(net->kernels, layer, &s->lsh, &s->outputs[i - 1], labels, n, &rng))
+                slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
+            int64_t found = slide_active_set(layer, &s->lsh, labels, n, &rng, &s->outputs[i]);
             if (last) distinct = found;
             slide_clock_stop(&s->clock, SLIDE_PHASE_RETRIEVE);
         }
@@ -73,7 +76,7 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
     int sampled = net->layers[net->n_layers - 1].kind == SLIDE_SAMPLED;
     slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
     n_labels = forward(net, s, labels, n_labels, step);
-    float loss = slide_loss_gradient(net, out, labels, n_labels, sampled ? s->corrections : NULL);
+    float loss = slide_loss_gradient(net, out, labels, n_labels, sampled ? s->lsh.corrections : NULL);
     slide_clock_stop(&s->clock, SLIDE_PHASE_LOSS);
     if (!isfinite(loss)) return stop_at(s, step, first_bad_layer(net, s), 0);
     s->stats.loss += loss;

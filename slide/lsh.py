@@ -1,7 +1,7 @@
 """Hash families that see angles, ranks and sets: the random choices they stand on; and all families by name.
 
 What families share is in slide/family.py, the family of distances in slide/euclidean.py, the default one in
-slide/cells.py. The hashing itself is in csrc/hash.c and, readable, in slide/reference/hashing.py.
+slide/cells.py. The hashing itself is in csrc/lsh/hash.c and, readable, in slide/reference/hashing.py.
 """
 
 from __future__ import annotations

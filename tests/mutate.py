@@ -24,10 +24,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "build" / "mutate"
 TESTS = {
-    "csrc/active.c": ["test_active_sets.py", "test_tables.py", "test_backends_agree.py"],
-    "csrc/counter.h": ["test_active_sets.py", "test_tables.py", "test_backends_agree.py"],
-    "csrc/tables.h": ["test_tables.py", "test_backends_agree.py"],
-    "csrc/rebuild.c": ["test_tables.py", "test_backends_agree.py"],
+    "csrc/lsh/active.c": ["test_active_sets.py", "test_tables.py", "test_backends_agree.py"],
+    "csrc/lsh/counter.h": ["test_active_sets.py", "test_tables.py", "test_backends_agree.py"],
+    "csrc/lsh/tables.h": ["test_tables.py", "test_backends_agree.py"],
+    "csrc/lsh/rebuild.c": ["test_tables.py", "test_backends_agree.py"],
     "slide/metrics.py": ["test_metrics.py"],
 }
 #: What a token becomes; the first group of each pattern is replaced.

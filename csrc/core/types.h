@@ -14,7 +14,7 @@
 #define SLIDE_TAIL 16        /* floats behind a row's weights and states: one cache line of scalars */
 #define SLIDE_HADAMARD_ROUNDS 3
 #define SLIDE_OFFSET_STEPS (1 << 24)
-#define SLIDE_MAX_TABLES 1022 /* collision counts share a word with a stamp; see active.c */
+#define SLIDE_MAX_TABLES 1022 /* collision counts share a word with a stamp; see lsh/counter.h *//
 
 /* Where the scalars of a row live, in floats behind its last state (one cache line with the row). */
 enum { SLIDE_BIAS, SLIDE_BIAS_S1, SLIDE_BIAS_S2, SLIDE_ROW_ACC, SLIDE_ROW_COUNT };

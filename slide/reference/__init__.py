@@ -5,9 +5,9 @@ mirrors one file of csrc/; read them side by side:
 
     rng.py         random numbers             csrc/core/rng.h
     network.py     what a kernel is handed    csrc/network.h
-    hashing.py     SimHash, WTA, DWTA         csrc/hash.c
-    tables.py      buckets, and their refill  csrc/tables.h, rebuild.c
-    active.py      who takes part             csrc/active.c
+    hashing.py     SimHash, WTA, DWTA         csrc/lsh/hash.c
+    tables.py      buckets, and their refill  csrc/lsh/tables.h, rebuild.c
+    active.py      who takes part             csrc/lsh/active.c
     passes.py      forward and backward       csrc/layer.c
     losses.py      softmax, binary            csrc/loss.c
     optimizers.py  one row's update           csrc/optimizer.c

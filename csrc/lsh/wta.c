@@ -1,6 +1,6 @@
 /* wta.c: winner-take-all codes: ranks of coordinates alone count. */
-#include "densify.h"
-#include "hash.h"
+#include "lsh/densify.h"
+#include "lsh/families.h"
 
 /* Winner-take-all (Yagnik et al., ICCV 2011): which of a window of coordinates is the largest. */
 void slide_wta(const slide_lsh *lsh, const float *x, uint32_t *codes)

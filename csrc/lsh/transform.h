@@ -2,7 +2,7 @@
 #ifndef SLIDE_TRANSFORM_H
 #define SLIDE_TRANSFORM_H
 
-#include "network.h"
+#include "core/vector.h"
 
 /* out has room for lsh.dim floats. */
 void slide_hashed_neuron(const slide_layer *layer, int64_t neuron, float *out);

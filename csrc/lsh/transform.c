@@ -1,10 +1,12 @@
 /* transform.c: what is hashed of neurons and of queries (slide.h, slide_lsh): the frame first, then coordinates that
  * turn inner products into angles or distances. Sums are of exact products, in double and in order, and results are rounded to
  * float before they meet another operation: equal bits on every machine. */
-#include "transform.h"
+#include "lsh/transform.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "core/rows.h"
 
 #define SLIDE_L2_ALSH_TERMS 3
 

@@ -4,39 +4,95 @@
  * all in the buckets of one random table after the other until there are enough; "threshold", those with min_count
  * collisions. Whatever the rule, the tail is uniform over what it left, so that labels and retrieved neurons with
  * q = 1 and the tail with q = its share of the rest make the sum over the set an unbiased estimate of that over all. */
-#include "active.h"
+#include "lsh/active.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "cells.h"
-#include "counter.h"
-#include "hash.h"
-#include "tables.h"
-#include "transform.h"
+#include "core/memory.h"
+#include "lsh/hash.h"
+#include "lsh/query_cells.h"
+#include "lsh/tables.h"
+#include "lsh/transform.h"
 
-int64_t slide_most_candidates(const slide_layer *layer)
+#define HISTOGRAMS 4 /* used in turn: most counts are equal, and adding to a number waits for the last addition */
+
+static int64_t most_candidates(const slide_layer *layer)
 {
     const slide_lsh *lsh = &layer->lsh;
     int64_t buckets = lsh->kind == SLIDE_QUERY_CELLS ? SLIDE_CELL_PROBES : (int64_t)lsh->L * lsh->probes;
     return buckets * lsh->capacity < layer->n ? buckets * lsh->capacity : layer->n;
 }
 
-int64_t slide_counter_size(const slide_layer *layer, int64_t max_labels)
+static int64_t counter_size(const slide_layer *layer, int64_t max_labels)
 {
-    int64_t most = layer->n_active + max_labels + slide_most_candidates(layer);
+    int64_t most = layer->n_active + max_labels + most_candidates(layer);
     int64_t size = 1024;
     while (size < 2 * most) size *= 2;
     return size;
 }
 
-static const int32_t *probed_bucket(const slide_lsh *lsh, const slide_scratch *s, int t, int p)
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+slide_status slide_active_scratch_new(slide_active_scratch *s, const slide_layer *layers, int n_layers,
+                                      int64_t max_labels)
+{
+    int64_t direct = 1, hashed = 1, candidates = 1, tables = 1, buckets = 1, projection = 1, query = 1, active = 1;
+    for (int i = 1; i < n_layers; i++) {
+        const slide_layer *layer = &layers[i];
+        if (layer->kind != SLIDE_SAMPLED) continue;
+        if (layer->n <= SLIDE_DIRECT_LIMIT)
+            direct = max64(direct, layer->n);
+        else
+            hashed = max64(hashed, counter_size(layer, max_labels));
+        candidates = max64(candidates, most_candidates(layer));
+        tables = max64(tables, layer->lsh.L);
+        buckets = max64(buckets, (int64_t)layer->lsh.L * layer->lsh.probes);
+        projection = max64(projection, slide_hash_scratch(&layer->lsh));
+        query = max64(query, SLIDE_PROJECT_ROWS * slide_pad(max64(layer->lsh.dim, layer->fan_in + 1)));
+        active = max64(active, layer->n_active + layer->n_random + max_labels);
+    }
+    s->counter = (slide_counter){.direct = calloc((size_t)direct, sizeof(uint16_t)),
+                                 .n_direct = direct,
+                                 .entries = calloc((size_t)hashed, sizeof(uint64_t)),
+                                 .mask = (uint64_t)hashed - 1,
+                                 .candidates = malloc((size_t)(candidates + 1) * sizeof(uint32_t))};
+    s->histogram = malloc((size_t)(HISTOGRAMS * (tables + 1)) * sizeof(int32_t));
+    s->winners = malloc((size_t)(candidates + 1) * sizeof(uint32_t));
+    s->codes = malloc((size_t)buckets * sizeof(uint32_t));
+    s->projection = slide_floats(projection);
+    s->query = slide_floats(query);
+    s->corrections = slide_floats(active);
+    int ok = s->counter.direct && s->counter.entries && s->counter.candidates && s->histogram && s->winners && s->codes &&
+             s->projection && s->query && s->corrections;
+    return ok ? SLIDE_OK : SLIDE_NO_MEMORY;
+}
+
+void slide_active_scratch_free(slide_active_scratch *s)
+{
+    free(s->counter.direct);
+    free(s->counter.entries);
+    free(s->counter.candidates);
+    free(s->histogram);
+    free(s->winners);
+    free(s->codes);
+    free(s->projection);
+    free(s->query);
+    free(s->corrections);
+    memset(s, 0, sizeof *s);
+}
+
+static const int32_t *probed_bucket(const slide_lsh *lsh, const slide_active_scratch *s, int t, int p)
 {
     return slide_bucket(lsh, t, s->codes[(int64_t)t * lsh->probes + p]);
 }
 
 /* Whether an earlier probe of the table led to the same bucket, as several codes may. */
-static int is_repeated(const slide_lsh *lsh, const slide_scratch *s, int t, int p)
+static int is_repeated(const slide_lsh *lsh, const slide_active_scratch *s, int t, int p)
 {
     int repeated = 0;
     for (int q = 0; q < p; q++) repeated |= probed_bucket(lsh, s, t, q) == probed_bucket(lsh, s, t, p);
@@ -44,7 +100,7 @@ static int is_repeated(const slide_lsh *lsh, const slide_scratch *s, int t, int 
 }
 
 /* Counts in how many tables each neuron is in a bucket that the query looks into. */
-static void count_collisions(const slide_layer *layer, slide_scratch *s)
+static void count_collisions(const slide_layer *layer, slide_active_scratch *s)
 {
     const slide_lsh *lsh = &layer->lsh;
     for (int t = 0; t < lsh->L; t++)
@@ -62,12 +118,12 @@ static void count_collisions(const slide_layer *layer, slide_scratch *s)
 static void count_counts(slide_counter c, int L, int32_t *start)
 {
     int32_t above = 0;
-    memset(start, 0, (size_t)(SLIDE_HISTOGRAMS * (L + 1)) * sizeof *start);
+    memset(start, 0, (size_t)(HISTOGRAMS * (L + 1)) * sizeof *start);
     for (int64_t i = 0; i < c.n_candidates; i++)
-        start[(i % SLIDE_HISTOGRAMS) * (L + 1) + slide_counter_count(&c, c.candidates[i])]++;
+        start[(i % HISTOGRAMS) * (L + 1) + slide_counter_count(&c, c.candidates[i])]++;
     for (int n = L; n > 0; n--) {
         int32_t here = 0;
-        for (int h = 0; h < SLIDE_HISTOGRAMS; h++) here += start[h * (L + 1) + n];
+        for (int h = 0; h < HISTOGRAMS; h++) here += start[h * (L + 1) + n];
         start[n] = above;
         above += here;
     }
@@ -75,7 +131,7 @@ static void count_counts(slide_counter c, int L, int32_t *start)
 
 /* Counting sort of those that can win: writes the `wanted` candidates with most collisions, most first, ties in order
  * of first sight, and makes them members. Returns how many were written. */
-static int64_t take_colliding(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
+static int64_t take_colliding(const slide_layer *layer, slide_active_scratch *s, int64_t wanted, int32_t *ids)
 {
     count_collisions(layer, s);
     const slide_counter c = s->counter; /* a copy: stores below cannot touch it, so it stays in registers */
@@ -96,7 +152,7 @@ static int64_t take_colliding(const slide_layer *layer, slide_scratch *s, int64_
 }
 
 /* The first `wanted` neurons with min_count collisions, in order of first sight. */
-static int64_t take_above_threshold(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
+static int64_t take_above_threshold(const slide_layer *layer, slide_active_scratch *s, int64_t wanted, int32_t *ids)
 {
     int64_t n = 0;
     count_collisions(layer, s);
@@ -108,7 +164,7 @@ static int64_t take_above_threshold(const slide_layer *layer, slide_scratch *s, 
 }
 
 /* Up to `wanted` neurons that are no members yet, from the buckets of table t. */
-static int64_t take_from_table(const slide_lsh *lsh, slide_scratch *s, int t, int64_t wanted, int32_t *ids)
+static int64_t take_from_table(const slide_lsh *lsh, slide_active_scratch *s, int t, int64_t wanted, int32_t *ids)
 {
     int64_t n = 0;
     for (int p = 0; p < lsh->probes; p++) {
@@ -121,7 +177,7 @@ static int64_t take_from_table(const slide_lsh *lsh, slide_scratch *s, int t, in
 }
 
 /* Tables in random order, until `wanted` neurons are in. */
-static int64_t take_vanilla(const slide_layer *layer, slide_scratch *s, int64_t wanted, slide_rng *rng, int32_t *ids)
+static int64_t take_vanilla(const slide_layer *layer, slide_active_scratch *s, int64_t wanted, slide_rng *rng, int32_t *ids)
 {
     const slide_lsh *lsh = &layer->lsh;
     int32_t *order = s->histogram; /* nothing is counted */
@@ -137,7 +193,7 @@ static int64_t take_vanilla(const slide_layer *layer, slide_scratch *s, int64_t 
 }
 
 /* What the tables return for the query last hashed, most wanted first. */
-static int64_t take_retrieved(const slide_layer *layer, slide_scratch *s, int64_t wanted, slide_rng *rng, int32_t *ids)
+static int64_t take_retrieved(const slide_layer *layer, slide_active_scratch *s, int64_t wanted, slide_rng *rng, int32_t *ids)
 {
     const slide_lsh *lsh = &layer->lsh;
     if (wanted <= 0) return 0;
@@ -173,9 +229,8 @@ int64_t slide_active_everyone(const slide_layer *layer, slide_counter *counter, 
     return n;
 }
 
-/* Fills out->ids and s->corrections for the query last hashed. Returns the number of distinct labels at the front. */
-static int64_t fill_set(const slide_layer *layer, slide_scratch *s, const int32_t *labels, int64_t n_labels,
-                        slide_rng *rng, slide_vector *out)
+int64_t slide_active_set(const slide_layer *layer, slide_active_scratch *s, const int32_t *labels, int64_t n_labels,
+                         slide_rng *rng, slide_vector *out)
 {
     slide_counter_begin(&s->counter, layer->n);
     out->n = 0;
@@ -191,7 +246,7 @@ static int64_t fill_set(const slide_layer *layer, slide_scratch *s, const int32_
     return distinct;
 }
 
-int64_t slide_active_top(const slide_layer *layer, slide_scratch *s, int64_t wanted, int32_t *ids)
+int64_t slide_active_top(const slide_layer *layer, slide_active_scratch *s, int64_t wanted, int32_t *ids)
 {
     slide_rng rng = slide_rng_stream(0, SLIDE_STREAM_TAIL, 0); /* vanilla: one order of the tables for all */
     slide_counter_begin(&s->counter, layer->n);
@@ -200,7 +255,8 @@ int64_t slide_active_top(const slide_layer *layer, slide_scratch *s, int64_t wan
     return n;
 }
 
-void slide_active_hash(const slide_network *net, const slide_layer *layer, slide_scratch *s, const slide_vector *input)
+void slide_active_hash(const slide_kernels *kernels, const slide_layer *layer, slide_active_scratch *s,
+                       const slide_vector *input)
 {
     const slide_lsh *lsh = &layer->lsh;
     if (input->ids && slide_hash_takes_sparse(lsh)) {
@@ -208,65 +264,39 @@ void slide_active_hash(const slide_network *net, const slide_layer *layer, slide
         return;
     }
     slide_hashed_query(layer, input, s->query);
-    slide_hash(net->kernels, lsh, s->query, s->projection, s->codes);
+    slide_hash(kernels, lsh, s->query, s->projection, s->codes);
     slide_hash_probes(lsh, s->projection, s->codes);
 }
 
 /* s->codes of a neuron, so that the tables return those that are like it. */
-static void hash_label(const slide_network *net, const slide_layer *layer, slide_scratch *s, int32_t label)
+static void hash_label(const slide_kernels *kernels, const slide_layer *layer, slide_active_scratch *s, int32_t label)
 {
     slide_hashed_neuron(layer, label, s->query);
-    slide_hash(net->kernels, &layer->lsh, s->query, s->projection, s->codes);
+    slide_hash(kernels, &layer->lsh, s->query, s->projection, s->codes);
     slide_hash_probes(&layer->lsh, s->projection, s->codes);
 }
 
 /* The cell of the query becomes the home of its labels. Threads may settle the same label: either home will do. */
-static void settle_labels(const slide_lsh *lsh, const slide_scratch *s, const int32_t *labels, int64_t n_labels)
+static void settle_labels(const slide_lsh *lsh, const slide_active_scratch *s, const int32_t *labels,
+                          int64_t n_labels)
 {
     for (int64_t i = 0; lsh->homes && i < n_labels; i++)
         __atomic_store_n(&lsh->homes[labels[i]], (int32_t)s->codes[0], __ATOMIC_RELAXED);
 }
 
-int64_t slide_active_set(const slide_network *net, int index, slide_scratch *s, const slide_vector *input,
-                         const int32_t *labels, int64_t n_labels, uint64_t step, slide_vector *out)
+slide_rng slide_active_rng(uint64_t seed, int index, uint64_t step)
 {
-    const slide_layer *layer = &net->layers[index];
-    slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)index, step);
-    if (layer->lsh.L && !slide_all_active(layer)) {
-        if (layer->asks_label && n_labels)
-            hash_label(net, layer, s, labels[slide_rng_below(&rng, (uint32_t)n_labels)]);
-        else
-            slide_active_hash(net, layer, s, input);
-        settle_labels(&layer->lsh, s, labels, n_labels);
-        slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
-    }
-    return fill_set(layer, s, labels, n_labels, &rng, out);
+    return slide_rng_stream(seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)index, step);
 }
 
-slide_status slide_retrieve(slide_network *net, int index, const float *queries, int64_t n, int64_t stride,
-                            int64_t n_candidates, int32_t *ids)
+int slide_active_ask(const slide_kernels *kernels, const slide_layer *layer, slide_active_scratch *s,
+                     const slide_vector *input, const int32_t *labels, int64_t n_labels, slide_rng *rng)
 {
-    const slide_layer *layer = &net->layers[index];
-    slide_scratch *s = net->scratch;
-    for (int64_t i = 0; i < n; i++) {
-        slide_vector input = {.n = layer->fan_in, .val = (float *)(queries + i * stride)};
-        int32_t *row = ids + i * n_candidates;
-        slide_active_hash(net, layer, s, &input);
-        int64_t found = slide_active_top(layer, s, n_candidates, row);
-        for (int64_t j = found; j < n_candidates; j++) row[j] = -1;
-    }
-    return SLIDE_OK;
-}
-
-int64_t slide_active_inspect(slide_network *net, int index, const float *query, const slide_examples *example,
-                             uint64_t step, int32_t *ids, float *corrections)
-{
-    if (slide_reserve_for(net, example, 0)) return -1;
-    const slide_layer *layer = &net->layers[index];
-    slide_scratch *s = net->scratch;
-    slide_vector input = {.n = layer->fan_in, .val = (float *)query}, out = {.ids = ids};
-    int64_t n_labels = example->y_indptr[1] - example->y_indptr[0];
-    slide_active_set(net, index, s, &input, example->y_indices + example->y_indptr[0], n_labels, step, &out);
-    memcpy(corrections, s->corrections, (size_t)out.n * sizeof *corrections);
-    return out.n;
+    if (!layer->lsh.L || slide_all_active(layer)) return 0;
+    if (layer->asks_label && n_labels)
+        hash_label(kernels, layer, s, labels[slide_rng_below(rng, (uint32_t)n_labels)]);
+    else
+        slide_active_hash(kernels, layer, s, input);
+    settle_labels(&layer->lsh, s, labels, n_labels);
+    return 1;
 }

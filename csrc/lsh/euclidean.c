@@ -2,7 +2,7 @@
  * the number of a vector's cell, modulo a power of two. The directions are those of Gaussian SimHash (simhash.c). */
 #include <math.h>
 
-#include "hash.h"
+#include "lsh/families.h"
 
 /* Division and floor are exact or rounded once, and no product is left for fused multiply-add to change: window is a
  * power of two. What has no cell (the projection of a vector near the end of float) goes to cell 0. */

@@ -2,16 +2,43 @@
  * is filled by one thread in the order of the neurons: the result does not depend on the number of threads, and no
  * more than one chunk of codes is ever held. Unless codes are remembered: then only rows that have changed since they
  * were hashed are hashed again, and tables come out equal to the bit. */
+#include "lsh/rebuild.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/omp.h"
-#include "cells.h"
-#include "hash.h"
-#include "tables.h"
-#include "transform.h"
+#include "core/rng.h"
+#include "core/rows.h"
+#include "lsh/hash.h"
+#include "lsh/query_cells.h"
+#include "lsh/tables.h"
+#include "lsh/transform.h"
 
 #define CHUNK 8192
+
+/* A thread's scratch: SLIDE_PROJECT_ROWS vectors to hash, and what hashing them takes. */
+typedef struct {
+    float *query, *projection;
+} scratch;
+
+static int64_t vector_floats(const slide_lsh *lsh)
+{
+    return SLIDE_PROJECT_ROWS * slide_pad(lsh->dim);
+}
+
+/* The calling thread's part of what was allocated for all; parts are whole cache lines, and pairs of them. */
+static int64_t scratch_floats(const slide_lsh *lsh)
+{
+    return (vector_floats(lsh) + slide_hash_scratch(lsh) + 31) / 32 * 32;
+}
+
+static scratch mine(const slide_lsh *lsh, float *all)
+{
+    float *begin = all + slide_thread() * scratch_floats(lsh);
+    return (scratch){begin, begin + vector_floats(lsh)};
+}
 
 /* Neurons are visited from a random start, so that FIFO buckets do not favour high ids for ever. */
 static int64_t visit(int64_t i, int64_t start, int64_t n)
@@ -21,17 +48,16 @@ static int64_t visit(int64_t i, int64_t start, int64_t n)
 }
 
 /* Codes [m][L] of the m neurons to visit from the first on, dealt out to the threads of the team. */
-static void hash_chunk(slide_network *net, const slide_layer *layer, int64_t first, int64_t m, int64_t start,
-                       uint32_t *codes)
+static void hash_chunk(const slide_kernels *kernels, const slide_layer *layer, scratch s, int64_t first, int64_t m,
+                       int64_t start, uint32_t *codes)
 {
-    slide_scratch *s = &net->scratch[slide_thread()];
     int64_t stride = slide_pad(layer->lsh.dim);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < m; i += SLIDE_PROJECT_ROWS) {
         int n = m - i < SLIDE_PROJECT_ROWS ? (int)(m - i) : SLIDE_PROJECT_ROWS;
         for (int r = 0; r < n; r++)
-            slide_hashed_neuron(layer, visit(first + i + r, start, layer->n), s->query + r * stride);
-        slide_hash_rows(net->kernels, &layer->lsh, s->query, stride, n, s->projection, codes + i * layer->lsh.L);
+            slide_hashed_neuron(layer, visit(first + i + r, start, layer->n), s.query + r * stride);
+        slide_hash_rows(kernels, &layer->lsh, s.query, stride, n, s.projection, codes + i * layer->lsh.L);
     }
 }
 
@@ -62,19 +88,19 @@ SLIDE_RACY static int has_changed(const slide_layer *layer, int64_t neuron)
 }
 
 /* Hashes n neurons, whose numbers are in ids, to where their codes are remembered. */
-static void hash_again(slide_network *net, const slide_layer *layer, const int64_t *ids, int n, uint32_t *codes)
+static void hash_again(const slide_kernels *kernels, const slide_layer *layer, scratch s, const int64_t *ids, int n,
+                       uint32_t *codes)
 {
     const slide_lsh *lsh = &layer->lsh;
-    slide_scratch *s = &net->scratch[slide_thread()];
     int64_t stride = slide_pad(lsh->dim);
-    for (int r = 0; r < n; r++) slide_hashed_neuron(layer, ids[r], s->query + r * stride);
-    slide_hash_rows(net->kernels, lsh, s->query, stride, n, s->projection, codes);
+    for (int r = 0; r < n; r++) slide_hashed_neuron(layer, ids[r], s.query + r * stride);
+    slide_hash_rows(kernels, lsh, s.query, stride, n, s.projection, codes);
     for (int r = 0; r < n; r++)
         memcpy(lsh->codes + ids[r] * lsh->L, codes + (int64_t)r * lsh->L, (size_t)lsh->L * sizeof *codes);
 }
 
 /* Brings remembered codes up to date, dealt out to the threads of the team; codes is scratch for a chunk. */
-static void hash_changed(slide_network *net, const slide_layer *layer, uint32_t *codes)
+static void hash_changed(const slide_kernels *kernels, const slide_layer *layer, scratch s, uint32_t *codes)
 {
     int64_t ids[SLIDE_PROJECT_ROWS];
     int n = 0;
@@ -84,10 +110,10 @@ static void hash_changed(slide_network *net, const slide_layer *layer, uint32_t 
         if (!has_changed(layer, j)) continue;
         ids[n++] = j;
         if (n < SLIDE_PROJECT_ROWS) continue;
-        hash_again(net, layer, ids, n, codes);
+        hash_again(kernels, layer, s, ids, n, codes);
         n = 0;
     }
-    if (n) hash_again(net, layer, ids, n, codes);
+    if (n) hash_again(kernels, layer, s, ids, n, codes);
 #pragma omp barrier
 }
 
@@ -105,50 +131,42 @@ static void insert_chunk(const slide_layer *layer, int64_t first, int64_t m, int
         }
 }
 
-slide_status slide_rebuild(slide_network *net, int index, uint64_t generation, int refresh)
+slide_status slide_tables_rebuild(const slide_kernels *kernels, const slide_layer *layer, uint64_t seed,
+                                  uint64_t generation, int refresh, int n_threads)
 {
-    const slide_layer *layer = &net->layers[index];
     const slide_lsh *lsh = &layer->lsh;
-    if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_fill(net, layer, refresh && lsh->homes);
-    int64_t chunk = CHUNK > net->n_threads * SLIDE_PROJECT_ROWS ? CHUNK : net->n_threads * SLIDE_PROJECT_ROWS;
+    if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_fill(kernels, layer, refresh && lsh->homes, n_threads);
+    int64_t chunk = CHUNK > n_threads * SLIDE_PROJECT_ROWS ? CHUNK : n_threads * SLIDE_PROJECT_ROWS;
     uint32_t *codes = malloc(sizeof *codes * (size_t)chunk * (size_t)lsh->L);
     slide_rng *rngs = malloc(sizeof *rngs * (size_t)lsh->L);
-    if (!codes || !rngs) {
+    float *all = slide_floats(n_threads * scratch_floats(lsh));
+    if (!codes || !rngs || !all) {
+        free(all);
         free(codes);
         free(rngs);
         return SLIDE_NO_MEMORY;
     }
-    slide_rng order = slide_rng_stream(net->seed, SLIDE_STREAM_ORDER, generation);
+    slide_rng order = slide_rng_stream(seed, SLIDE_STREAM_ORDER, generation);
     int64_t start = slide_rng_below(&order, (uint32_t)layer->n);
     int64_t table_size = (int64_t)lsh->bucket_stride << lsh->table_bits;
     for (int t = 0; t < lsh->L; t++)
-        rngs[t] = slide_rng_stream(net->seed, SLIDE_STREAM_BUCKET, generation * (uint64_t)lsh->L + (uint64_t)t);
-#pragma omp parallel num_threads(net->n_threads)
+        rngs[t] = slide_rng_stream(seed, SLIDE_STREAM_BUCKET, generation * (uint64_t)lsh->L + (uint64_t)t);
+#pragma omp parallel num_threads(n_threads)
     {
+        scratch s = mine(lsh, all);
 #pragma omp for schedule(static)
         for (int t = 0; t < lsh->L; t++)
             for (int64_t b = 0; b < (int64_t)1 << lsh->table_bits; b++)
                 lsh->slots[t * table_size + b * lsh->bucket_stride] = 0;
-        if (lsh->codes) hash_changed(net, layer, codes);
+        if (lsh->codes) hash_changed(kernels, layer, s, codes);
         for (int64_t first = 0; first < layer->n; first += chunk) {
             int64_t m = layer->n - first < chunk ? layer->n - first : chunk;
-            if (!lsh->codes) hash_chunk(net, layer, first, m, start, codes);
+            if (!lsh->codes) hash_chunk(kernels, layer, s, first, m, start, codes);
             insert_chunk(layer, first, m, start, codes, rngs);
         }
     }
+    free(all);
     free(codes);
     free(rngs);
-    return SLIDE_OK;
-}
-
-slide_status slide_hash_codes(slide_network *net, int index, const float *vectors, int64_t n, int64_t stride,
-                              uint32_t *codes)
-{
-    const slide_lsh *lsh = &net->layers[index].lsh;
-#pragma omp parallel for num_threads(net->n_threads) schedule(static)
-    for (int64_t i = 0; i < n; i += SLIDE_PROJECT_ROWS)
-        slide_hash_rows(net->kernels, lsh, vectors + i * stride, stride,
-                        n - i < SLIDE_PROJECT_ROWS ? (int)(n - i) : SLIDE_PROJECT_ROWS,
-                        net->scratch[slide_thread()].projection, codes + i * lsh->L);
     return SLIDE_OK;
 }

@@ -2,7 +2,8 @@
 #ifndef SLIDE_TABLES_H
 #define SLIDE_TABLES_H
 
-#include "network.h"
+#include "core/rng.h"
+#include "core/types.h"
 
 /* Reaches every bucket: the code itself where it fits, else its top bits after a multiplication (Fibonacci hashing,
  * Knuth, TAOCP 6.4). */

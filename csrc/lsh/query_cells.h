@@ -1,4 +1,4 @@
-/* cells.h: query cells: a partition of the space of queries, and for each cell the neurons that score highest there.
+/* query_cells.h: query cells: a partition of the space of queries, and for each cell the neurons that score highest there.
  *
  * The other families hash neurons and queries alike and count on near vectors meeting. Here the one hash function is
  * learned from queries (k-means; slide/cells.py), and a bucket holds what its cell is asked for: the neurons with the
@@ -6,7 +6,8 @@
 #ifndef SLIDE_CELLS_H
 #define SLIDE_CELLS_H
 
-#include "network.h"
+#include "kernels/kernels.h"
+#include "lsh/counter.h"
 
 #define SLIDE_CELL_PROBES 8 /* cells at most that one query's candidates are taken from */
 
@@ -34,8 +35,8 @@ int64_t slide_cells_scratch(const slide_lsh *lsh);
 void slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
                       float *projection, uint32_t *codes);
 
-/* Fills every bucket of a layer from its current rows. refresh: looks only at neurons that can have risen (cells.c). */
-slide_status slide_cells_fill(slide_network *net, const slide_layer *layer, int refresh);
+/* Fills every bucket of a layer from its current rows. refresh: looks only at neurons that can have risen (query_cells.c). */
+slide_status slide_cells_fill(const slide_kernels *kernels, const slide_layer *layer, int refresh, int n_threads);
 
 /* Takes neurons that are no members yet from the lists of these cells in turn, best first, until `wanted` are in ids.
  * Returns how many. */

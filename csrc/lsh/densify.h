@@ -3,7 +3,7 @@
 #define SLIDE_DENSIFY_H
 
 #include "core/rng.h"
-#include "slide.h"
+#include "core/types.h"
 
 #define SLIDE_EMPTY (-1)
 #define SLIDE_DENSIFY_TRIES 64

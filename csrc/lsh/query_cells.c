@@ -1,17 +1,17 @@
-/* cells.c: fills and reads the lists of query cells.
+/* query_cells.c: fills and reads the lists of query cells.
  *
  * A fill scores neurons against all centres, 64 cells at a time (one block of directions). A refresh scores only those
  * that can have risen: the neurons which a list of the block holds, and those whose home is in the block, that is which
  * were last a label there. Neither depends on the number of threads. */
-#include "cells.h"
+#include "lsh/query_cells.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/omp.h"
-#include "counter.h"
-#include "tables.h"
+#include "core/rows.h"
+#include "core/vector.h"
+#include "lsh/tables.h"
 
 #define BLOCK SLIDE_DIRECTION_BLOCK
 #define CHUNK 8192
@@ -174,7 +174,7 @@ static void free_shortlists(shortlist *lists)
 }
 
 /* out[r][c] = score of each of 4 neurons (n of them in use) with the 64 centres of a block; x is scratch. */
-static void score_four(const slide_network *net, const slide_layer *layer, const float *centres, const int32_t *ids,
+static void score_four(const slide_kernels *kernels, const slide_layer *layer, const float *centres, const int32_t *ids,
                        int n, float *x, float *out)
 {
     int64_t stride = slide_pad(layer->fan_in + 1);
@@ -184,7 +184,7 @@ static void score_four(const slide_network *net, const slide_layer *layer, const
         for (int64_t d = 0; d < layer->fan_in; d++) x[r * stride + d] = slide_cells_round(slide_weight(layer, row, d));
         bias[r] = slide_tail(layer, row)[SLIDE_BIAS];
     }
-    net->kernels->project_rows(out, BLOCK, centres, x, stride, layer->fan_in);
+    kernels->project_rows(out, BLOCK, centres, x, stride, layer->fan_in);
     for (int r = 0; r < n; r++)
         for (int c = 0; c < BLOCK; c++) out[r * BLOCK + c] += bias[r];
 }
@@ -198,7 +198,7 @@ static int any_reaches(const float *scores, const float *least)
 }
 
 /* Offers neurons ids[0..n) to the lists of one block of cells. */
-static void offer_neurons(const slide_network *net, const slide_layer *layer, slide_scratch *s, const float *centres,
+static void offer_neurons(const slide_kernels *kernels, const slide_layer *layer, float *x, const float *centres,
                           const int32_t *ids, int64_t n, shortlist *lists, float *least)
 {
     float scores[SLIDE_PROJECT_ROWS * BLOCK] __attribute__((aligned(64)));
@@ -206,7 +206,7 @@ static void offer_neurons(const slide_network *net, const slide_layer *layer, sl
         int m = (int)min64(n - i, SLIDE_PROJECT_ROWS);
         for (int r = 0; r < m && i + r + 16 < n; r++)
             slide_prefetch_row(slide_row(layer, ids[i + r + 16]), layer->stride);
-        score_four(net, layer, centres, ids + i, m, s->query, scores);
+        score_four(kernels, layer, centres, ids + i, m, x, scores);
         for (int r = 0; r < m; r++)
             if (any_reaches(scores + r * BLOCK, least))
                 for (int c = 0; c < BLOCK; c++) offer(&lists[c], ids[i + r], scores[r * BLOCK + c], &least[c]);
@@ -227,7 +227,7 @@ static void mark_candidates(const slide_layer *layer, int64_t block, uint8_t *ma
 }
 
 /* Offers the neurons with this mark, or all where marks is NULL, to the lists of one block of cells. */
-static void offer_marked(const slide_network *net, const slide_layer *layer, slide_scratch *s, const float *centres,
+static void offer_marked(const slide_kernels *kernels, const slide_layer *layer, float *x, const float *centres,
                          const uint8_t *marks, int mark, shortlist *lists, float *least)
 {
     int32_t ids[CHUNK + 1];
@@ -236,22 +236,22 @@ static void offer_marked(const slide_network *net, const slide_layer *layer, sli
         ids[m] = (int32_t)i;
         m += !marks || marks[i] == mark;
         if (m == CHUNK || i == layer->n - 1) {
-            offer_neurons(net, layer, s, centres, ids, m, lists, least);
+            offer_neurons(kernels, layer, x, centres, ids, m, lists, least);
             m = 0;
         }
     }
 }
 
 /* Fills the 64 buckets of a block from the marked neurons; marks NULL stands for all of them. */
-static void fill_block(const slide_network *net, const slide_layer *layer, slide_scratch *s, int64_t block,
+static void fill_block(const slide_kernels *kernels, const slide_layer *layer, float *x, int64_t block,
                        const uint8_t *marks, shortlist *lists)
 {
     const slide_lsh *lsh = &layer->lsh;
     const float *centres = lsh->directions + block * lsh->dim * BLOCK;
     float least[BLOCK];
     for (int c = 0; c < BLOCK; c++) lists[c].n = 0, least[c] = -INFINITY;
-    offer_marked(net, layer, s, centres, marks, LISTED, lists, least); /* sets the bar for the rest */
-    if (marks) offer_marked(net, layer, s, centres, marks, AT_HOME, lists, least);
+    offer_marked(kernels, layer, x, centres, marks, LISTED, lists, least); /* sets the bar for the rest */
+    if (marks) offer_marked(kernels, layer, x, centres, marks, AT_HOME, lists, least);
     for (int c = 0; c < BLOCK; c++) {
         int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)(block * BLOCK + c));
         trim(&lists[c], 0);
@@ -261,27 +261,30 @@ static void fill_block(const slide_network *net, const slide_layer *layer, slide
     }
 }
 
-slide_status slide_cells_fill(slide_network *net, const slide_layer *layer, int refresh)
+slide_status slide_cells_fill(const slide_kernels *kernels, const slide_layer *layer, int refresh, int n_threads)
 {
     const slide_lsh *lsh = &layer->lsh;
     int64_t blocks = slide_cells_count(lsh) / BLOCK, wanted = min64(lsh->capacity, layer->n);
     int failed = 0;
-#pragma omp parallel num_threads(net->n_threads)
+#pragma omp parallel num_threads(n_threads)
     {
         shortlist *lists = new_shortlists(BLOCK, wanted, 2 * wanted + 16);
         uint8_t *marks = refresh ? malloc((size_t)layer->n) : NULL;
-        if (!lists || (refresh && !marks)) {
+        float *x = slide_floats(SLIDE_PROJECT_ROWS * slide_pad(layer->fan_in + 1));
+        int ready = lists && x && (marks || !refresh);
+        if (!ready) {
 #pragma omp atomic write
             failed = 1;
         }
 #pragma omp for schedule(dynamic, 1)
         for (int64_t b = 0; b < blocks; b++) {
-            if (!lists || (refresh && !marks)) continue;
+            if (!ready) continue;
             if (refresh) mark_candidates(layer, b, marks);
-            fill_block(net, layer, &net->scratch[slide_thread()], b, marks, lists);
+            fill_block(kernels, layer, x, b, marks, lists);
         }
         free_shortlists(lists);
         free(marks);
+        free(x);
     }
     return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
 }

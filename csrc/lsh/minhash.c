@@ -3,8 +3,8 @@
  * is 0, ties to the lower coordinate; each with its sign, so that 2 dim elements exist. */
 #include <string.h>
 
-#include "densify.h"
-#include "hash.h"
+#include "lsh/densify.h"
+#include "lsh/families.h"
 
 /* Ascends with the magnitude, then with the nearness to coordinate 0. The sign takes the lowest bit. */
 static uint64_t strength(float x, int32_t coordinate)

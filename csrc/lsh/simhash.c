@@ -1,7 +1,7 @@
 /* simhash.c: SimHash (Charikar, STOC 2002): a bit is the side of a random hyperplane, with four kinds of hyperplanes. */
 #include <string.h>
 
-#include "hash.h"
+#include "lsh/families.h"
 
 static void sides(const slide_lsh *lsh, const float *projection, uint32_t *codes)
 {

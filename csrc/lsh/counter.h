@@ -9,13 +9,24 @@
 
 #include <string.h>
 
-#include "network.h"
+#include "core/types.h"
 
+#define SLIDE_DIRECT_LIMIT ((int64_t)1 << 18) /* neurons: 512 KiB of counts, half of a usual second-level cache */
 #define SLIDE_COUNT_BITS 10
 #define SLIDE_STAMP_BITS 22
 #define SLIDE_COUNT_MASK (((uint64_t)1 << SLIDE_COUNT_BITS) - 1)
 #define SLIDE_STAMP_MASK (((uint64_t)1 << SLIDE_STAMP_BITS) - 1)
 #define SLIDE_MEMBER (SLIDE_MAX_TABLES + 1) /* the count of a neuron that is in the active set */
+
+typedef struct {
+    uint16_t *direct;         /* [n_direct] */
+    int64_t n_direct;
+    uint64_t *entries;        /* [mask + 1] */
+    uint64_t mask, stamp;
+    int is_direct;
+    uint32_t *candidates;     /* in order of first sight */
+    int64_t n_candidates;
+} slide_counter;
 
 /* Begins a sample of a layer of n neurons. */
 static inline void slide_counter_begin(slide_counter *c, int64_t n)

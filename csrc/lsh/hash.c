@@ -1,17 +1,13 @@
 /* hash.c: from a vector to its codes: which family does it. Sums run in the order of the coordinates and products are
  * exact, comparisons keep the first winner: equal input gives equal codes on every instruction set and in the reference
- * back end. The families: simhash.c, euclidean.c, wta.c, minhash.c, cells.c. */
-#include "hash.h"
+ * back end. The families: simhash.c, euclidean.c, wta.c, minhash.c, query_cells.c. */
+#include "lsh/hash.h"
 
 #include <stddef.h>
 
-#include "cells.h"
-
-int64_t slide_projection_size(const slide_lsh *lsh)
-{
-    int64_t n = (int64_t)lsh->K * lsh->L;
-    return (n + SLIDE_DIRECTION_BLOCK - 1) / SLIDE_DIRECTION_BLOCK * SLIDE_DIRECTION_BLOCK;
-}
+#include "core/memory.h"
+#include "lsh/families.h"
+#include "lsh/query_cells.h"
 
 int64_t slide_hash_scratch(const slide_lsh *lsh)
 {
