@@ -8,7 +8,6 @@
 
 #include "lsh/active.h"
 #include "layer.h"
-#include "wide.h"
 
 #define Q SLIDE_TILE_QUERIES
 #define R SLIDE_TILE_ROWS

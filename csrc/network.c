@@ -7,7 +7,6 @@
 #include "batch.h"
 #include "lsh/rebuild.h"
 #include "optimizer.h"
-#include "wide.h"
 
 static int64_t max64(int64_t a, int64_t b)
 {
@@ -17,10 +16,7 @@ static int64_t max64(int64_t a, int64_t b)
 void slide_scratch_free(const slide_network *net, slide_scratch *s)
 {
     slide_active_scratch_free(&s->lsh);
-    slide_free(s->wide.score, net->wide.n_labels * (int64_t)sizeof(float));
-    free(s->wide.touched);
-    free(s->wide.ids);
-    free(s->wide.gradient);
+    slide_wide_scratch_free(&s->wide, net->wide.n_labels);
     slide_batch_free(net, s);
     free(s->features);
     free(s->feature_values);
@@ -43,16 +39,6 @@ static slide_status new_outputs(const slide_network *net, slide_scratch *s, int 
     return SLIDE_OK;
 }
 
-static slide_status new_wide(const slide_network *net, slide_scratch *s)
-{
-    size_t n = (size_t)net->wide.n_labels, active = n + (size_t)s->max_labels + 1;
-    s->wide = (slide_wide_scratch){.score = slide_alloc((int64_t)(n * sizeof(float))),
-                                   .touched = calloc(n / SLIDE_WIDE_BLOCK + 1, 1),
-                                   .ids = malloc(active * sizeof(int32_t)),
-                                   .gradient = malloc(active * sizeof(float))};
-    return s->wide.score && s->wide.touched && s->wide.ids && s->wide.gradient ? SLIDE_OK : SLIDE_NO_MEMORY;
-}
-
 slide_status slide_scratch_new(const slide_network *net, slide_scratch *s, int64_t max_features, int64_t max_labels,
                                int dense, int wide)
 {
@@ -62,7 +48,7 @@ slide_status slide_scratch_new(const slide_network *net, slide_scratch *s, int64
     s->feature_values = malloc((size_t)max64(max_features, 1) * sizeof(float));
     if (!s->features || !s->feature_values) return SLIDE_NO_MEMORY;
     slide_status status = slide_active_scratch_new(&s->lsh, net->layers, net->n_layers, max_labels);
-    if (!status && wide) status = new_wide(net, s);
+    if (!status && wide) status = slide_wide_scratch_new(&s->wide, net->wide.n_labels, max_labels);
     return status ? status : new_outputs(net, s, dense);
 }
 

@@ -9,16 +9,9 @@
 #include "core/rows.h"
 #include "core/vector.h"
 #include "kernels/kernels.h"
+#include "linear/wide.h"
 #include "lsh/active.h"
 #include "slide.h"
-
-/* What the sparse linear part needs: a score, then a gradient, for every label; both are zero between samples. */
-typedef struct {
-    float *score;
-    uint8_t *touched;         /* blocks of labels with a score */
-    int32_t *ids;             /* active labels and their gradients */
-    float *gradient;
-} slide_wide_scratch;
 
 /* What samples that share an active set need: batch.h. Q lanes, one a sample; P the last layer's padded width. */
 typedef struct {

@@ -8,7 +8,6 @@
 #include "batch.h"
 #include "layer.h"
 #include "loss.h"
-#include "wide.h"
 
 #define SAMPLES_AT_ONCE 4 /* taken by a thread from the queue: small, since active sets differ in size */
 
@@ -92,7 +91,7 @@ static int train_sample(const slide_network *net, slide_scratch *s, const slide_
     slide_clock_start(&s->clock);
     if (net->n_layers && !train_deep(net, s, ex, row, step, lr)) return 0;
     if (!net->has_wide) return 1;
-    int fits = slide_wide_train(net->kernels, &net->wide, s, ex, row, lr);
+    int fits = slide_wide_train(net->kernels, &net->wide, &s->wide, ex, row, lr, &s->stats);
     slide_clock_stop(&s->clock, SLIDE_PHASE_SPARSE);
     return fits || stop_at(s, step, net->n_layers, 1);
 }
@@ -124,7 +123,8 @@ static int train_batch(const slide_network *net, slide_scratch *s, const slide_b
     if (!net->has_wide) return 1;
     for (int64_t i = first; i < first + n; i++) {
         int64_t at = plan->visit[i];
-        if (!slide_wide_train(net->kernels, &net->wide, s, plan->examples, plan->examples->order[at], plan->lr[at]))
+        if (!slide_wide_train(net->kernels, &net->wide, &s->wide, plan->examples, plan->examples->order[at], plan->lr[at],
+                              &s->stats))
             return stop_at(s, (uint64_t)(plan->first_step + at), net->n_layers, 1);
     }
     slide_clock_stop(&s->clock, SLIDE_PHASE_SPARSE);

@@ -1,4 +1,4 @@
-"""Query cells: the data-dependent hash family. Its centres are learned here; csrc/lsh/query_cells.c fills and reads its lists."""
+"""Query cells: the data-dependent hash family. Learns centres; csrc/lsh/query_cells.c fills and reads its lists."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What all hash families share: sizes, options, and what they are asked while a network is built and trained.
 
-The families themselves are in slide/lsh.py, slide/euclidean.py and slide/cells.py; the hashing is in csrc/lsh/hash.c and,
+The families themselves are in slide/lsh.py, euclidean.py and cells.py; the hashing is in csrc/lsh/hash.c and,
 readable, in slide/reference/hashing.py; slide/custom.py calls a family of the user's own.
 """
 

@@ -11,7 +11,7 @@ mirrors one file of csrc/; read them side by side:
     passes.py      forward and backward       csrc/layer.c
     losses.py      softmax, binary            csrc/loss.c
     optimizers.py  one row's update           csrc/optimizer.c
-    wide.py        the sparse linear part     csrc/wide.c
+    wide.py        the sparse linear part     csrc/linear/wide.c
     loop.py        one step, and its loop     csrc/train.c
     infer.py       top-k                      csrc/infer.c
     engine.py      the class that holds it    slide/_engine.pyx

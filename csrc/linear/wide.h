@@ -6,16 +6,28 @@
 #ifndef SLIDE_WIDE_H
 #define SLIDE_WIDE_H
 
-#include "network.h"
+#include "kernels/kernels.h"
+
+#define SLIDE_WIDE_BLOCK 64 /* labels that share a "touched" byte */
+
+/* What the sparse linear part needs: a score, then a gradient, for every label; both are zero between samples. */
+typedef struct {
+    float *score;
+    uint8_t *touched;         /* blocks of labels with a score */
+    int32_t *ids;             /* active labels and their gradients */
+    float *gradient;
+} slide_wide_scratch;
+
+/* Free it also after a failure. max_labels: of a sample. */
+slide_status slide_wide_scratch_new(slide_wide_scratch *w, int64_t n_labels, int64_t max_labels);
+void slide_wide_scratch_free(slide_wide_scratch *w, int64_t n_labels);
 
 /* One sample by squared hinge (as DiSMEC: Babbar & Schoelkopf, WSDM 2017): its labels should score over 1, all others
  * under -1. The active set is every label on the wrong side; the rest have no gradient, so nothing is approximated
  * but that labels without a common feature are left alone.
  * Changes nothing and returns 0 where the updates would leave float32. */
-int slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_scratch *s, const slide_examples *ex,
-                     int64_t row, float lr);
-
-#define SLIDE_WIDE_BLOCK 64 /* labels that share a "touched" byte */
+int slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *w,
+                     const slide_examples *ex, int64_t row, float lr, slide_train_stats *stats);
 
 /* The walk that scores: w->score[l] += x . weights[., l] for all labels that share a feature; marks their blocks.
  * Returns the squared norm of the sample. */

@@ -1,10 +1,31 @@
 /* wide.c: training and scoring of the sparse linear part. Costs are those of the walk: about a nanosecond a pair. */
-#include "wide.h"
+#include "linear/wide.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "optimizer.h"
+#include "core/memory.h"
+#include "core/vector.h"
+
+void slide_wide_scratch_free(slide_wide_scratch *w, int64_t n_labels)
+{
+    slide_free(w->score, n_labels * (int64_t)sizeof(float));
+    free(w->touched);
+    free(w->ids);
+    free(w->gradient);
+    memset(w, 0, sizeof *w);
+}
+
+slide_status slide_wide_scratch_new(slide_wide_scratch *w, int64_t n_labels, int64_t max_labels)
+{
+    size_t n = (size_t)n_labels, active = n + (size_t)max_labels + 1;
+    *w = (slide_wide_scratch){.score = slide_alloc((int64_t)(n * sizeof(float))),
+                              .touched = calloc(n / SLIDE_WIDE_BLOCK + 1, 1),
+                              .ids = malloc(active * sizeof(int32_t)),
+                              .gradient = malloc(active * sizeof(float))};
+    return w->score && w->touched && w->ids && w->gradient ? SLIDE_OK : SLIDE_NO_MEMORY;
+}
 
 /* Pairs the walk will meet; where they are many, marking single blocks costs more than sweeping all of them. */
 static int64_t count_pairs(const slide_wide *wide, const int32_t *features, int64_t n)
@@ -120,16 +141,16 @@ SLIDE_RACY static int64_t take_labels(const slide_wide *wide, slide_wide_scratch
     return taken;
 }
 
-SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_scratch *s,
-                                const slide_examples *ex, int64_t row, float lr)
+SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *scratch,
+                                const slide_examples *ex, int64_t row, float lr, slide_train_stats *stats)
 {
-    slide_wide_scratch w = s->wide;
+    slide_wide_scratch w = *scratch;
     const int32_t *features = ex->x_indices + ex->x_indptr[row];
     const float *values = ex->x_data + ex->x_indptr[row];
     int64_t n = ex->x_indptr[row + 1] - ex->x_indptr[row];
     float sqnorm = slide_wide_accumulate(wide, features, values, n, &w);
     int64_t active = take_labels(wide, &w, ex->y_indices + ex->y_indptr[row],
-                                 ex->y_indptr[row + 1] - ex->y_indptr[row], &s->stats.wide_loss);
+                                 ex->y_indptr[row + 1] - ex->y_indptr[row], &stats->wide_loss);
     float step = lr * wide->lr_ratio / (sqnorm > 1 ? sqnorm : 1); /* a long row must not overshoot */
     w.ids += active, w.gradient += active;
     int64_t others = slide_wide_sweep(kernels, wide, &w);
@@ -137,7 +158,7 @@ SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *
     active += others;
     float longest = step * slide_magnitude(w.gradient, active);
     if (!(longest * longest * (sqnorm + 1) <= SLIDE_LARGEST_SQUARE)) return 0;
-    s->stats.n_wide_active += active;
+    stats->n_wide_active += active;
     for (int64_t k = 0; k < active; k++) {
         w.score[w.ids[k]] = w.gradient[k];
         wide->bias[w.ids[k]] -= step * wide->bias_ratio * w.gradient[k];
