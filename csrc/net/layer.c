@@ -1,11 +1,11 @@
 /* layer.c: what a sample does to one layer. Rows of the active set are fetched a few ahead: their addresses are known
  * and random, so the processor cannot guess them. */
-#include "layer.h"
+#include "net/layer.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "optimizer.h"
+#include "net/optimizer.h"
 
 #define AHEAD 8 /* rows; measured at 76 features a row: 4 takes 1.1 times as long, 16 as long */
 

@@ -1,11 +1,12 @@
-/* batch_plan.c: which samples of a call share an active set: those of like queries, that is of the same cell (cells.h) or of
+/* batch_plan.c: which samples of a call share an active set: those of like queries, that is of the same cell (query_cells.h) or of
  * neighbouring ones. What they do together is in batch.c. */
+#include "net/batch_plan.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/omp.h"
 #include "lsh/active.h"
-#include "batch.h"
 #include "lsh/query_cells.h"
 #include "lsh/hash.h"
 

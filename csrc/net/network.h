@@ -63,14 +63,4 @@ static inline const slide_layer *slide_last_layer(const slide_network *net)
     return &net->layers[net->n_layers - 1];
 }
 
-/* Scratch for samples of up to that many features and labels. dense: every neuron of hidden layers takes part, and the
- * last layer has no output of its own (prediction). wide: with scores for every label. Free it also after a failure. */
-slide_status slide_scratch_new(const slide_network *net, slide_scratch *s, int64_t max_features, int64_t max_labels,
-                               int dense, int wide);
-void slide_scratch_free(const slide_network *net, slide_scratch *s);
-
-/* Grows the training scratch of every thread to the largest of these samples, with room for batches if asked. */
-slide_status slide_reserve_for(slide_network *net, const slide_examples *ex, int batches);
-void slide_largest(const slide_examples *ex, int64_t *max_features, int64_t *max_labels);
-
 #endif

@@ -2,7 +2,7 @@
 #ifndef SLIDE_LOSS_H
 #define SLIDE_LOSS_H
 
-#include "network.h"
+#include "net/network.h"
 
 /* out->val holds logits; its first `n_labels` neurons are the sample's labels (for a dense layer `labels` names them).
  * Fills out->grad and returns the loss. corrections (-log q) may be NULL. */

@@ -3,11 +3,11 @@
 #ifndef SLIDE_BATCH_H
 #define SLIDE_BATCH_H
 
-#include "network.h"
+#include "net/network.h"
 
 #define SLIDE_BATCH_MOST SLIDE_TILE_QUERIES /* samples of a batch: one per lane */
 
-/* Where the samples of a call stand, and which form a batch (batch_plan.c). */
+/* Where the samples of a call stand, and which form a batch (batch_plan.h). */
 typedef struct {
     const slide_examples *examples;
     const float *lr;
@@ -15,11 +15,6 @@ typedef struct {
     int64_t *visit;      /* [n] positions in examples->order; samples of a batch are neighbours */
     uint32_t *cells;     /* [n] by position; NULL where no cells are asked */
 } slide_batch_plan;
-
-/* batch_plan.c: groups samples of like queries: neighbours in plan->visit are of the same or of neighbouring cells. */
-slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                                  slide_batch_plan *plan);
-void slide_batch_plan_free(slide_batch_plan *plan);
 
 /* Everything below the last layer for the q-th sample of a batch; returns the vector that enters it. */
 slide_vector *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,

@@ -2,7 +2,7 @@
 #ifndef SLIDE_LAYER_H
 #define SLIDE_LAYER_H
 
-#include "network.h"
+#include "net/network.h"
 
 /* Copies the sample's features, leaving each out with chance `dropout` and scaling the rest by 1 / (1 - dropout). */
 void slide_load_features(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,

@@ -3,7 +3,7 @@
  * keeps its moments and its decay, and Adam's bias correction follows the row's own count of updates, so the first
  * step of a row that wakes late has the size of any first step. Weight decay is decoupled (Loshchilov & Hutter, 2019)
  * and spares biases. */
-#include "optimizer.h"
+#include "net/optimizer.h"
 
 #include <math.h>
 #include <string.h>

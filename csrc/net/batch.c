@@ -4,7 +4,7 @@
  * negatives of the others. With Z [A][samples] the logits, W [A][H] the active rows and X [samples][H] the hidden
  * vectors, the passes are Z = W X', dX = dZ' W and dW = dZ X, all by the tile kernel; each row then takes one step of the
  * optimizer with its summed gradient. */
-#include "batch.h"
+#include "net/batch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,9 +12,9 @@
 
 #include "lsh/active.h"
 #include "lsh/query_cells.h"
-#include "layer.h"
-#include "loss.h"
-#include "optimizer.h"
+#include "net/layer.h"
+#include "net/loss.h"
+#include "net/optimizer.h"
 
 #define Q SLIDE_BATCH_MOST
 #define R SLIDE_TILE_ROWS

@@ -7,7 +7,8 @@
 #include <string.h>
 
 #include "lsh/active.h"
-#include "layer.h"
+#include "net/layer.h"
+#include "net/scratch.h"
 
 #define Q SLIDE_TILE_QUERIES
 #define R SLIDE_TILE_ROWS

@@ -4,7 +4,7 @@
 
 #include "core/omp.h"
 #include "lsh/hash.h"
-#include "network.h"
+#include "net/scratch.h"
 
 slide_status slide_hash_codes(slide_network *net, int index, const float *vectors, int64_t n, int64_t stride,
                               uint32_t *codes)

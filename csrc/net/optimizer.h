@@ -3,7 +3,7 @@
 #ifndef SLIDE_OPTIMIZER_H
 #define SLIDE_OPTIMIZER_H
 
-#include "network.h"
+#include "net/network.h"
 
 /* The vector a row meets in a sample, its squared norm, taken once for all rows, and what the bias meets. */
 typedef struct {

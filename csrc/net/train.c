@@ -5,9 +5,10 @@
 
 #include "core/omp.h"
 #include "lsh/active.h"
-#include "batch.h"
-#include "layer.h"
-#include "loss.h"
+#include "net/batch_plan.h"
+#include "net/layer.h"
+#include "net/loss.h"
+#include "net/scratch.h"
 
 #define SAMPLES_AT_ONCE 4 /* taken by a thread from the queue: small, since active sets differ in size */
 

@@ -3,7 +3,7 @@
  * A neuron that came in with probability q stands for 1 / q neurons. Its logit is shifted by -log q, which makes the
  * softmax's sum over the active set an unbiased estimate of the sum over all neurons (Bengio & Senecal, 2008; Jean et
  * al., ACL 2015), and gives the binary loss the odds of a case-control sample. Labels and retrieved neurons have q = 1. */
-#include "loss.h"
+#include "net/loss.h"
 
 #include <math.h>
 #include <string.h>
