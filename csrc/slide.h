@@ -37,7 +37,7 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
                          int batch_size, slide_train_stats *stats);
 
 /* rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation varies the order.
- * refresh: query cells with homes look only at neurons that can have risen since their lists were filled. Where codes are
+ * refresh: query cells with a label_cell look only at neurons that can have risen since their lists were filled. Where codes are
  * remembered, only rows that have changed since are hashed. */
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh);
 

@@ -11,10 +11,10 @@
 #define SLIDE_RACY __attribute__((no_sanitize("thread")))
 
 #define SLIDE_LANES 16       /* every row and scratch vector is padded with zeros to a multiple of this */
-#define SLIDE_TAIL 16        /* floats behind a row's weights and states: one cache line of scalars */
-#define SLIDE_HADAMARD_ROUNDS 3
-#define SLIDE_OFFSET_STEPS (1 << 24)
-#define SLIDE_MAX_TABLES 1022 /* collision counts share a word with a stamp; see lsh/counter.h *//
+#define SLIDE_ROW_SCALARS 16 /* floats behind a row's weights and states: one cache line of scalars */
+#define SLIDE_HADAMARD_ROUNDS 3 /* as Andoni et al. (NIPS 2015) find enough */
+#define SLIDE_OFFSET_STEPS (1 << 24) /* a fraction of a cell in the 24 digits of a float */
+#define SLIDE_MAX_TABLES 1022 /* collision counts have 10 bits, of which 1023 means "a member": lsh/counter.h *//
 
 /* Where the scalars of a row live, in floats behind its last state (one cache line with the row). */
 enum { SLIDE_BIAS, SLIDE_BIAS_S1, SLIDE_BIAS_S2, SLIDE_ROW_ACC, SLIDE_ROW_COUNT };
@@ -55,14 +55,14 @@ typedef void (*slide_custom_hash)(void *context, const float *x, int64_t n, int6
  *   Euclidean  directions as Gaussian; positions: int32 [K * L], offsets in SLIDE_OFFSET_STEPS to a cell of the given width;
  *              window = cells that are told apart
  *   Custom     hash, context
- *   cells      directions: float [blocks][dim][64], 2^K centres c of query cells, last coordinate -|c|^2 / 2 (cells.h); L is
+ *   cells      directions: float [blocks][dim][64], 2^K centres c of query cells, last coordinate -|c|^2 / 2 (query_cells.h); L is
  *              1 and a bucket lists the neurons that score highest at its centre, best first
  * frame: float [2 (fan_in + 1)] or NULL: {centre of the weights, of the biases, centre of the queries, scale f of the
  *   bias}. A neuron w, b becomes {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query x becomes
  *   {x - query centre, f}: their inner product differs from w . x + b by a constant for each query, so the ranking is
  *   kept while the angles, which SimHash sees, spread out (recall of the exact top 10 rises by half and more).
  * transform: what is appended so that angles (L2-ALSH: distances) see norms; norms: float [n_norms], ascending, of groups of neurons.
- * slots: int32 [L][2^table_bits][bucket_stride]; a bucket is {number ever inserted, ids...}. */
+ * buckets: int32 [L][2^table_bits][bucket_stride]; a bucket is {number ever inserted, ids...}. */
 typedef struct {
     int32_t kind, K, L, window, log2_window;
     int32_t dim, permutations, code_bits;
@@ -77,28 +77,29 @@ typedef struct {
     int32_t table_bits, capacity, bucket_stride, policy;
     int32_t probes;          /* buckets of a table that a query looks into; cells: how many it takes candidates from */
     int32_t selection, min_count; /* which neurons of those buckets are taken: active.c; not for cells */
-    int32_t *slots;
-    int32_t *homes;          /* cells: [n] the cell of the sample whose label a neuron last was, -1 for none; or NULL */
+    int32_t *buckets;
+    int32_t *label_cell;     /* cells: [n] the cell of the sample whose label a neuron last was, -1 for none; or NULL */
     uint32_t *codes;         /* [n][L] of the rows as they were last hashed, or NULL: not remembered; not for cells */
-    uint64_t *marks;         /* [n] of those rows (rebuild.c), 0: hash it whatever it is */
+    uint64_t *row_digests;   /* [n] of those rows (rebuild.c), 0: hash it whatever it is */
 } slide_lsh;
 
-/* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, tail[SLIDE_TAIL]}; stride counts floats.
+/* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, scalars[SLIDE_ROW_SCALARS]}; stride counts floats.
  * SPARSE_INPUT stores one row per feature (n_rows = D, + 1 for the bias row, width = n); the others one per neuron. */
 typedef struct {
     int32_t kind, activation;
     int64_t n, fan_in;
     float *rows;
     int64_t n_rows, width, padded, stride;
-    int32_t has_bias;        /* SPARSE_INPUT: row D is an always-on feature; others: the bias in the tail is trained */
+    int32_t has_bias;        /* SPARSE_INPUT: row D is an always-on feature; others: the bias among the scalars is trained */
     float dropout;           /* SPARSE_INPUT only: chance that a feature is left out of a training sample */
     int64_t n_active, n_random; /* SAMPLED only: size of the active set, and its share drawn uniformly */
     int32_t asks_label;      /* SAMPLED, last layer: training asks the tables with a label's row, not with the input */
     slide_lsh lsh;
-    /* A compressed layer, which only predicts: rows is NULL, weights are codes [n_rows][P] times their row's scale. */
-    const int8_t *codes;
+    /* A compressed layer, which only predicts: rows is NULL, weights are qweights [n_rows][P] times their row's
+     * scale. */
+    const int8_t *qweights;
     const float *scales, *biases;
-    int32_t is_half;         /* weights are bfloat16 in half the room, without states; the last scalar counts updates */
+    int32_t is_bf16;         /* weights are bfloat16 in half the room, without states; the last scalar counts updates */
 } slide_layer;
 
 typedef struct {
@@ -108,14 +109,14 @@ typedef struct {
 
 /* The sparse linear part (wide.c): CSR by feature of the labels it met in training; weights and bias are learned.
  * A label's score is deep_share * logit + wide score. Its step is the schedule's times lr_ratio.
- * Compressed, it only predicts: weights is NULL, a weight is a code times its feature's scale, and where there are no more
- * than 2^16 labels narrow holds them instead. */
+ * Compressed, it only predicts: weights is NULL, a weight is a qweight times its feature's scale, and where there are no
+ * more than 2^16 labels narrow holds them instead. */
 typedef struct {
     const int64_t *indptr;   /* [n_features + 1] */
     const int32_t *labels;   /* ascending within a feature */
     float *weights, *bias;
     const uint16_t *narrow;
-    const int8_t *codes;
+    const int8_t *qweights;
     const float *scales;     /* [n_features] */
     int64_t n_labels;
     float lr_ratio, bias_ratio, deep_share;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void slide_vector_free(slide_vector *v)
+void slide_activations_free(slide_activations *v)
 {
     free(v->ids);
     slide_free(v->val, v->capacity * (int64_t)sizeof(float));
@@ -12,7 +12,7 @@ void slide_vector_free(slide_vector *v)
     memset(v, 0, sizeof *v);
 }
 
-slide_status slide_vector_new(slide_vector *v, int64_t capacity, int sparse, int64_t n)
+slide_status slide_activations_new(slide_activations *v, int64_t capacity, int sparse, int64_t n)
 {
     capacity = slide_pad(capacity);
     v->n = n;

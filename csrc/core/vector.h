@@ -15,11 +15,11 @@ typedef struct {
     int64_t n, capacity;
     int32_t *ids;
     float *val, *grad;
-} slide_vector;
+} slide_activations;
 
 /* Room for `capacity` neurons, with ids if sparse. Free it also after a failure. */
-slide_status slide_vector_new(slide_vector *v, int64_t capacity, int sparse, int64_t n);
-void slide_vector_free(slide_vector *v);
+slide_status slide_activations_new(slide_activations *v, int64_t capacity, int sparse, int64_t n);
+void slide_activations_free(slide_activations *v);
 
 /* Largest |x[i]|; NaN counts as larger than infinity. */
 float slide_magnitude(const float *x, int64_t n);

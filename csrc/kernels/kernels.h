@@ -59,19 +59,19 @@ typedef struct slide_kernels {
     void (*softmax_lanes)(float *z, int64_t n, const float *weight, float *shift, float *sum);
     /* Lists the labels first + i with z = score[i] + bias[i] over -1 and their 2 (1 + z), zeroes the scores, returns how
      * many; ids and gradient have room for one more. */
-    int64_t (*sweep)(float *score, const float *bias, int64_t n, int32_t first, int32_t *ids, float *gradient);
-    /* Rows of 8-bit weights, whose scale is the caller's (n and alignment as ever, but codes may lie anywhere): the inner
-     * product with x; y += a codes; y = a codes */
-    float (*dot_codes)(const int8_t *codes, const float *x, int64_t n);
-    void (*axpy_codes)(float *y, float a, const int8_t *codes, int64_t n);
-    void (*expand_codes)(float *y, float a, const int8_t *codes, int64_t n);
+    int64_t (*margin_violators)(float *score, const float *bias, int64_t n, int32_t first, int32_t *ids, float *gradient);
+    /* Rows of 8-bit weights, whose scale is the caller's (n and alignment as ever, but they may lie anywhere): the inner
+     * product with x; y += a q; y = a q */
+    float (*dot_qweights)(const int8_t *q, const float *x, int64_t n);
+    void (*axpy_qweights)(float *y, float a, const int8_t *q, int64_t n);
+    void (*expand_qweights)(float *y, float a, const int8_t *q, int64_t n);
     /* Rows of bfloat16 (the upper half of a float32): the inner product with x; y += a w; y = w */
-    float (*dot_half)(const uint16_t *w, const float *x, int64_t n);
-    void (*axpy_half)(float *y, float a, const uint16_t *w, int64_t n);
-    void (*expand_half)(float *y, const uint16_t *w, int64_t n);
+    float (*dot_bf16)(const uint16_t *w, const float *x, int64_t n);
+    void (*axpy_bf16)(float *y, float a, const uint16_t *w, int64_t n);
+    void (*expand_bf16)(float *y, const uint16_t *w, int64_t n);
     /* As update_scaled. What is lost below the 16 bits is rounded up with the chance that it is of a step (stochastic
      * rounding: Gupta et al., ICML 2015), by slide_noise of the weight's place and the seed, so small steps add up. */
-    void (*update_half)(uint16_t *w, float *dx, const float *x, float g, float scale, float keep, uint32_t seed,
+    void (*update_bf16)(uint16_t *w, float *dx, const float *x, float g, float scale, float keep, uint32_t seed,
                         int64_t n);
     /* weights[p] -= step * gradient[labels[p]] */
     void (*step_pairs)(float *weights, const int32_t *labels, int64_t n, const float *gradient, float step);

@@ -60,41 +60,41 @@ SLIDE_RACY static void NAME(axpy)(float *restrict y, float a, const float *restr
 }
 
 /* V weights of 8 bits as floats. */
-static inline vec NAME(widen)(const int8_t *codes)
+static inline vec NAME(widen)(const int8_t *qweights)
 {
 #if V == 16 && defined(__x86_64__)
-    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)codes)));
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)qweights)));
 #elif V == 8 && defined(__x86_64__)
-    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)codes)));
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)qweights)));
 #else
     vec wide;
-    for (int j = 0; j < V; j++) wide[j] = codes[j];
+    for (int j = 0; j < V; j++) wide[j] = qweights[j];
     return wide;
 #endif
 }
 
-static float NAME(dot_codes)(const int8_t *codes, const float *x, int64_t n)
+static float NAME(dot_qweights)(const int8_t *qweights, const float *x, int64_t n)
 {
     vec a = {0}, b = {0};
     int64_t i = 0;
     for (; i + 2 * V <= n; i += 2 * V) {
-        a += NAME(widen)(codes + i) * *(const vec *)(x + i);
-        b += NAME(widen)(codes + i + V) * *(const vec *)(x + i + V);
+        a += NAME(widen)(qweights + i) * *(const vec *)(x + i);
+        b += NAME(widen)(qweights + i + V) * *(const vec *)(x + i + V);
     }
-    for (; i < n; i += V) a += NAME(widen)(codes + i) * *(const vec *)(x + i);
+    for (; i < n; i += V) a += NAME(widen)(qweights + i) * *(const vec *)(x + i);
     return NAME(hsum)(a + b);
 }
 
-static void NAME(axpy_codes)(float *restrict y, float a, const int8_t *restrict codes, int64_t n)
+static void NAME(axpy_qweights)(float *restrict y, float a, const int8_t *restrict qweights, int64_t n)
 {
     vec av = NAME(splat)(a);
-    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) += av * NAME(widen)(codes + i);
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) += av * NAME(widen)(qweights + i);
 }
 
-static void NAME(expand_codes)(float *restrict y, float a, const int8_t *restrict codes, int64_t n)
+static void NAME(expand_qweights)(float *restrict y, float a, const int8_t *restrict qweights, int64_t n)
 {
     vec av = NAME(splat)(a);
-    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) = av * NAME(widen)(codes + i);
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) = av * NAME(widen)(qweights + i);
 }
 
 typedef uint32_t uvec __attribute__((vector_size(V * 4)));
@@ -108,42 +108,42 @@ typedef uint16_t hvec __attribute__((vector_size(V * 2), may_alias));
 #endif
 
 /* V weights of bfloat16 as floats. */
-SLIDE_RACY static inline vec NAME(from_half)(const uint16_t *w)
+SLIDE_RACY static inline vec NAME(from_bf16)(const uint16_t *w)
 {
     return (vec)(CONVERTED(*(const hvec *)w, hvec, uvec) << 16);
 }
 
-SLIDE_RACY static float NAME(dot_half)(const uint16_t *w, const float *x, int64_t n)
+SLIDE_RACY static float NAME(dot_bf16)(const uint16_t *w, const float *x, int64_t n)
 {
     vec a = {0}, b = {0};
     int64_t i = 0;
     for (; i + 2 * V <= n; i += 2 * V) {
-        a += NAME(from_half)(w + i) * *(const vec *)(x + i);
-        b += NAME(from_half)(w + i + V) * *(const vec *)(x + i + V);
+        a += NAME(from_bf16)(w + i) * *(const vec *)(x + i);
+        b += NAME(from_bf16)(w + i + V) * *(const vec *)(x + i + V);
     }
-    for (; i < n; i += V) a += NAME(from_half)(w + i) * *(const vec *)(x + i);
+    for (; i < n; i += V) a += NAME(from_bf16)(w + i) * *(const vec *)(x + i);
     return NAME(hsum)(a + b);
 }
 
-SLIDE_RACY static void NAME(axpy_half)(float *restrict y, float a, const uint16_t *restrict w, int64_t n)
+SLIDE_RACY static void NAME(axpy_bf16)(float *restrict y, float a, const uint16_t *restrict w, int64_t n)
 {
     vec av = NAME(splat)(a);
-    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) += av * NAME(from_half)(w + i);
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) += av * NAME(from_bf16)(w + i);
 }
 
-SLIDE_RACY static void NAME(expand_half)(float *restrict y, const uint16_t *restrict w, int64_t n)
+SLIDE_RACY static void NAME(expand_bf16)(float *restrict y, const uint16_t *restrict w, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) = NAME(from_half)(w + i);
+    for (int64_t i = 0; i < n; i += V) *(vec *)(y + i) = NAME(from_bf16)(w + i);
 }
 
-SLIDE_RACY static void NAME(update_half)(uint16_t *restrict w, float *restrict dx, const float *restrict x, float g,
+SLIDE_RACY static void NAME(update_bf16)(uint16_t *restrict w, float *restrict dx, const float *restrict x, float g,
                                          float scale, float keep, uint32_t seed, int64_t n)
 {
     vec gv = NAME(splat)(g), sv = NAME(splat)(scale), kv = NAME(splat)(keep);
     uvec place;
     for (uint32_t j = 0; j < V; j++) place[j] = seed + j * SLIDE_NOISE_STEP;
     for (int64_t i = 0; i < n; i += V, place += V * SLIDE_NOISE_STEP) {
-        vec wi = NAME(from_half)(w + i);
+        vec wi = NAME(from_bf16)(w + i);
         if (dx) *(vec *)(dx + i) += gv * wi;
         uvec noise = (place ^ place >> 16) * 0x85EBCA6Bu; /* slide_noise */
         noise = (noise ^ noise >> 13) * 0xC2B2AE35u >> 16;
@@ -349,8 +349,8 @@ SLIDE_RACY static inline uint32_t NAME(over)(const float *score, const float *bi
 #endif
 }
 
-SLIDE_RACY static int64_t NAME(sweep)(float *restrict score, const float *restrict bias, int64_t n, int32_t first,
-                                      int32_t *restrict ids, float *restrict gradient)
+SLIDE_RACY static int64_t NAME(margin_violators)(float *restrict score, const float *restrict bias, int64_t n,
+                                                 int32_t first, int32_t *restrict ids, float *restrict gradient)
 {
     int64_t found = 0, i = 0;
     for (; i + V <= n; i += V) {
@@ -401,13 +401,13 @@ const slide_kernels NAME(kernels) = {
     .name = STRING(ISA),
     .dot = NAME(dot),
     .axpy = NAME(axpy),
-    .dot_codes = NAME(dot_codes),
-    .axpy_codes = NAME(axpy_codes),
-    .expand_codes = NAME(expand_codes),
-    .dot_half = NAME(dot_half),
-    .axpy_half = NAME(axpy_half),
-    .expand_half = NAME(expand_half),
-    .update_half = NAME(update_half),
+    .dot_qweights = NAME(dot_qweights),
+    .axpy_qweights = NAME(axpy_qweights),
+    .expand_qweights = NAME(expand_qweights),
+    .dot_bf16 = NAME(dot_bf16),
+    .axpy_bf16 = NAME(axpy_bf16),
+    .expand_bf16 = NAME(expand_bf16),
+    .update_bf16 = NAME(update_bf16),
     .update_scaled = NAME(update_scaled),
     .update_adagrad = NAME(update_adagrad),
     .update_adam = NAME(update_adam),
@@ -418,6 +418,6 @@ const slide_kernels NAME(kernels) = {
     .project_rows = NAME(project_rows),
     .hadamard = NAME(hadamard),
     .tile = NAME(tile),
-    .sweep = NAME(sweep),
+    .margin_violators = NAME(margin_violators),
     .step_pairs = NAME(step_pairs),
 };

@@ -27,7 +27,7 @@ slide_status slide_wide_scratch_new(slide_wide_scratch *w, int64_t n_labels, int
     return w->score && w->touched && w->ids && w->gradient ? SLIDE_OK : SLIDE_NO_MEMORY;
 }
 
-/* Pairs the walk will meet; where they are many, marking single blocks costs more than sweeping all of them. */
+/* Pairs the walk will meet; where they are many, marking single blocks costs more than looking at all of them. */
 static int64_t count_pairs(const slide_wide *wide, const int32_t *features, int64_t n)
 {
     int64_t pairs = 0;
@@ -39,8 +39,8 @@ static int64_t count_pairs(const slide_wide *wide, const int32_t *features, int6
 static inline void prefetch_pairs(const slide_wide *wide, int32_t feature)
 {
     int64_t begin = wide->indptr[feature];
-    if (wide->codes) {
-        __builtin_prefetch(wide->codes + begin, 0, 2);
+    if (wide->qweights) {
+        __builtin_prefetch(wide->qweights + begin, 0, 2);
         __builtin_prefetch(wide->narrow ? (const void *)(wide->narrow + begin) : wide->labels + begin, 0, 2);
         return;
     }
@@ -51,21 +51,21 @@ static inline void prefetch_pairs(const slide_wide *wide, int32_t feature)
 }
 
 /* How the pairs are stored. */
-enum { PLAIN, CODES, NARROW_CODES };
+enum { PLAIN, QUANTIZED, NARROW_QUANTIZED };
 
 static int form_of(const slide_wide *wide)
 {
-    return !wide->codes ? PLAIN : wide->narrow ? NARROW_CODES : CODES;
+    return !wide->qweights ? PLAIN : wide->narrow ? NARROW_QUANTIZED : QUANTIZED;
 }
 
 static inline int32_t label_at(const slide_wide *wide, int64_t p, int form)
 {
-    return form == NARROW_CODES ? wide->narrow[p] : wide->labels[p];
+    return form == NARROW_QUANTIZED ? wide->narrow[p] : wide->labels[p];
 }
 
 static inline float weight_at(const slide_wide *wide, int64_t p, int form)
 {
-    return form == PLAIN ? wide->weights[p] : wide->codes[p];
+    return form == PLAIN ? wide->weights[p] : wide->qweights[p];
 }
 
 /* What a feature of value x is multiplied by before its weights. */
@@ -93,8 +93,8 @@ SLIDE_RACY float slide_wide_accumulate(const slide_wide *wide, const int32_t *fe
         if (i + 1 < n) prefetch_pairs(wide, features[i + 1]);
         sqnorm += values[i] * values[i];
         if (form == PLAIN) add_scores(wide, features[i], values[i], mark_each, w, PLAIN);
-        if (form == CODES) add_scores(wide, features[i], values[i], mark_each, w, CODES);
-        if (form == NARROW_CODES) add_scores(wide, features[i], values[i], mark_each, w, NARROW_CODES);
+        if (form == QUANTIZED) add_scores(wide, features[i], values[i], mark_each, w, QUANTIZED);
+        if (form == NARROW_QUANTIZED) add_scores(wide, features[i], values[i], mark_each, w, NARROW_QUANTIZED);
     }
     return sqnorm;
 }
@@ -110,14 +110,14 @@ static void update(const slide_kernels *kernels, const slide_wide *wide, const i
     }
 }
 
-int64_t slide_wide_sweep(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *w)
+int64_t slide_wide_margin_violators(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *w)
 {
     int64_t n = 0;
     for (int64_t first = 0; first < wide->n_labels; first += SLIDE_WIDE_BLOCK) {
         if (!w->touched[first / SLIDE_WIDE_BLOCK]) continue;
         w->touched[first / SLIDE_WIDE_BLOCK] = 0;
         int64_t size = wide->n_labels - first < SLIDE_WIDE_BLOCK ? wide->n_labels - first : SLIDE_WIDE_BLOCK;
-        n += kernels->sweep(w->score + first, wide->bias + first, size, (int32_t)first, w->ids + n, w->gradient + n);
+        n += kernels->margin_violators(w->score + first, wide->bias + first, size, (int32_t)first, w->ids + n, w->gradient + n);
     }
     return n;
 }
@@ -153,7 +153,7 @@ SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *
                                  ex->y_indptr[row + 1] - ex->y_indptr[row], &stats->wide_loss);
     float step = lr * wide->lr_ratio / (sqnorm > 1 ? sqnorm : 1); /* a long row must not overshoot */
     w.ids += active, w.gradient += active;
-    int64_t others = slide_wide_sweep(kernels, wide, &w);
+    int64_t others = slide_wide_margin_violators(kernels, wide, &w);
     w.ids -= active, w.gradient -= active;
     active += others;
     float longest = step * slide_magnitude(w.gradient, active);
@@ -188,8 +188,8 @@ SLIDE_RACY void slide_wide_scores(const slide_wide *wide, const int32_t *feature
         int32_t f = features[i];
         float x = values[i];
         if (form == PLAIN) cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, PLAIN);
-        if (form == CODES) cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, CODES);
-        if (form == NARROW_CODES)
-            cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, NARROW_CODES);
+        if (form == QUANTIZED) cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, QUANTIZED);
+        if (form == NARROW_QUANTIZED)
+            cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, NARROW_QUANTIZED);
     }
 }

@@ -36,7 +36,7 @@ float slide_wide_accumulate(const slide_wide *wide, const int32_t *features, con
 
 /* Lists in w->ids the labels with score + bias z over -1, in w->gradient their 2 (1 + z), and zeroes all scores. A score of
  * -infinity keeps a label out. Returns how many. */
-int64_t slide_wide_sweep(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *w);
+int64_t slide_wide_margin_violators(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *w);
 
 /* scores[(l - first) * stride] += the sample's wide score for labels l in [first, last). cursors[i] is where feature
  * i's labels from `first` on begin; it is moved to `last`. */

@@ -1,9 +1,9 @@
-/* active.c: builds active sets: labels, then what the tables return, then a uniform tail.
+/* active.c: builds active sets: labels, then what the tables return, then uniform negatives.
  *
  * Three rules say what the tables return (SLIDE's sampling strategies): the neurons with most collisions; "vanilla",
  * all in the buckets of one random table after the other until there are enough; "threshold", those with min_count
- * collisions. Whatever the rule, the tail is uniform over what it left, so that labels and retrieved neurons with
- * q = 1 and the tail with q = its share of the rest make the sum over the set an unbiased estimate of that over all. */
+ * collisions. Whatever the rule, negatives are uniform over what it left, so that labels and retrieved neurons with
+ * q = 1 and negatives with q = their share of the rest make the sum over the set an unbiased estimate of that over all. */
 #include "lsh/active.h"
 
 #include <math.h>
@@ -203,23 +203,23 @@ static int64_t take_retrieved(const slide_layer *layer, slide_active_scratch *s,
     return take_colliding(layer, s, wanted, ids);
 }
 
-int64_t slide_active_tail(const slide_layer *layer, slide_counter *counter, slide_rng *rng, int64_t sure, int32_t *ids,
+int64_t slide_active_negatives(const slide_layer *layer, slide_counter *counter, slide_rng *rng, int64_t sure, int32_t *ids,
                           float *corrections)
 {
-    int64_t tail = layer->n_active - sure;
-    if (tail < layer->n_random) tail = layer->n_random; /* more labels than room: the tail is kept all the same */
-    if (tail > layer->n - sure) tail = layer->n - sure;
-    for (int64_t n = sure; n < sure + tail;) {
+    int64_t negatives = layer->n_active - sure;
+    if (negatives < layer->n_random) negatives = layer->n_random; /* though labels leave no room for them */
+    if (negatives > layer->n - sure) negatives = layer->n - sure;
+    for (int64_t n = sure; n < sure + negatives;) {
         ids[n] = (int32_t)slide_rng_below(rng, (uint32_t)layer->n);
         n += slide_counter_join(counter, ids[n]);
     }
-    slide_counter_end(counter, ids, sure + tail);
-    float correction = tail > 0 ? logf((float)(layer->n - sure) / (float)tail) : 0;
-    for (int64_t i = 0; i < sure + tail; i++) corrections[i] = i < sure ? 0 : correction;
-    return sure + tail;
+    slide_counter_end(counter, ids, sure + negatives);
+    float correction = negatives > 0 ? logf((float)(layer->n - sure) / (float)negatives) : 0;
+    for (int64_t i = 0; i < sure + negatives; i++) corrections[i] = i < sure ? 0 : correction;
+    return sure + negatives;
 }
 
-int64_t slide_active_everyone(const slide_layer *layer, slide_counter *counter, int64_t n, int32_t *ids,
+int64_t slide_active_all(const slide_layer *layer, slide_counter *counter, int64_t n, int32_t *ids,
                               float *corrections)
 {
     for (int32_t id = 0; id < layer->n; id++)
@@ -230,25 +230,25 @@ int64_t slide_active_everyone(const slide_layer *layer, slide_counter *counter, 
 }
 
 int64_t slide_active_set(const slide_layer *layer, slide_active_scratch *s, const int32_t *labels, int64_t n_labels,
-                         slide_rng *rng, slide_vector *out)
+                         slide_rng *rng, slide_activations *out)
 {
     slide_counter_begin(&s->counter, layer->n);
     out->n = 0;
     for (int64_t i = 0; i < n_labels; i++)
         if (slide_counter_join(&s->counter, labels[i])) out->ids[out->n++] = labels[i];
     int64_t distinct = out->n, room = layer->n_active - distinct;
-    if (slide_all_active(layer)) {
-        out->n = slide_active_everyone(layer, &s->counter, distinct, out->ids, s->corrections);
+    if (slide_active_is_all(layer)) {
+        out->n = slide_active_all(layer, &s->counter, distinct, out->ids, s->corrections);
         return distinct;
     }
     if (layer->lsh.L) out->n += take_retrieved(layer, s, room - layer->n_random, rng, out->ids + distinct);
-    out->n = slide_active_tail(layer, &s->counter, rng, out->n, out->ids, s->corrections);
+    out->n = slide_active_negatives(layer, &s->counter, rng, out->n, out->ids, s->corrections);
     return distinct;
 }
 
 int64_t slide_active_top(const slide_layer *layer, slide_active_scratch *s, int64_t wanted, int32_t *ids)
 {
-    slide_rng rng = slide_rng_stream(0, SLIDE_STREAM_TAIL, 0); /* vanilla: one order of the tables for all */
+    slide_rng rng = slide_rng_stream(0, SLIDE_STREAM_NEGATIVES, 0); /* vanilla: one order of the tables for all */
     slide_counter_begin(&s->counter, layer->n);
     int64_t n = take_retrieved(layer, s, wanted, &rng, ids);
     slide_counter_end(&s->counter, ids, n);
@@ -256,7 +256,7 @@ int64_t slide_active_top(const slide_layer *layer, slide_active_scratch *s, int6
 }
 
 void slide_active_hash(const slide_kernels *kernels, const slide_layer *layer, slide_active_scratch *s,
-                       const slide_vector *input)
+                       const slide_activations *input)
 {
     const slide_lsh *lsh = &layer->lsh;
     if (input->ids && slide_hash_takes_sparse(lsh)) {
@@ -276,27 +276,27 @@ static void hash_label(const slide_kernels *kernels, const slide_layer *layer, s
     slide_hash_probes(&layer->lsh, s->projection, s->codes);
 }
 
-/* The cell of the query becomes the home of its labels. Threads may settle the same label: either home will do. */
-static void settle_labels(const slide_lsh *lsh, const slide_active_scratch *s, const int32_t *labels,
+/* The query's cell becomes that of its labels. Threads may record the same label: either cell will do. */
+static void record_label_cell(const slide_lsh *lsh, const slide_active_scratch *s, const int32_t *labels,
                           int64_t n_labels)
 {
-    for (int64_t i = 0; lsh->homes && i < n_labels; i++)
-        __atomic_store_n(&lsh->homes[labels[i]], (int32_t)s->codes[0], __ATOMIC_RELAXED);
+    for (int64_t i = 0; lsh->label_cell && i < n_labels; i++)
+        __atomic_store_n(&lsh->label_cell[labels[i]], (int32_t)s->codes[0], __ATOMIC_RELAXED);
 }
 
 slide_rng slide_active_rng(uint64_t seed, int index, uint64_t step)
 {
-    return slide_rng_stream(seed, SLIDE_STREAM_TAIL + 16 * (uint64_t)index, step);
+    return slide_rng_stream(seed, SLIDE_STREAM_NEGATIVES + 16 * (uint64_t)index, step);
 }
 
 int slide_active_ask(const slide_kernels *kernels, const slide_layer *layer, slide_active_scratch *s,
-                     const slide_vector *input, const int32_t *labels, int64_t n_labels, slide_rng *rng)
+                     const slide_activations *input, const int32_t *labels, int64_t n_labels, slide_rng *rng)
 {
-    if (!layer->lsh.L || slide_all_active(layer)) return 0;
+    if (!layer->lsh.L || slide_active_is_all(layer)) return 0;
     if (layer->asks_label && n_labels)
         hash_label(kernels, layer, s, labels[slide_rng_below(rng, (uint32_t)n_labels)]);
     else
         slide_active_hash(kernels, layer, s, input);
-    settle_labels(&layer->lsh, s, labels, n_labels);
+    record_label_cell(&layer->lsh, s, labels, n_labels);
     return 1;
 }

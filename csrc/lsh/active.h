@@ -24,26 +24,26 @@ slide_status slide_active_scratch_new(slide_active_scratch *s, const slide_layer
 void slide_active_scratch_free(slide_active_scratch *s);
 
 /* Whether every neuron takes part in every sample: few labels, or a wide active set. Then no table is asked. */
-static inline int slide_all_active(const slide_layer *layer)
+static inline int slide_active_is_all(const slide_layer *layer)
 {
     return layer->n_active >= layer->n;
 }
 
 /* A training step in two halves, with the random numbers that layer `index` draws from in this step. The first hashes
  * what the tables are asked with, the input or a label's row, and remembers the cell of each label; returns 0 where no
- * table is asked. The second fills out->ids with labels (distinct first), what the tables return, and a uniform tail, and
- * s->corrections with -log of the probability with which each came in; returns the number of distinct labels. */
+ * table is asked. The second fills out->ids with labels (distinct first), what the tables return, and uniform negatives,
+ * and s->corrections with -log of the probability with which each came in; returns the number of distinct labels. */
 slide_rng slide_active_rng(uint64_t seed, int index, uint64_t step);
 int slide_active_ask(const slide_kernels *kernels, const slide_layer *layer, slide_active_scratch *s,
-                     const slide_vector *input, const int32_t *labels, int64_t n_labels, slide_rng *rng);
+                     const slide_activations *input, const int32_t *labels, int64_t n_labels, slide_rng *rng);
 int64_t slide_active_set(const slide_layer *layer, slide_active_scratch *s, const int32_t *labels, int64_t n_labels,
-                         slide_rng *rng, slide_vector *out);
+                         slide_rng *rng, slide_activations *out);
 
 /* Behind the `sure` members of ids that came in with q = 1: neurons drawn until the set is full, each of the others with
  * the same chance; or everyone else. Fills corrections, forgets the members, returns the size of the set. */
-int64_t slide_active_tail(const slide_layer *layer, slide_counter *counter, slide_rng *rng, int64_t sure, int32_t *ids,
+int64_t slide_active_negatives(const slide_layer *layer, slide_counter *counter, slide_rng *rng, int64_t sure, int32_t *ids,
                           float *corrections);
-int64_t slide_active_everyone(const slide_layer *layer, slide_counter *counter, int64_t n, int32_t *ids,
+int64_t slide_active_all(const slide_layer *layer, slide_counter *counter, int64_t n, int32_t *ids,
                               float *corrections);
 
 /* Up to n neurons that the tables return for s->codes, most wanted first. Returns how many were found. */
@@ -51,6 +51,6 @@ int64_t slide_active_top(const slide_layer *layer, slide_active_scratch *s, int6
 
 /* s->codes of the query. */
 void slide_active_hash(const slide_kernels *kernels, const slide_layer *layer, slide_active_scratch *s,
-                       const slide_vector *input);
+                       const slide_activations *input);
 
 #endif

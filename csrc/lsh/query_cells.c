@@ -1,8 +1,8 @@
 /* query_cells.c: fills and reads the lists of query cells.
  *
  * A fill scores neurons against all centres, 64 cells at a time (one block of directions). A refresh scores only those
- * that can have risen: the neurons which a list of the block holds, and those whose home is in the block, that is which
- * were last a label there. Neither depends on the number of threads. */
+ * that can have risen: the neurons which a list of the block holds, and those that were last a label of a query in the
+ * block. Neither depends on the number of threads. */
 #include "lsh/query_cells.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@
 #include "lsh/tables.h"
 
 #define BLOCK SLIDE_DIRECTION_BLOCK
-#define CHUNK 8192
+#define CHUNK 8192 /* neurons offered at a time: 32 KiB of ids, the nearest cache */
 
 int64_t slide_cells_scratch(const slide_lsh *lsh)
 {
@@ -182,7 +182,7 @@ static void score_four(const slide_kernels *kernels, const slide_layer *layer, c
     for (int r = 0; r < n; r++) {
         float *row = slide_row(layer, ids[r]);
         for (int64_t d = 0; d < layer->fan_in; d++) x[r * stride + d] = slide_cells_round(slide_weight(layer, row, d));
-        bias[r] = slide_tail(layer, row)[SLIDE_BIAS];
+        bias[r] = slide_row_scalars(layer, row)[SLIDE_BIAS];
     }
     kernels->project_rows(out, BLOCK, centres, x, stride, layer->fan_in);
     for (int r = 0; r < n; r++)
@@ -213,13 +213,16 @@ static void offer_neurons(const slide_kernels *kernels, const slide_layer *layer
     }
 }
 
-enum { LISTED = 1, AT_HOME = 2 };
+enum { LISTED = 1, LABELLED = 2 };
 
 /* Marks the neurons that a refresh of a block looks at. */
 static void mark_candidates(const slide_layer *layer, int64_t block, uint8_t *marks)
 {
     const slide_lsh *lsh = &layer->lsh;
-    for (int64_t i = 0; i < layer->n; i++) marks[i] = lsh->homes[i] >= 0 && lsh->homes[i] / BLOCK == block ? AT_HOME : 0;
+    for (int64_t i = 0; i < layer->n; i++) {
+        int32_t cell = lsh->label_cell[i];
+        marks[i] = cell >= 0 && cell / BLOCK == block ? LABELLED : 0;
+    }
     for (int c = 0; c < BLOCK; c++) {
         const int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)(block * BLOCK + c));
         for (int32_t i = 1; i <= bucket[0]; i++) marks[bucket[i]] = LISTED;
@@ -251,7 +254,7 @@ static void fill_block(const slide_kernels *kernels, const slide_layer *layer, f
     float least[BLOCK];
     for (int c = 0; c < BLOCK; c++) lists[c].n = 0, least[c] = -INFINITY;
     offer_marked(kernels, layer, x, centres, marks, LISTED, lists, least); /* sets the bar for the rest */
-    if (marks) offer_marked(kernels, layer, x, centres, marks, AT_HOME, lists, least);
+    if (marks) offer_marked(kernels, layer, x, centres, marks, LABELLED, lists, least);
     for (int c = 0; c < BLOCK; c++) {
         int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)(block * BLOCK + c));
         trim(&lists[c], 0);

@@ -16,7 +16,7 @@
 #include "lsh/tables.h"
 #include "lsh/transform.h"
 
-#define CHUNK 8192
+#define CHUNK 8192 /* neurons whose codes are held: 1.6 MiB in 50 tables, which the second-level cache holds */
 
 /* A thread's scratch: SLIDE_PROJECT_ROWS vectors to hash, and what hashing them takes. */
 typedef struct {
@@ -62,10 +62,10 @@ static void hash_chunk(const slide_kernels *kernels, const slide_layer *layer, s
 }
 
 /* 64 bits that differ for rows that differ, but for one pair in 2^64; four chains, since each waits for itself. */
-SLIDE_RACY static uint64_t row_mark(const slide_layer *layer, const float *row, float bias)
+SLIDE_RACY static uint64_t row_digest(const slide_layer *layer, const float *row, float bias)
 {
     uint64_t h[4] = {1, 2, 3, 4}, words[4] = {0};
-    int64_t n = layer->is_half ? slide_pad(layer->padded / 2) : layer->padded; /* floats that hold the weights */
+    int64_t n = layer->is_bf16 ? slide_pad(layer->padded / 2) : layer->padded; /* floats that hold the weights */
     memcpy(words, &bias, sizeof bias);
     for (int64_t d = 0; d <= n; d += 8) {
         for (int i = 0; i < 4; i++) {
@@ -77,13 +77,13 @@ SLIDE_RACY static uint64_t row_mark(const slide_layer *layer, const float *row, 
     return slide_mix64(h[0] + slide_mix64(h[1] + slide_mix64(h[2] + slide_mix64(h[3]))));
 }
 
-/* Marks are taken before rows are read: a row that moves in between will be found changed the next time. */
+/* Digests are taken before rows are read: a row that moves in between will be found changed the next time. */
 SLIDE_RACY static int has_changed(const slide_layer *layer, int64_t neuron)
 {
     float *row = slide_row(layer, neuron);
-    uint64_t mark = row_mark(layer, row, slide_tail(layer, row)[SLIDE_BIAS]);
-    if (mark == layer->lsh.marks[neuron]) return 0;
-    layer->lsh.marks[neuron] = mark;
+    uint64_t digest = row_digest(layer, row, slide_row_scalars(layer, row)[SLIDE_BIAS]);
+    if (digest == layer->lsh.row_digests[neuron]) return 0;
+    layer->lsh.row_digests[neuron] = digest;
     return 1;
 }
 
@@ -135,7 +135,7 @@ slide_status slide_tables_rebuild(const slide_kernels *kernels, const slide_laye
                                   uint64_t generation, int refresh, int n_threads)
 {
     const slide_lsh *lsh = &layer->lsh;
-    if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_fill(kernels, layer, refresh && lsh->homes, n_threads);
+    if (lsh->kind == SLIDE_QUERY_CELLS) return slide_cells_fill(kernels, layer, refresh && lsh->label_cell, n_threads);
     int64_t chunk = CHUNK > n_threads * SLIDE_PROJECT_ROWS ? CHUNK : n_threads * SLIDE_PROJECT_ROWS;
     uint32_t *codes = malloc(sizeof *codes * (size_t)chunk * (size_t)lsh->L);
     slide_rng *rngs = malloc(sizeof *rngs * (size_t)lsh->L);
@@ -157,7 +157,7 @@ slide_status slide_tables_rebuild(const slide_kernels *kernels, const slide_laye
 #pragma omp for schedule(static)
         for (int t = 0; t < lsh->L; t++)
             for (int64_t b = 0; b < (int64_t)1 << lsh->table_bits; b++)
-                lsh->slots[t * table_size + b * lsh->bucket_stride] = 0;
+                lsh->buckets[t * table_size + b * lsh->bucket_stride] = 0;
         if (lsh->codes) hash_changed(kernels, layer, s, codes);
         for (int64_t first = 0; first < layer->n; first += chunk) {
             int64_t m = layer->n - first < chunk ? layer->n - first : chunk;

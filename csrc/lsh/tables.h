@@ -16,7 +16,7 @@ static inline int64_t slide_bucket_index(const slide_lsh *lsh, int table, uint32
 
 static inline int32_t *slide_bucket(const slide_lsh *lsh, int table, uint32_t code)
 {
-    return lsh->slots + slide_bucket_index(lsh, table, code) * lsh->bucket_stride;
+    return lsh->buckets + slide_bucket_index(lsh, table, code) * lsh->bucket_stride;
 }
 
 static inline int32_t slide_bucket_size(const slide_lsh *lsh, const int32_t *bucket)

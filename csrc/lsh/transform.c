@@ -85,14 +85,14 @@ SLIDE_RACY void slide_hashed_neuron(const slide_layer *layer, int64_t neuron, fl
     float *row = slide_row(layer, neuron);
     int64_t n = layer->fan_in;
     for (int64_t d = 0; d < n; d++) out[d] = slide_weight(layer, row, d);
-    out[n] = slide_tail(layer, row)[SLIDE_BIAS];
+    out[n] = slide_row_scalars(layer, row)[SLIDE_BIAS];
     if (lsh->frame) centre_neuron(lsh->frame, n, out);
     if (lsh->transform == SLIDE_NORM_AUGMENTED) augment(lsh, n + 1, out);
     if (lsh->transform == SLIDE_SIGN_ALSH) sign_alsh(lsh, n + 1, out);
     if (lsh->transform == SLIDE_L2_ALSH) l2_alsh_neuron(lsh, n + 1, out);
 }
 
-void slide_hashed_query(const slide_layer *layer, const slide_vector *input, float *out)
+void slide_hashed_query(const slide_layer *layer, const slide_activations *input, float *out)
 {
     const slide_lsh *lsh = &layer->lsh;
     int64_t n = layer->fan_in;

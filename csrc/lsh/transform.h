@@ -6,6 +6,6 @@
 
 /* out has room for lsh.dim floats. */
 void slide_hashed_neuron(const slide_layer *layer, int64_t neuron, float *out);
-void slide_hashed_query(const slide_layer *layer, const slide_vector *input, float *out);
+void slide_hashed_query(const slide_layer *layer, const slide_activations *input, float *out);
 
 #endif

@@ -1,6 +1,6 @@
 /* batch.c: one step for up to 32 samples that share an active set.
  *
- * The set is the labels of all samples, the lists of their cells in turn, and one uniform tail; labels of one sample are
+ * The set is the labels of all samples, the lists of their cells in turn, and uniform negatives; labels of one sample are
  * negatives of the others. With Z [A][samples] the logits, W [A][H] the active rows and X [samples][H] the hidden
  * vectors, the passes are Z = W X', dX = dZ' W and dW = dZ X, all by the tile kernel; each row then takes one step of the
  * optimizer with its summed gradient. */
@@ -18,7 +18,7 @@
 
 #define Q SLIDE_BATCH_MOST
 #define R SLIDE_TILE_ROWS
-#define AHEAD 8 /* rows fetched ahead */
+#define AHEAD 8 /* rows fetched ahead, as in layer.c */
 #define FIRST_LABELS 1024 /* labels of a batch for which there is room from the start */
 
 /* -- memory ---------------------------------------------------------------------------------------------------------- */
@@ -60,7 +60,7 @@ static slide_status reserve_set(const slide_layer *layer, slide_batch *b, int64_
 void slide_batch_free(const slide_network *net, slide_scratch *s)
 {
     slide_batch *b = &s->batch;
-    for (int64_t i = 0; b->outputs && i < Q * (net->n_layers - 1); i++) slide_vector_free(&b->outputs[i]);
+    for (int64_t i = 0; b->outputs && i < Q * (net->n_layers - 1); i++) slide_activations_free(&b->outputs[i]);
     free(b->outputs);
     free(b->queries);
     free(b->queries_t);
@@ -84,21 +84,21 @@ slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
     if (reserve_set(layer, b, FIRST_LABELS)) return SLIDE_NO_MEMORY;
     for (int64_t i = 0; i < Q * (net->n_layers - 1); i++) {
         const slide_layer *below = &net->layers[i % (net->n_layers - 1)];
-        slide_status status = slide_vector_new(&b->outputs[i], below->n, 0, below->n);
+        slide_status status = slide_activations_new(&b->outputs[i], below->n, 0, below->n);
         if (status) return status;
     }
     return SLIDE_OK;
 }
 
-static slide_vector *outputs_of(const slide_network *net, const slide_batch *b, int q)
+static slide_activations *outputs_of(const slide_network *net, const slide_batch *b, int q)
 {
     return b->outputs + (int64_t)q * (net->n_layers - 1);
 }
 
-slide_vector *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
+slide_activations *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
                                   uint64_t step, int q)
 {
-    slide_vector *out = outputs_of(net, &s->batch, q);
+    slide_activations *out = outputs_of(net, &s->batch, q);
     slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
     slide_input_forward(net, s, &out[0]);
     for (int i = 1; i < net->n_layers - 1; i++) slide_layer_forward(net, &net->layers[i], &out[i - 1], &out[i]);
@@ -157,8 +157,8 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
     memset(b->place_of, -1, (size_t)b->slots * sizeof *b->place_of);
     b->n = b->first_place[0] = 0;
     for (int q = 0; q < n; q++) take_labels(b, &s->lsh.counter, ex, ex->order[plan->visit[first + q]], q);
-    if (slide_all_active(layer)) {
-        b->n = slide_active_everyone(layer, &s->lsh.counter, b->n, b->ids, b->corrections);
+    if (slide_active_is_all(layer)) {
+        b->n = slide_active_all(layer, &s->lsh.counter, b->n, b->ids, b->corrections);
         return;
     }
     int64_t listed = layer->n_active - layer->n_random, left = listed - b->n;
@@ -166,7 +166,7 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
     if (plan->cells)
         b->n += slide_cells_take(&layer->lsh, &s->lsh.counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
     slide_rng rng = slide_active_rng(net->seed, net->n_layers - 1, (uint64_t)(plan->first_step + plan->visit[first]));
-    b->n = slide_active_tail(layer, &s->lsh.counter, &rng, b->n, b->ids, b->corrections);
+    b->n = slide_active_negatives(layer, &s->lsh.counter, &rng, b->n, b->ids, b->corrections);
 }
 
 /* -- forward --------------------------------------------------------------------------------------------------------- */
@@ -178,7 +178,7 @@ static void load_queries(const slide_network *net, slide_scratch *s, const slide
     memset(b->queries, 0, (size_t)(Q * stride) * sizeof(float));
     for (int q = 0; q < n; q++) {
         int64_t at = plan->visit[first + q];
-        const slide_vector *query = slide_batch_forward(net, s, plan->examples, plan->examples->order[at],
+        const slide_activations *query = slide_batch_forward(net, s, plan->examples, plan->examples->order[at],
                                                   (uint64_t)(plan->first_step + at), q);
         memcpy(b->queries + q * stride, query->val, (size_t)query->n * sizeof(float));
     }
@@ -194,11 +194,11 @@ SLIDE_RACY static void forward_last(const slide_network *net, slide_batch *b)
     for (int64_t k = 0; k < b->n; k++) {
         if (k + AHEAD < b->n) slide_prefetch_row(slide_row(layer, b->ids[k + AHEAD]), layer->stride);
         float *row = slide_row(layer, b->ids[k]);
-        if (layer->is_half)
-            net->kernels->expand_half(b->rows + k * padded, slide_half_row(layer, b->ids[k]), padded);
+        if (layer->is_bf16)
+            net->kernels->expand_bf16(b->rows + k * padded, slide_bf16_row(layer, b->ids[k]), padded);
         else
             for (int64_t d = 0; d < padded; d++) b->rows[k * padded + d] = row[d];
-        b->corrections[k] += slide_tail(layer, row)[SLIDE_BIAS];
+        b->corrections[k] += slide_row_scalars(layer, row)[SLIDE_BIAS];
     }
     memset(b->rows + b->n * padded, 0, (size_t)((rows - b->n) * padded) * sizeof(float));
     for (int64_t k = 0; k < rows; k += R)
@@ -259,7 +259,7 @@ static void update_rows(const slide_network *net, slide_batch *b, int n, float l
 {
     const slide_layer *layer = slide_last_layer(net);
     int64_t padded = layer->padded, stride = query_stride(layer);
-    slide_vector gradient = {.n = layer->fan_in};
+    slide_activations gradient = {.n = layer->fan_in};
     for (int64_t k = 0; k < b->n; k += R) {
         const float *logits = b->logits + k * Q;
         for (int64_t d = 0; d < stride; d += Q)
@@ -272,8 +272,8 @@ static void update_rows(const slide_network *net, slide_batch *b, int n, float l
             }
             if (largest == 0) continue;
             gradient.val = b->gradient + r * stride;
-            slide_factor factor = {&gradient, net->kernels->dot(gradient.val, gradient.val, padded), bias};
-            slide_update_row(net, layer, slide_row(layer, b->ids[k + r]), &factor, NULL, 1, lr);
+            slide_rank1 factor = {&gradient, net->kernels->dot(gradient.val, gradient.val, padded), bias};
+            slide_update_row(net, layer, b->ids[k + r], &factor, NULL, 1, lr);
         }
     }
 }
@@ -292,7 +292,7 @@ static int rows_fit(const slide_network *net, const slide_batch *b, int n, float
         for (int q = 0; q < n; q++) sum += fabsf(b->logits[k * Q + q]);
         largest = sum > largest ? sum : largest;
     }
-    slide_factor factor = {NULL, longest, 1};
+    slide_rank1 factor = {NULL, longest, 1};
     return slide_update_fits(&net->optimizer, &factor, &largest, 1, lr);
 }
 
@@ -301,7 +301,7 @@ static int backward_below(const slide_network *net, slide_scratch *s, const slid
                            float lr)
 {
     slide_batch *b = &s->batch;
-    slide_vector *out = outputs_of(net, b, q);
+    slide_activations *out = outputs_of(net, b, q);
     int top = net->n_layers - 2;
     for (int64_t d = 0; d < out[top].n; d++) out[top].grad[d] = b->d_queries_t[d * Q + q];
     for (int i = top; i > 0; i--) {
@@ -322,7 +322,7 @@ static int all_finite(const slide_network *net, slide_scratch *s, const slide_ba
         s->stats.bad_step = plan->first_step + plan->visit[first + q];
         s->stats.bad_layer = net->n_layers - 1;
         for (int i = net->n_layers - 2; i >= 0; i--) {
-            const slide_vector *out = &outputs_of(net, &s->batch, q)[i];
+            const slide_activations *out = &outputs_of(net, &s->batch, q)[i];
             for (int64_t d = 0; d < out->n; d++)
                 if (!isfinite(out->val[d])) s->stats.bad_layer = i;
         }

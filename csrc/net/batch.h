@@ -17,7 +17,7 @@ typedef struct {
 } slide_batch_plan;
 
 /* Everything below the last layer for the q-th sample of a batch; returns the vector that enters it. */
-slide_vector *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
+slide_activations *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
                                   uint64_t step, int q);
 
 /* One step for the samples plan->visit[first .. first + n). Returns 0 where a loss is not finite or memory ends,

@@ -17,7 +17,7 @@ int slide_batch_possible(const slide_network *net)
     for (int i = 1; i < net->n_layers - 1; i++)
         if (net->layers[i].kind == SLIDE_SAMPLED) return 0;
     const slide_lsh *lsh = &slide_last_layer(net)->lsh;
-    return lsh->L == 0 || lsh->kind == SLIDE_QUERY_CELLS || slide_all_active(slide_last_layer(net));
+    return lsh->L == 0 || lsh->kind == SLIDE_QUERY_CELLS || slide_active_is_all(slide_last_layer(net));
 }
 
 /* Cells of up to SLIDE_PROJECT_ROWS samples from position i on. */
@@ -28,7 +28,7 @@ static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_p
     int64_t stride = slide_pad(layer->lsh.dim);
     slide_clock_start(&s->clock);
     for (int r = 0; r < n; r++) {
-        const slide_vector *query =
+        const slide_activations *query =
             slide_batch_forward(net, s, ex, ex->order[i + r], (uint64_t)(plan->first_step + i + r), 0);
         memcpy(s->lsh.query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
         s->lsh.query[r * stride + layer->fan_in] = 1;
@@ -38,14 +38,14 @@ static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_p
     slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
 }
 
-/* The home of every label becomes the cell of the last sample that has it. */
-static void settle_labels(const slide_layer *layer, const slide_batch_plan *plan)
+/* The cell of every label becomes that of the last sample that has it. */
+static void record_label_cell(const slide_layer *layer, const slide_batch_plan *plan)
 {
     const slide_examples *ex = plan->examples;
-    if (!layer->lsh.homes) return;
+    if (!layer->lsh.label_cell) return;
     for (int64_t i = 0; i < ex->n; i++)
         for (int64_t j = ex->y_indptr[ex->order[i]]; j < ex->y_indptr[ex->order[i] + 1]; j++)
-            layer->lsh.homes[ex->y_indices[j]] = (int32_t)plan->cells[i];
+            layer->lsh.label_cell[ex->y_indices[j]] = (int32_t)plan->cells[i];
 }
 
 /* Counting sort of the positions by cell. */
@@ -65,7 +65,7 @@ slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, 
                                   slide_batch_plan *plan)
 {
     const slide_layer *layer = slide_last_layer(net);
-    int has_cells = layer->lsh.L > 0 && !slide_all_active(layer);
+    int has_cells = layer->lsh.L > 0 && !slide_active_is_all(layer);
     *plan = (slide_batch_plan){.examples = ex, .lr = lr, .first_step = first_step};
     plan->visit = malloc((size_t)(ex->n + 1) * sizeof *plan->visit);
     plan->cells = has_cells ? malloc((size_t)(ex->n + 1) * sizeof *plan->cells) : NULL;
@@ -77,7 +77,7 @@ slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, 
         int n = ex->n - i < SLIDE_PROJECT_ROWS ? (int)(ex->n - i) : SLIDE_PROJECT_ROWS;
         find_cells(net, &net->scratch[slide_thread()], plan, i, n);
     }
-    settle_labels(layer, plan);
+    record_label_cell(layer, plan);
     return sort_by_cell(net, plan);
 }
 

@@ -101,7 +101,7 @@ static slide_status predictor_new(const slide_network *net, predictor *p, int64_
 }
 
 /* The dense vector that enters layer `upto`: below it every neuron takes part. */
-static const slide_vector *forward_dense(const slide_network *net, slide_scratch *s, const slide_examples *ex,
+static const slide_activations *forward_dense(const slide_network *net, slide_scratch *s, const slide_examples *ex,
                                          int64_t row, int upto)
 {
     slide_load_features(net, s, ex, row, 0, 0);
@@ -119,7 +119,7 @@ static int any_beats(const float *scores, const float *threshold)
 
 static float bias_of(const slide_layer *layer, int64_t i)
 {
-    return layer->codes ? layer->biases[i] : slide_tail(layer, slide_row(layer, i))[SLIDE_BIAS];
+    return layer->qweights ? layer->biases[i] : slide_row_scalars(layer, slide_row(layer, i))[SLIDE_BIAS];
 }
 
 /* n_rows of a layer from `first` on, as the kernel takes them: whole blocks of floats, stride apart. */
@@ -127,7 +127,7 @@ static const float *block_of(const slide_network *net, predictor *p, const slide
                              int64_t *stride)
 {
     int64_t padded = *stride = layer->padded;
-    if (n_rows == R && !layer->codes && !layer->is_half) {
+    if (n_rows == R && !layer->qweights && !layer->is_bf16) {
         *stride = layer->stride;
         return slide_row(layer, first);
     }
@@ -135,10 +135,10 @@ static const float *block_of(const slide_network *net, predictor *p, const slide
     for (int64_t r = 0; r < n_rows; r++) {
         float *out = p->block + r * padded;
         int64_t i = first + r;
-        if (layer->codes)
-            net->kernels->expand_codes(out, layer->scales[i], layer->codes + i * padded, padded);
-        else if (layer->is_half)
-            net->kernels->expand_half(out, slide_half_row(layer, i), padded);
+        if (layer->qweights)
+            net->kernels->expand_qweights(out, layer->scales[i], layer->qweights + i * padded, padded);
+        else if (layer->is_bf16)
+            net->kernels->expand_bf16(out, slide_bf16_row(layer, i), padded);
         else
             memcpy(out, slide_row(layer, i), (size_t)padded * sizeof(float));
     }
@@ -200,7 +200,7 @@ static void load_queries(const slide_network *net, predictor *p, const slide_exa
         const slide_layer *layer = &net->layers[net->n_layers - 1];
         memset(p->queries, 0, (size_t)layer->padded * Q * sizeof(float));
         for (int q = 0; q < n; q++) {
-            const slide_vector *x = forward_dense(net, &p->scratch, ex, first + q, net->n_layers - 1);
+            const slide_activations *x = forward_dense(net, &p->scratch, ex, first + q, net->n_layers - 1);
             int64_t one = ex->n <= FEW ? layer->padded : 1, next = ex->n <= FEW ? 1 : Q;
             for (int64_t d = 0; d < layer->fan_in; d++) p->queries[q * one + d * next] = x->val[d];
         }
@@ -228,10 +228,10 @@ static void predict_exact(const slide_network *net, predictor *p, const slide_ex
 }
 
 /* Labels that only the sparse part puts on the positive side; those of the tables have been offered already. */
-static void offer_nominated(const slide_network *net, slide_scratch *s, const slide_vector *x, topk *best)
+static void offer_nominated(const slide_network *net, slide_scratch *s, const slide_activations *x, topk *best)
 {
     const slide_layer *last = slide_last_layer(net);
-    int64_t n = slide_wide_sweep(net->kernels, &net->wide, &s->wide);
+    int64_t n = slide_wide_margin_violators(net->kernels, &net->wide, &s->wide);
     for (int64_t i = 0; i < n; i++)
         topk_offer(best, s->wide.ids[i],
                    s->wide.gradient[i] / 2 - 1 + net->wide.deep_share * slide_logit(net, last, s->wide.ids[i], x->val));
@@ -242,7 +242,7 @@ static void predict_sampled(const slide_network *net, predictor *p, const slide_
 {
     const slide_layer *layer = &net->layers[net->n_layers - 1];
     slide_scratch *s = &p->scratch;
-    const slide_vector *x = forward_dense(net, s, ex, row, net->n_layers - 1);
+    const slide_activations *x = forward_dense(net, s, ex, row, net->n_layers - 1);
     slide_active_hash(net->kernels, layer, &s->lsh, x);
     int64_t n = slide_active_top(layer, &s->lsh, n_candidates, p->candidates);
     if (net->has_wide) slide_wide_accumulate(&net->wide, s->features, s->feature_values, s->n_features, &s->wide);
@@ -306,7 +306,7 @@ slide_status slide_hidden(slide_network *net, const slide_examples *ex, int laye
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < ex->n; i++)
             if (!failed) {
-                const slide_vector *x = forward_dense(net, &p.scratch, ex, i, layer);
+                const slide_activations *x = forward_dense(net, &p.scratch, ex, i, layer);
                 memcpy(out + i * out_stride, x->val, (size_t)x->n * sizeof(float));
             }
         predictor_free(net, &p);

@@ -24,7 +24,7 @@ slide_status slide_retrieve(slide_network *net, int index, const float *queries,
     const slide_layer *layer = &net->layers[index];
     slide_scratch *s = net->scratch;
     for (int64_t i = 0; i < n; i++) {
-        slide_vector input = {.n = layer->fan_in, .val = (float *)(queries + i * stride)};
+        slide_activations input = {.n = layer->fan_in, .val = (float *)(queries + i * stride)};
         int32_t *row = ids + i * n_candidates;
         slide_active_hash(net->kernels, layer, &s->lsh, &input);
         int64_t found = slide_active_top(layer, &s->lsh, n_candidates, row);
@@ -39,7 +39,7 @@ int64_t slide_active_inspect(slide_network *net, int index, const float *query, 
     if (slide_reserve_for(net, example, 0)) return -1;
     const slide_layer *layer = &net->layers[index];
     slide_scratch *s = net->scratch;
-    slide_vector input = {.n = layer->fan_in, .val = (float *)query}, out = {.ids = ids};
+    slide_activations input = {.n = layer->fan_in, .val = (float *)query}, out = {.ids = ids};
     int64_t n_labels = example->y_indptr[1] - example->y_indptr[0];
     const int32_t *labels = example->y_indices + example->y_indptr[0];
     slide_rng rng = slide_active_rng(net->seed, index, step);

@@ -13,12 +13,12 @@ static void pad_with(float *z, int64_t n, float value)
     for (int64_t i = n; i < slide_pad(n); i++) z[i] = value;
 }
 
-static int64_t place_of(const slide_vector *out, const int32_t *labels, int64_t i)
+static int64_t place_of(const slide_activations *out, const int32_t *labels, int64_t i)
 {
     return out->ids ? i : labels[i];
 }
 
-static float softmax_gradient(const slide_network *net, slide_vector *out, const int32_t *labels, int64_t n_labels)
+static float softmax_gradient(const slide_network *net, slide_activations *out, const int32_t *labels, int64_t n_labels)
 {
     if (n_labels == 0) { /* no target distribution: the sample says nothing */
         memset(out->grad, 0, (size_t)slide_pad(out->n) * sizeof(float));
@@ -39,7 +39,7 @@ float slide_softplus(float z)
     return (z > 0 ? z : 0) + log1pf(expf(-fabsf(z)));
 }
 
-static float binary_gradient(slide_vector *out, const int32_t *labels, int64_t n_labels)
+static float binary_gradient(slide_activations *out, const int32_t *labels, int64_t n_labels)
 {
     float *z = out->grad, loss = 0;
     for (int64_t i = 0; i < n_labels; i++) loss -= z[place_of(out, labels, i)];
@@ -51,7 +51,7 @@ static float binary_gradient(slide_vector *out, const int32_t *labels, int64_t n
     return loss;
 }
 
-float slide_loss_gradient(const slide_network *net, slide_vector *out, const int32_t *labels, int64_t n_labels,
+float slide_loss_gradient(const slide_network *net, slide_activations *out, const int32_t *labels, int64_t n_labels,
                           const float *corrections)
 {
     for (int64_t i = 0; i < out->n; i++) out->grad[i] = out->val[i] + (corrections ? corrections[i] : 0);

@@ -15,7 +15,7 @@
 
 /* What samples that share an active set need: batch.h. Q lanes, one a sample; P the last layer's padded width. */
 typedef struct {
-    slide_vector *outputs;    /* [Q][layers below the last] */
+    slide_activations *outputs;    /* [Q][layers below the last] */
     float *queries;           /* [Q][P up to whole tiles] the vectors that enter the last layer, */
     float *queries_t;         /* [P][Q] the same by coordinate, */
     float *d_queries_t;       /* [P][Q] and their gradients */
@@ -33,7 +33,7 @@ typedef struct {
 /* Aligned so that no two threads' scratch shares a cache line, nor the pair of lines that is fetched together. */
 typedef struct {
     _Alignas(128) slide_active_scratch lsh;
-    slide_vector *outputs;    /* one per layer */
+    slide_activations *outputs;    /* one per layer */
     int32_t *features;        /* the sample after dropout */
     float *feature_values;
     int64_t n_features, max_features, max_labels;

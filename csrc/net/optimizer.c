@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-int slide_update_fits(const slide_optimizer *o, const slide_factor *factor, const float *g, int64_t n, float lr)
+int slide_update_fits(const slide_optimizer *o, const slide_rank1 *factor, const float *g, int64_t n, float lr)
 {
     float largest = slide_magnitude(g, n), square = largest * largest * (factor->sqnorm + 1);
     if (o->kind == SLIDE_SGD) square *= lr * lr;
@@ -46,25 +46,28 @@ static slide_adam_step adam_step(const slide_optimizer *o, float count, float lr
                              .keep = keep};
 }
 
-/* What the random bits of a row's next update follow from: its place, and how many updates it has had. */
-SLIDE_RACY static uint32_t noise_seed(const slide_layer *layer, float *row)
+/* What the random bits of a row's next update follow from: its number, and how many updates it has had. Never its
+ * address: rows that lie elsewhere or further apart are rounded alike. A row counts for its cache lines when layers are
+ * made, so that models written before go on with the same bits. The factors are primes of xxHash32 (Collet, 2012). */
+SLIDE_RACY static uint32_t noise_seed(const slide_layer *layer, int64_t i)
 {
-    uint32_t count, place = (uint32_t)((row - layer->rows) / SLIDE_LANES);
-    float *counter = slide_tail(layer, row) + SLIDE_ROW_COUNT; /* Adam's, which halves do not go with */
+    uint32_t count, place = (uint32_t)(i * (slide_pad(layer->padded / 2) + SLIDE_ROW_SCALARS) / SLIDE_LANES);
+    float *counter = slide_row_scalars(layer, slide_row(layer, i)) + SLIDE_ROW_COUNT; /* Adam's, which bf16 does not go with */
     memcpy(&count, counter, sizeof count);
     count++;
     memcpy(counter, &count, sizeof count);
     return place * 0x27D4EB2Fu ^ count * 0x165667B1u;
 }
 
-SLIDE_RACY static void update_dense(const slide_network *net, const slide_layer *layer, float *row, const float *x,
+SLIDE_RACY static void update_dense(const slide_network *net, const slide_layer *layer, int64_t i, const float *x,
                                     float *dx, float g, float lr, float scale, float keep,
                                     const slide_adam_step *adam)
 {
+    float *row = slide_row(layer, i);
     const slide_kernels *k = net->kernels;
     int64_t p = layer->padded;
-    if (layer->is_half) {
-        k->update_half((uint16_t *)(void *)row, dx, x, g, scale, keep, noise_seed(layer, row), p);
+    if (layer->is_bf16) {
+        k->update_bf16(slide_bf16_row(layer, i), dx, x, g, scale, keep, noise_seed(layer, i), p);
         return;
     }
     switch (net->optimizer.kind) {
@@ -74,8 +77,8 @@ SLIDE_RACY static void update_dense(const slide_network *net, const slide_layer 
     }
 }
 
-/* One weight, rounded as update_half does. */
-SLIDE_RACY static void round_to_half(float *row, int32_t j, float w, uint32_t seed)
+/* One weight, rounded as update_bf16 does. */
+SLIDE_RACY static void round_to_bf16(float *row, int32_t j, float w, uint32_t seed)
 {
     uint32_t bits;
     memcpy(&bits, &w, sizeof bits);
@@ -83,19 +86,20 @@ SLIDE_RACY static void round_to_half(float *row, int32_t j, float w, uint32_t se
 }
 
 /* The layer below is sampled too: only the coordinates of its active neurons have a gradient. */
-SLIDE_RACY static void update_sparse(const slide_network *net, const slide_layer *layer, float *row,
-                                     const slide_vector *x, float *dx, float g, float lr, float scale, float keep,
+SLIDE_RACY static void update_sparse(const slide_network *net, const slide_layer *layer, int64_t row_index,
+                                     const slide_activations *x, float *dx, float g, float lr, float scale, float keep,
                                      const slide_adam_step *adam)
 {
     int64_t p = layer->padded;
+    float *row = slide_row(layer, row_index);
     int by_row = net->n_states == 0;
-    uint32_t seed = layer->is_half ? noise_seed(layer, row) : 0;
+    uint32_t seed = layer->is_bf16 ? noise_seed(layer, row_index) : 0;
     for (int64_t i = 0; i < x->n; i++) {
         int32_t j = x->ids[i];
         float w = slide_weight(layer, row, j);
         dx[i] += g * w;
-        if (layer->is_half)
-            round_to_half(row, j, keep * w + scale * x->val[i], seed);
+        if (layer->is_bf16)
+            round_to_bf16(row, j, keep * w + scale * x->val[i], seed);
         else if (by_row)
             row[j] = keep * row[j] + scale * x->val[i];
         else
@@ -103,28 +107,29 @@ SLIDE_RACY static void update_sparse(const slide_network *net, const slide_layer
     }
 }
 
-SLIDE_RACY void slide_update_row(const slide_network *net, const slide_layer *layer, float *row,
-                                 const slide_factor *factor, float *d_factor, float g, float lr)
+SLIDE_RACY void slide_update_row(const slide_network *net, const slide_layer *layer, int64_t i,
+                                 const slide_rank1 *factor, float *d_factor, float g, float lr)
 {
     const slide_optimizer *o = &net->optimizer;
-    float *tail = slide_tail(layer, row);
+    float *scalars = slide_row_scalars(layer, slide_row(layer, i));
     int by_feature = layer->kind == SLIDE_SPARSE_INPUT, bias = !by_feature && layer->has_bias;
-    int bias_row = by_feature && row == slide_row(layer, layer->fan_in);
+    int bias_row = by_feature && i == layer->fan_in;
     float keep = bias_row ? 1 : 1 - lr * o->weight_decay, scale = -lr * g;
     slide_adam_step adam = {0};
     if (o->kind == SLIDE_ADAGRAD_ROW) {
-        tail[SLIDE_ROW_ACC] += g * g * (factor->sqnorm + (float)bias * factor->bias * factor->bias) / (float)(layer->width + bias);
-        scale = -lr * g / (sqrtf(tail[SLIDE_ROW_ACC]) + o->eps);
+        float square = factor->sqnorm + (float)bias * factor->bias * factor->bias;
+        scalars[SLIDE_ROW_ACC] += g * g * square / (float)(layer->width + bias);
+        scale = -lr * g / (sqrtf(scalars[SLIDE_ROW_ACC]) + o->eps);
     } else if (o->kind == SLIDE_ADAM) {
-        adam = adam_step(o, ++tail[SLIDE_ROW_COUNT], lr, keep);
+        adam = adam_step(o, ++scalars[SLIDE_ROW_COUNT], lr, keep);
     }
     if (factor->vector->ids)
-        update_sparse(net, layer, row, factor->vector, d_factor, g, lr, scale, keep, &adam);
+        update_sparse(net, layer, i, factor->vector, d_factor, g, lr, scale, keep, &adam);
     else
-        update_dense(net, layer, row, factor->vector->val, d_factor, g, lr, scale, keep, &adam);
+        update_dense(net, layer, i, factor->vector->val, d_factor, g, lr, scale, keep, &adam);
     if (!bias) return;
     if (net->n_states == 0)
-        tail[SLIDE_BIAS] += scale * factor->bias;
+        scalars[SLIDE_BIAS] += scale * factor->bias;
     else
-        step_one(o, tail + SLIDE_BIAS, tail + SLIDE_BIAS_S1, tail + SLIDE_BIAS_S2, g * factor->bias, lr, &adam, 1);
+        step_one(o, scalars + SLIDE_BIAS, scalars + SLIDE_BIAS_S1, scalars + SLIDE_BIAS_S2, g * factor->bias, lr, &adam, 1);
 }

@@ -19,7 +19,7 @@ void slide_scratch_free(const slide_network *net, slide_scratch *s)
     slide_batch_free(net, s);
     free(s->features);
     free(s->feature_values);
-    for (int i = 0; s->outputs && i < net->n_layers; i++) slide_vector_free(&s->outputs[i]);
+    for (int i = 0; s->outputs && i < net->n_layers; i++) slide_activations_free(&s->outputs[i]);
     free(s->outputs);
     memset(s, 0, sizeof *s);
 }
@@ -32,7 +32,7 @@ static slide_status new_outputs(const slide_network *net, slide_scratch *s, int 
         const slide_layer *layer = &net->layers[i];
         int sampled = layer->kind == SLIDE_SAMPLED && !dense;
         int64_t capacity = sampled ? layer->n_active + layer->n_random + s->max_labels : layer->n;
-        slide_status status = slide_vector_new(&s->outputs[i], capacity, sampled, sampled ? 0 : layer->n);
+        slide_status status = slide_activations_new(&s->outputs[i], capacity, sampled, sampled ? 0 : layer->n);
         if (status) return status;
     }
     return SLIDE_OK;

@@ -72,7 +72,7 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
 {
     const int32_t *labels = ex->y_indices + ex->y_indptr[row];
     int64_t n_labels = ex->y_indptr[row + 1] - ex->y_indptr[row];
-    slide_vector *out = &s->outputs[net->n_layers - 1];
+    slide_activations *out = &s->outputs[net->n_layers - 1];
     int sampled = net->layers[net->n_layers - 1].kind == SLIDE_SAMPLED;
     slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
     n_labels = forward(net, s, labels, n_labels, step);
