@@ -42,13 +42,14 @@ bench-torch: .venv/extension  ## the same network in PyTorch
 bench-report: .venv/extension .venv/bench  ## tables from the results so far
 	$(PY) -m benchmarks.report
 
-lint: .venv/lint lint-c  ## ruff, mypy, and the C sources under strict warnings
+lint: .venv/lint lint-c  ## ruff, mypy, and the C sources: strict warnings, includes that go down only
 	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
 lint-c:
 	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp -Icsrc $(C_SOURCES)
+	$(PYTHON) tests/lint/c_floors.py
 
 sanitize: .venv/package  ## run the tests of the C engine under the address and undefined-behaviour sanitizers
 	bash tests/packaging/sanitize.sh $(PY)
