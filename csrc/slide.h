@@ -1,10 +1,18 @@
-/* slide.h: the public face of the C core: types, status codes and the loops that open OpenMP regions.
+/* slide.h: the public face of the C core: all that Python calls but the parser, which is parse/xmc.h.
  *
  * The core trains and serves LSH-sampled networks (SLIDE: Chen et al., MLSys 2020, arXiv 1903.03129). It never
  * prints, never exits, and holds no global mutable state: memory for parameters and tables belongs to the caller,
  * random numbers and scratch belong to a network and a thread. The caller checks arguments, the core trusts them.
  *
- * Reading order: slide.h, train.c (one step is the paper), active.c, transform.c, hash.c, tables.c, layer.c, optimizer.c, infer.c.
+ * The rooms, each of which includes only those under it (tests/lint/c_floors.py):
+ *   net/                train, predict: samples, threads, one step of the paper
+ *   lsh/    linear/     active sets from hash tables; the sparse linear part
+ *   kernels/            loops over a row or a few, one set for each instruction set
+ *   core/               types, rows, vectors, memory, random numbers, clock
+ *   parse/              the text format, apart from all
+ *
+ * Reading order: core/types.h, net/train.c (one step is the paper), lsh/active.c, lsh/transform.c, lsh/hash.c, lsh/tables.h,
+ * lsh/rebuild.c, net/layer.c, net/optimizer.c, net/infer.c.
  *
  * The alphabet, used in every file:
  *   N neurons of a layer      D input dimension     H width of a hidden vector     A active neurons of a sample
@@ -20,7 +28,7 @@
 
 typedef struct slide_network slide_network;
 
-/* network.c: copies the descriptions, never the arrays. n_layers may be 0 if there is a wide part, wide may be NULL.
+/* net/network.c: copies the descriptions, never the arrays. n_layers may be 0 if there is a wide part, wide may be NULL.
  * isa NULL picks the best. NULL when out of memory. */
 slide_network *slide_network_new(const slide_layer *layers, int n_layers, const slide_wide *wide,
                                  const slide_optimizer *optimizer, int loss, uint64_t seed, int n_threads,
@@ -29,34 +37,34 @@ void slide_network_free(slide_network *net);
 const char *slide_network_isa(const slide_network *net);
 void slide_network_time(slide_network *net, int on); /* whether slide_train says what its time went into */
 
-/* train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. Where batch_size is over 1 and
- * the last layer allows it (slide_batch_possible), that many samples (32 at most) with like queries share an active set
- * and one step. */
-int slide_batch_possible(const slide_network *net);
+/* net/train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. Where batch_size is over 1
+ * and the last layer allows it (slide_batch_possible), that many samples (32 at most) with like queries share an active
+ * set and one step. */
+int slide_batch_possible(const slide_network *net); /* net/batch_plan.c */
 slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
                          int batch_size, slide_train_stats *stats);
 
-/* rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation varies the order.
- * refresh: query cells with a label_cell look only at neurons that can have risen since their lists were filled. Where codes are
- * remembered, only rows that have changed since are hashed. */
+/* net/network.c, by lsh/rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation
+ * varies the order. refresh: query cells with a label_cell look only at neurons that can have risen since their lists
+ * were filled. Where codes are remembered, only rows that have changed since are hashed. */
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh);
 
-/* infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
+/* net/infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
  * n_candidates 0: exact over all neurons; else the best among that many neurons which the tables return. */
 slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int32_t *ids,
                            float *scores);
 
-/* infer.c: the vectors that enter a layer, one row of width fan_in padded to 16 floats per example. */
+/* net/infer.c: the vectors that enter a layer, one row of width fan_in padded to 16 floats per example. */
 slide_status slide_hidden(slide_network *net, const slide_examples *ex, int layer, float *out, int64_t out_stride);
 
-/* hash.c / tables.c, for inspection and tests: codes uint32 [n][L] of n vectors [n][stride], dim coordinates each. */
+/* net/inspect.c, for reports and tests: codes uint32 [n][L] of n vectors [n][stride], dim coordinates each. */
 slide_status slide_hash_codes(slide_network *net, int layer, const float *vectors, int64_t n, int64_t stride,
                               uint32_t *codes);
-/* active.c: ids the tables return for n queries, most wanted first, -1 padded; [n][n_candidates]. */
+/* net/inspect.c: ids the tables return for n queries, most wanted first, -1 padded; [n][n_candidates]. */
 slide_status slide_retrieve(slide_network *net, int layer, const float *queries, int64_t n, int64_t stride,
                             int64_t n_candidates, int32_t *ids);
-/* active.c: the active set that a training step would choose for one query and the labels of the one example; ids and
- * corrections need n_active + n_random + labels places. Returns its size, -1 when out of memory. */
+/* net/inspect.c: the active set that a training step would choose for one query and the labels of the one example; ids
+ * and corrections need n_active + n_random + labels places. Returns its size, -1 when out of memory. */
 int64_t slide_active_inspect(slide_network *net, int layer, const float *query, const slide_examples *example,
                              uint64_t step, int32_t *ids, float *corrections);
 

@@ -21,9 +21,9 @@ static inline uint16_t *slide_bf16_row(const slide_layer *layer, int64_t i)
     return (uint16_t *)(void *)slide_row(layer, i);
 }
 
-static inline float slide_from_bf16(uint16_t half)
+static inline float slide_from_bf16(uint16_t bf16)
 {
-    uint32_t bits = (uint32_t)half << 16;
+    uint32_t bits = (uint32_t)bf16 << 16;
     float w;
     memcpy(&w, &bits, sizeof w);
     return w;

@@ -8,12 +8,12 @@
 #include "core/types.h"
 
 #define SLIDE_TILE_QUERIES 32 /* queries scored together by tile(), one per lane */
-#define SLIDE_TILE_ROWS 8
-#define SLIDE_DIRECTION_BLOCK 64
-#define SLIDE_PROJECT_ROWS 4
+#define SLIDE_TILE_ROWS 8 /* with 32 queries 16 accumulators of 16 floats, half of the registers */
+#define SLIDE_DIRECTION_BLOCK 64 /* directions side by side: four registers of 16 floats */
+#define SLIDE_PROJECT_ROWS 4 /* vectors that share a read of the directions */
 
 /* 16 random bits for the i-th weight of a row, the same on every instruction set; seed differs with row and step. */
-#define SLIDE_NOISE_STEP 0x9E3779B9u
+#define SLIDE_NOISE_STEP 0x9E3779B9u /* 2^32 over the golden ratio (Knuth, TAOCP 6.4); the mix is MurmurHash3's */
 static inline uint32_t slide_noise(uint32_t seed, uint32_t i)
 {
     uint32_t h = seed + i * SLIDE_NOISE_STEP;

@@ -3,12 +3,12 @@
  * A narrow hidden layer cannot remember single pairs; this part does, and is added to the network's logits (wide and
  * deep: Cheng et al., DLRS 2016). Weights are stored by feature, as an inverted index, so that one walk over a sample's
  * features scores every label that shares a feature with it: the active set needs no hashing, it is exact. */
-#ifndef SLIDE_WIDE_H
-#define SLIDE_WIDE_H
+#ifndef SLIDE_LINEAR_WIDE_H
+#define SLIDE_LINEAR_WIDE_H
 
 #include "kernels/kernels.h"
 
-#define SLIDE_WIDE_BLOCK 64 /* labels that share a "touched" byte */
+#define SLIDE_WIDE_BLOCK 64 /* labels that share a "touched" byte: four cache lines of scores */
 
 /* What the sparse linear part needs: a score, then a gradient, for every label; both are zero between samples. */
 typedef struct {

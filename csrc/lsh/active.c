@@ -25,6 +25,7 @@ static int64_t most_candidates(const slide_layer *layer)
     return buckets * lsh->capacity < layer->n ? buckets * lsh->capacity : layer->n;
 }
 
+/* Entries of the hashed form: half stay free, and 8 KiB at least, which no sample is too small for. */
 static int64_t counter_size(const slide_layer *layer, int64_t max_labels)
 {
     int64_t most = layer->n_active + max_labels + most_candidates(layer);

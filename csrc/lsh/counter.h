@@ -4,15 +4,15 @@
  * stay in cache; what a sample touched is zeroed behind it. Hashed: open addressing sized by the active set, for any
  * layer; one word holds id, stamp and count, and a new stamp empties it. Candidates are kept in order of first sight:
  * ids in the direct form, places of entries in the hashed one. */
-#ifndef SLIDE_COUNTER_H
-#define SLIDE_COUNTER_H
+#ifndef SLIDE_LSH_COUNTER_H
+#define SLIDE_LSH_COUNTER_H
 
 #include <string.h>
 
 #include "core/types.h"
 
-#define SLIDE_DIRECT_LIMIT ((int64_t)1 << 18) /* neurons: 512 KiB of counts, half of a usual second-level cache */
-#define SLIDE_COUNT_BITS 10
+#define SLIDE_DIRECT_LIMIT ((int64_t)1 << 18) /* neurons: 512 KiB of counts, which a second-level cache holds */
+#define SLIDE_COUNT_BITS 10 /* with the stamp and 32 bits of id they fill a word */
 #define SLIDE_STAMP_BITS 22
 #define SLIDE_COUNT_MASK (((uint64_t)1 << SLIDE_COUNT_BITS) - 1)
 #define SLIDE_STAMP_MASK (((uint64_t)1 << SLIDE_STAMP_BITS) - 1)

@@ -1,12 +1,12 @@
 /* densify.h: what an empty bin of a one-pass hash (DWTA, MinHash) takes instead of a winner. */
-#ifndef SLIDE_DENSIFY_H
-#define SLIDE_DENSIFY_H
+#ifndef SLIDE_LSH_DENSIFY_H
+#define SLIDE_LSH_DENSIFY_H
 
 #include "core/rng.h"
 #include "core/types.h"
 
 #define SLIDE_EMPTY (-1)
-#define SLIDE_DENSIFY_TRIES 64
+#define SLIDE_DENSIFY_TRIES 64 /* with half of the bins empty all fail once in 2^64 */
 
 /* The winner of another bin (optimal densification: Shrivastava, ICML 2017). The bins that are asked follow from the
  * number of the empty one alone, so that vectors agree; after many tries the next bins in order, so that one of them

@@ -1,6 +1,6 @@
 /* hash.h: codes of a vector under a hash family, one per table. The families: families.h and query_cells.h. */
-#ifndef SLIDE_HASH_H
-#define SLIDE_HASH_H
+#ifndef SLIDE_LSH_HASH_H
+#define SLIDE_LSH_HASH_H
 
 #include "kernels/kernels.h"
 

@@ -14,7 +14,7 @@
 #include "lsh/tables.h"
 
 #define BLOCK SLIDE_DIRECTION_BLOCK
-#define CHUNK 8192 /* neurons offered at a time: 32 KiB of ids, the nearest cache */
+#define CHUNK 8192 /* neurons whose ids are listed at a time: 32 KiB on the stack */
 
 int64_t slide_cells_scratch(const slide_lsh *lsh)
 {

@@ -3,8 +3,8 @@
  * The other families hash neurons and queries alike and count on near vectors meeting. Here the one hash function is
  * learned from queries (k-means; slide/cells.py), and a bucket holds what its cell is asked for: the neurons with the
  * largest inner product, bias included, with the cell's centre, best first. Retrieval is one look-up. */
-#ifndef SLIDE_CELLS_H
-#define SLIDE_CELLS_H
+#ifndef SLIDE_LSH_QUERY_CELLS_H
+#define SLIDE_LSH_QUERY_CELLS_H
 
 #include "kernels/kernels.h"
 #include "lsh/counter.h"

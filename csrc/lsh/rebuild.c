@@ -16,7 +16,7 @@
 #include "lsh/tables.h"
 #include "lsh/transform.h"
 
-#define CHUNK 8192 /* neurons whose codes are held: 1.6 MiB in 50 tables, which the second-level cache holds */
+#define CHUNK 8192 /* neurons whose codes are held at a time: 1.6 MiB with 50 tables */
 
 /* A thread's scratch: SLIDE_PROJECT_ROWS vectors to hash, and what hashing them takes. */
 typedef struct {

@@ -1,6 +1,6 @@
 /* tables.h: L hash tables of contiguous buckets, {number ever inserted, ids...} each. */
-#ifndef SLIDE_TABLES_H
-#define SLIDE_TABLES_H
+#ifndef SLIDE_LSH_TABLES_H
+#define SLIDE_LSH_TABLES_H
 
 #include "core/rng.h"
 #include "core/types.h"

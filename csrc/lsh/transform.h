@@ -1,6 +1,6 @@
 /* transform.h: from a neuron or a query to the vector that is hashed. */
-#ifndef SLIDE_TRANSFORM_H
-#define SLIDE_TRANSFORM_H
+#ifndef SLIDE_LSH_TRANSFORM_H
+#define SLIDE_LSH_TRANSFORM_H
 
 #include "core/vector.h"
 

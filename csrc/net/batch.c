@@ -19,7 +19,7 @@
 #define Q SLIDE_BATCH_MOST
 #define R SLIDE_TILE_ROWS
 #define AHEAD 8 /* rows fetched ahead, as in layer.c */
-#define FIRST_LABELS 1024 /* labels of a batch for which there is room from the start */
+#define FIRST_LABELS 1024 /* labels of a batch for which there is room from the start: 32 a sample */
 
 /* -- memory ---------------------------------------------------------------------------------------------------------- */
 

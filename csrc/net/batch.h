@@ -1,7 +1,7 @@
 /* batch.h: samples that share one active set of the last layer, so that its rows are read once and move once for all of
  * them: the passes through it are matrix products. */
-#ifndef SLIDE_BATCH_H
-#define SLIDE_BATCH_H
+#ifndef SLIDE_NET_BATCH_H
+#define SLIDE_NET_BATCH_H
 
 #include "net/network.h"
 

@@ -1,5 +1,5 @@
-/* batch_plan.c: which samples of a call share an active set: those of like queries, that is of the same cell (query_cells.h) or of
- * neighbouring ones. What they do together is in batch.c. */
+/* batch_plan.c: which samples of a call share an active set: those of like queries, that is of the same cell
+ * (lsh/query_cells.h) or of neighbouring ones. What they do together is in batch.c. */
 #include "net/batch_plan.h"
 
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 
 #include "core/omp.h"
 #include "lsh/active.h"
-#include "lsh/query_cells.h"
 #include "lsh/hash.h"
+#include "lsh/query_cells.h"
 
 /* A sampled layer over dense ones, with query cells or no tables. */
 int slide_batch_possible(const slide_network *net)

@@ -1,6 +1,6 @@
 /* layer.h: forward and backward passes of one sample through one layer. */
-#ifndef SLIDE_LAYER_H
-#define SLIDE_LAYER_H
+#ifndef SLIDE_NET_LAYER_H
+#define SLIDE_NET_LAYER_H
 
 #include "net/network.h"
 

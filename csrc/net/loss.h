@@ -1,6 +1,6 @@
 /* loss.h: multi-label losses over an active set, corrected for how each neuron came to be in it. */
-#ifndef SLIDE_LOSS_H
-#define SLIDE_LOSS_H
+#ifndef SLIDE_NET_LOSS_H
+#define SLIDE_NET_LOSS_H
 
 #include "net/network.h"
 

@@ -1,8 +1,8 @@
 /* network.h: what is shared by all threads (slide_network) and what one thread owns (slide_scratch), kept apart by type.
  *
  * The only memory that threads write together is the layers' rows, and only optimizer.c writes them. */
-#ifndef SLIDE_NETWORK_H
-#define SLIDE_NETWORK_H
+#ifndef SLIDE_NET_NETWORK_H
+#define SLIDE_NET_NETWORK_H
 
 #include "core/clock.h"
 #include "core/rng.h"

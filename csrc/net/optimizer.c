@@ -52,7 +52,7 @@ static slide_adam_step adam_step(const slide_optimizer *o, float count, float lr
 SLIDE_RACY static uint32_t noise_seed(const slide_layer *layer, int64_t i)
 {
     uint32_t count, place = (uint32_t)(i * (slide_pad(layer->padded / 2) + SLIDE_ROW_SCALARS) / SLIDE_LANES);
-    float *counter = slide_row_scalars(layer, slide_row(layer, i)) + SLIDE_ROW_COUNT; /* Adam's, which bf16 does not go with */
+    float *counter = slide_row_scalars(layer, slide_row(layer, i)) + SLIDE_ROW_COUNT; /* Adam's: bf16 has no Adam */
     memcpy(&count, counter, sizeof count);
     count++;
     memcpy(counter, &count, sizeof count);

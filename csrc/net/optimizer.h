@@ -1,7 +1,7 @@
 /* optimizer.h: one row's update. This is the HOGWILD leaf: the only place where threads write shared memory without
  * locks, on purpose (Niu et al., NIPS 2011). */
-#ifndef SLIDE_OPTIMIZER_H
-#define SLIDE_OPTIMIZER_H
+#ifndef SLIDE_NET_OPTIMIZER_H
+#define SLIDE_NET_OPTIMIZER_H
 
 #include "net/network.h"
 

@@ -11,8 +11,8 @@
  *
  * Two calls: slide_xmc_scan checks the header against the lines that are there and says how much room the arrays need
  * (never more than four times the text), slide_xmc_fill parses into the caller's arrays. */
-#ifndef SLIDE_XMC_H
-#define SLIDE_XMC_H
+#ifndef SLIDE_PARSE_XMC_H
+#define SLIDE_PARSE_XMC_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* xmc_number.h: decimal text to float32, correctly rounded and blind to the locale; used by xmc.c. */
-#ifndef SLIDE_XMC_NUMBER_H
-#define SLIDE_XMC_NUMBER_H
+#ifndef SLIDE_PARSE_XMC_NUMBER_H
+#define SLIDE_PARSE_XMC_NUMBER_H
 
 typedef enum { SLIDE_XMC_NUMBER, SLIDE_XMC_NUMBER_TOO_LARGE, SLIDE_XMC_NO_NUMBER } slide_xmc_number;
 

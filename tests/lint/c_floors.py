@@ -6,8 +6,8 @@ Prints each fault and returns 1 if there is one. What is checked:
 
 1. Rooms. A file includes files of its own room and of the rooms that FLOORS allows it, named from csrc/; all of
    another kind comes from the system.
-2. Headers include each other without a cycle, and so do files: where a.c calls what b.c defines, b.c calls nothing of a,
-   by way of others either.
+2. Headers include each other without a cycle, and so do files: where a.c calls what b.c defines, b.c calls nothing of
+   a.c, by way of others either.
 3. Functions. What a file calls is declared in a header that it includes, itself or by way of others.
 4. Every `omp parallel` says how many threads it takes.
 """
