@@ -4,7 +4,6 @@
 #   run.sh PYTHON SECONDS [seed]      run.sh PYTHON seeds: every seed once, as a test does
 # GCC with libasan and libubsan. Builds into build/fuzz. A crash ends the run and leaves its input in build/fuzz/crash-*.
 set -euo pipefail
-shopt -s nullglob
 cd "$(dirname "$0")/../.."
 python=$1 seconds=$2 seed=${3:-1}
 cc=${CC:-gcc}
@@ -14,7 +13,7 @@ rm -f "$out"/*.o
 flags=(-std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Icsrc)
 coverage=(-fsanitize-coverage=trace-pc)
 "$cc" -std=gnu11 -g -O2 -c tests/fuzz/engine.c -o "$out/engine.o"
-for source in csrc/*.c csrc/*/*.c; do
+for source in csrc/*/*.c; do
     "$cc" "${flags[@]}" "${coverage[@]}" -c "$source" -o "$out/$(basename "$source" .c).core.o"
 done
 for target in xmc number network; do

@@ -2,14 +2,13 @@
 # Builds csrc/ under the thread sanitizer, on plain threads in place of OpenMP's, and runs tests/races/driver.c.
 # `make sanitize-threads` calls this. GCC with libtsan; the only races that may be are in functions marked SLIDE_RACY.
 set -euo pipefail
-shopt -s nullglob
 cd "$(dirname "$0")/../.."
 cc=${CC:-gcc}
 out=build/races
 mkdir -p "$out"
 rm -f "$out"/*.o
 flags=(-std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=thread -Icsrc)
-for source in csrc/*.c csrc/*/*.c; do
+for source in csrc/*/*.c; do
     "$cc" "${flags[@]}" -fopenmp -c "$source" -o "$out/$(basename "$source" .c).o"
 done
 "$cc" "${flags[@]}" tests/races/gomp.c tests/races/driver.c "$out"/*.o -lm -lpthread -o "$out/driver"
