@@ -7,7 +7,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-EXT_SOURCES := $(wildcard csrc/*.c csrc/*.h slide/engine/*.pyx slide/engine/*.pxi)
+C_SOURCES := $(sort $(wildcard csrc/*.c csrc/*/*.c))
+EXT_SOURCES := $(C_SOURCES) $(wildcard csrc/*.h csrc/*/*.h slide/engine/*.pyx slide/engine/*.pxi)
 
 # A compile error must not hide behind the fallback where there is a compiler; where there is none, fall back.
 STRICT = SLIDE_REQUIRE_EXT=$${SLIDE_REQUIRE_EXT:-$$(echo 'int x;' | $(CC) -x c -fsyntax-only - 2>/dev/null && echo 1 || echo 0)}
@@ -41,7 +42,7 @@ bench-torch: .venv/extension  ## the same network in PyTorch
 bench-report: .venv/extension .venv/bench  ## tables from the results so far
 	$(PY) -m benchmarks.report
 
-lint: .venv/lint lint-c  ## ruff, mypy, spelling, and the C sources under strict warnings
+lint: .venv/lint lint-c  ## ruff, mypy, imports, spelling, and the C sources: strict warnings, includes that go down only
 	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -49,7 +50,8 @@ lint: .venv/lint lint-c  ## ruff, mypy, spelling, and the C sources under strict
 	$(PY) -m codespell_lib *.md *.toml *.yml Makefile setup.py docs slide csrc tests benchmarks examples
 
 lint-c:
-	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp csrc/*.c
+	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp -Icsrc $(C_SOURCES)
+	$(PYTHON) tests/lint/c_floors.py
 
 sanitize: .venv/package  ## run the tests of the C engine under the address and undefined-behaviour sanitizers
 	bash tests/packaging/sanitize.sh $(PY)
@@ -110,7 +112,7 @@ help:  ## list the verbs
 	@touch $@
 
 .venv/extension: .venv/package $(EXT_SOURCES)
-	$(STRICT) $(PY) setup.py --quiet build_ext --inplace --force
+	$(STRICT) $(PY) setup.py --quiet build_ext --inplace
 	@! ls slide/engine/_c.*.so > /dev/null 2>&1 || touch $@
 
 # The tools alone, not the package again: another verb may be using it under make -j.

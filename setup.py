@@ -13,13 +13,15 @@ and at run time, never here, and floating-point semantics that leak into other c
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
 import shutil
 import sys
 import sysconfig
 import tempfile
-from glob import glob
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -82,8 +84,20 @@ def choose_compiler() -> None:
         os.environ["CC"] = found[0]
 
 
+def is_fresh(obj: Path) -> bool:
+    """Whether an object is younger than its source and every header that went into it, by the compiler's own list."""
+    listed = obj.with_suffix(".d")
+    if not obj.exists() or not listed.exists():
+        return False
+    inputs = shlex.split(listed.read_text().replace("\\\n", " ").partition(":")[2])
+    return all(Path(p).exists() and Path(p).stat().st_mtime <= obj.stat().st_mtime for p in inputs)
+
+
 class BuildEngine(build_ext):
-    """build_ext that finds out what the compiler can do, and turns a failure into a warning unless told otherwise."""
+    """build_ext that finds out what the compiler can do, and turns a failure into a warning unless told otherwise.
+
+    Compiles only the sources whose object is older than they are or than a header of theirs; --force compiles all.
+    """
 
     def initialize_options(self) -> None:
         super().initialize_options()
@@ -109,6 +123,24 @@ class BuildEngine(build_ext):
         for ext in self.extensions:
             ext.extra_compile_args += FLAGS + compile_flags
             ext.extra_link_args += link_flags
+        compile_all = self.compiler.compile
+
+        def compile_stale(sources: list[str], output_dir: str, **how: Any) -> list[str]:
+            how["extra_postargs"] = [*how["extra_postargs"], "-MMD"]  # the headers of x.c go to x.d beside its object
+            said = hashlib.sha256(repr((self.compiler.compiler_so, sorted(how.items()))).encode()).hexdigest()
+            flags = Path(output_dir, "flags")
+            objects = self.compiler.object_filenames(sources, output_dir=output_dir)
+            if self.force or not flags.exists() or flags.read_text() != said:
+                for name in objects:
+                    Path(name).unlink(missing_ok=True)
+                flags.parent.mkdir(parents=True, exist_ok=True)
+                flags.write_text(said)
+            stale = [s for s, o in zip(sources, objects, strict=True) if not is_fresh(Path(o))]
+            if stale:
+                compile_all(stale, output_dir=output_dir, **how)
+            return objects
+
+        self.compiler.compile = compile_stale
         super().build_extensions()
 
     def _openmp_flags(self) -> tuple[list[str], list[str]]:
@@ -138,8 +170,8 @@ class BuildEngine(build_ext):
 
 engine = Extension(
     "slide.engine._c",
-    sources=["slide/engine/_c.pyx", *sorted(glob("csrc/*.c"))],
-    depends=[*sorted(glob("csrc/*.h")), *sorted(glob("slide/engine/*.pxi"))],
+    sources=["slide/engine/_c.pyx", *sorted(map(str, Path("csrc").rglob("*.c")))],
+    depends=["setup.py", *sorted(map(str, [*Path("csrc").rglob("*.h"), *Path("slide/engine").glob("*.pxi")]))],
     include_dirs=["csrc"],
     libraries=[] if sys.platform == "win32" else ["m"],
 )

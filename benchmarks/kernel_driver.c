@@ -1,11 +1,11 @@
-/* kernel_driver.c: loops over the leaves of csrc/kernels.h, so that a call from Python is long enough to be timed.
+/* kernel_driver.c: loops over the leaves of kernels/kernels.h, so that a call from Python can be timed.
  *
  * Built by kernels.py into a throw-away library; no part of the engine. Visits rows in the order given: a handful of
  * rows measures the kernel in the nearest cache, a random order over a large table measures it with memory. */
 #include <stddef.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 #define AHEAD 4 /* rows fetched ahead, as the training loop does */
 

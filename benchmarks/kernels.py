@@ -30,8 +30,7 @@ class BuildError(RuntimeError):
 @functools.cache
 def library() -> ctypes.CDLL:
     """Compile and load. The file goes with the process; the code stays mapped."""
-    sources = [Path(__file__).with_name("kernel_driver.c"), ROOT / "csrc" / "dispatch.c"]
-    sources += sorted((ROOT / "csrc").glob("kernels_*.c"))
+    sources = [Path(__file__).with_name("kernel_driver.c"), *sorted((ROOT / "csrc" / "kernels").glob("*.c"))]
     compiler = shlex.split(os.environ.get("CC", "cc"))
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "kernels.so"

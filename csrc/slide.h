@@ -1,10 +1,18 @@
-/* slide.h: the public face of the C core: types, status codes and the loops that open OpenMP regions.
+/* slide.h: the public face of the C core: all that Python calls but the parser, which is parse/xmc.h.
  *
  * The core trains and serves LSH-sampled networks (SLIDE: Chen et al., MLSys 2020, arXiv 1903.03129). It never
  * prints, never exits, and holds no global mutable state: memory for parameters and tables belongs to the caller,
  * random numbers and scratch belong to a network and a thread. The caller checks arguments, the core trusts them.
  *
- * Reading order: slide.h, train.c (one step is the paper), active.c, transform.c, hash.c, tables.c, layer.c, optimizer.c, infer.c.
+ * The rooms, each of which includes only those under it (tests/lint/c_floors.py):
+ *   net/                train, predict: samples, threads, one step of the paper
+ *   lsh/    linear/     active sets from hash tables; the sparse linear part
+ *   kernels/            loops over a row or a few, one set for each instruction set
+ *   core/               types, rows, vectors, memory, random numbers, clock
+ *   parse/              the text format, apart from all
+ *
+ * Reading order: core/types.h, net/train.c (one step is the paper), lsh/active.c, lsh/transform.c, lsh/hash.c, lsh/tables.h,
+ * lsh/rebuild.c, net/layer.c, net/optimizer.c, net/infer.c.
  *
  * The alphabet, used in every file:
  *   N neurons of a layer      D input dimension     H width of a hidden vector     A active neurons of a sample
@@ -13,167 +21,14 @@
 #ifndef SLIDE_H
 #define SLIDE_H
 
-#include <stdint.h>
-
-#define SLIDE_LANES 16       /* every row and scratch vector is padded with zeros to a multiple of this */
-#define SLIDE_TAIL 16        /* floats behind a row's weights and states: one cache line of scalars */
-#define SLIDE_HADAMARD_ROUNDS 3
-#define SLIDE_OFFSET_STEPS (1 << 24)
-#define SLIDE_MAX_TABLES 1022 /* collision counts share a word with a stamp; see active.c */
-
-/* Where the scalars of a row live, in floats behind its last state (one cache line with the row). */
-enum { SLIDE_BIAS, SLIDE_BIAS_S1, SLIDE_BIAS_S2, SLIDE_ROW_ACC, SLIDE_ROW_COUNT };
-
-typedef enum { SLIDE_OK, SLIDE_NO_MEMORY, SLIDE_NOT_FINITE } slide_status;
-typedef enum { SLIDE_SPARSE_INPUT, SLIDE_DENSE, SLIDE_SAMPLED } slide_layer_kind;
-typedef enum { SLIDE_IDENTITY, SLIDE_RELU, SLIDE_TANH } slide_activation;
-typedef enum { SLIDE_SOFTMAX, SLIDE_BINARY } slide_loss;
-typedef enum { SLIDE_SGD, SLIDE_ADAGRAD_ROW, SLIDE_ADAGRAD, SLIDE_ADAM } slide_optimizer_kind;
-typedef enum {
-    SLIDE_SIMHASH,
-    SLIDE_WTA,
-    SLIDE_DWTA,
-    SLIDE_MINHASH,
-    SLIDE_SIMHASH_GAUSSIAN,
-    SLIDE_SIMHASH_SPARSE,
-    SLIDE_SIMHASH_HADAMARD,
-    SLIDE_CUSTOM,
-    SLIDE_QUERY_CELLS,
-    SLIDE_EUCLIDEAN
-} slide_hash_kind;
-typedef enum { SLIDE_AS_IT_IS, SLIDE_NORM_AUGMENTED, SLIDE_SIGN_ALSH, SLIDE_L2_ALSH } slide_transform;
-typedef enum { SLIDE_FIFO, SLIDE_RESERVOIR } slide_bucket_policy;
-typedef enum { SLIDE_BY_COUNT, SLIDE_VANILLA, SLIDE_THRESHOLD } slide_selection;
-
-/* Codes uint32 [n][L] of n vectors that lie stride floats apart: a family from outside. Called by all threads. */
-typedef void (*slide_custom_hash)(void *context, const float *x, int64_t n, int64_t stride, uint32_t *codes);
-
-/* One hash family with its L tables. A neuron is {weights, bias}, a query {x, 1}, of fan_in + 1 coordinates; what is
- * hashed is made from them by transform.c and has dim coordinates.
- *   SimHash    directions: float [blocks][dim][64], +1 or -1, 64 directions a block, K * L of them in use
- *   Gaussian   the same, integers of -127 to 127
- *   Sparse     positions:  int32 [K * L][window], coordinates to add, or ~coordinate to subtract
- *   Hadamard   directions: float [blocks][SLIDE_HADAMARD_ROUNDS][window], +1 or -1; window = 2^log2_window >= dim
- *   WTA        positions:  int32 [K * L][window], coordinates that compete
- *   DWTA       positions:  int32 [permutations][dim], where each coordinate lands; bin = position / window
- *   MinHash    positions:  int32 [2 dim][permutations], random 31-bit ranks of the elements; window = largest set
- *   Euclidean  directions as Gaussian; positions: int32 [K * L], offsets in SLIDE_OFFSET_STEPS to a cell of the given width;
- *              window = cells that are told apart
- *   Custom     hash, context
- *   cells      directions: float [blocks][dim][64], 2^K centres c of query cells, last coordinate -|c|^2 / 2 (cells.h); L is
- *              1 and a bucket lists the neurons that score highest at its centre, best first
- * frame: float [2 (fan_in + 1)] or NULL: {centre of the weights, of the biases, centre of the queries, scale f of the
- *   bias}. A neuron w, b becomes {w - centre, (b - its centre + (w - centre) . query centre) / f}, a query x becomes
- *   {x - query centre, f}: their inner product differs from w . x + b by a constant for each query, so the ranking is
- *   kept while the angles, which SimHash sees, spread out (recall of the exact top 10 rises by half and more).
- * transform: what is appended so that angles (L2-ALSH: distances) see norms; norms: float [n_norms], ascending, of groups of neurons.
- * slots: int32 [L][2^table_bits][bucket_stride]; a bucket is {number ever inserted, ids...}. */
-typedef struct {
-    int32_t kind, K, L, window, log2_window;
-    int32_t dim, permutations, code_bits;
-    const float *directions;
-    const int32_t *positions;
-    const float *frame;
-    int32_t transform, n_norms;
-    const float *norms;
-    double width;            /* Euclidean: of a cell, in units of the vectors */
-    slide_custom_hash hash;
-    void *context;
-    int32_t table_bits, capacity, bucket_stride, policy;
-    int32_t probes;          /* buckets of a table that a query looks into; cells: how many it takes candidates from */
-    int32_t selection, min_count; /* which neurons of those buckets are taken: active.c; not for cells */
-    int32_t *slots;
-    int32_t *homes;          /* cells: [n] the cell of the sample whose label a neuron last was, -1 for none; or NULL */
-    uint32_t *codes;         /* [n][L] of the rows as they were last hashed, or NULL: not remembered; not for cells */
-    uint64_t *marks;         /* [n] of those rows (rebuild.c), 0: hash it whatever it is */
-} slide_lsh;
-
-/* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, tail[SLIDE_TAIL]}; stride counts floats.
- * SPARSE_INPUT stores one row per feature (n_rows = D, + 1 for the bias row, width = n); the others one per neuron. */
-typedef struct {
-    int32_t kind, activation;
-    int64_t n, fan_in;
-    float *rows;
-    int64_t n_rows, width, padded, stride;
-    int32_t has_bias;        /* SPARSE_INPUT: row D is an always-on feature; others: the bias in the tail is trained */
-    float dropout;           /* SPARSE_INPUT only: chance that a feature is left out of a training sample */
-    int64_t n_active, n_random; /* SAMPLED only: size of the active set, and its share drawn uniformly */
-    int32_t asks_label;      /* SAMPLED, last layer: training asks the tables with a label's row, not with the input */
-    slide_lsh lsh;
-    /* A compressed layer, which only predicts: rows is NULL, weights are codes [n_rows][P] times their row's scale. */
-    const int8_t *codes;
-    const float *scales, *biases;
-    int32_t is_half;         /* weights are bfloat16 in half the room, without states; the last scalar counts updates */
-} slide_layer;
-
-typedef struct {
-    int32_t kind;
-    float beta1, beta2, eps, weight_decay;
-} slide_optimizer;
-
-/* The sparse linear part (wide.c): CSR by feature of the labels it met in training; weights and bias are learned.
- * A label's score is deep_share * logit + wide score. Its step is the schedule's times lr_ratio.
- * Compressed, it only predicts: weights is NULL, a weight is a code times its feature's scale, and where there are no more
- * than 2^16 labels narrow holds them instead. */
-typedef struct {
-    const int64_t *indptr;   /* [n_features + 1] */
-    const int32_t *labels;   /* ascending within a feature */
-    float *weights, *bias;
-    const uint16_t *narrow;
-    const int8_t *codes;
-    const float *scales;     /* [n_features] */
-    int64_t n_labels;
-    float lr_ratio, bias_ratio, deep_share;
-} slide_wide;
-
-/* CSR examples; order[i] is the row of the i-th sample to visit. */
-typedef struct {
-    const int64_t *x_indptr, *y_indptr;
-    const int32_t *x_indices, *y_indices;
-    const float *x_data;
-    const int64_t *order;
-    int64_t n;
-} slide_examples;
-
-/* What threads spend their time on while they train (clock.h); the last layer's backward pass and its update are one walk
- * for samples that have an active set of their own, counted as UPDATE. */
-enum {
-    SLIDE_PHASE_INPUT,    /* gathering the rows of the sample's features, and layers up to the last */
-    SLIDE_PHASE_HASH,     /* of what enters a sampled layer */
-    SLIDE_PHASE_RETRIEVE, /* active sets */
-    SLIDE_PHASE_FORWARD,  /* the last layer's logits */
-    SLIDE_PHASE_LOSS,
-    SLIDE_PHASE_BACKWARD, /* gradients of what enters the last layer */
-    SLIDE_PHASE_UPDATE,   /* the last layer's rows */
-    SLIDE_PHASE_BELOW,    /* backward pass and updates of the layers below */
-    SLIDE_PHASE_SPARSE,   /* the sparse linear part, all of it */
-    SLIDE_PHASES
-};
-
-/* What a call of slide_train did. */
-typedef struct {
-    double loss;             /* summed over samples with a loss */
-    int64_t n_loss;
-    int64_t n_active;        /* summed size of the output layer's active sets */
-    double wide_loss;        /* of the sparse linear part, and its summed active sets */
-    int64_t n_wide_active;
-    int32_t no_memory;       /* training stopped for want of scratch memory */
-    int64_t bad_step, bad_layer; /* where a NaN or infinity was met; -1 if nowhere. Layer n_layers: the wide part */
-    int64_t phase_ns[SLIDE_PHASES]; /* summed over threads; 0 unless slide_network_time was asked for */
-    int64_t bad_update;      /* 1: not in the layer's output, but its update would have left float32, and was not made */
-} slide_train_stats;
+#include "core/memory.h"
+#include "core/omp.h"
+#include "core/types.h"
+#include "kernels/kernels.h"
 
 typedef struct slide_network slide_network;
 
-/* memory.c: zeroed, 2 MiB-aligned with huge pages advised when large, 64-byte aligned else. NULL when out of memory. */
-void *slide_alloc(int64_t bytes);
-void slide_free(void *p, int64_t bytes);
-
-/* dispatch.c: instruction sets compiled in and usable here; NULL-terminated names, best first. */
-const char *const *slide_isa_available(void);
-int slide_openmp_threads(void); /* 0 when built without OpenMP */
-
-/* network.c: copies the descriptions, never the arrays. n_layers may be 0 if there is a wide part, wide may be NULL.
+/* net/network.c: copies the descriptions, never the arrays. n_layers may be 0 if there is a wide part, wide may be NULL.
  * isa NULL picks the best. NULL when out of memory. */
 slide_network *slide_network_new(const slide_layer *layers, int n_layers, const slide_wide *wide,
                                  const slide_optimizer *optimizer, int loss, uint64_t seed, int n_threads,
@@ -182,34 +37,34 @@ void slide_network_free(slide_network *net);
 const char *slide_network_isa(const slide_network *net);
 void slide_network_time(slide_network *net, int on); /* whether slide_train says what its time went into */
 
-/* train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. Where batch_size is over 1 and
- * the last layer allows it (slide_batch_possible), that many samples (32 at most) with like queries share an active set
- * and one step. */
-int slide_batch_possible(const slide_network *net);
+/* net/train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. Where batch_size is over 1
+ * and the last layer allows it (slide_batch_possible), that many samples (32 at most) with like queries share an active
+ * set and one step. */
+int slide_batch_possible(const slide_network *net); /* net/batch_plan.c */
 slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
                          int batch_size, slide_train_stats *stats);
 
-/* rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation varies the order.
- * refresh: query cells with homes look only at neurons that can have risen since their lists were filled. Where codes are
- * remembered, only rows that have changed since are hashed. */
+/* net/network.c, by lsh/rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation
+ * varies the order. refresh: query cells with a label_cell look only at neurons that can have risen since their lists
+ * were filled. Where codes are remembered, only rows that have changed since are hashed. */
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh);
 
-/* infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
+/* net/infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
  * n_candidates 0: exact over all neurons; else the best among that many neurons which the tables return. */
 slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int32_t *ids,
                            float *scores);
 
-/* infer.c: the vectors that enter a layer, one row of width fan_in padded to 16 floats per example. */
+/* net/infer.c: the vectors that enter a layer, one row of width fan_in padded to 16 floats per example. */
 slide_status slide_hidden(slide_network *net, const slide_examples *ex, int layer, float *out, int64_t out_stride);
 
-/* hash.c / tables.c, for inspection and tests: codes uint32 [n][L] of n vectors [n][stride], dim coordinates each. */
+/* net/inspect.c, for reports and tests: codes uint32 [n][L] of n vectors [n][stride], dim coordinates each. */
 slide_status slide_hash_codes(slide_network *net, int layer, const float *vectors, int64_t n, int64_t stride,
                               uint32_t *codes);
-/* active.c: ids the tables return for n queries, most wanted first, -1 padded; [n][n_candidates]. */
+/* net/inspect.c: ids the tables return for n queries, most wanted first, -1 padded; [n][n_candidates]. */
 slide_status slide_retrieve(slide_network *net, int layer, const float *queries, int64_t n, int64_t stride,
                             int64_t n_candidates, int32_t *ids);
-/* active.c: the active set that a training step would choose for one query and the labels of the one example; ids and
- * corrections need n_active + n_random + labels places. Returns its size, -1 when out of memory. */
+/* net/inspect.c: the active set that a training step would choose for one query and the labels of the one example; ids
+ * and corrections need n_active + n_random + labels places. Returns its size, -1 when out of memory. */
 int64_t slide_active_inspect(slide_network *net, int layer, const float *query, const slide_examples *example,
                              uint64_t step, int32_t *ids, float *corrections);
 

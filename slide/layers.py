@@ -1,4 +1,4 @@
-"""The layers a network is made of: sizes and options, checked here and frozen. What they compute is in csrc/layer.c."""
+"""The layers a network is made of: sizes and options, checked here and frozen. Their arithmetic: csrc/net/layer.c."""
 
 from __future__ import annotations
 

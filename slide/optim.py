@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules: frozen numbers. The arithmetic is in csrc/optimizer.c."""
+"""Optimizers and learning-rate schedules: frozen numbers. The arithmetic is in csrc/net/optimizer.c."""
 
 from __future__ import annotations
 

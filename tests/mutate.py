@@ -24,10 +24,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "build" / "mutate"
 TESTS = {
-    "csrc/active.c": ["test_active_sets.py", "test_tables.py", "test_backends_agree.py"],
-    "csrc/counter.h": ["test_active_sets.py", "test_tables.py", "test_backends_agree.py"],
-    "csrc/tables.h": ["test_tables.py", "test_backends_agree.py"],
-    "csrc/rebuild.c": ["test_tables.py", "test_backends_agree.py"],
+    "csrc/lsh/active.c": ["test_active_sets.py", "test_tables.py", "test_backends_agree.py"],
+    "csrc/lsh/counter.h": ["test_active_sets.py", "test_tables.py", "test_backends_agree.py"],
+    "csrc/lsh/tables.h": ["test_tables.py", "test_backends_agree.py"],
+    "csrc/lsh/rebuild.c": ["test_tables.py", "test_backends_agree.py"],
     "slide/metrics.py": ["test_metrics.py"],
 }
 #: What a token becomes; the first group of each pattern is replaced.
@@ -83,7 +83,7 @@ def prepare() -> None:
     subprocess.run(
         [sys.executable, "-m", "cython", "-3", "slide/engine/_c.pyx", "-o", "engine.c"], cwd=PLACE, check=True
     )
-    for source in [*sorted((PLACE / "csrc").glob("*.c")), PLACE / "engine.c"]:
+    for source in [*sorted((PLACE / "csrc").rglob("*.c")), PLACE / "engine.c"]:
         compile_one(source)
     link()
 
@@ -105,12 +105,22 @@ def build(file: str) -> bool:
     """Compiles what depends on the file; False if the mutant is no program."""
     if file.endswith(".py"):
         return True
-    name = Path(file).name
-    users = [p for p in (PLACE / "csrc").glob("*.c") if p.name == name or f'"{name}"' in p.read_text()]
-    if not all(map(compile_one, users)):
+    if not all(map(compile_one, [PLACE / name for name in users(file) if name.endswith(".c")])):
         return False
     link()
     return True
+
+
+def users(file: str) -> set[str]:
+    """The file and all of csrc/ that includes it, by way of others too."""
+    texts = {str(p.relative_to(PLACE)): p.read_text() for p in (PLACE / "csrc").rglob("*.[ch]")}
+    found: set[str] = set()
+    fresh = {file}
+    while fresh:
+        found |= fresh
+        wanted = [f'#include "{name.removeprefix("csrc/")}"' for name in fresh]
+        fresh = {name for name, text in texts.items() if any(line in text for line in wanted)} - found
+    return found
 
 
 def survives(file: str) -> bool:

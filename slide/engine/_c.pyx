@@ -31,10 +31,10 @@ cdef extern from "slide.h":
         slide_custom_hash hash
         void *context
         int32_t table_bits, capacity, bucket_stride, policy, probes, selection, min_count
-        int32_t *slots
-        int32_t *homes
+        int32_t *buckets
+        int32_t *label_cell
         uint32_t *codes
-        uint64_t *marks
+        uint64_t *row_digests
 
     ctypedef struct slide_layer:
         int32_t kind, activation
@@ -46,10 +46,10 @@ cdef extern from "slide.h":
         int64_t n_active, n_random
         int32_t asks_label
         slide_lsh lsh
-        const int8_t *codes
+        const int8_t *qweights
         const float *scales
         const float *biases
-        int32_t is_half
+        int32_t is_bf16
 
     ctypedef struct slide_optimizer:
         int32_t kind
@@ -61,7 +61,7 @@ cdef extern from "slide.h":
         float *weights
         float *bias
         const uint16_t *narrow
-        const int8_t *codes
+        const int8_t *qweights
         const float *scales
         int64_t n_labels
         float lr_ratio, bias_ratio, deep_share
@@ -389,24 +389,24 @@ cdef class Engine:
 
 cdef int _describe(slide_layer *c, layer) except -1:
     """Copies a LayerState's numbers and the addresses of its arrays."""
-    cdef int32_t[:, :, ::1] slots
+    cdef int32_t[:, :, ::1] buckets
     cdef float[::1] directions
-    cdef int32_t[::1] positions, homes
+    cdef int32_t[::1] positions, label_cell
     cdef uint32_t[:, ::1] codes
-    cdef uint64_t[::1] marks
+    cdef uint64_t[::1] row_digests
     cdef float[::1] centre, norms
     memset(c, 0, sizeof(slide_layer))
     c.kind, c.activation = KINDS[layer.kind], KINDS[layer.activation]
     c.n, c.fan_in = layer.n, layer.fan_in
-    cdef const int8_t[:, ::1] weight_codes
+    cdef const int8_t[:, ::1] qweights
     cdef const float[::1] scales, biases
     if layer.is_compressed:
-        weight_codes, scales, biases = layer.codes, layer.scales, layer.bias_values
-        c.codes, c.scales, c.biases = &weight_codes[0, 0], &scales[0], &biases[0]
+        qweights, scales, biases = layer.codes, layer.scales, layer.bias_values
+        c.qweights, c.scales, c.biases = &qweights[0, 0], &scales[0], &biases[0]
         c.n_rows, c.stride = layer.codes.shape
     else:
         rows = layer.rows.view(np.float32)
-        c.rows, c.is_half = _floats(rows), layer.is_half
+        c.rows, c.is_bf16 = _floats(rows), layer.is_half
         c.n_rows, c.stride = rows.shape
     c.width, c.padded = layer.width, layer.padded
     c.has_bias, c.dropout = layer.bias, layer.dropout
@@ -434,15 +434,15 @@ cdef int _describe(slide_layer *c, layer) except -1:
         c.lsh.norms = &norms[0]
     if h.custom is not None:
         c.lsh.hash, c.lsh.context = <slide_custom_hash><uintptr_t>h.custom.address, <void *><uintptr_t>h.custom.context
-    slots = h.slots
-    c.lsh.slots = &slots[0, 0, 0]
-    c.lsh.bucket_stride = slots.shape[2]
+    buckets = h.slots
+    c.lsh.buckets = &buckets[0, 0, 0]
+    c.lsh.bucket_stride = buckets.shape[2]
     if h.homes.size:
-        homes = h.homes
-        c.lsh.homes = &homes[0]
+        label_cell = h.homes
+        c.lsh.label_cell = &label_cell[0]
     if h.codes.size:
-        codes, marks = h.codes, h.marks
-        c.lsh.codes, c.lsh.marks = &codes[0, 0], &marks[0]
+        codes, row_digests = h.codes, h.marks
+        c.lsh.codes, c.lsh.row_digests = &codes[0, 0], &row_digests[0]
     return 0
 
 
@@ -451,7 +451,7 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
     cdef const int64_t[::1] indptr = wide.indptr
     cdef const int32_t[::1] labels
     cdef const uint16_t[::1] narrow
-    cdef const int8_t[::1] codes
+    cdef const int8_t[::1] qweights
     cdef const float[::1] scales
     cdef float[::1] weights, bias = wide.bias
     memset(c, 0, sizeof(slide_wide))
@@ -463,9 +463,9 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
         labels = wide.labels
         c.labels = &labels[0]
     if hasattr(wide, "codes"):
-        codes, scales = wide.codes, wide.scales
+        qweights, scales = wide.codes, wide.scales
         c.scales = &scales[0]
-        c.codes = &codes[0] if codes.shape[0] else NULL
+        c.qweights = &qweights[0] if qweights.shape[0] else NULL
     elif wide.labels.shape[0]:
         weights = wide.weights
         c.weights = &weights[0]

@@ -1,7 +1,7 @@
-# The binding of csrc/xmc.h, included by slide/engine/_c.pyx: two C calls without the GIL, the arrays between them.
+# The binding of csrc/parse/xmc.h, included by slide/engine/_c.pyx: two C calls without the GIL, the arrays between them.
 # Files and messages are slide/io/xmc.py's. Raises slide.engine.xmc_fault.Fault, which holds the numbers of slide_xmc_error.
 
-cdef extern from "xmc.h":
+cdef extern from "parse/xmc.h":
     ctypedef enum slide_xmc_status:
         SLIDE_XMC_OK
         SLIDE_XMC_NO_MEMORY

@@ -26,7 +26,7 @@ IN_BLOCKS = "read it in blocks (slide.XMCBlocks, slide train --rows-at-once)"
 
 
 class Kind(enum.IntEnum):
-    """What can be wrong with a file; the numbers of slide_xmc_status in csrc/xmc.h."""
+    """What can be wrong with a file; the numbers of slide_xmc_status in csrc/parse/xmc.h."""
 
     EMPTY = 1
     HEADER = 2

@@ -1,6 +1,6 @@
 """Files in the text format of the extreme classification repository: read_xmc and write_xmc.
 
-Parsing is csrc/xmc.c's (the format is described in csrc/xmc.h) or, where no extension was built,
+Parsing is csrc/parse/xmc.c's (the format is described in csrc/parse/xmc.h) or, where no extension was built,
 slide/engine/reference/xmc.py's; both report what is wrong as a Fault, which becomes a sentence here.
 """
 

@@ -1,6 +1,6 @@
 """The frame of a hash family: the means that neurons and queries are hashed relative to, and the norms of a transform.
 
-What is done with it when vectors are hashed is in csrc/transform.c.
+What is done with it when vectors are hashed is in csrc/lsh/transform.c.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """E2LSH, the hash family of Euclidean distances, and with transform="l2-alsh" of inner products.
 
-Its hashing is in csrc/euclidean.c and slide/engine/reference/hashing.py, the transform in csrc/transform.c. The other families
+Its hashing is in csrc/lsh/euclidean.c and slide/engine/reference/hashing.py, the transform in csrc/lsh/transform.c. The other families
 are in slide/lsh.py; what all share is in slide/lsh/family.py.
 """
 

@@ -1,4 +1,4 @@
-"""Query cells: the data-dependent hash family. Its centres are learned here; csrc/cells.c fills and reads its lists."""
+"""Query cells: the data-dependent hash family. Learns centres; csrc/lsh/query_cells.c fills and reads its lists."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def _centres(state: LshState) -> FloatArray:
 
 
 def _write_centres(state: LshState, centres: FloatArray) -> None:
-    """Centres, and minus half their squared lengths, as directions of 12 significant bits (csrc/cells.h)."""
+    """Centres, and minus half their squared lengths, as directions of 12 significant bits (csrc/lsh/query_cells.h)."""
     rounded = round_to_12_bits(centres)
     halves = -0.5 * np.square(rounded, dtype=np.float64).sum(axis=1)
     columns = np.concatenate([rounded, round_to_12_bits(halves.astype(np.float32))[:, None]], axis=1)

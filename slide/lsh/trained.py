@@ -80,7 +80,7 @@ def _best(state: LayerState, some: Rows, queries: FloatArray) -> IntArray:
 
 
 def _hashed_queries(lsh: LshState, queries: FloatArray) -> FloatArray:
-    """As csrc/transform.c makes them, but of length 1."""
+    """As csrc/lsh/transform.c makes them, but of length 1."""
     vectors = np.ones((len(queries), lsh.dim), np.float32)
     vectors[:, :-1] = queries
     if lsh.centre.size:

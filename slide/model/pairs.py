@@ -1,6 +1,6 @@
 """The sparse linear part of a network: which (feature, label) pairs have a weight, and how fast they learn.
 
-What it computes is in csrc/wide.c.
+What it computes is in csrc/linear/wide.c.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def check_pairs(p: npt.NDArray[np.int64], labels: npt.NDArray[Any], n_labels: in
     require(ascending, "indptr of the pairs", "one out of order", "0 to the number of pairs, ascending")
     inside = not len(labels) or (labels.min() >= 0 and labels.max() < n_labels)
     require(bool(inside), "labels of the pairs", "an id out of range", f"0 to {n_labels - 1}")
-    rising = labels[1:] > labels[:-1]  # csrc/wide.c walks a feature's labels forwards, block by block
+    rising = labels[1:] > labels[:-1]  # csrc/linear/wide.c walks a feature's labels forwards, block by block
     starts = p[(p > 0) & (p < len(labels))]
     rising[starts - 1] = True
     require(bool(rising.all()), "labels of the pairs", "a feature with some out of order", "ascending ones")

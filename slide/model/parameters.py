@@ -131,7 +131,7 @@ def remember_codes(state: LayerState) -> None:
 
 
 def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:
-    """Buckets from a file must hold known neurons, each once: the C core counts on it (csrc/active.c)."""
+    """Buckets from a file must hold known neurons, each once: the C core counts on it (csrc/lsh/active.c)."""
     require(slots.dtype == np.int32, "slots", slots.dtype, "int32")
     for table in slots:
         known = bool(table.min() >= 0 and table[:, 1:].max() < n)

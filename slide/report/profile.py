@@ -1,6 +1,6 @@
 """Where the time of a fit goes: ``slide bench`` and slide.report.profile.profile.
 
-The engine's threads take down what they work on (csrc/clock.h); here that becomes a table that adds up to all of the
+The engine's threads record what they work on (csrc/core/clock.h); here that becomes a table that adds up to all of the
 threads' time.
 """
 

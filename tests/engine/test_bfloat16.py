@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import slide
 from slide.cli.main import main
+from slide.engine import memory
 from slide.engine.bfloat16 import to_bfloat16, to_float32
 from slide.engine.layout import FloatArray
 from slide.engine.protocol import Examples
@@ -191,6 +192,24 @@ def test_equal_seeds_give_equal_bits() -> None:
     a, b, c = (make(seed=seed).fit(X, Y, epochs=2) for seed in (0, 0, 1))
     np.testing.assert_array_equal(everything(a), everything(b))
     assert (everything(a) != everything(c)).any()
+
+
+@needs_c
+def test_bits_do_not_depend_on_where_rows_lie() -> None:
+    """Rounding is by a row's number: rows further apart in memory, as a store may keep them, are trained alike."""
+    X, Y = random_data(100, D, N)
+    near, far = make(), make()
+    for state in far.states:
+        shape = (len(state.rows), state.rows.shape[1] + 96)  # the scalars, 32 halves of float32, stay at the end
+        rows = memory.allocate(shape, state.rows.dtype, "rows")
+        rows[:, : state.rows.shape[1] - 32], rows[:, -32:] = state.rows[:, :-32], state.rows[:, -32:]
+        state.rows = rows
+    es.use_engine(far, ISAS[0])
+    before = everything(near)
+    for net in (near, far):
+        es.train(net, X, Y, 100, 0.1)
+    assert (everything(near) != before).any()
+    np.testing.assert_array_equal(everything(far), everything(near))
 
 
 @needs_c

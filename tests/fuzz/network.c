@@ -64,7 +64,7 @@ static int64_t pad(int64_t n)
 static void make_rows(slide_layer *layer, int n_states, reader *r)
 {
     layer->padded = pad(layer->width);
-    layer->stride = layer->padded * (1 + n_states) + SLIDE_TAIL;
+    layer->stride = layer->padded * (1 + n_states) + SLIDE_ROW_SCALARS;
     layer->rows = floats(layer->n_rows * layer->stride);
     for (int64_t i = 0; i < layer->n_rows; i++)
         for (int64_t j = 0; j < layer->width; j++) layer->rows[i * layer->stride + j] = draw_float(r);
@@ -83,7 +83,7 @@ static void make_tables(model *m, slide_lsh *h, int dim, int64_t n, reader *r)
     h->code_bits = bits;
     h->table_bits = bits < most + 1 ? bits : most + 1;
     m->slots = calloc((size_t)h->L * (1u << h->table_bits) * (size_t)h->bucket_stride, sizeof(int32_t));
-    h->slots = m->slots;
+    h->buckets = m->slots;
     int hashes = h->K * h->L;
     if (h->kind == SLIDE_SIMHASH) {
         int blocks = (hashes + 63) / 64;

@@ -1,10 +1,10 @@
-/* number.c: fuzz target: decimal text to float32 (csrc/xmc_number.c) beside the C library's strtof, which rounds
+/* number.c: fuzz target: decimal text to float32 (csrc/parse/xmc_number.c) beside the C library's strtof, which rounds
  * correctly too, in the "C" locale in which a program starts. */
 #include <math.h>
 #include <string.h>
 
 #include "engine.h"
-#include "xmc_number.h"
+#include "parse/xmc_number.h"
 
 const char *const fuzz_name = "number";
 const char *const fuzz_words[] = {"0",  "9",   "1",    "5",   ".",    "e",    "E",     "-",        "+",       "00000000",

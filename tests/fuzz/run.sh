@@ -9,10 +9,11 @@ python=$1 seconds=$2 seed=${3:-1}
 cc=${CC:-gcc}
 out=build/fuzz
 mkdir -p "$out"
+rm -f "$out"/*.o
 flags=(-std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Icsrc)
 coverage=(-fsanitize-coverage=trace-pc)
 "$cc" -std=gnu11 -g -O2 -c tests/fuzz/engine.c -o "$out/engine.o"
-for source in csrc/*.c; do
+for source in csrc/*/*.c; do
     "$cc" "${flags[@]}" "${coverage[@]}" -c "$source" -o "$out/$(basename "$source" .c).core.o"
 done
 for target in xmc number network; do

@@ -1,4 +1,4 @@
-/* xmc.c: fuzz target: the parser of the extreme classification format (csrc/xmc.c).
+/* xmc.c: fuzz target: the parser of the extreme classification format (csrc/parse/xmc.c).
  *
  * Text and arrays are exactly as long as the parser is told, so that the address sanitizer sees one byte too many. What
  * is accepted must be canonical; and whether, and with what result, must not depend on how the text is cut. */
@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "engine.h"
-#include "xmc.h"
+#include "parse/xmc.h"
 
 const char *const fuzz_name = "xmc";
 const char *const fuzz_words[] = {":",    ",",    " ",    "\n",     "\r\n",       "0:1 ",       "1,2 ",  "nan",        "inf",

@@ -109,7 +109,7 @@ def test_a_rebuild_forgets_what_was_there(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_nothing_is_lost_where_a_layer_is_hashed_in_several_chunks(engine: str) -> None:
-    n = 9000  # csrc/rebuild.c takes 8,192 at a time
+    n = 9000  # csrc/lsh/rebuild.c takes 8,192 at a time
     lsh = slide.SimHash(K=1, L=2, capacity=n)
     net = make_network([slide.SparseInput(3, 8), slide.Sampled(n, lsh=lsh)], engine)
     net.rebuild_tables()

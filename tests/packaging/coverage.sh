@@ -15,6 +15,7 @@ cd "$out"
 "$python" -m coverage run --branch --source=slide -m pytest -q -m "not slow" -p no:cacheprovider "${@:2}"
 "$python" -m coverage report --skip-covered --omit='slide/engine/reference/*' | tee python.txt | tail -n 40
 cd "$top"
-gcov --branch-probabilities --object-directory "$out/temp/csrc" csrc/*.c 2> /dev/null | "$python" tests/packaging/gcov_table.py \
-    | tee "$out/c.txt"
+for source in csrc/*/*.c; do
+    gcov --branch-probabilities --object-directory "$out/temp/$(dirname "$source")" "$source" 2> /dev/null
+done | "$python" tests/packaging/gcov_table.py | tee "$out/c.txt"
 mv ./*.gcov "$out/" 2> /dev/null || true

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "slide.h"
-#include "xmc.h"
+#include "parse/xmc.h"
 
 enum { THREADS = 4, ROWS = 400, FEATURES = 60, PER_ROW = 8, LABELS = 500, PER_LABEL_ROW = 3, WIDTH = 20, K = 5 };
 
@@ -67,7 +67,7 @@ static void put(slide_layer *layer, int64_t row, int64_t d, float w)
     float *start = layer->rows + row * layer->stride;
     uint32_t bits;
     memcpy(&bits, &w, sizeof bits);
-    if (layer->is_half)
+    if (layer->is_bf16)
         ((uint16_t *)start)[d] = (uint16_t)(bits >> 16);
     else
         start[d] = w;
@@ -80,8 +80,8 @@ static slide_layer make_layer(int kind, int64_t n, int64_t fan_in, int n_states)
     layer.width = input ? n : fan_in;
     layer.n_rows = input ? fan_in + 1 : n;
     layer.padded = (layer.width + 15) / 16 * 16;
-    layer.is_half = halves && !n_states;
-    layer.stride = (layer.is_half ? (layer.padded / 2 + 15) / 16 * 16 : layer.padded * (1 + n_states)) + SLIDE_TAIL;
+    layer.is_bf16 = halves && !n_states;
+    layer.stride = (layer.is_bf16 ? (layer.padded / 2 + 15) / 16 * 16 : layer.padded * (1 + n_states)) + SLIDE_ROW_SCALARS;
     layer.rows = zeroed(layer.n_rows * layer.stride, sizeof(float));
     for (int64_t i = 0; i < layer.n_rows; i++)
         for (int64_t j = 0; j < layer.width; j++) put(&layer, i, j, (float)((int)(draw() % 200) - 100) / 400);
@@ -101,7 +101,7 @@ static void add_tables(slide_layer *layer, int kind)
     h->policy = SLIDE_RESERVOIR;
     hashes = h->K * h->L;
     h->permutations = kind == SLIDE_DWTA ? (hashes + dim / 8 - 1) / (dim / 8) : 0;
-    h->slots = zeroed(((int64_t)h->L << h->table_bits) * h->bucket_stride, sizeof(int32_t));
+    h->buckets = zeroed(((int64_t)h->L << h->table_bits) * h->bucket_stride, sizeof(int32_t));
     float *directions = zeroed((hashes + 63) / 64 * (int64_t)dim * 64, sizeof(float));
     for (int64_t i = 0; i < (hashes + 63) / 64 * (int64_t)dim * 64; i++) directions[i] = draw() % 2 ? 1.0f : -1.0f;
     int64_t n_positions = kind == SLIDE_DWTA ? (int64_t)h->permutations * dim : (int64_t)hashes * 8;
@@ -122,11 +122,11 @@ static void add_cells(slide_layer *layer)
     h->table_bits = h->code_bits = 6;
     h->bucket_stride = 32;
     h->probes = 2;
-    h->slots = zeroed(64 * 32, sizeof(int32_t));
+    h->buckets = zeroed(64 * 32, sizeof(int32_t));
     float *centres = zeroed(64 * (int64_t)h->dim, sizeof(float));
     for (int64_t i = 0; i < 64 * (int64_t)h->dim; i++) centres[i] = (float)((int)(draw() % 64) - 32) / 64;
     h->directions = centres;
-    h->homes = zeroed(layer->n, sizeof *h->homes);
+    h->label_cell = zeroed(layer->n, sizeof *h->label_cell);
 }
 
 static slide_wide make_wide(void)
@@ -265,7 +265,7 @@ static void fill_while_training(int optimizer_kind, int hash_kind, int remembers
         if (cells) add_cells(&layers[1]);
         else add_tables(&layers[1], hash_kind);
         layers[1].lsh.codes = remembers ? zeroed(LABELS * layers[1].lsh.L, sizeof(uint32_t)) : NULL;
-        layers[1].lsh.marks = remembers ? zeroed(LABELS, sizeof(uint64_t)) : NULL;
+        layers[1].lsh.row_digests = remembers ? zeroed(LABELS, sizeof(uint64_t)) : NULL;
         CHECK((nets[i] = slide_network_new(layers, 2, NULL, &optimizer, SLIDE_SOFTMAX, 3, THREADS, NULL)));
         CHECK(slide_rebuild(nets[i], 1, 0, 0) == SLIDE_OK);
     }

@@ -6,8 +6,9 @@ cd "$(dirname "$0")/../.."
 cc=${CC:-gcc}
 out=build/races
 mkdir -p "$out"
+rm -f "$out"/*.o
 flags=(-std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=thread -Icsrc)
-for source in csrc/*.c; do
+for source in csrc/*/*.c; do
     "$cc" "${flags[@]}" -fopenmp -c "$source" -o "$out/$(basename "$source" .c).o"
 done
 "$cc" "${flags[@]}" tests/races/gomp.c tests/races/driver.c "$out"/*.o -lm -lpthread -o "$out/driver"

@@ -1,4 +1,4 @@
-"""Active sets: labels, then what the tables return, by one of three rules, then a uniform tail. Mirrors csrc/active.c.
+"""Active sets: labels, then what the tables return, by one of three rules, uniform negatives. As csrc/lsh/active.c.
 
 Where the C core counts in a small hash table, this has one counter for every neuron and zeroes what it touched.
 """

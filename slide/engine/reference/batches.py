@@ -1,4 +1,4 @@
-"""One step for samples that share an active set of the last layer. Mirrors csrc/batch.c."""
+"""One step for samples that share an active set of the last layer. Mirrors csrc/net/batch.c."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Query cells: the nearest centre of a query, and the lists of neurons that score highest there. Mirrors csrc/cells.c.
+"""Query cells: the nearest centre of a query, and the neurons that score highest there. As csrc/lsh/query_cells.c.
 
 Centres and neurons are rounded to 12 significant bits, so that products are exact and sums, taken in the order of the
 coordinates, have equal bits everywhere.

@@ -1,4 +1,4 @@
-"""Codes of every hash family, bit for bit those of csrc/hash.c: sums run in the order of the coordinates.
+"""Codes of every hash family, bit for bit those of csrc/lsh/hash.c: sums run in the order of the coordinates.
 
 A new family needs a branch in `hash_vector`, a number in slide.engine.layout.KINDS and a class in slide.lsh.FAMILIES. To try
 one out, none of this: a subclass of slide.lsh.HashFamily in Python does.

@@ -1,4 +1,4 @@
-"""Read-only prediction: exact over all neurons, or over those the tables return. Mirrors csrc/infer.c.
+"""Read-only prediction: exact over all neurons, or over those the tables return. Mirrors csrc/net/infer.c.
 
 Exact: a block of samples meets each row at once, one sample a lane, and a running top-k keeps the score matrix from
 ever existing. Sums run in the order of the coordinates, so rows that are equal have equal scores.

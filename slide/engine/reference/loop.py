@@ -1,4 +1,4 @@
-"""One step of training, Algorithm 1 of the paper, and the loop over a thread's samples. Mirrors csrc/train.c."""
+"""One step of training, Algorithm 1 of the paper, and the loop over a thread's samples. Mirrors csrc/net/train.c."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Softmax and binary cross-entropy over an active set, corrected for how each neuron came in. Mirrors csrc/loss.c."""
+"""Softmax and binary cross-entropy over an active set, corrected for how each neuron came in. As csrc/net/loss.c."""
 
 from __future__ import annotations
 

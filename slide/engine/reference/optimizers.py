@@ -1,4 +1,4 @@
-"""One row's update: SGD, Adagrad (one accumulator a row or a weight), lazy Adam. Mirrors csrc/optimizer.c.
+"""One row's update: SGD, Adagrad (one accumulator a row or a weight), lazy Adam. Mirrors csrc/net/optimizer.c.
 
 A row's gradient is a scalar g times a vector (the Factor), and g times the factor's bias for its bias. Here and in
 wide.py threads write the same memory without locks, and nowhere else (HOGWILD: Niu et al., NIPS 2011).

@@ -1,4 +1,4 @@
-"""Forward and backward passes of one sample through one layer. Mirrors csrc/layer.c."""
+"""Forward and backward passes of one sample through one layer. Mirrors csrc/net/layer.c."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counter-based random numbers (SplitMix64), the integers of csrc/rng.h.
+"""Counter-based random numbers (SplitMix64), the integers of csrc/core/rng.h.
 
 A generator is an array of one uint64, advanced in place. Every constant is a uint64: Numba turns uint64 mixed with
 int64 into floating point.

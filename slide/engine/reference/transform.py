@@ -1,4 +1,4 @@
-"""What is hashed of neurons and queries: the frame, then coordinates that angles or distances see. As csrc/transform.c.
+"""What is hashed of neurons and queries: frame, then coordinates that angles or distances see. As csrc/lsh/transform.c.
 
 Sums are of exact products, in double and in order; results are rounded to float32 before they meet another operation.
 """

@@ -1,4 +1,4 @@
-"""The sparse linear part: squared hinge over every label on the wrong side of its margin. Mirrors csrc/wide.c."""
+"""The sparse linear part: squared hinge over every label on the wrong side of its margin. As csrc/linear/wide.c."""
 
 from __future__ import annotations
 

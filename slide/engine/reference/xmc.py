@@ -1,6 +1,6 @@
-"""The extreme classification text format in plain Python: what csrc/xmc.c does, to be read and to be compared with.
+"""The extreme classification text format in plain Python: what csrc/parse/xmc.c does, to be read and compared with.
 
-Also the parser where no extension was built. Same results to the last bit, same faults; see csrc/xmc.h for the format.
+Also the parser where no extension was built. Same bits, same faults; see csrc/parse/xmc.h for the format.
 """
 
 from __future__ import annotations

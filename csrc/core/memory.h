@@ -1,0 +1,20 @@
+/* memory.h: the only allocator of parameters, tables and scratch vectors. */
+#ifndef SLIDE_CORE_MEMORY_H
+#define SLIDE_CORE_MEMORY_H
+
+#include "core/types.h"
+
+/* n floats in whole lanes. */
+static inline int64_t slide_pad(int64_t n)
+{
+    return (n + SLIDE_LANES - 1) / SLIDE_LANES * SLIDE_LANES;
+}
+
+/* Zeroed, 2 MiB-aligned with huge pages advised when large, 64-byte aligned else. NULL when out of memory. */
+void *slide_alloc(int64_t bytes);
+void slide_free(void *p, int64_t bytes);
+
+/* n floats (none may be asked for), padded to whole lanes and 64-byte aligned, not zeroed. Given back by free(). */
+float *slide_floats(int64_t n);
+
+#endif

@@ -1,0 +1,11 @@
+/* transform.h: from a neuron or a query to the vector that is hashed. */
+#ifndef SLIDE_LSH_TRANSFORM_H
+#define SLIDE_LSH_TRANSFORM_H
+
+#include "core/vector.h"
+
+/* out has room for lsh.dim floats. */
+void slide_hashed_neuron(const slide_layer *layer, int64_t neuron, float *out);
+void slide_hashed_query(const slide_layer *layer, const slide_activations *input, float *out);
+
+#endif

@@ -1,0 +1,384 @@
+/* batch.c: one step for up to 32 samples that share an active set.
+ *
+ * The set is the labels of all samples, the lists of their cells in turn, and uniform negatives; labels of one sample are
+ * negatives of the others. With Z [A][samples] the logits, W [A][H] the active rows and X [samples][H] the hidden
+ * vectors, the passes are Z = W X', dX = dZ' W and dW = dZ X, all by the tile kernel; each row then takes one step of the
+ * optimizer with its summed gradient. */
+#include "net/batch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsh/active.h"
+#include "lsh/query_cells.h"
+#include "net/layer.h"
+#include "net/loss.h"
+#include "net/optimizer.h"
+
+#define Q SLIDE_BATCH_MOST
+#define R SLIDE_TILE_ROWS
+#define AHEAD 8 /* rows fetched ahead, as in layer.c */
+#define FIRST_LABELS 1024 /* labels of a batch for which there is room from the start: 32 a sample */
+
+/* -- memory ---------------------------------------------------------------------------------------------------------- */
+
+/* A query takes whole tiles of Q floats. */
+static int64_t query_stride(const slide_layer *layer)
+{
+    return (layer->padded + Q - 1) / Q * Q;
+}
+
+static void free_set(slide_batch *b)
+{
+    free(b->rows);
+    free(b->logits);
+    free(b->corrections);
+    free(b->ids);
+    free(b->place_of);
+    free(b->places);
+}
+
+/* Room for the active set of samples with so many labels in all. Rows with very many are rare, so it grows when they
+ * come. */
+static slide_status reserve_set(const slide_layer *layer, slide_batch *b, int64_t labels)
+{
+    if (labels <= b->max_labels) return SLIDE_OK;
+    int64_t active = (layer->n_active + layer->n_random + labels + R - 1) / R * R;
+    free_set(b);
+    for (b->slots = 64; b->slots < 2 * labels; b->slots *= 2) continue;
+    b->rows = slide_floats(active * layer->padded);
+    b->logits = slide_floats(active * Q);
+    b->corrections = slide_floats(active);
+    b->ids = malloc((size_t)active * sizeof(int32_t));
+    b->place_of = malloc((size_t)b->slots * sizeof(int32_t));
+    b->places = malloc((size_t)(labels + Q) * sizeof(int32_t));
+    b->max_labels = b->rows && b->logits && b->corrections && b->ids && b->place_of && b->places ? labels : 0;
+    return b->max_labels ? SLIDE_OK : SLIDE_NO_MEMORY;
+}
+
+void slide_batch_free(const slide_network *net, slide_scratch *s)
+{
+    slide_batch *b = &s->batch;
+    for (int64_t i = 0; b->outputs && i < Q * (net->n_layers - 1); i++) slide_activations_free(&b->outputs[i]);
+    free(b->outputs);
+    free(b->queries);
+    free(b->queries_t);
+    free(b->d_queries_t);
+    free(b->gradient);
+    free_set(b);
+    memset(b, 0, sizeof *b);
+}
+
+slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
+{
+    slide_batch *b = &s->batch;
+    const slide_layer *layer = slide_last_layer(net);
+    int64_t padded = layer->padded;
+    b->outputs = calloc((size_t)(Q * (net->n_layers - 1)), sizeof *b->outputs);
+    b->queries = slide_floats(Q * query_stride(layer));
+    b->queries_t = slide_floats(padded * Q);
+    b->d_queries_t = slide_floats(padded * Q);
+    b->gradient = slide_floats(R * query_stride(layer));
+    if (!b->outputs || !b->queries || !b->queries_t || !b->d_queries_t || !b->gradient) return SLIDE_NO_MEMORY;
+    if (reserve_set(layer, b, FIRST_LABELS)) return SLIDE_NO_MEMORY;
+    for (int64_t i = 0; i < Q * (net->n_layers - 1); i++) {
+        const slide_layer *below = &net->layers[i % (net->n_layers - 1)];
+        slide_status status = slide_activations_new(&b->outputs[i], below->n, 0, below->n);
+        if (status) return status;
+    }
+    return SLIDE_OK;
+}
+
+static slide_activations *outputs_of(const slide_network *net, const slide_batch *b, int q)
+{
+    return b->outputs + (int64_t)q * (net->n_layers - 1);
+}
+
+slide_activations *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
+                                  uint64_t step, int q)
+{
+    slide_activations *out = outputs_of(net, &s->batch, q);
+    slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
+    slide_input_forward(net, s, &out[0]);
+    for (int i = 1; i < net->n_layers - 1; i++) slide_layer_forward(net, &net->layers[i], &out[i - 1], &out[i]);
+    return &out[net->n_layers - 2];
+}
+
+/* -- the shared active set ------------------------------------------------------------------------------------------- */
+
+/* Place of a label in the active set; a new label is appended. */
+static int32_t place_of_label(slide_batch *b, slide_counter *counter, int32_t label)
+{
+    uint64_t at = ((uint32_t)label * (uint64_t)0x9E3779B97F4A7C15u) >> 32;
+    for (;; at++) {
+        int32_t *slot = &b->place_of[at & (uint64_t)(b->slots - 1)];
+        if (*slot >= 0 && b->ids[*slot] == label) return *slot;
+        if (*slot >= 0) continue;
+        slide_counter_join(counter, label);
+        b->ids[b->n] = label;
+        return *slot = (int32_t)b->n++;
+    }
+}
+
+/* Places of the sample's labels, each once. */
+static void take_labels(slide_batch *b, slide_counter *counter, const slide_examples *ex, int64_t row, int q)
+{
+    int32_t *places = b->places + b->first_place[q];
+    int n = 0;
+    for (int64_t i = ex->y_indptr[row]; i < ex->y_indptr[row + 1]; i++) {
+        int32_t place = place_of_label(b, counter, ex->y_indices[i]);
+        int known = 0;
+        for (int j = 0; j < n; j++) known |= places[j] == place;
+        if (!known) places[n++] = place;
+    }
+    b->first_place[q + 1] = b->first_place[q] + n;
+}
+
+/* The distinct cells of the batch. */
+static int cells_of(const slide_batch_plan *plan, int64_t first, int n, int32_t *cells)
+{
+    int found = 0;
+    for (int q = 0; q < n; q++) {
+        int32_t cell = (int32_t)plan->cells[plan->visit[first + q]];
+        if (found == 0 || cells[found - 1] != cell) cells[found++] = cell; /* sorted by cell */
+    }
+    return found;
+}
+
+/* Fills b->ids, b->corrections and the places of labels. The lists get at least half of what the labels leave. */
+static void choose_active(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    const slide_examples *ex = plan->examples;
+    slide_batch *b = &s->batch;
+    int32_t cells[Q];
+    slide_counter_begin(&s->lsh.counter, layer->n);
+    memset(b->place_of, -1, (size_t)b->slots * sizeof *b->place_of);
+    b->n = b->first_place[0] = 0;
+    for (int q = 0; q < n; q++) take_labels(b, &s->lsh.counter, ex, ex->order[plan->visit[first + q]], q);
+    if (slide_active_is_all(layer)) {
+        b->n = slide_active_all(layer, &s->lsh.counter, b->n, b->ids, b->corrections);
+        return;
+    }
+    int64_t listed = layer->n_active - layer->n_random, left = listed - b->n;
+    if (left < listed / 2) left = listed / 2;
+    if (plan->cells)
+        b->n += slide_cells_take(&layer->lsh, &s->lsh.counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
+    slide_rng rng = slide_active_rng(net->seed, net->n_layers - 1, (uint64_t)(plan->first_step + plan->visit[first]));
+    b->n = slide_active_negatives(layer, &s->lsh.counter, &rng, b->n, b->ids, b->corrections);
+}
+
+/* -- forward --------------------------------------------------------------------------------------------------------- */
+
+static void load_queries(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
+{
+    slide_batch *b = &s->batch;
+    int64_t padded = slide_last_layer(net)->padded, stride = query_stride(slide_last_layer(net));
+    memset(b->queries, 0, (size_t)(Q * stride) * sizeof(float));
+    for (int q = 0; q < n; q++) {
+        int64_t at = plan->visit[first + q];
+        const slide_activations *query = slide_batch_forward(net, s, plan->examples, plan->examples->order[at],
+                                                  (uint64_t)(plan->first_step + at), q);
+        memcpy(b->queries + q * stride, query->val, (size_t)query->n * sizeof(float));
+    }
+    for (int64_t d = 0; d < padded; d++)
+        for (int q = 0; q < Q; q++) b->queries_t[d * Q + q] = b->queries[q * stride + d];
+}
+
+/* Copies the active rows side by side, which both passes read, and computes the logits, shifted by the corrections. */
+SLIDE_RACY static void forward_last(const slide_network *net, slide_batch *b)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    int64_t padded = layer->padded, rows = (b->n + R - 1) / R * R;
+    for (int64_t k = 0; k < b->n; k++) {
+        if (k + AHEAD < b->n) slide_prefetch_row(slide_row(layer, b->ids[k + AHEAD]), layer->stride);
+        float *row = slide_row(layer, b->ids[k]);
+        if (layer->is_bf16)
+            net->kernels->expand_bf16(b->rows + k * padded, slide_bf16_row(layer, b->ids[k]), padded);
+        else
+            for (int64_t d = 0; d < padded; d++) b->rows[k * padded + d] = row[d];
+        b->corrections[k] += slide_row_scalars(layer, row)[SLIDE_BIAS];
+    }
+    memset(b->rows + b->n * padded, 0, (size_t)((rows - b->n) * padded) * sizeof(float));
+    for (int64_t k = 0; k < rows; k += R)
+        net->kernels->tile(b->logits + k * Q, Q, b->rows + k * padded, padded, 1, b->queries_t, Q, padded);
+    for (int64_t k = 0; k < b->n; k++)
+        for (int q = 0; q < Q; q++) b->logits[k * Q + q] += b->corrections[k];
+}
+
+/* -- loss: logits become their gradients; losses[q] per sample ------------------------------------------------------- */
+
+static void softmax_gradient(const slide_network *net, slide_batch *b, int n, float *losses)
+{
+    float weight[Q], shift[Q], sum[Q], label_sum[Q] = {0};
+    for (int q = 0; q < Q; q++) {
+        int labels = q < n ? b->first_place[q + 1] - b->first_place[q] : 0;
+        weight[q] = labels > 0; /* a sample without labels has no target distribution and says nothing */
+        for (int i = 0; i < labels; i++)
+            label_sum[q] += b->logits[(int64_t)b->places[b->first_place[q] + i] * Q + q] / (float)labels;
+    }
+    net->kernels->softmax_lanes(b->logits, b->n, weight, shift, sum);
+    for (int q = 0; q < n; q++) {
+        int labels = b->first_place[q + 1] - b->first_place[q];
+        losses[q] = labels > 0 ? logf(sum[q]) + shift[q] - label_sum[q] : 0;
+        for (int i = 0; i < labels; i++)
+            b->logits[(int64_t)b->places[b->first_place[q] + i] * Q + q] -= 1 / (float)labels;
+    }
+}
+
+static void binary_gradient(slide_batch *b, int n, float *losses)
+{
+    for (int q = 0; q < n; q++) {
+        losses[q] = 0;
+        for (int i = b->first_place[q]; i < b->first_place[q + 1]; i++)
+            losses[q] -= b->logits[(int64_t)b->places[i] * Q + q];
+    }
+    for (int64_t k = 0; k < b->n; k++)
+        for (int q = 0; q < Q; q++) {
+            float *z = &b->logits[k * Q + q];
+            if (q < n) losses[q] += slide_softplus(*z);
+            *z = q < n ? 1 / (1 + expf(-*z)) : 0;
+        }
+    for (int q = 0; q < n; q++)
+        for (int i = b->first_place[q]; i < b->first_place[q + 1]; i++) b->logits[(int64_t)b->places[i] * Q + q] -= 1;
+}
+
+/* -- backward -------------------------------------------------------------------------------------------------------- */
+
+/* Gradients of the queries from the rows as they were read. */
+static void backward_queries(const slide_network *net, slide_batch *b)
+{
+    int64_t padded = slide_last_layer(net)->padded;
+    for (int64_t d = 0; d < padded; d += R)
+        net->kernels->tile(b->d_queries_t + d * Q, Q, b->rows + d, 1, padded, b->logits, Q, b->n);
+}
+
+/* One step of every active row with its gradient summed over the batch. */
+static void update_rows(const slide_network *net, slide_batch *b, int n, float lr)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    int64_t padded = layer->padded, stride = query_stride(layer);
+    slide_activations gradient = {.n = layer->fan_in};
+    for (int64_t k = 0; k < b->n; k += R) {
+        const float *logits = b->logits + k * Q;
+        for (int64_t d = 0; d < stride; d += Q)
+            net->kernels->tile(b->gradient + d, stride, logits, Q, 1, b->queries + d, stride, n);
+        for (int r = 0; r < R && k + r < b->n; r++) {
+            float bias = 0, largest = 0;
+            for (int q = 0; q < n; q++) {
+                bias += logits[r * Q + q];
+                largest = fmaxf(largest, fabsf(logits[r * Q + q]));
+            }
+            if (largest == 0) continue;
+            gradient.val = b->gradient + r * stride;
+            slide_rank1 factor = {&gradient, net->kernels->dot(gradient.val, gradient.val, padded), bias};
+            slide_update_row(net, layer, b->ids[k + r], &factor, NULL, 1, lr);
+        }
+    }
+}
+
+/* Whether the step of every active row stays within float32: no row's gradient is longer than this. */
+static int rows_fit(const slide_network *net, const slide_batch *b, int n, float lr)
+{
+    int64_t padded = slide_last_layer(net)->padded, stride = query_stride(slide_last_layer(net));
+    float longest = 0, largest = 0;
+    for (int q = 0; q < n; q++) {
+        float sqnorm = net->kernels->dot(b->queries + q * stride, b->queries + q * stride, padded);
+        longest = sqnorm > longest ? sqnorm : longest;
+    }
+    for (int64_t k = 0; k < b->n; k++) {
+        float sum = 0;
+        for (int q = 0; q < n; q++) sum += fabsf(b->logits[k * Q + q]);
+        largest = sum > largest ? sum : largest;
+    }
+    slide_rank1 factor = {NULL, longest, 1};
+    return slide_update_fits(&net->optimizer, &factor, &largest, 1, lr);
+}
+
+/* Returns the layer whose update would leave float32, -1 if all were made. */
+static int backward_below(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t at, int q,
+                           float lr)
+{
+    slide_batch *b = &s->batch;
+    slide_activations *out = outputs_of(net, b, q);
+    int top = net->n_layers - 2;
+    for (int64_t d = 0; d < out[top].n; d++) out[top].grad[d] = b->d_queries_t[d * Q + q];
+    for (int i = top; i > 0; i--) {
+        slide_activation_backward(net->layers[i].activation, &out[i]);
+        if (!slide_layer_backward(net, &net->layers[i], &out[i - 1], &out[i], lr)) return i;
+    }
+    slide_load_features(net, s, plan->examples, plan->examples->order[at], (uint64_t)(plan->first_step + at),
+                        net->layers[0].dropout);
+    return slide_input_backward(net, s, &out[0], lr) ? -1 : 0;
+}
+
+/* The first sample whose loss is not finite ends the training; the layer is the lowest with such an output. */
+static int all_finite(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n,
+                      const float *losses)
+{
+    for (int q = 0; q < n; q++) {
+        if (isfinite(losses[q])) continue;
+        s->stats.bad_step = plan->first_step + plan->visit[first + q];
+        s->stats.bad_layer = net->n_layers - 1;
+        for (int i = net->n_layers - 2; i >= 0; i--) {
+            const slide_activations *out = &outputs_of(net, &s->batch, q)[i];
+            for (int64_t d = 0; d < out->n; d++)
+                if (!isfinite(out->val[d])) s->stats.bad_layer = i;
+        }
+        return 0;
+    }
+    return 1;
+}
+
+static int stop_at(slide_scratch *s, const slide_batch_plan *plan, int64_t place, int layer)
+{
+    s->stats.bad_step = plan->first_step + plan->visit[place];
+    s->stats.bad_layer = layer;
+    s->stats.bad_update = 1;
+    return 0;
+}
+
+int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
+{
+    slide_batch *b = &s->batch;
+    float losses[Q], lr = plan->lr[plan->visit[first]];
+    const slide_examples *ex = plan->examples;
+    int64_t labels = 0;
+    for (int q = 0; q < n; q++) {
+        int64_t row = ex->order[plan->visit[first + q]];
+        labels += ex->y_indptr[row + 1] - ex->y_indptr[row];
+    }
+    if (reserve_set(slide_last_layer(net), b, labels)) {
+        s->stats.no_memory = 1;
+        return 0;
+    }
+    load_queries(net, s, plan, first, n);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
+    choose_active(net, s, plan, first, n);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_RETRIEVE);
+    forward_last(net, b);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_FORWARD);
+    if (net->loss == SLIDE_SOFTMAX)
+        softmax_gradient(net, b, n, losses);
+    else
+        binary_gradient(b, n, losses);
+    if (!all_finite(net, s, plan, first, n, losses)) return 0;
+    for (int q = 0; q < n; q++) {
+        s->stats.loss += losses[q];
+        s->stats.n_loss += b->first_place[q + 1] > b->first_place[q] || net->loss == SLIDE_BINARY;
+        s->stats.n_active += b->n;
+    }
+    slide_clock_stop(&s->clock, SLIDE_PHASE_LOSS);
+    if (!rows_fit(net, b, n, lr)) return stop_at(s, plan, first, net->n_layers - 1);
+    backward_queries(net, b);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_BACKWARD);
+    update_rows(net, b, n, lr);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_UPDATE);
+    for (int q = 0; q < n; q++) {
+        int layer = backward_below(net, s, plan, plan->visit[first + q], q, lr);
+        if (layer >= 0) return stop_at(s, plan, first + q, layer);
+    }
+    slide_clock_stop(&s->clock, SLIDE_PHASE_BELOW);
+    return 1;
+}

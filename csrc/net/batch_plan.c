@@ -1,0 +1,88 @@
+/* batch_plan.c: which samples of a call share an active set: those of like queries, that is of the same cell
+ * (lsh/query_cells.h) or of neighbouring ones. What they do together is in batch.c. */
+#include "net/batch_plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/omp.h"
+#include "lsh/active.h"
+#include "lsh/hash.h"
+#include "lsh/query_cells.h"
+
+/* A sampled layer over dense ones, with query cells or no tables. */
+int slide_batch_possible(const slide_network *net)
+{
+    if (net->n_layers < 2 || slide_last_layer(net)->kind != SLIDE_SAMPLED) return 0;
+    for (int i = 1; i < net->n_layers - 1; i++)
+        if (net->layers[i].kind == SLIDE_SAMPLED) return 0;
+    const slide_lsh *lsh = &slide_last_layer(net)->lsh;
+    return lsh->L == 0 || lsh->kind == SLIDE_QUERY_CELLS || slide_active_is_all(slide_last_layer(net));
+}
+
+/* Cells of up to SLIDE_PROJECT_ROWS samples from position i on. */
+static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_plan *plan, int64_t i, int n)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    const slide_examples *ex = plan->examples;
+    int64_t stride = slide_pad(layer->lsh.dim);
+    slide_clock_start(&s->clock);
+    for (int r = 0; r < n; r++) {
+        const slide_activations *query =
+            slide_batch_forward(net, s, ex, ex->order[i + r], (uint64_t)(plan->first_step + i + r), 0);
+        memcpy(s->lsh.query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
+        s->lsh.query[r * stride + layer->fan_in] = 1;
+    }
+    slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
+    slide_hash_rows(net->kernels, &layer->lsh, s->lsh.query, stride, n, s->lsh.projection, plan->cells + i);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
+}
+
+/* The cell of every label becomes that of the last sample that has it. */
+static void record_label_cell(const slide_layer *layer, const slide_batch_plan *plan)
+{
+    const slide_examples *ex = plan->examples;
+    if (!layer->lsh.label_cell) return;
+    for (int64_t i = 0; i < ex->n; i++)
+        for (int64_t j = ex->y_indptr[ex->order[i]]; j < ex->y_indptr[ex->order[i] + 1]; j++)
+            layer->lsh.label_cell[ex->y_indices[j]] = (int32_t)plan->cells[i];
+}
+
+/* Counting sort of the positions by cell. */
+static slide_status sort_by_cell(const slide_network *net, slide_batch_plan *plan)
+{
+    int64_t n = plan->examples->n, cells = slide_cells_count(&slide_last_layer(net)->lsh);
+    int64_t *start = calloc((size_t)cells + 1, sizeof *start);
+    if (!start) return SLIDE_NO_MEMORY;
+    for (int64_t i = 0; i < n; i++) start[plan->cells[i] + 1]++;
+    for (int64_t c = 0; c < cells; c++) start[c + 1] += start[c];
+    for (int64_t i = 0; i < n; i++) plan->visit[start[plan->cells[i]]++] = i;
+    free(start);
+    return SLIDE_OK;
+}
+
+slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                                  slide_batch_plan *plan)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    int has_cells = layer->lsh.L > 0 && !slide_active_is_all(layer);
+    *plan = (slide_batch_plan){.examples = ex, .lr = lr, .first_step = first_step};
+    plan->visit = malloc((size_t)(ex->n + 1) * sizeof *plan->visit);
+    plan->cells = has_cells ? malloc((size_t)(ex->n + 1) * sizeof *plan->cells) : NULL;
+    if (!plan->visit || (has_cells && !plan->cells)) return SLIDE_NO_MEMORY;
+    for (int64_t i = 0; i < ex->n; i++) plan->visit[i] = i;
+    if (!has_cells) return SLIDE_OK;
+#pragma omp parallel for num_threads(net->n_threads) schedule(static)
+    for (int64_t i = 0; i < ex->n; i += SLIDE_PROJECT_ROWS) {
+        int n = ex->n - i < SLIDE_PROJECT_ROWS ? (int)(ex->n - i) : SLIDE_PROJECT_ROWS;
+        find_cells(net, &net->scratch[slide_thread()], plan, i, n);
+    }
+    record_label_cell(layer, plan);
+    return sort_by_cell(net, plan);
+}
+
+void slide_batch_plan_free(slide_batch_plan *plan)
+{
+    free(plan->visit);
+    free(plan->cells);
+}

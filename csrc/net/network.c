@@ -1,0 +1,60 @@
+/* network.c: makes and frees a network, and refills its tables. Nothing here runs while training does. */
+#include "net/network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsh/rebuild.h"
+#include "net/optimizer.h"
+#include "net/scratch.h"
+
+slide_network *slide_network_new(const slide_layer *layers, int n_layers, const slide_wide *wide,
+                                 const slide_optimizer *optimizer, int loss, uint64_t seed, int n_threads,
+                                 const char *isa)
+{
+    const slide_kernels *kernels = slide_kernels_get(isa);
+    slide_network *net = kernels ? calloc(1, sizeof *net) : NULL;
+    if (!net) return NULL;
+    net->kernels = kernels;
+    net->n_layers = n_layers;
+    if (wide) net->wide = *wide;
+    net->has_wide = wide != NULL;
+    net->optimizer = *optimizer;
+    net->n_states = slide_optimizer_states(optimizer->kind);
+    net->loss = loss;
+    net->seed = seed;
+    net->n_threads = n_threads;
+    net->layers = malloc(((size_t)n_layers + 1) * sizeof *net->layers);
+    net->scratch = aligned_alloc(128, (size_t)n_threads * sizeof *net->scratch);
+    if (net->scratch) memset(net->scratch, 0, (size_t)n_threads * sizeof *net->scratch);
+    if (net->layers) memcpy(net->layers, layers, (size_t)n_layers * sizeof *net->layers);
+    if (!net->layers || !net->scratch || slide_reserve(net, 1, 1)) {
+        slide_network_free(net);
+        return NULL;
+    }
+    return net;
+}
+
+void slide_network_free(slide_network *net)
+{
+    if (!net) return;
+    for (int t = 0; net->scratch && t < net->n_threads; t++) slide_scratch_free(net, &net->scratch[t]);
+    free(net->scratch);
+    free(net->layers);
+    free(net);
+}
+
+const char *slide_network_isa(const slide_network *net)
+{
+    return net->kernels->name;
+}
+
+slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh)
+{
+    return slide_tables_rebuild(net->kernels, &net->layers[layer], net->seed, generation, refresh, net->n_threads);
+}
+
+void slide_network_time(slide_network *net, int on)
+{
+    net->is_timed = on;
+}

@@ -1,0 +1,66 @@
+/* network.h: what is shared by all threads (slide_network) and what one thread owns (slide_scratch), kept apart by type.
+ *
+ * The only memory that threads write together is the layers' rows, and only optimizer.c writes them. */
+#ifndef SLIDE_NET_NETWORK_H
+#define SLIDE_NET_NETWORK_H
+
+#include "core/clock.h"
+#include "core/rng.h"
+#include "core/rows.h"
+#include "core/vector.h"
+#include "kernels/kernels.h"
+#include "linear/wide.h"
+#include "lsh/active.h"
+#include "slide.h"
+
+/* What samples that share an active set need: batch.h. Q lanes, one a sample; P the last layer's padded width. */
+typedef struct {
+    slide_activations *outputs;    /* [Q][layers below the last] */
+    float *queries;           /* [Q][P up to whole tiles] the vectors that enter the last layer, */
+    float *queries_t;         /* [P][Q] the same by coordinate, */
+    float *d_queries_t;       /* [P][Q] and their gradients */
+    float *rows;              /* [A][P] copies of the active rows */
+    float *logits;            /* [A][Q], then their gradients */
+    float *gradient;          /* [SLIDE_TILE_ROWS][P] of some rows */
+    float *corrections;       /* [A] -log q, then with the bias */
+    int32_t *ids;             /* [A] the active set, labels first */
+    int64_t n, slots, max_labels;
+    int32_t *place_of;        /* [slots] hash table from a label to its place in ids; -1 where free */
+    int32_t *places;          /* places of the samples' labels, one sample behind the other */
+    int32_t first_place[SLIDE_TILE_QUERIES + 1];
+} slide_batch;
+
+/* Aligned so that no two threads' scratch shares a cache line, nor the pair of lines that is fetched together. */
+typedef struct {
+    _Alignas(128) slide_active_scratch lsh;
+    slide_activations *outputs;    /* one per layer */
+    int32_t *features;        /* the sample after dropout */
+    float *feature_values;
+    int64_t n_features, max_features, max_labels;
+    slide_wide_scratch wide;
+    slide_batch batch;        /* empty unless the network trains in batches */
+    slide_train_stats stats;
+    slide_clock clock;        /* what the time goes into */
+} slide_scratch;
+
+struct slide_network {
+    const slide_kernels *kernels;
+    slide_layer *layers;
+    int n_layers;
+    slide_wide wide;
+    int has_wide;
+    slide_optimizer optimizer;
+    int n_states;             /* weight-sized optimizer states behind a row's weights */
+    int loss, n_threads;
+    int trains_batches;       /* scratch for batches is held */
+    int is_timed;             /* threads take down what their time goes into */
+    uint64_t seed;
+    slide_scratch *scratch;   /* one per thread */
+};
+
+static inline const slide_layer *slide_last_layer(const slide_network *net)
+{
+    return &net->layers[net->n_layers - 1];
+}
+
+#endif
