@@ -16,7 +16,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.answers import Answers
-from slide.checks import check_XY, require
+from slide.checks import Checked, check_XY, require
 from slide.engine import select
 from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, FloatArray
 from slide.engine.protocol import Engine, Examples
@@ -288,6 +288,7 @@ class Network(Answers):
         from slide.training.loop import Plan, Whole, run
 
         self._check_trains()
+        known = X.fingerprint if isinstance(X, Checked) else None
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
         callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
@@ -295,9 +296,8 @@ class Network(Answers):
         if checkpoint is not None:
             from slide.training.checkpoint import Saver, identity
 
-            saver = Saver(
-                checkpoint, identity(self, epochs, schedule, X, Y, what(early_stopping, held)), checkpoint_adds
-            )
+            start = identity(self, epochs, schedule, X, Y, what(early_stopping, held), known)
+            saver = Saver(checkpoint, start, checkpoint_adds)
             progress = saver.resume(self)
         self.samples_resumed = progress.done if progress else 0
         if not progress:  # pairs that were pruned before a checkpoint stay away

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,25 @@ from slide.checks import require
 from slide.io.atomic import replacing
 
 if TYPE_CHECKING:
-    from slide.estimator.scaling import Scaling
     from slide.network import Network
 
 OPSET = 18
 MAX_INSIDE = 1_900_000_000  # bytes of weights that one protobuf message may hold; more go into a file beside it
 
 Array = npt.NDArray[Any]
+
+
+class Scaling(Protocol):
+    """What is done to rows before the network sees them: see slide/estimator/scaling.py."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]: ...
+
+    @property
+    def factor(self) -> npt.NDArray[np.float64]: ...
 
 
 def export(
