@@ -41,7 +41,7 @@ _WHERE = {
     "SlideTextClassifier": "slide.text.classifier",
     "TextFeatures": "slide.text.features",
     "read_table": "slide.text.tables",
-    "load": "slide.io.model_file",
+    "load": "slide.loading",
     "XMCBlocks": "slide.io.xmc_blocks",
     "read_xmc": "slide.io.xmc",
     "write_xmc": "slide.io.xmc",
@@ -59,10 +59,10 @@ if TYPE_CHECKING:
     from slide.engine.info import show_config
     from slide.errors import DataFormatError, ModelFormatError, NonFiniteError, NotFittedError, SlideError
     from slide.estimator.classifier import SlideClassifier
-    from slide.io.model_file import load
     from slide.io.xmc import read_xmc, write_xmc
     from slide.io.xmc_blocks import XMCBlocks
     from slide.layers import Dense, Sampled, SparseInput
+    from slide.loading import load
     from slide.lsh import DWTA, WTA, MinHash, SimHash
     from slide.lsh.euclidean import EuclideanHash
     from slide.lsh.query_cells import QueryCells

@@ -121,4 +121,4 @@ def warn_of_column() -> None:
     """Says that a class vector came as a column; scikit-learn's category where it is loaded."""
     category = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
     message = "A column-vector y was passed when a 1d array was expected: it was taken for a vector of classes"
-    warnings.warn(message, category, stacklevel=6)
+    warnings.warn(message, category, stacklevel=7)

@@ -1,0 +1,76 @@
+"""`slide.load`: the network or classifier that a model file holds. How files are read is in slide/io/model_file.py.
+
+It stands above everything that can be stored, since a file says by name which class it holds. It is not called
+slide/load.py: importing a module of this name would put it where the function `slide.load` is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from slide.engine.select import resolve_backend
+from slide.engine.threads import resolve_threads
+from slide.estimator.classifier import SlideClassifier
+from slide.io import model_file
+from slide.lsh import HashFamily
+from slide.network import Network
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    mmap: bool = False,
+    max_bytes: int | None = None,
+    n_threads: int | None = None,
+    backend: str | None = None,
+    lsh: HashFamily | None = None,
+) -> SlideClassifier | Network:
+    """The classifier or network that was saved: ready to predict and to go on training.
+
+    Parameters
+    ----------
+    path : path of a file written by ``SlideClassifier.save`` or ``Network.save``
+    mmap : bool
+        Map the weights instead of reading them: loading is immediate and processes share the pages; training on them
+        changes this process's copy only. Checksums of mapped arrays are not verified, and a file that another process
+        cuts short ends this one by a bus error: map only files that you wrote.
+    max_bytes : int or None
+        What tables and hash functions may take: their sizes are claimed by the file, which does not hold them. None: 1
+        GiB, and 32 times the file's size.
+    n_threads, backend : as in Network
+    lsh : HashFamily or None
+        The hash family, if it was one of your own (slide.lsh.HashFamily): files hold no code.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is no model, truncated, altered, of a newer format version, or asks for more than max_bytes.
+    MemoryError
+        If there is not enough for what it needs; says how much that is.
+    ValueError
+        If it needs a hash family of your own and lsh is not that one; says which.
+    """
+    n_threads, backend = resolve_threads(n_threads), resolve_backend(backend)
+    config, arrays = model_file.read_model(path, mmap=mmap, max_bytes=max_bytes)
+    with model_file._header_errors(path):
+        stored = model_file._own_families(config)
+    model_file._check_family(stored, lsh, path)
+    with model_file._header_errors(path):
+        net = model_file.network_from(config["network"], arrays, n_threads, backend, lsh)
+        if "classifier" not in config:
+            return net
+        return classifier_class(config["classifier"])._restore(net, config["classifier"], arrays)
+
+
+def classifier_class(config: Mapping[str, Any]) -> type[SlideClassifier]:
+    """By the name under which it was stored; those without one are older than the text classifier."""
+    kind = config.get("kind", "SlideClassifier")
+    if kind == "SlideTextClassifier":
+        from slide.text.classifier import SlideTextClassifier
+
+        return SlideTextClassifier
+    if kind != "SlideClassifier":
+        raise ValueError(f"a classifier of kind {kind!r}")
+    return SlideClassifier
