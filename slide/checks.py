@@ -6,6 +6,8 @@ matrix are turned into one by slide/estimator/labels.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,17 @@ def require(ok: bool, argument: str, found: object, wanted: str) -> None:
         raise ValueError(f"{argument}: found {found!r}, wanted {wanted}")
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A matrix that check_X or check_Y returned, which both take as it is: large ones are gone through only once.
+
+    fingerprint : gives that of the data it belongs to (slide.io.fingerprint), if their owner has it made anyway
+    """
+
+    matrix: sp.csr_array
+    fingerprint: Callable[[], str] | None = None
+
+
 def check_X(X: Any, n_features: int | None = None, owner: str = "Network") -> sp.csr_array:
     """CSR float32 [n, n_features] with sorted, summed, finite entries; dense arrays and data frames are converted.
 
@@ -28,9 +41,15 @@ def check_X(X: Any, n_features: int | None = None, owner: str = "Network") -> sp
     TypeError
         For objects that are no numbers.
     """
-    X = _csr(_numbers(X), "X")
+    is_new = not isinstance(X, Checked)
+    X = _csr(_numbers(X), "X") if is_new else X.matrix
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]:,} features, but {owner} is expecting {n_features:,} features as input")
+    return check_finite(X) if is_new else X
+
+
+def check_finite(X: sp.csr_array) -> sp.csr_array:
+    """X itself; ValueError naming the first row with a value that is not finite."""
     bad = np.flatnonzero(~np.isfinite(X.data))
     if bad.size:
         row = int(np.searchsorted(X.indptr, bad[0], side="right")) - 1
@@ -40,9 +59,14 @@ def check_X(X: Any, n_features: int | None = None, owner: str = "Network") -> sp
 
 def check_Y(Y: Any, n_labels: int | None = None) -> sp.csr_array:
     """CSR float32 indicator [n, n_labels]; explicit zeros are dropped."""
-    Y = _csr(Y, "Y")
+    is_new = not isinstance(Y, Checked)
+    Y = _csr(Y, "Y") if is_new else Y.matrix
     if n_labels is not None and Y.shape[1] != n_labels:
         raise ValueError(f"Y: found {Y.shape[1]:,} labels, wanted {n_labels:,}")
+    return _without_zeros(Y) if is_new else Y
+
+
+def _without_zeros(Y: sp.csr_array) -> sp.csr_array:
     if not np.isfinite(Y.data).all():
         raise ValueError("Y: found NaN or infinity, wanted a 0/1 indicator")
     if (Y.data == 0).any():
@@ -61,7 +85,7 @@ def check_XY(
 
 
 def check_pair(X: sp.csr_array, Y: sp.csr_array) -> None:
-    """Refuses checked matrices of different lengths, and such as nothing can be learnt from."""
+    """Refuses checked matrices of different lengths, and such as nothing can be learned from."""
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
     if X.shape[1] == 0:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from slide.checks import check_X, check_XY, require
+from slide.checks import Checked, check_X, check_XY, require
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
 from slide.inference import hnsw, onnx
@@ -125,28 +125,21 @@ class Network(Model):
         NonFiniteError
             If a loss is not finite; names step and layer.
         """
-
         self._check_trains()
+        known = X.fingerprint if isinstance(X, Checked) else None
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
         callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
         selection = model_selection(held, Y, early_stopping, checkpoint.path if checkpoint else None)
         if checkpoint is not None:
-            saver = CheckpointWriter(
-                checkpoint,
-                resume_key(self, epochs, schedule, X, Y, held_out_key(early_stopping, held)),
-                checkpoint_adds,
-            )
+            start = resume_key(self, epochs, schedule, X, Y, held_out_key(early_stopping, held), known)
+            saver = CheckpointWriter(checkpoint, start, checkpoint_adds)
             progress = saver.resume(self)
         self.samples_resumed = progress.done if progress else 0
         if not progress:  # pairs that were pruned before a checkpoint stay away
             self.add_pairs(self._count_pairs(X, Y))
-        run(
-            self,
-            InMemory(Examples.of(X), Examples.of(Y)),
-            Plan(epochs, schedule, callbacks, selection, saver),
-            progress,
-        )
+        plan = Plan(epochs, schedule, callbacks, selection, saver)
+        run(self, InMemory(Examples.of(X), Examples.of(Y)), plan, progress)
         return self
 
     def fit_blocks(
@@ -170,7 +163,6 @@ class Network(Model):
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
-
         self._check_trains()
         check_blocks(blocks)
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -11,39 +12,56 @@ from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, auto
 from slide.model.pairs import Wide
 from slide.network import Network
-from slide.optim import Adagrad
-
-if TYPE_CHECKING:
-    from slide.estimator.classifier import SlideClassifier
+from slide.optim import Adagrad, Optimizer, Rebuild
 
 
-def build_network(clf: SlideClassifier, n_features: int, n_labels: int, n_threads: int | None) -> Network:
+class NetworkOptions(Protocol):
+    """Those options of a classifier that say what its network is: see slide.SlideClassifier."""
+
+    hidden: Sequence[int]
+    n_active: int
+    n_random: int | None
+    lr: float
+    dropout: float
+    wide: Wide | bool
+    lsh: HashFamily | str | None
+    optimizer: Optimizer | None
+    loss: str
+    activation: str
+    rebuild: Rebuild | None
+    batch_size: int | None
+    storage: str
+    random_state: int
+    backend: str | None
+
+
+def build_network(options: NetworkOptions, n_features: int, n_labels: int, n_threads: int | None) -> Network:
     """Untrained; raises ValueError for options that make no sense, naming them."""
-    hidden = tuple(clf.hidden)
-    require(len(hidden) >= 1, "hidden", clf.hidden, "at least one width")
-    layers: list[Layer] = [SparseInput(n_features, int(hidden[0]), clf.activation, clf.dropout, bias=False)]
-    layers += [Dense(int(n), clf.activation) for n in hidden[1:]]
-    layers.append(_output_layer(clf, n_labels))
-    wide = Wide() if clf.wide is True else (clf.wide or None)
-    require(wide is None or isinstance(wide, Wide), "wide", clf.wide, "a slide.Wide, True or False")
+    hidden = tuple(options.hidden)
+    require(len(hidden) >= 1, "hidden", options.hidden, "at least one width")
+    layers: list[Layer] = [SparseInput(n_features, int(hidden[0]), options.activation, options.dropout, bias=False)]
+    layers += [Dense(int(n), options.activation) for n in hidden[1:]]
+    layers.append(_output_layer(options, n_labels))
+    wide = Wide() if options.wide is True else (options.wide or None)
+    require(wide is None or isinstance(wide, Wide), "wide", options.wide, "a slide.Wide, True or False")
     return Network(
         layers,
         wide=wide,
-        optimizer=clf.optimizer or Adagrad(clf.lr),
-        loss=clf.loss,
-        rebuild=clf.rebuild,
-        batch_size=clf.batch_size,
-        storage=clf.storage,
+        optimizer=options.optimizer or Adagrad(options.lr),
+        loss=options.loss,
+        rebuild=options.rebuild,
+        batch_size=options.batch_size,
+        storage=options.storage,
         n_threads=n_threads,
-        seed=clf.random_state,
-        backend=clf.backend,
+        seed=options.random_state,
+        backend=options.backend,
     )
 
 
-def _output_layer(clf: SlideClassifier, n_labels: int) -> Sampled:
-    require(isinstance(clf.n_active, int | np.integer), "n_active", clf.n_active, "a whole number")
-    n_random = clf.n_random if clf.n_random is not None else clf.n_active // 6
-    lsh = auto(n_labels, clf.n_active, n_random) if clf.lsh == "auto" else clf.lsh
-    require(lsh is None or isinstance(lsh, HashFamily), "lsh", clf.lsh, "a HashFamily, 'auto' or None")
+def _output_layer(options: NetworkOptions, n_labels: int) -> Sampled:
+    require(isinstance(options.n_active, int | np.integer), "n_active", options.n_active, "a whole number")
+    n_random = options.n_random if options.n_random is not None else options.n_active // 6
+    lsh = auto(n_labels, options.n_active, n_random) if options.lsh == "auto" else options.lsh
+    require(lsh is None or isinstance(lsh, HashFamily), "lsh", options.lsh, "a HashFamily, 'auto' or None")
     assert not isinstance(lsh, str)
-    return Sampled(n_labels, lsh=lsh, n_active=clf.n_active, n_random=n_random)
+    return Sampled(n_labels, lsh=lsh, n_active=options.n_active, n_random=n_random)

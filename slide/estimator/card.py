@@ -1,7 +1,7 @@
 """The model card: what a model was trained on, how, how good it was and what it cannot do, as Markdown.
 
-Facts are taken down at the end of a fit and stored in the model's file (slide/io/model_file.py); nothing here is needed to
-predict.
+Facts are recorded at the end of a fit and stored in the model's file (slide/io/model_file.py); nothing here is needed
+to predict.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ import math
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import scipy.sparse as sp
 
 from slide.io.fingerprint import fingerprint
-
-if TYPE_CHECKING:
-    from slide.estimator.classifier import SlideClassifier
+from slide.network import Network
 
 Fact = str | int | float | bool | None
 Facts = dict[str, Fact]
@@ -54,7 +52,7 @@ class Card:
         return asdict(self)
 
     def scored(self, on: str, found: Mapping[str, Any]) -> None:
-        """Takes down the metrics of one evaluation, in percent."""
+        """Records the metrics of one evaluation, in percent."""
         kept = {name: value for name, value in found.items() if "@" in name and value is not None}
         self.scores = [*self.scores, {"on": on, "rows": found.get("n_test_samples"), **kept}][-MAX_SCORES:]
 
@@ -66,8 +64,8 @@ def _facts(stored: Any) -> Facts:
     return dict(stored)
 
 
-class Notes:
-    """Takes down what a card says of a fit; the digest of the data is made by a thread while the fit goes on."""
+class TrainingFacts:
+    """What a card says of a fit; the digest of the data is made by a thread while the fit goes on."""
 
     def __init__(self, data: Facts) -> None:
         """data : of the rows."""
@@ -75,33 +73,37 @@ class Notes:
         self._digest: Future[str] | None = None
 
     @classmethod
-    def of(cls, X: sp.csr_array, Y: sp.csr_array) -> Notes:
+    def of(cls, X: sp.csr_array, Y: sp.csr_array) -> TrainingFacts:
         """For rows that are in memory, with their digest."""
-        notes = cls.counted(X.shape[0], X.shape[1], Y.shape[1], X.nnz, Y.nnz)
+        facts = cls.counted(X.shape[0], X.shape[1], Y.shape[1], X.nnz, Y.nnz)
         pool = ThreadPoolExecutor(1, "slide-fingerprint")
-        notes._digest = pool.submit(fingerprint, X, Y)
+        facts._digest = pool.submit(fingerprint, X, Y)
         pool.shutdown(wait=False)
-        return notes
+        return facts
 
     @classmethod
-    def counted(cls, rows: int, features: int, labels: int, n_values: int, n_labelled: int) -> Notes:
+    def counted(cls, rows: int, features: int, labels: int, n_values: int, n_labelled: int) -> TrainingFacts:
         """For rows that were only counted."""
         means = {"features_per_row": n_values / max(rows, 1), "labels_per_row": n_labelled / max(rows, 1)}
         sizes: Facts = {"rows": rows, "features": features, "labels": labels}
         return cls(sizes | {name: round(mean, 3 if name[0] == "l" else 2) for name, mean in means.items()})
 
-    def card(self, clf: SlideClassifier) -> Card:
-        """After the fit."""
+    def fingerprint(self) -> str:
+        """Of rows in memory, once their digest is made (slide.io.fingerprint)."""
+        assert self._digest is not None
+        return self._digest.result()
+
+    def card(self, net: Network, seconds: float, samples_per_second: float) -> Card:
+        """After a fit that took so long."""
         from slide._version import __version__
 
-        net = clf.network_
-        data = self._data | {"fingerprint": self._digest.result() if self._digest else None}
+        data = self._data | {"fingerprint": self.fingerprint() if self._digest else None}
         fit: Facts = {
             "slide": __version__,
-            "seconds": round(clf.fit_seconds_, 3),
+            "seconds": round(seconds, 3),
             "samples": net.step,
             "epochs": net.epoch,
-            "samples_per_second": round(clf.samples_per_second_, 1),
+            "samples_per_second": round(samples_per_second, 1),
             "threads": net.n_threads,
             "backend": net.backend,
             "instruction_set": net.isa,
@@ -130,16 +132,19 @@ def peak_bytes() -> int | None:
 # -- Markdown ----------------------------------------------------------------------------------------------------------
 
 
-def markdown(clf: SlideClassifier) -> str:
-    """The card of a fitted classifier."""
-    card, net = clf.card_, clf.network_
+def markdown(card: Card, kind: str, n_labels: int, has_pairs: bool, changed: Mapping[str, Any]) -> str:
+    """The card of a fitted classifier.
+
+    kind : its class; has_pairs : whether there is a sparse linear part; changed : options that are not the defaults
+    """
     parts = [
-        f"# Model card: {type(clf).__name__} for {clf.n_labels_:,} labels",
+        f"# Model card: {kind} for {n_labels:,} labels",
         "An extreme-classification model made by slide: an LSH-sampled network"
-        + (" with a sparse linear part." if net.wide else "."),
+        + (" with a sparse linear part." if has_pairs else "."),
         _section("Training data", card.data),
         _section("Training", card.fit),
-        "## Options that are not the defaults\n\n" + _options(clf),
+        "## Options that are not the defaults\n\n"
+        + ("\n".join(f"- `{name}={value!r}`" for name, value in changed.items()) or "None."),
         "## How good it is\n\n" + _scores(card.scores),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in LIMITS),
         '## Use\n\n```python\nimport slide\n\nclf = slide.load("model.slide")\n'
@@ -149,17 +154,8 @@ def markdown(clf: SlideClassifier) -> str:
 
 
 def _section(title: str, facts: Facts) -> str:
-    lines = [f"| {name.replace('_', ' ')} | {_said(value)} |" for name, value in facts.items()]
+    lines = [f"| {name.replace('_', ' ')} | {_format(value)} |" for name, value in facts.items()]
     return f"## {title}\n\n" + ("\n".join(["| | |", "|---|---|", *lines]) if lines else "Not known.")
-
-
-def _options(clf: SlideClassifier) -> str:
-    changed = {name: value for name, value in clf.get_params().items() if repr(value) != repr(_default(clf, name))}
-    return "\n".join(f"- `{name}={value!r}`" for name, value in changed.items()) or "None."
-
-
-def _default(clf: SlideClassifier, name: str) -> Any:
-    return type(clf)().get_params()[name]
 
 
 def _scores(scores: list[Facts]) -> str:
@@ -171,12 +167,12 @@ def _scores(scores: list[Facts]) -> str:
         "|---|---:|" + "---:|" * len(names),
     ]
     for score in scores:
-        values = "".join(f" {_said(score.get(name))} |" for name in names)
-        lines.append(f"| {_said(score.get('on'))} | {_said(score.get('rows'))} |{values}")
+        values = "".join(f" {_format(score.get(name))} |" for name in names)
+        lines.append(f"| {_format(score.get('on'))} | {_format(score.get('rows'))} |{values}")
     return "\n".join(lines) + "\n\nIn percent, one training with one seed; how far seeds move it: docs/reliability.md."
 
 
-def _said(value: Fact) -> str:
+def _format(value: Fact) -> str:
     if value is None:
         return "not known"
     if isinstance(value, str):

@@ -1,50 +1,39 @@
 """SlideClassifier: the scikit-learn face of a network with sensible sizes.
 
-What y may be is in slide/estimator/labels.py, what is done to X in slide/estimator/scaling.py, scikit-learn's conventions in
-slide/estimator/sklearn_api.py, and what predictions are made of in slide/estimator/predictions.py.
+How X and y become matrices is in slide/estimator/encoding.py, training in slide/estimator/fitting.py, prediction in
+slide/estimator/predictions.py, what else one does with a trained classifier in slide/estimator/fitted.py, and
+scikit-learn's conventions in slide/estimator/sklearn_api.py.
 """
 
 from __future__ import annotations
 
-import copy
-import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 
-from slide.checks import check_pair, check_X, require
-from slide.engine.layout import IntArray
+from slide.checks import require
 from slide.engine.threads import resolve_threads
 from slide.estimator.build import build_network
-from slide.estimator.card import Card, Notes
-from slide.estimator.labels import Labels, Values, class_names, classify
-from slide.estimator.predictions import Predictions
+from slide.estimator.encoding import Encoding, Pair
+from slide.estimator.fitted import FittedClassifier
+from slide.estimator.fitting import train, train_on_blocks
+from slide.estimator.labels import class_names, classify
 from slide.estimator.presets import PRESETS
-from slide.estimator.scaling import Scaling
-from slide.inference.scores import SAMPLE, threshold
-from slide.layers import Sampled
+from slide.inference.scores import SAMPLE
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide
-from slide.network import Network
-from slide.optim import SCHEDULES, Constant, Linear, Optimizer, Rebuild, Schedule
-from slide.training.source import BlockSource, first_of
+from slide.optim import Constant, Linear, Optimizer, Rebuild, Schedule
+from slide.training.source import first_of
 
 if TYPE_CHECKING:
     from slide.training.checkpoint import Checkpoint
     from slide.training.early_stopping import EarlyStopping
 
-
-FITTED = ("fit_seconds_", "samples_per_second_", "threshold_")
-UNNAMED = {"kind": "sparse", "dtype": "float32", "named": False, "nonempty": True, "class_dtype": "<i8"}
 FEW_ROWS = 2_000  # below this, threads that race cost more than they give
 
 
-class SlideClassifier(Predictions):
+class SlideClassifier(FittedClassifier):
     """Classifier for very many labels, one or several a row: an LSH-sampled network plus a sparse linear part.
 
     Parameters
@@ -114,11 +103,6 @@ class SlideClassifier(Predictions):
     >>> clf.fit(X, ["even" if i % 2 == 0 else "odd" for i in range(2000)]).classes_
     array(['even', 'odd'], dtype='<U4')
     """
-
-    fit_seconds_: float
-    samples_per_second_: float
-    history_: list[dict[str, Any]]
-    card_: Card
 
     def __init__(
         self,
@@ -221,13 +205,14 @@ class SlideClassifier(Predictions):
             If the loss overflows; names step and layer.
         """
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        rows, Y = self._begin(X, y, classes, alone_below=FEW_ROWS)
-        schedule = Linear() if self.schedule is None else self.schedule
-        told = {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
+        pair = self._begin(X, y, classes, few_rows=FEW_ROWS)
+        how = {"epochs": self.epochs, "schedule": self.schedule or Linear()}
+        how |= {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
         try:
-            return self._train(rows, Y, eval_set, epochs=self.epochs, schedule=schedule, **told)
+            train(self, pair, eval_set, **how)
         finally:
             self.network_.set_threads(resolve_threads(self.n_threads))
+        return self
 
     def fit_blocks(
         self,
@@ -256,31 +241,16 @@ class SlideClassifier(Predictions):
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
-        from slide.training.evaluation import encoded
-
         first = first_of(blocks)
         if classes is None and classify(first[1])[0] in ("classes", "lists"):
             raise ValueError("classes: found None, wanted all labels: the first block may not have them all")
-        rows, Y = (part[:SAMPLE] for part in self._begin(first[0], first[1], classes))
-        del first
-        held = None if eval_set is None else encoded(eval_set, self._rows, self._labels)
-        pairs = BlockSource(blocks, self._encoded)
-        schedule = Linear() if self.schedule is None else self.schedule
-        told = {"epochs": self.epochs, "schedule": schedule, "callback": callback, "early_stopping": early_stopping}
-
-        def notes() -> Notes:
-            self._labels = replace(self._labels, nonempty=not pairs.n_unlabelled)
-            sizes = pairs.n_rows, self.n_features_in_, self.n_labels_
-            return Notes.counted(*sizes, pairs.n_values, pairs.n_labels)
-
-        return self._timed(lambda: self.network_.fit_blocks(pairs, eval_set=held, **told), rows, Y, notes)
-
-    def _encoded(self, X: Any, y: Any) -> tuple[sp.csr_array, sp.csr_array]:
-        """A pair as the network takes it, for a model that knows its labels."""
-        self._check_feature_names(X)
-        rows, Y = self._read(X), self._labels.encode(y)
-        check_pair(rows, Y)
-        return self._scaling(rows), Y
+        rows, Y = self._begin(first[0], first[1], classes)
+        sample = rows[:SAMPLE], Y[:SAMPLE]
+        del first, rows, Y
+        how = {"epochs": self.epochs, "schedule": self.schedule or Linear()}
+        how |= {"callback": callback, "early_stopping": early_stopping}
+        train_on_blocks(self, blocks, sample, eval_set, **how)
+        return self
 
     def partial_fit(
         self,
@@ -297,197 +267,19 @@ class SlideClassifier(Predictions):
         The first call decides features, labels and what `normalize` means: name all labels to come in `classes`, or
         bring them in with ``add_labels``.
         """
-        told = {"epochs": epochs, "schedule": Constant(), "callback": callback}
         if not self.__sklearn_is_fitted__():
-            return self._train(*self._begin(X, y, classes), eval_set, **told)
-        if classes is not None and set(class_names(classes).tolist()) != set(self.classes_.tolist()):
+            pair = self._begin(X, y, classes)
+        elif classes is None or set(class_names(classes).tolist()) == set(self.classes_.tolist()):
+            pair = self._encoding.pair(X, y)
+        else:
             raise ValueError("classes: found other labels than in the first call; add_labels brings in new ones")
-        return self._train(*self._encoded(X, y), eval_set, **told)
+        train(self, pair, eval_set, epochs=epochs, schedule=Constant(), callback=callback)
+        return self
 
-    def _begin(self, X: Any, y: Any, classes: Any, alone_below: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
+    def _begin(self, X: Any, y: Any, classes: Any, few_rows: int = 0) -> Pair:
         """An untrained model for these data, and the data as it sees them; an error leaves an earlier fit as it was."""
-        reader, rows = self._learn_features(X)
-        labels = Labels.of(y, classes)
-        Y = labels.encode(y)
-        check_pair(rows, Y)
-        labels = replace(labels, nonempty=bool(np.diff(Y.indptr).all()))
-        scaling = self._learn_scaling(rows)
-        n_threads = 1 if self.n_threads is None and rows.shape[0] < alone_below else self.n_threads
-        self._adopt(build_network(self, rows.shape[1], Y.shape[1], n_threads), labels, scaling, reader)
-        self._adopt_feature_names(X)
-        return scaling(rows), Y
-
-    def _learn_features(self, X: Any) -> tuple[Any, sp.csr_array]:
-        """What it takes to read rows later, nothing here, and X as a sparse matrix."""
-        return None, check_X(X, owner=type(self).__name__)
-
-    def _learn_scaling(self, rows: sp.csr_array) -> Scaling:
-        return Scaling.of(rows, self.normalize)
-
-    def _train(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, **told: Any) -> Self:
-        """told : keyword arguments of Network.fit."""
-        rows, Y, held = self._hold_out(rows, Y, eval_set)
-        notes = Notes.of(rows, Y)
-
-        def adds() -> dict[str, Any]:
-            self.threshold_ = threshold(self.network_, rows, Y)
-            return {"extra": {"classifier": self._config()}, "extra_arrays": self._arrays()}
-
-        train = partial(self.network_.fit, rows, Y, eval_set=held, checkpoint_adds=adds, **told)
-        return self._timed(train, rows, Y, lambda: notes)
-
-    def _timed(self, train: Callable[[], Any], rows: sp.csr_array, Y: sp.csr_array, notes: Callable[[], Notes]) -> Self:
-        """Trains and takes down how it went; rows and Y are those, or some of those, that are trained on."""
-        started, before = time.perf_counter(), self.network_.step
-        try:
-            train()
-        finally:  # an interrupted fit leaves a usable model
-            self.fit_seconds_ = time.perf_counter() - started
-            trained = self.network_.step - before - self.network_.samples_resumed
-            self.samples_per_second_ = max(trained, 0) / self.fit_seconds_
-            self.history_ = self.network_.history
-            self.threshold_ = threshold(self.network_, rows, Y)
-            self.card_ = notes().card(self)
-        return self
-
-    def _hold_out(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any) -> tuple[Any, Any, Any]:
-        """Rows and labels to train on, and the pair to score by, as the network sees them."""
-        from slide.training.evaluation import encoded, split
-
-        if isinstance(eval_set, float | np.floating):
-            train, held = split(rows.shape[0], float(eval_set), self.random_state)
-            return rows[train], Y[train], (rows[held], Y[held])
-        if eval_set is None:
-            return rows, Y, None
-        return rows, Y, encoded(eval_set, self._rows, self._labels)
-
-    def _adopt(self, network: Network, labels: Labels, scaling: Scaling, reader: Any) -> None:
-        self.network_, self._labels, self._scaling = network, labels, scaling
-        self.n_features_in_, self.n_labels_ = network.n_features, network.n_labels
-
-    # -- labels that come and go ------------------------------------------------------------------------------------
-
-    def add_labels(self, labels: Any) -> Self:
-        """Makes room for labels that later calls of ``partial_fit`` bring examples of.
-
-        Parameters
-        ----------
-        labels : sequence of new labels; or int, how many, where labels are columns without names
-            They follow the others in `classes_`. Until they are trained they score like labels that are never met.
-        """
-        self._check_fitted()
-        known, n_labels = self._labels, self.n_labels_
-        if not known.named:
-            require(bool(isinstance(labels, int | np.integer) and labels > 0), "labels", labels, "how many, 1 or more")
-            return self._resize(np.arange(n_labels, dtype=np.int32), np.arange(n_labels, n_labels + labels))
-        new = class_names(labels)
-        if known_already := set(new.tolist()) & set(known.classes.tolist()):
-            raise ValueError(f"labels: found {min(known_already)!r}, which this model has already")
-        return self._resize(np.arange(n_labels, dtype=np.int32), new)
-
-    def forget(self, labels: Any) -> Self:
-        """Takes labels out, and all that was learnt of them.
-
-        Parameters
-        ----------
-        labels : sequence of labels as in `classes_`
-            The columns of those that stay move up.
-        """
-        self._check_fitted()
-        keep = np.setdiff1d(np.arange(self.n_labels_, dtype=np.int32), self._labels.ids(class_names(labels)))
-        require(bool(len(keep)), "labels", f"all {self.n_labels_:,}", "at least one that stays")
-        return self._resize(keep, self._labels.classes[:0])
-
-    def _resize(self, keep: IntArray, new: Values) -> Self:
-        from slide.model.resize import resized
-
-        self.network_ = resized(self.network_, keep, len(new))
-        self.n_labels_ = self.network_.n_labels
-        self._labels = self._labels.resized(keep, new)
-        return self
-
-    def card(self) -> str:
-        """The model card, Markdown: data, options, time, memory, scores and limits. `slide card MODEL` prints it."""
-        from slide.estimator.card import markdown
-
-        self._check_fitted()
-        return markdown(self)
-
-    # -- files ------------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model to one file (slide.io.model_file); ``slide.load`` reads it again."""
-        from slide.io.model_file import save_model
-
-        self._check_fitted()
-        save_model(self.network_, path, {"classifier": self._config()}, self._arrays())
-
-    def compress(self) -> Self:
-        """A copy that only predicts, with weights of 8 bits: see ``Network.compress``. `save` takes it too."""
-        self._check_fitted()
-        small = copy.copy(self)
-        small.network_ = self.network_.compress()
-        return small
-
-    def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
-        """As ``Network.export_onnx``, for X as `fit` takes it; label names are in the metadata `labels`, as JSON.
-
-        A text classifier's graph begins where its features are made: its columns are those of ``vocabulary_``.
-        """
-        from slide.inference.onnx import export
-
-        self._check_fitted()
-        names = [str(name) for name in self.classes_.tolist()]
-        export(self.network_, path, k, scaling=self._scaling, names=names)
-
-    def _arrays(self) -> dict[str, Values]:
-        """What a model file holds beside the network's arrays."""
-        return self._labels.arrays()
-
-    def _config(self) -> dict[str, Any]:
-        """Constructor arguments and what was learnt as JSON values; what the network stores itself is left out."""
-        plain = self.get_params()
-        for name in ("lsh", "optimizer", "rebuild", "wide", "schedule"):
-            del plain[name]
-        plain["hidden"] = [int(n) for n in self.hidden]
-        schedule = self.schedule and {"name": type(self.schedule).__name__, **asdict(self.schedule)}
-        names = getattr(self, "feature_names_in_", None)
-        return {
-            "kind": type(self).__name__,
-            "params": plain,
-            "schedule": schedule,
-            "card": getattr(self, "card_", Card()).config(),
-            "history": getattr(self, "history_", self.network_.history),
-            "fitted": {name: getattr(self, name, 0.0) for name in FITTED},  # times are known after the fit
-            "labels": self._labels.config(),
-            "scaling": self._scaling.config(),
-            "feature_names": None if names is None else names.tolist(),
-        }
-
-    @classmethod
-    def _restore(cls, network: Network, config: Mapping[str, Any], arrays: Mapping[str, Values]) -> Self:
-        """The inverse of `save`, with the stored objects taken from the network."""
-        last = network.layers[-1]
-        assert isinstance(last, Sampled)
-        params = {k: v for k, v in config["params"].items() if k in cls._parameter_names()}
-        params["hidden"] = tuple(params["hidden"])
-        params |= {"lsh": last.lsh, "optimizer": network.optimizer, "rebuild": network.rebuild}
-        schedule = dict(config.get("schedule") or {})
-        if schedule:
-            params["schedule"] = SCHEDULES[schedule.pop("name")](**schedule)
-        clf = cls(**params, wide=network.wide or False)
-        labels = Labels.restored(config.get("labels", UNNAMED), arrays, network.n_labels)
-        older: dict[str, Any] = {"kind": "unit" if params["normalize"] else "none", "mean": [], "factor": []}
-        scaling = Scaling.restored(config.get("scaling", older), network.n_features)
-        clf._adopt(network, labels, scaling, cls._restore_reader(config, arrays))
-        for name in FITTED:
-            setattr(clf, name, float(config["fitted"].get(name, 0)))
-        clf.card_ = Card.restored(config.get("card"))
-        clf.history_ = network.history = [dict(record) for record in config.get("history", ())]
-        if config.get("feature_names"):
-            clf.feature_names_in_ = np.array(config["feature_names"], dtype=object)
-        return clf
-
-    @classmethod
-    def _restore_reader(cls, config: Mapping[str, Any], arrays: Mapping[str, Values]) -> Any:
-        return None
+        encoding, (rows, Y) = Encoding.fit(self._new_reader(), X, y, classes, self.normalize)
+        n_threads = 1 if self.n_threads is None and rows.shape[0] < few_rows else self.n_threads
+        self.network_ = build_network(self, rows.shape[1], Y.shape[1], n_threads)
+        self._encoding = encoding
+        return rows, Y

@@ -174,7 +174,7 @@ def classify(y: Any) -> tuple[str, Any]:
 
 
 def _strings(y: Sequence[Any], array: Values) -> Values:
-    """NumPy turns what stands beside strings, a NaN for instance, into strings too; that stays what it is."""
+    """NumPy turns what stands among strings, a NaN for instance, into strings too; that stays what it is."""
     return array if all(isinstance(v, str | bytes) for v in y) else as_vector(y)
 
 

@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_X, require
+from slide.checks import Checked, require
 from slide.engine.layout import FloatArray, IntArray
+from slide.estimator.encoding import Encoding
 from slide.estimator.labels import Labels, Values
-from slide.estimator.scaling import Scaling
 from slide.estimator.sklearn_api import Estimator
 from slide.inference.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
 from slide.network import Network
@@ -30,11 +31,8 @@ class Predictions(Estimator):
     """The part of a classifier that reads a trained model."""
 
     network_: Network
-    n_features_in_: int
-    n_labels_: int
     threshold_: float
-    _labels: Labels
-    _scaling: Scaling
+    _encoding: Encoding
 
     @property
     def classes_(self) -> Values:
@@ -42,15 +40,32 @@ class Predictions(Estimator):
         self._check_fitted()
         return self._labels.classes
 
-    def _read(self, X: Any) -> sp.csr_array:
-        """X as a sparse matrix of the model's features, checked and not yet scaled."""
-        return check_X(X, self.n_features_in_, type(self).__name__)
+    @property
+    def n_features_in_(self) -> int:
+        """Columns of X."""
+        return self.network_.n_features
+
+    @property
+    def n_labels_(self) -> int:
+        """Labels that are known."""
+        return self.network_.n_labels
+
+    @property
+    def feature_names_in_(self) -> npt.NDArray[np.object_]:
+        """[n_features]: the columns of X, where it was a data frame; else there is no such attribute."""
+        names = self._encoding.reader.column_names
+        if names is None:
+            raise AttributeError("feature_names_in_: this model was fitted without feature names")
+        return names
+
+    @property
+    def _labels(self) -> Labels:
+        return self._encoding.labels
 
     def _rows(self, X: Any) -> sp.csr_array:
         """X as the network sees it."""
         self._check_fitted()
-        self._check_feature_names(X)
-        return self._scaling(self._read(X))
+        return self._encoding.rows(X)
 
     # -- the best labels --------------------------------------------------------------------------------------------
 
@@ -65,11 +80,11 @@ class Predictions(Estimator):
         graph, built at the first such call after training (``network_.build_index``; needs the extra `hnsw`).
         """
         rows = self._rows(X)
-        ids, scores = self.network_.predict_topk(rows, k, n_candidates=n_candidates, index=index)
+        ids, scores = self.network_.predict_topk(Checked(rows), k, n_candidates=n_candidates, index=index)
         return (self._labels.names(ids) if names else ids), scores
 
     def _topk(self, rows: sp.csr_array, k: int) -> tuple[IntArray, FloatArray]:
-        return self.network_.predict_topk(rows, k)
+        return self.network_.predict_topk(Checked(rows), k)
 
     def predict(self, X: Any) -> Any:
         """Labels in the form in which they were given to ``fit``.
@@ -83,7 +98,7 @@ class Predictions(Estimator):
             return self.classes_[self._topk(rows, 1)[0][:, 0]]
         if self._labels.kind == "dense":
             check_size(rows.shape[0], self.n_labels_, "predict")
-        return self._labels.decode(self._positive(rows))
+        return self._encoding.decode(self._positive(rows))
 
     def _positive(self, rows: sp.csr_array) -> sp.csr_array:
         """CSR [n, n_labels] of the labels that are predicted."""
@@ -144,7 +159,7 @@ class Predictions(Estimator):
 
         Parameters
         ----------
-        x : sparse or dense [1, n_features] or [n_features]
+        x : sparse or dense [1, n_features] or [n_features]; one text for a text classifier
         label : int or str
             Its column, 0 to n_labels - 1, or its name.
 
@@ -162,12 +177,11 @@ class Predictions(Estimator):
 
         self._check_fitted()
         net = self.network_
-        row = self._read(np.atleast_2d(x) if isinstance(x, np.ndarray) else x)
+        row = self._encoding.rows(np.atleast_2d(x) if isinstance(x, np.ndarray) else x, check_names=False)
         require(row.shape[0] == 1, "x", f"{row.shape[0]:,} rows", "one row")
         if isinstance(label, str) and self._labels.named:
             label = int(self._labels.ids([label])[0])
         known = isinstance(label, int | np.integer) and 0 <= label < net.n_labels
         require(known, "label", label, f"an int, 0 to {net.n_labels - 1:,}")
-        found = explain(net, self._scaling(row), int(label))
-        names = getattr(self, "feature_names_in_", None)
-        return replace(found, names=names, label_name=self._labels.classes[label])
+        found = explain(net, row, int(label))
+        return replace(found, names=self._encoding.reader.names, label_name=self._labels.classes[label])

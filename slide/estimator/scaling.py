@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import check_finite, require
 
 DENSE = 0.5  # share of entries that are not 0 from which "auto" takes X for a dense table
 ROWS_AT_ONCE = 4096
@@ -46,8 +46,9 @@ class Scaling:
         if self.kind == "unit":
             return unit_rows(X)
         if self.kind == "standard":
-            parts = [sp.csr_array(((part - self.mean) * self.factor).astype(np.float32)) for part in _blocks(X)]
-            return sp.vstack(parts, format="csr") if parts else X
+            with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+                parts = [sp.csr_array(((part - self.mean) * self.factor).astype(np.float32)) for part in _blocks(X)]
+            return check_finite(sp.vstack(parts, format="csr")) if parts else X
         return X
 
     def config(self) -> dict[str, Any]:

@@ -22,10 +22,9 @@ SHOWN = 5  # names in a message
 
 
 class Estimator:
-    """Parameters are the constructor's arguments; what is learnt has a name that ends with an underscore."""
+    """Parameters are the constructor's arguments; what is learned has a name that ends with an underscore."""
 
     _estimator_type = "classifier"
-    feature_names_in_: npt.NDArray[np.object_]
 
     @classmethod
     def _parameter_names(cls) -> list[str]:
@@ -65,25 +64,6 @@ class Estimator:
         if not self.__sklearn_is_fitted__():
             raise not_fitted(f"this {type(self).__name__} is not trained: call fit, or slide.load a saved one")
 
-    def _check_feature_names(self, X: Any) -> None:
-        """Refuses columns that are named otherwise than in fit, and warns where only one of the two has names."""
-        given, known = feature_names(X), getattr(self, "feature_names_in_", None)
-        name = type(self).__name__
-        if given is None and known is not None:
-            told = f"X does not have valid feature names, but {name} was fitted with feature names"
-            warnings.warn(told, stacklevel=4)
-        elif given is not None and known is None:
-            warnings.warn(f"X has feature names, but {name} was fitted without feature names", stacklevel=4)
-        elif given is not None and known is not None and not np.array_equal(given, known):
-            raise ValueError(MISMATCH + _difference(set(given), set(known)))
-
-    def _adopt_feature_names(self, X: Any) -> None:
-        names = feature_names(X)
-        if names is not None:
-            self.feature_names_in_ = names
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-
 
 def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
     """The columns' names of a data frame if they are strings, None of anything else."""
@@ -98,19 +78,33 @@ def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
     return np.array(columns, dtype=object)
 
 
+def check_feature_names(X: Any, known: npt.NDArray[np.object_] | None, owner: str) -> None:
+    """Refuses columns that are named otherwise than in fit, and warns where only one of the two has names.
+
+    known : the names in fit, None if there were none; owner : the class that a message names
+    """
+    given = feature_names(X)
+    if given is None and known is not None:
+        warnings.warn(f"X does not have valid feature names, but {owner} was fitted with feature names", stacklevel=6)
+    elif given is not None and known is None:
+        warnings.warn(f"X has feature names, but {owner} was fitted without feature names", stacklevel=6)
+    elif given is not None and known is not None and not np.array_equal(given, known):
+        raise ValueError(MISMATCH + _difference(set(given), set(known)))
+
+
 def _difference(given: set[str], known: set[str]) -> str:
     """In scikit-learn's words."""
     unseen, missing = sorted(given - known), sorted(known - given)
-    said = _listed("Feature names unseen at fit time:\n", unseen)
-    said += _listed("Feature names seen at fit time, yet now missing:\n", missing)
-    return said or "Feature names must be in the same order as they were in fit.\n"
+    text = _listed("Feature names unseen at fit time:\n", unseen)
+    text += _listed("Feature names seen at fit time, yet now missing:\n", missing)
+    return text or "Feature names must be in the same order as they were in fit.\n"
 
 
-def _listed(what: str, names: list[str]) -> str:
+def _listed(heading: str, names: list[str]) -> str:
     if not names:
         return ""
     shown = [f"- {name}\n" for name in names[:SHOWN]] + ["- ...\n"] * (len(names) > SHOWN)
-    return what + "".join(shown)
+    return heading + "".join(shown)
 
 
 def not_fitted(message: str) -> NotFittedError:
@@ -126,5 +120,5 @@ def not_fitted(message: str) -> NotFittedError:
 def warn_of_column() -> None:
     """Says that a class vector came as a column; scikit-learn's category where it is loaded."""
     category = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
-    told = "A column-vector y was passed when a 1d array was expected: it was taken for a vector of classes"
-    warnings.warn(told, category, stacklevel=5)
+    message = "A column-vector y was passed when a 1d array was expected: it was taken for a vector of classes"
+    warnings.warn(message, category, stacklevel=7)

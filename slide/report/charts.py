@@ -63,11 +63,11 @@ def lines(series: Sequence[Series], x_label: str, y_label: str, *, from_zero: bo
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline class="line s{number}" points="{path}"/>')
         for (x, y), at, value in zip(points, s.x, s.y, strict=True):
-            told = escape(f"{s.name}: {number_text(value)} at {number_text(at)} {x_label}")
+            title = escape(f"{s.name}: {number_text(value)} at {number_text(at)} {x_label}")
             radius, kind = (4, "dot") if dots else (6, "touch")
             parts.append(
                 f'<circle class="{kind} s{number}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">'
-                f"<title>{told}</title></circle>"
+                f"<title>{title}</title></circle>"
             )
         name = f"{s.name} {number_text(s.y[-1])}" if s.name else number_text(s.y[-1])
         parts.append(f'<text class="name" x="{points[-1][0] + 7:.1f}" y="{end + 4:.1f}">{escape(name)}</text>')
@@ -93,10 +93,10 @@ def bars(series: Sequence[Series], names: Sequence[str], x_label: str, y_label: 
                 continue
             x, y = first + (number - 1) * (width + 2), y_scale(s.y[i])
             height = max(HEIGHT - BOTTOM - y, 0.5)
-            told = escape(f"{s.name}, {name} {x_label}: {number_text(s.y[i])}")
+            title = escape(f"{s.name}, {name} {x_label}: {number_text(s.y[i])}")
             parts.append(
                 f'<rect class="bar s{number}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
-                f'rx="2"><title>{told}</title></rect>'
+                f'rx="2"><title>{title}</title></rect>'
             )
     parts.append(_axis_label(x_label, (LEFT + WIDTH - 12) / 2))
     return _key(series) + _picture(parts, f"{y_label} by {x_label}")
@@ -113,9 +113,9 @@ def number_text(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _picture(parts: Sequence[str], says: str) -> str:
+def _picture(parts: Sequence[str], label: str) -> str:
     inside = "\n".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(says)}">\n{inside}\n</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">\n{inside}\n</svg>'
 
 
 def _key(series: Sequence[Series]) -> str:

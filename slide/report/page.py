@@ -1,7 +1,7 @@
 """A page of pictures about one model: how it learned, which labels it finds, what it confuses, and examples.
 
-One self-contained HTML file without scripts, readable in light and dark. Charts are in slide/report/charts.py, the command in
-slide/cli/verbs/report.py.
+One self-contained HTML file without scripts, readable in light and dark. Charts are in slide/report/charts.py, the
+command in slide/cli/verbs/report.py.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ ol { margin: 0; padding-left: 22px; } ol .score { color: var(--soft); font-varia
 
 
 @dataclass(frozen=True)
-class Tried:
+class ScoredRows:
     """A model's answers to rows with known labels.
 
     Y : indicator [n, n_labels]; ids, scores : [n, 5], as predict_topk gives them; Y_train : of the training rows.
@@ -82,19 +82,19 @@ class Tried:
 def page(
     clf: SlideClassifier,
     title: str,
-    tried: Tried | None,
+    scored: ScoredRows | None,
     tables: LshReport | None,
     label_names: Sequence[Any],
     row_text: Callable[[int], str],
     examples: int,
 ) -> str:
-    """The whole page as HTML; row_text describes a row of what was tried."""
-    parts = [f"<h1>{escape(title)}</h1>", _summary(clf), _tiles(clf, tried), _learning(clf.history_)]
-    if tried:
-        parts += [_by_frequency(tried)]
+    """The whole page as HTML; row_text describes one of the scored rows."""
+    parts = [f"<h1>{escape(title)}</h1>", _summary(clf), _tiles(clf, scored), _learning(clf.history_)]
+    if scored:
+        parts += [_by_frequency(scored)]
     parts += [_retrieval(clf.history_, tables)]
-    if tried:
-        parts += [_confused(tried, label_names), _examples(tried, label_names, row_text, examples)]
+    if scored:
+        parts += [_confused(scored, label_names), _examples(scored, label_names, row_text, examples)]
     parts += [_training(clf)]
     body = "\n".join(part for part in parts if part)
     return (
@@ -107,8 +107,8 @@ def page(
 # -- parts of it -------------------------------------------------------------------------------------------------------
 
 
-def _section(title: str, says: str, inside: str) -> str:
-    return f'<h2>{escape(title)}</h2>\n<p class="says">{escape(says)}</p>\n{inside}'
+def _section(title: str, caption: str, inside: str) -> str:
+    return f'<h2>{escape(title)}</h2>\n<p class="says">{escape(caption)}</p>\n{inside}'
 
 
 def _figures(*pairs: tuple[str, str]) -> str:
@@ -123,11 +123,11 @@ def _summary(clf: SlideClassifier) -> str:
     return f'<p class="says">{rows}{net.n_features:,} features, {net.n_labels:,} labels; {kind}.</p>'
 
 
-def _tiles(clf: SlideClassifier, tried: Tried | None) -> str:
+def _tiles(clf: SlideClassifier, scored: ScoredRows | None) -> str:
     tiles = []
-    if tried:
-        A, B = tried.propensity
-        found = metrics.evaluate(tried.Y, tried.ids, tried.Y_train, KS, A, B)
+    if scored:
+        A, B = scored.propensity
+        found = metrics.evaluate(scored.Y, scored.ids, scored.Y_train, KS, A, B)
         names = [f"{m}@{k}" for m in ("p", "psp") for k in KS if f"{m}@{k}" in found]
         tiles += [(f"{100 * found[name]:.1f} %", name.upper()) for name in names]
     tiles += [
@@ -148,19 +148,19 @@ def _learning(history: list[dict[str, Any]]) -> str:
     scored = [r for r in history if r["epoch_ended"] and "p@1" in r]
     curves = [Series(f"P@{k}", [r["epoch"] for r in scored], [100 * r[f"p@{k}"] for r in scored]) for k in KS]
     shown = lines(curves, "epochs", "%", dots=True) if scored else ""
-    says = "Mean loss over the last tenth of an epoch"
-    says += ", and precision on the rows held out." if scored else "; no rows were held out to score in between."
+    caption = "Mean loss over the last tenth of an epoch"
+    caption += ", and precision on the rows held out." if scored else "; no rows were held out to score in between."
     return _section(
         "How it learned",
-        says,
+        caption,
         _figures(("Loss", lines([Series("", x, y)], "epochs", "loss")), ("Held-out rows", shown)),
     )
 
 
-def _by_frequency(tried: Tried) -> str:
-    if tried.Y_train is None:
+def _by_frequency(scored: ScoredRows) -> str:
+    if scored.Y_train is None:
         return _section("Rare and frequent labels", "Needs the labels of the training rows: --train DATA.", "")
-    groups = metrics.by_frequency(tried.Y, tried.ids, tried.Y_train, max(KS))
+    groups = metrics.by_frequency(scored.Y, scored.ids, scored.Y_train, max(KS))
     names = [f"{g.least:,}" if g.least == g.most else f"{g.least:,}-{g.most:,}" for g in groups]
     names[-1] = f"{groups[-1].least:,}+" if groups[-1].most > groups[-1].least else names[-1]
     places = list(range(len(groups)))
@@ -188,26 +188,26 @@ def _retrieval(history: list[dict[str, Any]], tables: LshReport | None) -> str:
         x, n_active, rebuilds = zip(*active, strict=True)
         figures.append(("Neurons that took part in a sample", lines([Series("", x, n_active)], "epochs", "neurons")))
         figures.append(("Rebuilds of the tables", lines([Series("", x, rebuilds)], "epochs", "rebuilds")))
-    says = "Which neurons are computed for a sample is decided by hash tables."
+    caption = "Which neurons are computed for a sample is decided by hash tables."
     if tables and tables.recall:
         names = [f"best {k}" for k in tables.recall]
         places = list(range(len(names)))
         both = [Series("tables", places, [100 * v for v in tables.recall.values()])]
         both.append(Series("a random set of that size", places, [100 * tables.chance] * len(names)))
         figures.append(("Of the exact best neurons, found", bars(both, names, "", "%", 100)))
-        says += (
+        caption += (
             f" Among {tables.n_candidates:,} of {tables.n_neurons:,} neurons they hold these shares of the exact best."
         )
-    return _section("Active set and retrieval", says, _figures(*figures)) if figures else ""
+    return _section("Active set and retrieval", caption, _figures(*figures)) if figures else ""
 
 
-def _confused(tried: Tried, names: Sequence[Any]) -> str:
-    pairs = confusions(tried.Y, tried.ids[:, 0])
+def _confused(scored: ScoredRows, names: Sequence[Any]) -> str:
+    pairs = confusions(scored.Y, scored.ids[:, 0])
     cells = [[n, _name(names, true), _name(names, said)] for (true, said), n in pairs.most_common(MAX_CONFUSED)]
     if not cells:
         return ""
-    says = "Rows whose best label is wrong: a label they have, and what was said instead."
-    return _section("Most confused", says, _table(["rows", "has", "said"], cells))
+    caption = "Rows whose best label is wrong: a label they have, and what was said instead."
+    return _section("Most confused", caption, _table(["rows", "has", "said"], cells))
 
 
 def confusions(Y: sp.csr_array, best: IntArray) -> Counter[tuple[int, int]]:
@@ -225,33 +225,33 @@ def confusions(Y: sp.csr_array, best: IntArray) -> Counter[tuple[int, int]]:
     return found
 
 
-def _examples(tried: Tried, names: Sequence[Any], row_text: Callable[[int], str], n: int) -> str:
-    rows = np.random.default_rng(0).permutation(tried.Y.shape[0])[:n].tolist()
+def _examples(scored: ScoredRows, names: Sequence[Any], row_text: Callable[[int], str], n: int) -> str:
+    rows = np.random.default_rng(0).permutation(scored.Y.shape[0])[:n].tolist()
     parts = []
     for row in rows:
-        true = set(tried.Y.indices[tried.Y.indptr[row] : tried.Y.indptr[row + 1]].tolist())
+        true = set(scored.Y.indices[scored.Y.indptr[row] : scored.Y.indptr[row + 1]].tolist())
         items = []
-        for label, score in zip(tried.ids[row].tolist(), tried.scores[row].tolist(), strict=True):
+        for label, score in zip(scored.ids[row].tolist(), scored.scores[row].tolist(), strict=True):
             if label >= 0:
                 kind = "good" if label in true else ""
-                told = f'<span class="{kind}">{_escaped(names, label)}</span> <span class="score">{score:.2f}</span>'
-                items.append(f"<li>{told}</li>")
-        missed = sorted(true - set(tried.ids[row].tolist()))
-        told = "; ".join(_escaped(names, label) for label in missed[:10])
+                item = f'<span class="{kind}">{_escaped(names, label)}</span> <span class="score">{score:.2f}</span>'
+                items.append(f"<li>{item}</li>")
+        missed = sorted(true - set(scored.ids[row].tolist()))
+        listed = "; ".join(_escaped(names, label) for label in missed[:10])
         more = f" and {len(missed) - 10:,} more" if len(missed) > 10 else ""
-        below = f'<p class="true">not among the five: {told}{more}</p>' if missed else ""
+        below = f'<p class="true">not among the five: {listed}{more}</p>' if missed else ""
         parts.append(
             f'<div class="example"><p>{escape(_short(row_text(row)))}</p><ol>{"".join(items)}</ol>{below}</div>'
         )
-    says = f"{len(rows)} rows of {tried.name} drawn at random: the five best labels with scores, true ones in green."
-    return _section("Examples", says, "\n".join(parts)) if rows else ""
+    caption = f"{len(rows)} rows of {scored.name} drawn at random: the best five labels with scores, true in green."
+    return _section("Examples", caption, "\n".join(parts)) if rows else ""
 
 
 def _training(clf: SlideClassifier) -> str:
     facts = clf.card_.data | clf.card_.fit
     cells = [[name.replace("_", " "), _fact(value)] for name, value in facts.items()]
-    says = "What the model file says of its training; `slide card` has it as text."
-    return _section("Training", says, _table(["", ""], cells)) if cells else ""
+    caption = "What the model file says of its training; `slide card` has it as text."
+    return _section("Training", caption, _table(["", ""], cells)) if cells else ""
 
 
 # -- words -------------------------------------------------------------------------------------------------------------

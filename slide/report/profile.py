@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from slide.training.progress import Progress
 
 SINGLE_ROWS, WARM_UP = 500, 50
-SAYS = {
+MEANING = {
     "input": "rows of the sample's features, layers up to the last",
     "hash": "codes of what enters a sampled layer",
     "retrieve": "active sets",
@@ -70,7 +70,7 @@ class Profile:
         lines = [head + f"batches of {self.batch_size}", f"{'':14}{'share':>7}{'seconds':>10}{'us a sample':>13}"]
         for name, seconds in self.phases.items():
             each = 1e6 * seconds / max(self.samples, 1)
-            lines.append(f"{name:<14}{seconds / total:>7.1%}{seconds:>10.3f}{each:>13.3f}  {SAYS[name]}")
+            lines.append(f"{name:<14}{seconds / total:>7.1%}{seconds:>10.3f}{each:>13.3f}  {MEANING[name]}")
         lines.append(f"{'all threads':<14}{1:>7.1%}{total:>10.3f}{1e6 * total / max(self.samples, 1):>13.3f}")
         return "\n".join(lines)
 
@@ -89,13 +89,13 @@ class _Timed(Callback):
         network.take_time(False)
 
 
-def profile(clf: SlideClassifier, X: Any, y: Any, **told: Any) -> Profile:
+def profile(clf: SlideClassifier, X: Any, y: Any, **fit_kwargs: Any) -> Profile:
     """Fits a classifier and says what the time went into.
 
     Parameters
     ----------
     clf : SlideClassifier
-        It is fitted as by ``clf.fit(X, y, **told)``.
+        It is fitted as by ``clf.fit(X, y, **fit_kwargs)``.
 
     Raises
     ------
@@ -112,8 +112,8 @@ def profile(clf: SlideClassifier, X: Any, y: Any, **told: Any) -> Profile:
     True
     """
     timed, begin = _Timed(), time.perf_counter()
-    given = told.pop("callback", None)
-    clf.fit(X, y, callback=[timed, *([] if given is None else [given])], **told)
+    given = fit_kwargs.pop("callback", None)
+    clf.fit(X, y, callback=[timed, *([] if given is None else [given])], **fit_kwargs)
     seconds = time.perf_counter() - begin
     net, progress = clf.network_, timed.progress
     assert progress is not None

@@ -1,4 +1,4 @@
-"""Text to sparse features: words, pairs of neighbouring words and pieces of words, weighted by TF-IDF.
+"""Text to sparse features: words, pairs of neighbouring words and character n-grams of words, weighted by TF-IDF.
 
 A feature is known by a 64-bit hash of its text, the same on every machine; a vocabulary is a sorted array of them, so a
 model loads without building a table of strings. With `buckets` there is no vocabulary at all.
@@ -22,9 +22,9 @@ from slide.checks import require
 from slide.engine.layout import FloatArray
 
 #: Stands between the texts of several columns: words on its two sides are no pair.
-BREAK = "\x1f"
-PIECE = "\x1e"  # before a piece, so that it is not taken for a word
-TOKEN = re.compile(rf"\w+|{BREAK}")
+FIELD_SEPARATOR = "\x1f"
+NGRAM_MARK = "\x1e"  # before an n-gram, so that it is not taken for a word
+TOKEN = re.compile(rf"\w+|{FIELD_SEPARATOR}")
 TEXTS_AT_ONCE = 20_000
 FEW_TEXTS = 1_000
 
@@ -41,8 +41,8 @@ class TextFeatures:
     words : {0, 1, 2}
         1: words; 2: also pairs of neighbouring words; 0: neither.
     characters : (int, int) or None
-        Pieces of words of so many characters, a space before and after the word included: against spelling, inflection,
-        and languages without spaces.
+        N-grams of so many characters of a word, a space before and after it included: against spelling, inflection, and
+        languages without spaces.
     min_rows : int or None
         Features of fewer training texts are left out. None: 2, or 1 where there are fewer than 1,000 texts.
     max_share : float
@@ -94,7 +94,7 @@ class Block(NamedTuple):
 
 
 class Vocabulary:
-    """The features that a model knows, learnt from training texts.
+    """The features that a model knows, learned from training texts.
 
     Attributes
     ----------
@@ -178,19 +178,19 @@ def _blocks(texts: Iterable[str], options: TextFeatures) -> Iterator[Block]:
     remaining = iter(texts)
     while some := list(islice(remaining, TEXTS_AT_ONCE)):
         rows, ids, words = _tokens(some, options)
-        hashes = np.array([code(word) for word in words], np.uint64)
+        hashes = np.array([feature_hash(word) for word in words], np.uint64)
         occurrences = _count(rows[ids > 0], ids[ids > 0], (len(some), len(words)))
         kinds = [Block(occurrences, hashes, words.__getitem__)] if options.words else []
         if options.words == 2:
             kinds.append(_pairs(rows, ids, len(some), words, hashes))
         if options.characters:
-            kinds.append(_pieces(occurrences, words, options.characters))
+            kinds.append(_char_ngrams(occurrences, words, options.characters))
         yield _join(kinds)
 
 
 def _tokens(texts: list[str], options: TextFeatures) -> tuple[Ids, Ids, list[str]]:
     """The text and the number of each word in turn, and the distinct words by number; 0 is a break."""
-    place: dict[str, int] = {BREAK: 0}
+    number: dict[str, int] = {FIELD_SEPARATOR: 0}
     stop = frozenset(options.stop_words)
     ids: list[int] = []
     lengths = np.empty(len(texts), np.int64)
@@ -198,9 +198,9 @@ def _tokens(texts: list[str], options: TextFeatures) -> tuple[Ids, Ids, list[str
         words = TOKEN.findall(text.lower() if options.lowercase else text)
         if stop:
             words = [word for word in words if word not in stop]
-        ids += [place.setdefault(word, len(place)) for word in words]
+        ids += [number.setdefault(word, len(number)) for word in words]
         lengths[i] = len(words)
-    return np.repeat(np.arange(len(texts)), lengths), np.array(ids, np.int64), list(place)
+    return np.repeat(np.arange(len(texts)), lengths), np.array(ids, np.int64), list(number)
 
 
 def _pairs(rows: Ids, ids: Ids, n: int, words: list[str], hashes: Codes) -> Block:
@@ -212,24 +212,27 @@ def _pairs(rows: Ids, ids: Ids, n: int, words: list[str], hashes: Codes) -> Bloc
     return Block(counts, mix(hashes[left], hashes[right]), lambda i: f"{words[left[i]]} {words[right[i]]}")
 
 
-def _pieces(occurrences: sp.csr_array, words: list[str], lengths: tuple[int, int]) -> Block:
-    """Pieces of words; a word is cut up once, however often it occurs."""
-    place: dict[str, int] = {}
-    cut = [[place.setdefault(p, len(place)) for p in pieces_of(w, lengths)] if w != BREAK else [] for w in words]
-    rows = np.repeat(np.arange(len(words)), [len(pieces) for pieces in cut])
-    of_words = _count(rows, np.fromiter(chain.from_iterable(cut), np.int64), (len(words), len(place)))
-    names = list(place)
-    codes = np.array([code(PIECE + piece) for piece in names], np.uint64)
+def _char_ngrams(occurrences: sp.csr_array, words: list[str], lengths: tuple[int, int]) -> Block:
+    """Character n-grams of words; a word is cut up once, however often it occurs."""
+    number: dict[str, int] = {}
+    cut = [
+        [number.setdefault(p, len(number)) for p in char_ngrams(w, lengths)] if w != FIELD_SEPARATOR else []
+        for w in words
+    ]
+    rows = np.repeat(np.arange(len(words)), [len(ngrams) for ngrams in cut])
+    of_words = _count(rows, np.fromiter(chain.from_iterable(cut), np.int64), (len(words), len(number)))
+    names = list(number)
+    codes = np.array([feature_hash(NGRAM_MARK + ngram) for ngram in names], np.uint64)
     return Block(sp.csr_array(occurrences @ of_words), codes, lambda i: f"<{names[i]}>")
 
 
-def pieces_of(word: str, lengths: tuple[int, int]) -> list[str]:
-    """``pieces_of("cat", (3, 4))`` is " ca", "cat", "at ", " cat", "cat "."""
+def char_ngrams(word: str, lengths: tuple[int, int]) -> list[str]:
+    """``char_ngrams("cat", (3, 4))`` is " ca", "cat", "at ", " cat", "cat "."""
     padded = f" {word} "
     return [padded[i : i + n] for n in range(lengths[0], lengths[1] + 1) for i in range(len(padded) - n + 1)]
 
 
-def code(text: str) -> int:
+def feature_hash(text: str) -> int:
     """64 bits of BLAKE2b: the same everywhere, and two features of a vocabulary of millions hardly ever share one."""
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
@@ -247,7 +250,7 @@ def _count(rows: Ids, columns: Ids, shape: tuple[int, int]) -> sp.csr_array:
     return sp.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
 
 
-# -- kinds of features beside each other, blocks of texts under each other, features under their columns ---------------
+# -- kinds of features side by side, blocks of texts under each other, features under their columns --------------------
 
 
 def _join(kinds: list[Block]) -> Block:

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from slide import datasets
 from slide.checks import is_frame
+from slide.datasets import names as dataset_names
 from slide.errors import DataFormatError
-from slide.text.features import BREAK
+from slide.text.features import FIELD_SEPARATOR
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
 CELL_LIMIT = 2**30  # characters of a csv cell; the csv module's own limit is 131,072
@@ -70,7 +70,7 @@ def read_table(
     wanted = [*names, labels] if labels is not None else names
     columns, where = _columns(source, wanted)
     texts = [_texts(columns[name], name, where) for name in names]
-    joined = texts[0] if len(texts) == 1 else [f" {BREAK} ".join(row) for row in zip(*texts, strict=True)]
+    joined = texts[0] if len(texts) == 1 else [f" {FIELD_SEPARATOR} ".join(row) for row in zip(*texts, strict=True)]
     return TextTable(joined, None if labels is None else _labels(columns[labels], label_separator, labels, where))
 
 
@@ -86,8 +86,8 @@ def _columns(source: Any, wanted: list[str]) -> tuple[dict[str, list[Any]], str]
     """Those columns as lists, and what to call the table in messages."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        if name in datasets.names():
-            raise ValueError(f"{name}: is an embedded data set with two parts: take datasets.load_text")
+        if name in dataset_names():
+            raise ValueError(f"{name}: is an embedded data set with two parts: take slide.datasets.load_text")
         return _file_columns(Path(name), wanted), f"{name}: "
     there = list(source.columns) if is_frame(source) else _column_names(source)
     _check_columns(wanted, there, "")
@@ -132,8 +132,8 @@ def _labels(cells: list[Any], separator: str | None, name: str, where: str) -> l
     if separator is None:
         for row, cell in enumerate(cells):
             if _missing(cell) or cell == "":
-                told = "wanted a label; where rows may have none or several, say what separates them"
-                raise ValueError(f"{where}column {name!r}, row {row + 1:,}: found no label, {told}")
+                wanted = "wanted a label; where rows may have none or several, say what separates them"
+                raise ValueError(f"{where}column {name!r}, row {row + 1:,}: found no label, {wanted}")
         return cells
     if separator == "":
         raise ValueError("label_separator: found '', wanted at least one character")
@@ -181,8 +181,8 @@ def _csv_columns(path: Path, delimiter: str, wanted: list[str]) -> dict[str, lis
             columns: dict[str, list[Any]] = {name: [] for name in wanted}
             for row in rows:
                 if len(row) != len(header):
-                    found, told = f"{len(row)} cells", f"the {len(header)} of the header"
-                    raise DataFormatError(f"{path}: line {rows.line_num:,}: found {found}, wanted {told}")
+                    found, expected = f"{len(row)} cells", f"the {len(header)} of the header"
+                    raise DataFormatError(f"{path}: line {rows.line_num:,}: found {found}, wanted {expected}")
                 for name, at in places.items():
                     columns[name].append(row[at])
             return columns

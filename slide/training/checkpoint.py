@@ -156,14 +156,23 @@ def _passed(samples: int | None, done: int, saved: int) -> bool:
 
 
 def resume_key(
-    net: Model, epochs: int, schedule: Any, X: Any, Y: Any, more: Mapping[str, Any] | None = None
+    net: Model,
+    epochs: int,
+    schedule: Any,
+    X: Any,
+    Y: Any,
+    more: Mapping[str, Any] | None = None,
+    known: Callable[[], str] | None = None,
 ) -> dict[str, Any]:
-    """What must be equal between a checkpoint and the fit that goes on from it, as JSON values."""
+    """What must be equal between a checkpoint and the fit that goes on from it, as JSON values.
+
+    known : gives the fingerprint of X and Y, if it is made already
+    """
     config = net.config()
     start = {name: config["progress"][name] for name in ("step", "epoch")}
     del config["progress"]
     config |= {"epochs": epochs, "schedule": {"name": type(schedule).__name__, **asdict(schedule)}, "start": start}
-    config |= {"data": fingerprint(X, Y), "arrays": _digest_of_learned(net), **(more or {})}
+    config |= {"data": known() if known else fingerprint(X, Y), "arrays": _digest_of_learned(net), **(more or {})}
     plain: dict[str, Any] = json.loads(json.dumps(config, default=as_json))
     return plain
 

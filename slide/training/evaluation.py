@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,6 @@ import scipy.sparse as sp
 
 from slide import metrics
 from slide.checks import check_XY, require
-from slide.engine.layout import IntArray
 from slide.model.model import Model
 
 KS = (1, 3, 5)
@@ -31,19 +30,6 @@ def held_out(eval_set: Any, n_features: int, n_labels: int) -> tuple[sp.csr_arra
         return check_XY(X, y, n_features, n_labels)
 
 
-def encoded(eval_set: Any, read: Callable[[Any], sp.csr_array], labels: Any) -> tuple[sp.csr_array, sp.csr_array]:
-    """An evaluation set as a classifier's network sees it; labels that the classifier does not know are missed ones.
-
-    Raises
-    ------
-    ValueError
-        For what is no pair, or does not fit; the message begins with eval_set.
-    """
-    X, y = _pair(eval_set, "a pair (X, y), or a share")
-    with _named():
-        return read(X), labels.encode(y, drop_unknown=True)
-
-
 def _pair(eval_set: Any, wanted: str) -> tuple[Any, Any]:
     ok = isinstance(eval_set, tuple | list) and len(eval_set) == 2
     require(ok, "eval_set", eval_set if np.isscalar(eval_set) else type(eval_set).__name__, wanted)
@@ -58,20 +44,6 @@ def _named() -> Iterator[None]:
         yield
     except ValueError as e:
         raise ValueError(f"eval_set: {e}") from e
-
-
-def split(n: int, share: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Rows to train on and rows held out, both ascending; equal seeds give equal parts.
-
-    Raises
-    ------
-    ValueError
-        If one of the parts would be empty.
-    """
-    held = round(n * share) if 0 < share < 1 else 0
-    require(0 < held < n, "eval_set", share, f"a share of the {n:,} rows that leaves some on both sides")
-    order = np.random.default_rng([seed, 7]).permutation(n).astype(np.int32)
-    return np.sort(order[held:]), np.sort(order[:held])
 
 
 class Evaluator:

@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ import slide
 from slide.estimator.labels import Labels
 from slide.estimator.scaling import Scaling
 from slide.inference import scores
+from slide.io.fingerprint import fingerprint
 
 BACKENDS = ["numba", pytest.param("c", marks=needs_c)]
 NAMES = np.array(["ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen"])
@@ -597,6 +599,61 @@ def test_a_file_from_before_labels_had_names() -> None:
     assert clf.classes_.tolist() == list(range(8))
     assert sp.issparse(clf.predict(X))
     assert clf.partial_fit(X, Y).score(X, Y) > 0.5
+
+
+def test_rows_are_checked_and_fingerprinted_once_in_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, Y = problem()
+    calls: Counter[str] = Counter()
+
+    def counting(name: str, inner: Any) -> Any:
+        def call(data: Any, *rest: Any) -> Any:
+            if data.shape[0] in (200, 100):  # all others are samples of the rows
+                calls[f"{name} {rest[0] if name == 'csr' else data.shape[0]}"] += 1
+            return inner(data, *rest)
+
+        return call
+
+    monkeypatch.setattr("slide.checks._csr", counting("csr", slide.checks._csr))
+    for module in ("slide.io.fingerprint", "slide.estimator.card", "slide.training.evaluation"):
+        monkeypatch.setattr(f"{module}.fingerprint", counting("fingerprint", fingerprint))
+    checkpoint = slide.Checkpoint(tmp_path / "m.checkpoint")
+    clf = classifier(epochs=1).fit(X[:200], Y[:200], eval_set=(X[200:], Y[200:]), checkpoint=checkpoint)
+    scored = {"csr X": 1, "csr Y": 2}  # at the epoch's end: X held out by the network, both Y by slide.metrics
+    assert calls - Counter(scored) == {"csr X": 2, "csr Y": 2, "fingerprint 200": 1, "fingerprint 100": 1}
+    assert clf.card_.data["fingerprint"] == fingerprint(clf._rows(X[:200]), Y[:200])
+
+
+def test_blocks_are_checked_once_in_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, Y = problem()
+    checked = []
+    csr = slide.checks._csr
+    monkeypatch.setattr("slide.checks._csr", lambda M, name: checked.append((name, M.shape[0])) or csr(M, name))
+    classifier(epochs=2).fit_blocks([(X[:140], Y[:140]), (X[140:], Y[140:])])
+    first, passes = 1, 3  # a look at the first block, one pass to count, and two epochs
+    assert [checked.count(("X", n)) for n in (140, 160)] == [first + passes, passes]
+    assert [checked.count(("Y", n)) for n in (140, 160)] == [first + passes, passes]
+
+
+def test_values_that_leave_float32_when_they_are_scaled() -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3)) * 1e-6
+    clf = classifier().fit(X, np.arange(40) % 2)
+    with pytest.raises(ValueError, match="X: found inf in row 0, wanted finite"):
+        clf.predict(np.full((1, 3), 1e38))
+
+
+def test_warnings_name_the_line_of_the_caller() -> None:
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    clf = classifier().fit(X, y)
+    with pytest.warns(UserWarning, match="X does not have valid feature names") as found:
+        clf.predict(X.to_numpy())
+    with pytest.warns(UserWarning, match="A column-vector y") as more:
+        clf.fit(X, y.to_numpy()[:, None])
+    assert {warning.filename for warning in (*found, *more)} == {__file__}
+
+
+def test_load_is_a_function_whatever_was_imported() -> None:
+    code = "import slide.loading, slide; from slide.loading import load; assert slide.load is load and callable(load)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_labels_that_a_file_cannot_hold(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_dense_tables_are_centred(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     table = rng.standard_normal((400, 12)) * rng.random(12) + 5 * rng.random(12)
     clf = slide.SlideClassifier(epochs=5, n_active=6, n_random=1).fit(table, np.argmax(table[:, :8], axis=1))
-    assert clf._scaling.kind == "standard"
+    assert clf._encoding.scaling.kind == "standard"
     clf.export_onnx(tmp_path / "m.onnx", k=3)
     assert_same(tmp_path / "m.onnx", clf, sp.csr_array(table[:50]), 3)
 

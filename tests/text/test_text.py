@@ -23,7 +23,7 @@ from snippets import run_page
 
 import slide
 from slide.cli.main import main
-from slide.text.features import BREAK, TextFeatures, Vocabulary, pieces_of
+from slide.text.features import FIELD_SEPARATOR, TextFeatures, Vocabulary, char_ngrams
 
 ROWS = [
     ("A cat", "a feline that purrs and hunts mice", ["pet", "animal"]),
@@ -79,7 +79,7 @@ def test_pieces_of_words_are_weighted_as_scikit_learn_does() -> None:
     assert long_enough <= set(found)
     for name in ("cani", "arks", " hu", "ks"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
-    assert pieces_of("cat", (3, 4)) == [" ca", "cat", "at ", " cat", "cat "]
+    assert char_ngrams("cat", (3, 4)) == [" ca", "cat", "at ", " cat", "cat "]
 
 
 @given(st.lists(st.text(st.sampled_from("ab é\n,\x1f1"), max_size=12), min_size=1, max_size=8), st.integers(1, 4))
@@ -98,7 +98,7 @@ def test_texts_in_blocks_give_the_same_features(texts: list[str], block: int) ->
 
 
 def test_a_pair_does_not_cross_from_one_column_into_the_next() -> None:
-    names, _, _ = learnt([f"one two {BREAK} three four"])
+    names, _, _ = learnt([f"one two {FIELD_SEPARATOR} three four"])
     assert names == ["four", "one", "one two", "three", "three four", "two"]
 
 
@@ -183,7 +183,7 @@ def test_files_of_every_kind(table: Any, kind: str) -> None:
     assert found.texts == BODIES
     assert found.labels == TAGS
     joined, no_labels = slide.read_table(table(kind), ["title", "body"])
-    assert joined[0] == f"A cat {BREAK} a feline that purrs and hunts mice"
+    assert joined[0] == f"A cat {FIELD_SEPARATOR} a feline that purrs and hunts mice"
     assert no_labels is None
 
 

@@ -29,7 +29,7 @@ def test_a_share_is_held_out_and_not_trained_on() -> None:
     X, Y = planted_data(ROWS, D, N)
     clf = classifier(epochs=1).fit(X, Y, eval_set=0.25)
     assert clf.network_.step == ROWS - 175
-    from slide.training.evaluation import split
+    from slide.estimator.holdout import split
 
     train, held = split(ROWS, 0.25, 3)
     assert sorted([*train, *held]) == list(range(ROWS))

@@ -15,7 +15,7 @@ from slide.cli.data import check_columns, read_data, whole_file, writable
 from slide.cli.verbs import text
 from slide.estimator.classifier import SlideClassifier
 from slide.inference.lsh_report import MAX_QUERIES, LshReport
-from slide.report.page import Tried, page
+from slide.report.page import ScoredRows, page
 from slide.text.classifier import SlideTextClassifier
 
 FEATURES_SHOWN = 8
@@ -38,7 +38,7 @@ def report(args: Namespace) -> int:
     return 0
 
 
-def _tried(clf: SlideClassifier, args: Namespace) -> tuple[Tried, Any, Callable[[int], str]]:
+def _tried(clf: SlideClassifier, args: Namespace) -> tuple[ScoredRows, Any, Callable[[int], str]]:
     """The model's answers, the rows as it takes them, and how a row is described."""
     if isinstance(clf, SlideTextClassifier):
         data = text.test_data(clf, args, labels=True)
@@ -53,7 +53,7 @@ def _tried(clf: SlideClassifier, args: Namespace) -> tuple[Tried, Any, Callable[
             Y_train = check_columns(read_data(args.train)[0], clf.n_features_in_, clf.n_labels_, args.model).Y
         describe = _features_of(clf, tried.X)
     ids, scores = predicted(clf, tried)
-    return Tried(tried.name, tried.Y, ids, scores, Y_train, (args.A, args.B)), tried.X, describe
+    return ScoredRows(tried.name, tried.Y, ids, scores, Y_train, (args.A, args.B)), tried.X, describe
 
 
 def _features_of(clf: SlideClassifier, X: Any) -> Callable[[int], str]:

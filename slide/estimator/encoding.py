@@ -1,0 +1,178 @@
+"""How a classifier's data become matrices and predictions become labels again: a reader, a scaling and the labels.
+
+What is learned of X and y when training begins is here, as one value that goes with the network into the model file.
+A reader turns X into rows of features: MatrixReader takes matrices and data frames, TextReader (slide/text/reader.py)
+texts. The options of `normalize` are in slide/estimator/scaling.py, the forms of y in slide/estimator/labels.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide.checks import check_pair, check_X
+from slide.engine.layout import IntArray
+from slide.estimator.labels import Labels, Values
+from slide.estimator.scaling import Scaling
+from slide.estimator.sklearn_api import check_feature_names, feature_names
+
+Pair = tuple[sp.csr_array, sp.csr_array]
+
+#: Labels of files from before labels had names.
+UNNAMED = {"kind": "sparse", "dtype": "float32", "named": False, "nonempty": True, "class_dtype": "<i8"}
+
+
+class Reader(Protocol):
+    """Turns X as people have it into rows of features.
+
+    Attributes
+    ----------
+    reads_tables : bool
+        Whether X may be a table of measurements, whose columns `normalize="auto"` centres and scales.
+    column_names : array [n_features] of str, or None
+        Of the data frame that it was fitted with.
+    names : sequence of str, or None
+        What a person would call the features.
+    """
+
+    @property
+    def reads_tables(self) -> bool: ...
+
+    @property
+    def column_names(self) -> npt.NDArray[np.object_] | None: ...
+
+    @property
+    def names(self) -> Sequence[Any] | None: ...
+
+    def fit(self, X: Any) -> tuple[Self, sp.csr_array]:
+        """A reader of such data, and X as checked rows; this one stays as it is."""
+        ...
+
+    def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
+        """X as rows of the features that `fit` learned, checked as slide.checks.check_X does, and not yet scaled."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """For a model file, as JSON values."""
+        ...
+
+    def arrays(self) -> dict[str, Values]:
+        """For a model file."""
+        ...
+
+
+@dataclass(frozen=True)
+class MatrixReader:
+    """Reads sparse and dense matrices and data frames; `owner` is the class that its messages name."""
+
+    owner: str
+    n_features: int = 0
+    column_names: npt.NDArray[np.object_] | None = None
+    reads_tables = True
+
+    @property
+    def names(self) -> Sequence[Any] | None:
+        """Names of a data frame's columns."""
+        return None if self.column_names is None else self.column_names.tolist()
+
+    def fit(self, X: Any) -> tuple[MatrixReader, sp.csr_array]:
+        """A reader of matrices with as many columns as X, of the same names if it is a data frame; and X."""
+        rows = check_X(X, owner=self.owner)
+        return replace(self, n_features=rows.shape[1], column_names=feature_names(X)), rows
+
+    def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
+        """X as CSR float32 [n, n_features]; check_names: whether columns must be named as in `fit`."""
+        if check_names:
+            check_feature_names(X, self.column_names, self.owner)
+        return check_X(X, self.n_features, self.owner)
+
+    def config(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"feature_names": None if self.column_names is None else self.column_names.tolist()}
+
+    def arrays(self) -> dict[str, Values]:
+        """None."""
+        return {}
+
+    @classmethod
+    def restored(cls, config: Mapping[str, Any], n_features: int, owner: str) -> MatrixReader:
+        """The inverse of `config`."""
+        names = config.get("feature_names")
+        return cls(owner, n_features, np.array(names, dtype=object) if names else None)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a fitted classifier knows of its data's form; immutable, so that a failed fit leaves the earlier one."""
+
+    reader: Reader
+    scaling: Scaling
+    labels: Labels
+
+    @classmethod
+    def fit(cls, reader: Reader, X: Any, y: Any, classes: Any, normalize: bool | str) -> tuple[Encoding, Pair]:
+        """What training data say of features, scale and labels, and these data encoded.
+
+        Raises
+        ------
+        ValueError
+            For data that cannot be read, or of which nothing can be learned; says what was found.
+        """
+        reader, rows = reader.fit(X)
+        labels = Labels.of(y, classes)
+        Y = labels.encode(y)
+        check_pair(rows, Y)
+        labels = replace(labels, nonempty=bool(np.diff(Y.indptr).all()))
+        # A text that has most of a small vocabulary is still no row of measurements.
+        scaling = Scaling.of(rows, True if normalize == "auto" and not reader.reads_tables else normalize)
+        return cls(reader, scaling, labels), (scaling(rows), Y)
+
+    def rows(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
+        """X as the network sees it: CSR float32 [n, n_features], checked and scaled."""
+        return self.scaling(self.reader.read(X, check_names=check_names))
+
+    def pair(self, X: Any, y: Any) -> Pair:
+        """More training data, of the labels that are known: X as the network sees it, and an indicator."""
+        rows, Y = self.reader.read(X), self.labels.encode(y)
+        check_pair(rows, Y)
+        return self.scaling(rows), Y
+
+    def test_pair(self, X: Any, y: Any) -> Pair:
+        """As `pair`, to score by: a label that is not known is no label, and counts as missed."""
+        return self.rows(X), self.labels.encode(y, drop_unknown=True)
+
+    def decode(self, predicted: sp.csr_array) -> Any:
+        """Predicted label sets, CSR [n, n_labels], in the form in which y was given."""
+        return self.labels.decode(predicted)
+
+    def resized(self, keep: IntArray, new: Values) -> Encoding:
+        """With the labels `keep`, and new ones behind them."""
+        return replace(self, labels=self.labels.resized(keep, new))
+
+    def with_unlabelled(self, n_unlabelled: int) -> Encoding:
+        """After a pass over all rows, so many of which had no label."""
+        return replace(self, labels=replace(self.labels, nonempty=not n_unlabelled))
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """For a model file, as JSON values."""
+        return {"labels": self.labels.config(), "scaling": self.scaling.config(), **self.reader.config()}
+
+    def arrays(self) -> dict[str, Values]:
+        """For a model file."""
+        return self.labels.arrays() | self.reader.arrays()
+
+    @classmethod
+    def restored(
+        cls, reader: Reader, config: Mapping[str, Any], arrays: Mapping[str, Values], n_features: int, n_labels: int
+    ) -> Encoding:
+        """The inverse of `config` and `arrays`, the reader restored before; ValueError for what does not fit."""
+        older: dict[str, Any] = {"kind": "unit" if config["params"]["normalize"] else "none", "mean": [], "factor": []}
+        scaling = Scaling.restored(config.get("scaling", older), n_features)
+        return cls(reader, scaling, Labels.restored(config.get("labels", UNNAMED), arrays, n_labels))

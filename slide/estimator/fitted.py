@@ -1,0 +1,167 @@
+"""What else one does with a trained classifier: change its labels, look at its card, save, compress and export it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Self
+
+import numpy as np
+
+from slide.checks import require
+from slide.engine.layout import IntArray
+from slide.estimator.card import Card, markdown
+from slide.estimator.encoding import Encoding, MatrixReader, Reader
+from slide.estimator.labels import Values, class_names
+from slide.estimator.predictions import Predictions
+from slide.layers import Sampled
+from slide.network import Network
+from slide.optim import SCHEDULES, Schedule
+
+FITTED = ("fit_seconds_", "samples_per_second_", "threshold_")
+IN_THE_NETWORK = ("lsh", "optimizer", "rebuild", "wide")  # options that a model file holds with the network
+
+
+class FittedClassifier(Predictions):
+    """The part of a classifier that a network and an encoding are enough for; what is recorded of its training."""
+
+    fit_seconds_: float
+    samples_per_second_: float
+    history_: list[dict[str, Any]]
+    card_: Card
+    schedule: Schedule | None
+    random_state: int
+
+    # -- how X is read: a subclass may have another reader ------------------------------------------------------------
+
+    def _new_reader(self) -> Reader:
+        return MatrixReader(type(self).__name__)
+
+    @classmethod
+    def _restored_reader(cls, config: Mapping[str, Any], arrays: Mapping[str, Values], n_features: int) -> Reader:
+        return MatrixReader.restored(config, n_features, cls.__name__)
+
+    # -- labels that come and go ------------------------------------------------------------------------------------
+
+    def add_labels(self, labels: Any) -> Self:
+        """Makes room for labels that later calls of ``partial_fit`` bring examples of.
+
+        Parameters
+        ----------
+        labels : sequence of new labels; or int, how many, where labels are columns without names
+            They follow the others in `classes_`. Until they are trained they score like labels that are never met.
+        """
+        self._check_fitted()
+        known, n_labels = self._labels, self.n_labels_
+        if not known.named:
+            require(bool(isinstance(labels, int | np.integer) and labels > 0), "labels", labels, "how many, 1 or more")
+            return self._resize(np.arange(n_labels, dtype=np.int32), np.arange(n_labels, n_labels + labels))
+        new = class_names(labels)
+        if known_already := set(new.tolist()) & set(known.classes.tolist()):
+            raise ValueError(f"labels: found {min(known_already)!r}, which this model has already")
+        return self._resize(np.arange(n_labels, dtype=np.int32), new)
+
+    def forget(self, labels: Any) -> Self:
+        """Takes labels out, and all that was learned of them.
+
+        Parameters
+        ----------
+        labels : sequence of labels as in `classes_`
+            The columns of those that stay move up.
+        """
+        self._check_fitted()
+        keep = np.setdiff1d(np.arange(self.n_labels_, dtype=np.int32), self._labels.ids(class_names(labels)))
+        require(bool(len(keep)), "labels", f"all {self.n_labels_:,}", "at least one that stays")
+        return self._resize(keep, self._labels.classes[:0])
+
+    def _resize(self, keep: IntArray, new: Values) -> Self:
+        from slide.model.resize import resized
+
+        self.network_ = resized(self.network_, keep, len(new))
+        self._encoding = self._encoding.resized(keep, new)
+        return self
+
+    # -- what is known of it -----------------------------------------------------------------------------------------
+
+    def card(self) -> str:
+        """The model card, Markdown: data, options, time, memory, scores and limits. `slide card MODEL` prints it."""
+        self._check_fitted()
+        defaults = type(self)().get_params()
+        changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
+        return markdown(self.card_, type(self).__name__, self.n_labels_, bool(self.network_.wide), changed)
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the model to one file (slide.io.model_file); ``slide.load`` reads it again."""
+        from slide.io.model_file import save_model
+
+        self._check_fitted()
+        save_model(self.network_, path, **self._stored())
+
+    def compress(self) -> Self:
+        """A copy that only predicts, with weights of 8 bits: see ``Network.compress``. `save` takes it too."""
+        self._check_fitted()
+        small = copy.copy(self)
+        small.network_ = self.network_.compress()
+        return small
+
+    def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
+        """As ``Network.export_onnx``, for X as `fit` takes it; label names are in the metadata `labels`, as JSON.
+
+        A text classifier's graph begins where its features are made: its columns are those of ``vocabulary_``.
+        """
+        from slide.inference.onnx import export
+
+        self._check_fitted()
+        names = [str(name) for name in self.classes_.tolist()]
+        export(self.network_, path, k, scaling=self._encoding.scaling, names=names)
+
+    def _stored(self) -> dict[str, Any]:
+        """What a file holds besides the network, as keyword arguments of slide.io.model_file.save_model."""
+        return {"extra": {"classifier": self._config()}, "extra_arrays": self._encoding.arrays()}
+
+    def _config(self) -> dict[str, Any]:
+        """Options and what was learned as JSON values; what the network stores itself is left out."""
+        options = self.get_params()
+        for name in (*IN_THE_NETWORK, "schedule"):
+            del options[name]
+        options["hidden"] = [int(n) for n in options["hidden"]]
+        return {
+            "kind": type(self).__name__,
+            "params": options,
+            "schedule": self.schedule and {"name": type(self.schedule).__name__, **asdict(self.schedule)},
+            "card": getattr(self, "card_", Card()).config(),
+            "history": getattr(self, "history_", self.network_.history),
+            "fitted": {name: getattr(self, name, 0.0) for name in FITTED},  # times are known after the fit
+            **self._encoding.config(),
+        }
+
+    @classmethod
+    def _restore(cls, network: Network, config: Mapping[str, Any], arrays: Mapping[str, Values]) -> Self:
+        """The inverse of `save`, with the stored objects taken from the network."""
+        reader = cls._restored_reader(config, arrays, network.n_features)
+        clf = cls._with_options(network, config)
+        clf.network_ = network
+        clf._encoding = Encoding.restored(reader, config, arrays, network.n_features, network.n_labels)
+        for name in FITTED:
+            setattr(clf, name, float(config["fitted"].get(name, 0)))
+        clf.card_ = Card.restored(config.get("card"))
+        clf.history_ = network.history = [dict(record) for record in config.get("history", ())]
+        return clf
+
+    @classmethod
+    def _with_options(cls, network: Network, config: Mapping[str, Any]) -> Self:
+        """Not fitted, with the options that a file holds."""
+        last = network.layers[-1]
+        assert isinstance(last, Sampled)
+        options = {k: v for k, v in config["params"].items() if k in cls._parameter_names()}
+        options["hidden"] = tuple(options["hidden"])
+        options |= {"lsh": last.lsh, "optimizer": network.optimizer, "rebuild": network.rebuild}
+        schedule = dict(config.get("schedule") or {})
+        if schedule:
+            options["schedule"] = SCHEDULES[schedule.pop("name")](**schedule)
+        options["wide"] = network.wide or False
+        return cls(**options)

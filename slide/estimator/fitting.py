@@ -1,0 +1,86 @@
+"""How a classifier's network is trained on encoded rows, and what is recorded of it: time, threshold, history, card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import scipy.sparse as sp
+
+from slide.checks import Checked
+from slide.estimator.card import TrainingFacts
+from slide.estimator.encoding import Pair
+from slide.estimator.fitted import FittedClassifier
+from slide.estimator.holdout import encoded, hold_out
+from slide.inference.scores import threshold
+from slide.training.source import BlockSource
+
+
+def train(clf: FittedClassifier, pair: Pair, eval_set: Any, **fit_kwargs: Any) -> None:
+    """Trains on rows in memory.
+
+    pair : as the network sees them; eval_set : as SlideClassifier.fit takes it; fit_kwargs : of Network.fit
+    """
+    (rows, Y), held = hold_out(*pair, eval_set, clf._encoding, clf.random_state)
+    facts = TrainingFacts.of(rows, Y)
+
+    def stored() -> dict[str, Any]:
+        clf.threshold_ = threshold(clf.network_, rows, Y)
+        return clf._stored()
+
+    with recorded(clf, rows, Y, lambda: facts):
+        X = Checked(rows, facts.fingerprint)
+        clf.network_.fit(X, Checked(Y), eval_set=_checked(held), checkpoint_adds=stored, **fit_kwargs)
+
+
+def train_on_blocks(
+    clf: FittedClassifier, blocks: Iterable[Any], sample: Pair, eval_set: Any, **fit_kwargs: Any
+) -> None:
+    """Trains on blocks of rows as SlideClassifier.fit_blocks takes them.
+
+    sample : some rows as the network sees them; fit_kwargs : of Network.fit_blocks
+    """
+    held = _checked(None if eval_set is None else encoded(eval_set, clf._encoding))
+    pairs = BlockSource(blocks, clf._encoding.pair)
+
+    def facts() -> TrainingFacts:
+        clf._encoding = clf._encoding.with_unlabelled(pairs.n_unlabelled)
+        sizes = pairs.n_rows, clf.n_features_in_, clf.n_labels_
+        return TrainingFacts.counted(*sizes, pairs.n_values, pairs.n_labels)
+
+    with recorded(clf, *sample, facts):
+        clf.network_.fit_blocks(CheckedBlocks(pairs), eval_set=held, **fit_kwargs)
+
+
+@contextmanager
+def recorded(
+    clf: FittedClassifier, rows: sp.csr_array, Y: sp.csr_array, facts: Callable[[], TrainingFacts]
+) -> Iterator[None]:
+    """Records how the training inside went; rows and Y are those, or some of those, that are trained on."""
+    started, before = time.perf_counter(), clf.network_.step
+    try:
+        yield
+    finally:  # an interrupted fit leaves a usable model
+        clf.fit_seconds_ = time.perf_counter() - started
+        trained = clf.network_.step - before - clf.network_.samples_resumed
+        clf.samples_per_second_ = max(trained, 0) / clf.fit_seconds_
+        clf.history_ = clf.network_.history
+        clf.threshold_ = threshold(clf.network_, rows, Y)
+        clf.card_ = facts().card(clf.network_, clf.fit_seconds_, clf.samples_per_second_)
+
+
+class CheckedBlocks:
+    """Blocks that a classifier has checked, anew in each pass: the network need not."""
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        self._pairs = pairs
+
+    def __iter__(self) -> Iterator[tuple[Checked, Checked]]:
+        for X, Y in self._pairs:
+            yield Checked(X), Checked(Y)
+
+
+def _checked(pair: Pair | None) -> tuple[Checked, Checked] | None:
+    return None if pair is None else (Checked(pair[0]), Checked(pair[1]))

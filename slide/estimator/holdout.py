@@ -1,0 +1,65 @@
+"""Rows that a classifier's fit holds out to be scored by, as a share of the training rows or as a pair of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from slide.checks import require
+from slide.engine.layout import IntArray
+from slide.estimator.encoding import Encoding, Pair
+
+
+def hold_out(
+    rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, encoding: Encoding, seed: int
+) -> tuple[Pair, Pair | None]:
+    """The pair to train on, and the pair to score by if there is one, as the network sees them.
+
+    Parameters
+    ----------
+    rows : float32 CSR [n, n_features]
+    Y : indicator CSR [n, n_labels]
+    eval_set : a share of the rows, a pair (X, y) as the classifier takes them, or None
+
+    Raises
+    ------
+    ValueError
+        For what is no pair and no share, or does not fit; the message begins with eval_set.
+    """
+    if isinstance(eval_set, float | np.floating):
+        train, held = split(rows.shape[0], float(eval_set), seed)
+        return (rows[train], Y[train]), (rows[held], Y[held])
+    return (rows, Y), None if eval_set is None else encoded(eval_set, encoding)
+
+
+def encoded(eval_set: Any, encoding: Encoding) -> Pair:
+    """An evaluation set as a classifier's network sees it; labels that the classifier does not know are missed ones.
+
+    Raises
+    ------
+    ValueError
+        For what is no pair, or does not fit; the message begins with eval_set.
+    """
+    ok = isinstance(eval_set, tuple | list) and len(eval_set) == 2
+    found = eval_set if np.isscalar(eval_set) else type(eval_set).__name__
+    require(ok, "eval_set", found, "a pair (X, y), or a share")
+    try:
+        return encoding.test_pair(*eval_set)
+    except ValueError as e:
+        raise ValueError(f"eval_set: {e}") from e
+
+
+def split(n: int, share: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Rows to train on and rows held out, both ascending; equal seeds give equal parts.
+
+    Raises
+    ------
+    ValueError
+        If one of the parts would be empty.
+    """
+    held = round(n * share) if 0 < share < 1 else 0
+    require(0 < held < n, "eval_set", share, f"a share of the {n:,} rows that leaves some on both sides")
+    order = np.random.default_rng([seed, 7]).permutation(n).astype(np.int32)
+    return np.sort(order[held:]), np.sort(order[:held])

@@ -1,0 +1,79 @@
+"""TextReader: texts as rows of weighted features, the reader of a text classifier (slide/estimator/encoding.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import scipy.sparse as sp
+
+from slide.checks import check_X, require
+from slide.estimator.labels import Values
+from slide.text.features import TextFeatures, Vocabulary
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Reads texts, which have no columns, but features with names; the vocabulary is None until `fit` learned it."""
+
+    options: TextFeatures | None
+    vocabulary: Vocabulary | None = None
+    column_names = None
+    reads_tables = False
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """The features' texts; with buckets there are none."""
+        return (self.vocabulary and self.vocabulary.names) or None
+
+    def fit(self, X: Any) -> tuple[TextReader, sp.csr_array]:
+        """A reader that knows the features of these texts; and them as CSR float32 [n, n_features]."""
+        options = TextFeatures() if self.options is None else self.options
+        require(isinstance(options, TextFeatures), "features", options, "a slide.TextFeatures or None")
+        vocabulary, rows = Vocabulary.learn(check_texts(X), options)
+        return TextReader(options, vocabulary), check_X(rows)
+
+    def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
+        """Texts as CSR float32 [n, n_features]."""
+        return check_X(self._known()(check_texts(X)))
+
+    def _known(self) -> Vocabulary:
+        assert self.vocabulary is not None
+        return self.vocabulary
+
+    def config(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"feature_names": None, "text": self._known().config()}
+
+    def arrays(self) -> dict[str, Values]:
+        """The vocabulary's."""
+        return self._known().arrays()
+
+    @classmethod
+    def restored(cls, config: Mapping[str, Any], arrays: Mapping[str, Values], n_features: int) -> TextReader:
+        """The inverse of `config` and `arrays`; ValueError where they do not fit together."""
+        vocabulary = Vocabulary.restored(config["text"], arrays)
+        require(len(vocabulary.idf) == n_features, "vocabulary", len(vocabulary.idf), "the network's")
+        return cls(vocabulary.options, vocabulary)
+
+
+def check_texts(X: Any) -> list[str]:
+    """A list of strings from any sequence of them; a string is one text.
+
+    Raises
+    ------
+    ValueError
+        Naming the row of what is no string.
+    """
+    if isinstance(X, str):
+        return [X]
+    if sp.issparse(X) or isinstance(X, bytes) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) != 1:
+        raise ValueError(f"X: found {type(X).__name__}, wanted a sequence of texts")
+    texts = X.to_pylist() if hasattr(X, "to_pylist") else list(X)
+    if not texts:
+        raise ValueError("X: found no text, wanted at least one")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"X: found {text!r} in row {row:,}, wanted a string")
+    return texts
