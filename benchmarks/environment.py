@@ -95,16 +95,13 @@ def commit() -> str | None:
         return None
 
 
-def slide_config() -> Any:
-    """What `slide.show_config()` says of the build in use (instruction set, OpenMP, huge pages), if it is here."""
+def slide_config() -> dict[str, Any] | None:
+    """What `slide.show_config()` returns of the build in use: instruction set, OpenMP, huge pages, compiler."""
     try:
         import slide
     except ImportError:
-        return None
-    for name in ("config", "get_config"):
-        if callable(getattr(slide, name, None)):
-            return getattr(slide, name)()
-    return None
+        return None  # a peer's environment, which has none
+    return slide.show_config(print=False)
 
 
 def command_line(argv: Sequence[str] | None = None) -> str:

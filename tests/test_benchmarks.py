@@ -119,6 +119,14 @@ class TestEnvironment:
         for key in ("machine", "versions", "threads", "seeds", "commit", "command", "time_utc"):
             assert key in back["environment"]
 
+    def test_a_result_says_which_build_of_slide_made_it(self, tmp_path: Path) -> None:
+        path = environment.save("suite", {"rows": []}, environment.describe(2), tmp_path / "r.json")
+        said = environment.load(path)["environment"]["slide"]
+        assert said["backend"] in ("c", "numba")
+        wanted = slide.show_config(print=False)
+        for key in ("backend", "isa", "openmp", "compiler", "versions"):
+            assert said[key] == wanted[key]
+
     @pytest.mark.parametrize("text", ['{"a": 1}', "[]", '{"kind": "x", "environment": {}, "schema": 99}'])
     def test_a_file_that_is_no_result_is_named(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "odd.json").write_text(text)
