@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import RESULTS
+from benchmarks.environment import RESULTS, ROOT
 
 EMBEDDED = ("wordnet-hypernym",)
+BESIDE = ROOT.parent / "shared" / "data"  # numbers only, and not ours to pack: the folder lies outside the checkout
+OPTIONAL = ("debian-depends", "debian-sources")
 MATRICES = ("X_train", "Y_train", "X_test", "Y_test")
 HOW_TO_GET = """\
 --data takes one of:
   wordnet-hypernym   comes with slide, nothing to fetch
+  debian-depends, debian-sources
+                     where ../shared/data beside the checkout holds a folder of that name
   FOLDER             holds train.txt and test.txt (or .txt.gz) in the format of the extreme
                      classification repository: first line 'rows features labels', then
                      'label,label feature:value feature:value ...'
@@ -73,6 +77,10 @@ def resolve(data: str, cache: Path | None = None) -> Problem:
     if data in EMBEDDED:
         return _prepare_embedded(data, cache)
     folder = Path(data)
+    if data in OPTIONAL and not folder.is_dir():
+        folder = BESIDE / data
+        if not folder.is_dir():
+            raise MissingData(f"{data!r} is not in ../shared/data beside the checkout.\n{HOW_TO_GET}")
     if not folder.is_dir():
         raise MissingData(f"{data!r} is no data set known by name and no folder.\n{HOW_TO_GET}")
     sources = {part: _source(folder, part) for part in ("train", "test")}

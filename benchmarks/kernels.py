@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.environment import ROOT
+
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 NAMES = ("dot", "axpy", "sgd", "adagrad", "adam", "exp_sum", "project", "tile")
 BLOCK, TILE_ROWS, TILE_QUERIES = 64, 8, 32

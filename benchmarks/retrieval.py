@@ -134,7 +134,7 @@ def theirs(net: slide.Network, rows: Any, exact: Any, threads: int, only: Sequen
 def _child(python: Path, name: str, problem: Path, threads: int) -> Row:
     out = problem.parent / f"{name}.json"
     command = [str(python), "-m", "benchmarks.ann_child", name, str(problem), str(out), str(threads)]
-    cost = measure.run(command, cwd=venvs.ROOT, env=child_environment(threads), timeout=TIMEOUT)
+    cost = measure.run(command, cwd=environment.ROOT, env=child_environment(threads), timeout=TIMEOUT)
     if cost.returncode != 0 or not out.exists():
         return {"status": "failed", "reason": cost.last_words()}
     row: Row = json.loads(out.read_text())

@@ -178,6 +178,21 @@ class TestData:
         with pytest.raises(data.MissingData, match=r"neither test\.txt nor test\.txt\.gz"):
             data.resolve(str(tmp_path), tmp_path)
 
+    def test_an_optional_set_is_found_beside_the_checkout(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(data, "BESIDE", tmp_path / "beside")
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(data.MissingData, match="'debian-sources' is not in .*beside the checkout"):
+            data.resolve("debian-sources", tmp_path / "cache")
+        folder, matrices = tmp_path / "beside" / "debian-sources", small()
+        folder.mkdir(parents=True)
+        data.write_xmc(folder / "train.txt", *matrices[:2])
+        data.write_xmc(folder / "test.txt", *matrices[2:])
+        found = data.resolve("debian-sources", tmp_path / "cache")
+        assert found.name == "debian-sources"
+        assert found.shape()["train_rows"] == 60
+
     @pytest.mark.parametrize("zipped", [False, True])
     def test_a_folder_is_laid_out_as_it_was(self, tmp_path: Path, zipped: bool) -> None:
         source, matrices = tmp_path / "source", small()

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
-from benchmarks import mllog, venvs
+from benchmarks import environment, mllog, venvs
 
 FACTS = {
     "submission_benchmark": "toy",
@@ -169,6 +169,6 @@ def test_sampled_softmax_over_every_label_is_the_full_one() -> None:
     python = venvs.VENVS / "torch" / "bin" / "python"
     if not os.access(python, os.X_OK):
         pytest.skip("PyTorch is not installed (make bench-torch does it)")
-    env = {**os.environ, "PYTHONPATH": str(venvs.ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(environment.ROOT)}
     done = subprocess.run([python, "-c", TORCH_CHECK], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

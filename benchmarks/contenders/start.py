@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, venvs
+from benchmarks import environment, measure, venvs
 from benchmarks.contenders.session import PREFIX
 from benchmarks.peers.run import child_environment
 
@@ -129,7 +129,7 @@ def run(
         path.write_text(json.dumps({**job, **network, **dataclasses.asdict(budget)}))
         cost = measure.run(
             [str(python), "-m", contender.module, str(path)],
-            cwd=venvs.ROOT,
+            cwd=environment.ROOT,
             env=child_environment(threads),
             timeout=timeout,
             on_line=hear,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, venvs
+from benchmarks import environment, measure, venvs
 from benchmarks.data import Problem
 from benchmarks.peers.child import TOP, Peer
 
@@ -37,7 +37,7 @@ def child_environment(threads: int) -> dict[str, str]:
     return {
         **os.environ,
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
-        "PYTHONPATH": str(venvs.ROOT),
+        "PYTHONPATH": str(environment.ROOT),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -63,7 +63,7 @@ def run_peer(peer: Peer, problem: Problem, threads: int, seed: int, timeout: flo
         command = [str(python), "-m", peer.module, str(work / "job.json")]
         cost = measure.run(
             command,
-            cwd=venvs.ROOT,
+            cwd=environment.ROOT,
             env=child_environment(threads),
             timeout=timeout,
             on_line=lambda line: say(line[7:]) if line.startswith("@stage ") else None,
