@@ -183,7 +183,7 @@ class TestData:
     ) -> None:
         monkeypatch.setattr(data, "BESIDE", tmp_path / "beside")
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(data.MissingData, match="'debian-sources' is not in .*beside the checkout"):
+        with pytest.raises(data.MissingData, match=r"'debian-sources' is not in .*beside the checkout"):
             data.resolve("debian-sources", tmp_path / "cache")
         folder, matrices = tmp_path / "beside" / "debian-sources", small()
         folder.mkdir(parents=True)
