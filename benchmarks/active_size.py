@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import slide
-from benchmarks import environment, ladder, tables
+from benchmarks import ladder, tables
 from benchmarks.data import MissingData, data_parser, resolve
+from benchmarks.harness import environment
 
 SIZES = (50, 100, 250, 500, 1000)
 TAIL = 6  # one in so many active neurons is drawn at random, as in the defaults

@@ -16,7 +16,7 @@ HIDDEN = 128
 
 
 def threads() -> int:
-    from benchmarks.environment import default_threads
+    from benchmarks.harness.environment import default_threads
 
     return int(os.environ.get("SLIDE_BENCH_THREADS", default_threads()))
 

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks import environment, tables
+from benchmarks import tables
+from benchmarks.harness import environment
 
 HEADERS = ("measurement", "a", "b", "b / a")
 NAMES = ("contender", "peer", "name", "data", "labels", "threads")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import RESULTS, ROOT
+from benchmarks.harness.environment import RESULTS, ROOT
 
 EMBEDDED = ("wordnet-hypernym",)
 BESIDE = ROOT.parent / "shared" / "data"  # numbers only, and not ours to pack: the folder lies outside the checkout

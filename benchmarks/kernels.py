@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.environment import ROOT
+from benchmarks.harness.environment import ROOT
 
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 NAMES = ("dot", "axpy", "sgd", "adagrad", "adam", "exp_sum", "project", "tile")

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks import environment, tables
+from benchmarks import tables
 from benchmarks.data import MissingData, data_parser, resolve
+from benchmarks.harness import environment
 
 PLAIN = {"wide": False, "activation": "relu"}
 LINEAR_ALONE = {

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import environment, tables
+from benchmarks import tables
+from benchmarks.harness import environment
 
 ROW = 128  # float32 in a random row: 512 bytes, a row of a layer 128 wide
 

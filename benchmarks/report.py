@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, plots, scaling, suite, time_to_quality, torch_baselines
+from benchmarks import plots, scaling, suite, time_to_quality, torch_baselines
+from benchmarks.harness import environment
 from benchmarks.peers import __main__ as peers
 
 Result = dict[str, Any]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import slide
-from benchmarks.environment import describe
+from benchmarks.harness.environment import describe
 
 
 def precision(seed: int, n_threads: int, epochs: int) -> float:

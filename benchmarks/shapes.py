@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.data import Problem, from_matrices
-from benchmarks.environment import RESULTS
+from benchmarks.harness.environment import RESULTS
 
 TEST_ROWS = 2000
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.environment import ROOT
+from benchmarks.harness.environment import ROOT
 
 VENVS = ROOT / ".venvs"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import slide
-from benchmarks import data, environment, latency
+from benchmarks import data, latency
+from benchmarks.harness import environment
 
 
 def test_rows_are_timed_one_by_one_and_together(

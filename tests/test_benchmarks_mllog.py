@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
-from benchmarks import environment, mllog, venvs
+from benchmarks import mllog, venvs
+from benchmarks.harness import environment
 
 FACTS = {
     "submission_benchmark": "toy",

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import slide
-from benchmarks import ann_child, data, environment, plots, retrieval, venvs
+from benchmarks import ann_child, data, plots, retrieval, venvs
+from benchmarks.harness import environment
 
 
 @pytest.fixture

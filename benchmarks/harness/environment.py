@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 SCHEMA = 1
 PACKAGES = ("slide-xmc", "numpy", "scipy", "numba", "Cython", "pytest-benchmark", "torch")
