@@ -11,8 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks import tables
-from benchmarks.harness import environment
+from benchmarks.harness import environment, tables
 
 HEADERS = ("measurement", "a", "b", "b / a")
 NAMES = ("contender", "peer", "name", "data", "labels", "threads")

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks import tables
 from benchmarks.data import MissingData, data_parser, resolve
-from benchmarks.harness import environment
+from benchmarks.harness import environment, tables
 
 PLAIN = {"wide": False, "activation": "relu"}
 LINEAR_ALONE = {

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks import tables
 from benchmarks.ann_child import recall
 from benchmarks.data import MissingData, data_parser, resolve
-from benchmarks.harness import environment
+from benchmarks.harness import environment, tables
 from benchmarks.ladder import split
 from benchmarks.shapes import SHAPES, make, scaled
 

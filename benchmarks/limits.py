@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import tables
-from benchmarks.harness import environment
+from benchmarks.harness import environment, tables
 
 ROW = 128  # float32 in a random row: 512 bytes, a row of a layer 128 wide
 

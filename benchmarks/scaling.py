@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import limits, tables
+from benchmarks import limits
 from benchmarks.contenders import start
-from benchmarks.harness import environment
+from benchmarks.harness import environment, tables
 from benchmarks.shapes import Shape, make
 
 LABELS = (10_000, 100_000, 1_000_000, 10_000_000)
