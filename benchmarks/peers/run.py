@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, venvs
+from benchmarks import venvs
 from benchmarks.data import Problem
-from benchmarks.harness import environment
+from benchmarks.harness import environment, measure
 from benchmarks.peers.child import TOP, Peer
 
 THREAD_VARIABLES = (
