@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import venvs
+from benchmarks.harness import venvs
 
 TOKEN = ":::MLLOG "
 RULES = Path(__file__).with_name("mllog_rules.yaml")

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks import venvs
 from benchmarks.ann_child import PINS, TITLES, TOP, recall, timed
 from benchmarks.data import MissingData, data_parser, resolve
-from benchmarks.harness import environment, measure, tables
+from benchmarks.harness import environment, measure, tables, venvs
 from benchmarks.ladder import split
 from benchmarks.peers.run import child_environment
 from benchmarks.shapes import SHAPES, make, scaled

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import mllog, venvs
+from benchmarks import mllog
 from benchmarks.contenders import start
 from benchmarks.data import HOW_TO_GET, MissingData, Problem, from_matrices, resolve
-from benchmarks.harness import environment, tables
+from benchmarks.harness import environment, tables, venvs
 from benchmarks.peers import registry
 from benchmarks.peers import run as peers_run
 from benchmarks.peers.child import Peer

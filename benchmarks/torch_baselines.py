@@ -13,10 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import venvs
 from benchmarks.contenders import start
 from benchmarks.data import HOW_TO_GET, MissingData, Problem, resolve
-from benchmarks.harness import environment, tables
+from benchmarks.harness import environment, tables, venvs
 from benchmarks.shapes import SHAPES, make, scaled
 
 HEADERS = ("contender", "device", "samples/s", "range", "vs first", "P@1 then", "peak RSS", "rounds")

@@ -14,8 +14,8 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
-from benchmarks import mllog, venvs
-from benchmarks.harness import environment
+from benchmarks import mllog
+from benchmarks.harness import environment, venvs
 
 FACTS = {
     "submission_benchmark": "toy",

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import venvs
 from benchmarks.contenders.session import PREFIX
-from benchmarks.harness import environment, measure
+from benchmarks.harness import environment, measure, venvs
 from benchmarks.peers.run import child_environment
 
 TORCH = ("torch==2.13.0", "numpy>=1.26", "scipy>=1.11")

@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import venvs
 from benchmarks.data import Problem
-from benchmarks.harness import environment, measure
+from benchmarks.harness import environment, measure, venvs
 from benchmarks.peers.child import TOP, Peer
 
 THREAD_VARIABLES = (
