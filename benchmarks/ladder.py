@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks.data import MissingData, data_parser, resolve
 from benchmarks.harness import environment, tables
+from benchmarks.harness.data import MissingData, data_parser, resolve
 
 PLAIN = {"wide": False, "activation": "relu"}
 LINEAR_ALONE = {

@@ -17,8 +17,8 @@ import numpy as np
 
 import slide
 from benchmarks.ann_child import recall
-from benchmarks.data import MissingData, data_parser, resolve
 from benchmarks.harness import environment, tables
+from benchmarks.harness.data import MissingData, data_parser, resolve
 from benchmarks.ladder import split
 from benchmarks.shapes import SHAPES, make, scaled
 

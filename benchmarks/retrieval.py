@@ -22,8 +22,8 @@ import numpy as np
 
 import slide
 from benchmarks.ann_child import PINS, TITLES, TOP, recall, timed
-from benchmarks.data import MissingData, data_parser, resolve
 from benchmarks.harness import environment, measure, tables, venvs
+from benchmarks.harness.data import MissingData, data_parser, resolve
 from benchmarks.ladder import split
 from benchmarks.peers.run import child_environment
 from benchmarks.shapes import SHAPES, make, scaled

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.data import Problem, from_matrices
+from benchmarks.harness.data import Problem, from_matrices
 from benchmarks.harness.environment import RESULTS
 
 TEST_ROWS = 2000

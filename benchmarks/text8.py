@@ -69,7 +69,7 @@ def zipf_words(n: int, vocabulary: int, seed: int = 0, exponent: float = 1.0) ->
 
 def build(source: Path, target: Path, vocabulary: int, window: int, min_count: int, test: float) -> None:
     """Write train.txt, test.txt (the last part of the text) and vocabulary.txt to `target`."""
-    from benchmarks.data import write_xmc
+    from benchmarks.harness.data import write_xmc
 
     with open(source, encoding="utf-8", errors="replace") as lines:
         ids, kept = encode(words_of(lines), vocabulary, min_count)

@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks import mllog
 from benchmarks.contenders import start
-from benchmarks.data import HOW_TO_GET, MissingData, Problem, from_matrices, resolve
 from benchmarks.harness import environment, tables, venvs
+from benchmarks.harness.data import HOW_TO_GET, MissingData, Problem, from_matrices, resolve
 from benchmarks.peers import registry
 from benchmarks.peers import run as peers_run
 from benchmarks.peers.child import Peer

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.contenders import start
-from benchmarks.data import HOW_TO_GET, MissingData, Problem, resolve
 from benchmarks.harness import environment, tables, venvs
+from benchmarks.harness.data import HOW_TO_GET, MissingData, Problem, resolve
 from benchmarks.shapes import SHAPES, make, scaled
 
 HEADERS = ("contender", "device", "samples/s", "range", "vs first", "P@1 then", "peak RSS", "rounds")

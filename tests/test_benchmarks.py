@@ -16,10 +16,10 @@ import scipy.sparse as sp
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
 import slide
-from benchmarks import active_size, compare, data, ladder, report, scaling, torch_baselines
+from benchmarks import active_size, compare, ladder, report, scaling, torch_baselines
 from benchmarks import time_to_quality as ttq
 from benchmarks.contenders import start
-from benchmarks.harness import environment, measure, tables, venvs
+from benchmarks.harness import data, environment, measure, tables, venvs
 from benchmarks.peers import __main__ as peers_main
 from benchmarks.peers import registry, run
 from benchmarks.peers.child import Peer, Refused, pad

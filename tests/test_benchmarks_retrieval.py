@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import slide
-from benchmarks import ann_child, data, plots, retrieval
-from benchmarks.harness import environment, venvs
+from benchmarks import ann_child, plots, retrieval
+from benchmarks.harness import data, environment, venvs
 
 
 @pytest.fixture

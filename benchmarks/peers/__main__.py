@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.data import MissingData, data_parser, resolve
 from benchmarks.harness import environment, tables
+from benchmarks.harness.data import MissingData, data_parser, resolve
 from benchmarks.peers import registry, run
 
 HEADERS = ("library", "train s", "CPU s", "predict s", "train RSS", "peak RSS", "model")

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data import Problem
 from benchmarks.harness import environment, measure, venvs
+from benchmarks.harness.data import Problem
 from benchmarks.peers.child import TOP, Peer
 
 THREAD_VARIABLES = (
