@@ -58,7 +58,7 @@ def make(shape: Shape, seed: int = 0, cache: Path | None = None) -> Problem:
         return Problem(name, target)
     n = shape.rows + TEST_ROWS
     if shape.name == "text8":
-        from benchmarks.text8 import skip_grams, zipf_words
+        from benchmarks.harness.text8 import skip_grams, zipf_words
 
         X, Y = skip_grams(zipf_words(n, shape.features, seed), shape.features, window=2)
     else:

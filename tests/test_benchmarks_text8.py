@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
-from benchmarks import text8
+from benchmarks.harness import text8
 
 
 @given(st.lists(st.integers(0, 6), max_size=30), st.integers(1, 4))

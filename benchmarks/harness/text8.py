@@ -1,7 +1,7 @@
 """Skip-gram problems from any text: one-hot word in, the words around it as labels (Mikolov et al., 2013).
 
 Builds CSR matrices and files in the extreme classification format; trains nothing. The text8 file itself
-is not shipped: any plain text will do, `python -m benchmarks.text8 book.txt FOLDER`.
+is not shipped: any plain text will do, `python -m benchmarks.harness.text8 book.txt FOLDER`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def build(source: Path, target: Path, vocabulary: int, window: int, min_count: i
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(prog="python -m benchmarks.text8", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m benchmarks.harness.text8", description=__doc__)
     p.add_argument("source", type=Path, help="any text file")
     p.add_argument("target", type=Path, help="folder for train.txt, test.txt, vocabulary.txt")
     p.add_argument("--vocabulary", type=int, default=253_855, help="most frequent words kept")
