@@ -19,8 +19,8 @@ import slide
 from benchmarks.ann_child import recall
 from benchmarks.harness import environment, tables
 from benchmarks.harness.data import MissingData, data_parser, resolve
+from benchmarks.harness.shapes import SHAPES, make, scaled
 from benchmarks.ladder import split
-from benchmarks.shapes import SHAPES, make, scaled
 
 K = 5
 ROWS, WARM_UP = 2000, 200

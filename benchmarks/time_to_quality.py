@@ -21,10 +21,10 @@ from benchmarks import mllog
 from benchmarks.contenders import start
 from benchmarks.harness import environment, tables, venvs
 from benchmarks.harness.data import HOW_TO_GET, MissingData, Problem, from_matrices, resolve
+from benchmarks.harness.shapes import SHAPES, make, scaled
 from benchmarks.peers import registry
 from benchmarks.peers import run as peers_run
 from benchmarks.peers.child import Peer
-from benchmarks.shapes import SHAPES, make, scaled
 
 HEADERS = ("contender", "score s", "fastest", "slowest", "reached", "best P@1", "logs")
 Say = Callable[[str], None]

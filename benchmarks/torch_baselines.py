@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.contenders import start
 from benchmarks.harness import environment, tables, venvs
 from benchmarks.harness.data import HOW_TO_GET, MissingData, Problem, resolve
-from benchmarks.shapes import SHAPES, make, scaled
+from benchmarks.harness.shapes import SHAPES, make, scaled
 
 HEADERS = ("contender", "device", "samples/s", "range", "vs first", "P@1 then", "peak RSS", "rounds")
 Say = Callable[[str], None]
