@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import mllog
 from benchmarks.contenders import start
-from benchmarks.harness import environment, tables, venvs
+from benchmarks.harness import environment, mllog, tables, venvs
 from benchmarks.harness.data import HOW_TO_GET, MissingData, Problem, from_matrices, resolve
 from benchmarks.harness.shapes import SHAPES, make, scaled
 from benchmarks.peers import registry

@@ -14,8 +14,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
-from benchmarks import mllog
-from benchmarks.harness import environment, venvs
+from benchmarks.harness import environment, mllog, venvs
 
 FACTS = {
     "submission_benchmark": "toy",
