@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import limits
 from benchmarks.contenders import start
 from benchmarks.harness import environment, tables
 from benchmarks.harness.shapes import Shape, make
+from benchmarks.micro import limits
 
 LABELS = (10_000, 100_000, 1_000_000, 10_000_000)
 BASE = Shape("scaling", 100_000, 0, 75.0, 5.4, 20_000)

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import limits
 from benchmarks.harness import environment, tables
+from benchmarks.micro import limits
 
 FILES = {"kernels": "bench_kernels.py", "training": "bench_training.py"}
 HEADERS = ("benchmark", "isa", "thr", "median ms", "+-", "per s", "GFLOP/s", "GB/s")

@@ -63,7 +63,7 @@ def test_shares_of_the_limits() -> None:
 
 
 def test_a_slow_moment_does_not_lower_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.limits.measure", lambda n: {"gflops": 10.0 * n, "x": 1.0})
+    monkeypatch.setattr("benchmarks.micro.limits.measure", lambda n: {"gflops": 10.0 * n, "x": 1.0})
     assert suite.limits_for([1, 2], {1: {"gflops": 50.0, "x": 0.5}}) == {
         1: {"gflops": 50.0, "x": 1.0},
         2: {"gflops": 20.0, "x": 1.0},

@@ -120,7 +120,7 @@ def render(found: dict[str, float]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m benchmarks.micro.limits", description=__doc__)
     p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--gigabytes", type=float, default=1.0, help="size of the table that is read")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
