@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import kernels
+from benchmarks.micro import kernels
 
 MEMORY_ROWS = 700_000
 

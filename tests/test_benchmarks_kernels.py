@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
-from benchmarks import kernels, suite
+from benchmarks import suite
+from benchmarks.micro import kernels
 
 
 @pytest.fixture(autouse=True)
