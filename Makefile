@@ -30,7 +30,7 @@ test-all: .venv/extension  ## run all tests, the slow ones too
 	$(PY) -m pytest -q
 
 bench: .venv/extension  ## time kernels, training and prediction
-	$(PY) -m benchmarks.suite
+	$(PY) -m benchmarks.micro.suite
 
 bench-peers: .venv/extension  ## accuracy, time and memory beside other libraries (installs them in .venvs)
 	$(PY) -m benchmarks.peers --data $(or $(DATA),wordnet-hypernym)

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots, scaling, suite, time_to_quality, torch_baselines
+from benchmarks import plots, scaling, time_to_quality, torch_baselines
 from benchmarks.harness import environment
+from benchmarks.micro import suite
 from benchmarks.peers import __main__ as peers
 
 Result = dict[str, Any]

@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
-from benchmarks import suite
-from benchmarks.micro import kernels
+from benchmarks.micro import kernels, suite
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.suite`: time kernels and training steps, and say how near each is to the machine's limits.
+"""`python -m benchmarks.micro.suite`: kernels and training steps, and how near each is to the machine's limits.
 
 Runs the pytest-benchmark files beside it, measures the limits before and after (`limits.py`), writes one JSON
 file and prints one table. Takes a few minutes.
@@ -105,7 +105,7 @@ def limits_for(threads: Sequence[int], earlier: dict[int, dict[str, float]] | No
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m benchmarks.suite", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m benchmarks.micro.suite", description=__doc__)
     p.add_argument("--only", choices=sorted(FILES), help="one of the two parts")
     p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--max-time", type=float, default=0.5, help="seconds for each kernel benchmark")
