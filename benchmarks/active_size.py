@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import slide
-from benchmarks import ladder
 from benchmarks.harness import environment, tables
 from benchmarks.harness.data import MissingData, data_parser, resolve
+from benchmarks.studies import ladder
 
 SIZES = (50, 100, 250, 500, 1000)
 TAIL = 6  # one in so many active neurons is drawn at random, as in the defaults

@@ -20,7 +20,7 @@ from benchmarks.ann_child import recall
 from benchmarks.harness import environment, tables
 from benchmarks.harness.data import MissingData, data_parser, resolve
 from benchmarks.harness.shapes import SHAPES, make, scaled
-from benchmarks.ladder import split
+from benchmarks.studies.ladder import split
 
 K = 5
 ROWS, WARM_UP = 2000, 200

@@ -25,8 +25,8 @@ from benchmarks.ann_child import PINS, TITLES, TOP, recall, timed
 from benchmarks.harness import environment, measure, tables, venvs
 from benchmarks.harness.data import MissingData, data_parser, resolve
 from benchmarks.harness.shapes import SHAPES, make, scaled
-from benchmarks.ladder import split
 from benchmarks.peers.run import child_environment
+from benchmarks.studies.ladder import split
 
 SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # of the labels, compared with a query
 QUERIES = 2000

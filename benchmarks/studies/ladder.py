@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ladder`: from plain SLIDE to the defaults, one change a row, judged on held-out training rows.
+"""`python -m benchmarks.studies.ladder`: from plain SLIDE to the defaults, one change a row, on held-out training rows.
 
 For deciding, never for reporting: the test rows are not looked at. Each rung is trained with every seed, always on the
 same rows.
@@ -74,7 +74,7 @@ def cells(rung: dict[str, Any]) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = data_parser("ladder", __doc__)
+    p = data_parser("studies.ladder", __doc__)
     p.add_argument("--seeds", type=int, default=3, help="trainings of each rung")
     p.add_argument("--only", help="only rungs with this in their name")
     p.add_argument("--threads", type=int, default=environment.default_threads())
