@@ -1,4 +1,4 @@
-"""`python -m benchmarks.active_size`: P@1 against the size of the active set, by how its neurons are chosen.
+"""`python -m benchmarks.studies.active_size`: P@1 against the size of the active set, by how its neurons are chosen.
 
 The network alone (no sparse part) is trained with active sets of each size and judged on training rows held out: what
 it learns then hangs on which neurons it is shown. Prediction is exact, so that only training is compared.
@@ -75,7 +75,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = data_parser("active_size", __doc__)
+    p = data_parser("studies.active_size", __doc__)
     p.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="active neurons (default: %(default)s)")
     p.add_argument("--seeds", type=int, default=1, help="trainings of each")
     p.add_argument("--threads", type=int, default=environment.default_threads())
