@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import slide
-from benchmarks import latency
 from benchmarks.harness import data, environment
+from benchmarks.studies import latency
 
 
 def test_rows_are_timed_one_by_one_and_together(

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.latency`: milliseconds for the best five labels of one row, and rows a second in batches.
+"""`python -m benchmarks.studies.latency`: milliseconds for the best five labels of a row, rows a second in batches.
 
 A network is trained on nine tenths of the training rows. Rows of the last tenth are asked for one at a time, exactly
 and among n candidates of the tables; recall is the share of the exact best five. Exact prediction in batches is given
@@ -62,7 +62,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = data_parser("latency", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
+    p = data_parser("studies.latency", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
     p.add_argument("--epochs", type=int, default=3)
     p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--out", help="result file (default: results/latency-TIME.json)")
