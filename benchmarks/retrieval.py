@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks.ann_child import PINS, TITLES, TOP, recall, timed
 from benchmarks.harness import environment, measure, tables, venvs
 from benchmarks.harness.data import MissingData, data_parser, resolve
 from benchmarks.harness.shapes import SHAPES, make, scaled
 from benchmarks.peers.run import child_environment
+from benchmarks.studies.ann_child import PINS, TITLES, TOP, recall, timed
 from benchmarks.studies.ladder import split
 
 SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # of the labels, compared with a query
@@ -133,7 +133,7 @@ def theirs(net: slide.Network, rows: Any, exact: Any, threads: int, only: Sequen
 
 def _child(python: Path, name: str, problem: Path, threads: int) -> Row:
     out = problem.parent / f"{name}.json"
-    command = [str(python), "-m", "benchmarks.ann_child", name, str(problem), str(out), str(threads)]
+    command = [str(python), "-m", "benchmarks.studies.ann_child", name, str(problem), str(out), str(threads)]
     cost = measure.run(command, cwd=environment.ROOT, env=child_environment(threads), timeout=TIMEOUT)
     if cost.returncode != 0 or not out.exists():
         return {"status": "failed", "reason": cost.last_words()}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import slide
-from benchmarks import ann_child, plots, retrieval
+from benchmarks import plots, retrieval
 from benchmarks.harness import data, environment, venvs
+from benchmarks.studies import ann_child
 
 
 @pytest.fixture

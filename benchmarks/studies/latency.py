@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks.ann_child import recall
 from benchmarks.harness import environment, tables
 from benchmarks.harness.data import MissingData, data_parser, resolve
 from benchmarks.harness.shapes import SHAPES, make, scaled
+from benchmarks.studies.ann_child import recall
 from benchmarks.studies.ladder import split
 
 K = 5

@@ -1,6 +1,6 @@
 """The side of `retrieval.py` that runs in the libraries' environment: builds one index, measures it, writes JSON.
 
-Imports NumPy, hnswlib and faiss, never slide. `python -m benchmarks.ann_child NAME problem.npz out.json THREADS`.
+Never imports slide. `python -m benchmarks.studies.ann_child NAME problem.npz out.json THREADS`.
 """
 
 from __future__ import annotations
