@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import slide
-from benchmarks import plots, retrieval
+from benchmarks import plots
 from benchmarks.harness import data, environment, venvs
-from benchmarks.studies import ann_child
+from benchmarks.studies import ann_child, retrieval
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.retrieval`: our tables beside hnswlib and faiss over the same weights.
+"""`python -m benchmarks.studies.retrieval`: our tables beside hnswlib and faiss over the same weights.
 
 A network is trained on nine tenths of the training rows; rows of the last tenth ask for the ten labels with the largest
 logits. Recall of those against labels compared and against queries a second, time to build, time to put 1 % of the rows
@@ -180,7 +180,7 @@ NOTE = (
 
 
 def parser() -> argparse.ArgumentParser:
-    p = data_parser("retrieval", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
+    p = data_parser("studies.retrieval", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
     p.add_argument("--epochs", type=int, default=5)
     p.add_argument("--peers", nargs="*", choices=sorted(TITLES), default=list(TITLES), help="which libraries")
     p.add_argument("--transforms", action="store_true", help="also tables that were made for inner products")
