@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scaling`: cost of a sample and memory as labels grow, rates as threads grow, a projection.
+"""`python -m benchmarks.studies.scaling`: cost and memory as labels grow, rates as threads grow, a projection.
 
 Synthetic rows of Amazon-670K's density; each point is a process of its own (contenders/slide_net.py). A point that
 does not fit in memory is a row that says so. The projection to more cores writes its assumptions down.
@@ -129,7 +129,7 @@ def thread_counts(most: int) -> list[int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m benchmarks.studies.scaling", description=__doc__)
     p.add_argument("--labels", default=",".join(map(str, LABELS)), help="comma-separated")
     p.add_argument("--thread-labels", type=int, default=100_000, help="labels of the series over threads")
     p.add_argument("--threads", type=int, default=environment.default_threads())
