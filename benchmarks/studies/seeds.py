@@ -1,6 +1,6 @@
 """How much a result moves: P@1 over seeds with one thread, and with several, whose races add to it.
 
-    python -m benchmarks.seeds --seeds 5 --threads 1 2 4 8
+    python -m benchmarks.studies.seeds --seeds 5 --threads 1 2 4 8
 
 Rows of the table: threads, P@1 as mean, standard deviation, least and most over the seeds. With one thread the spread
 is the seed's alone; what several threads add to it is HOGWILD's. More threads than cores are worth a row: a thread that
