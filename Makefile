@@ -36,7 +36,7 @@ bench-peers: .venv/extension  ## accuracy, time and memory beside other librarie
 	$(PY) -m benchmarks.peers --data $(or $(DATA),wordnet-hypernym)
 
 bench-torch: .venv/extension  ## the same network in PyTorch
-	$(PY) -m benchmarks.torch_baselines
+	$(PY) -m benchmarks.studies.torch_baselines
 
 bench-report: .venv/extension .venv/bench  ## tables from the results so far
 	$(PY) -m benchmarks.report

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.torch_baselines`: slide beside PyTorch's full and sampled softmax, CPU and GPU.
+"""`python -m benchmarks.studies.torch_baselines`: slide beside PyTorch's full and sampled softmax, CPU and GPU.
 
 Same rows, hidden width, batch and time for each; rounds are interleaved (A B C A B C) and the table shows
 medians and ranges. GPU contenders join when PyTorch finds a CUDA device. The training is in `contenders/`.
@@ -121,7 +121,7 @@ def render(document: dict[str, Any]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog="python -m benchmarks.torch_baselines",
+        prog="python -m benchmarks.studies.torch_baselines",
         description=__doc__,
         epilog=HOW_TO_GET,
         formatter_class=argparse.RawDescriptionHelpFormatter,
