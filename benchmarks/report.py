@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots, time_to_quality
+from benchmarks import plots
 from benchmarks.harness import environment
 from benchmarks.micro import suite
 from benchmarks.peers import __main__ as peers
-from benchmarks.studies import scaling, torch_baselines
+from benchmarks.studies import scaling, time_to_quality, torch_baselines
 
 Result = dict[str, Any]
 ORDER = ("peers", "time_to_quality", "torch", "scaling", "suite")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.time_to_quality TASK`: seconds until P@1 on the test rows reaches a target.
+"""`python -m benchmarks.studies.time_to_quality TASK`: seconds until P@1 on the test rows reaches a target.
 
 In the manner of MLPerf Training, and unofficial: no result of MLCommons. A run's time goes from run_start (data
 loaded, model built) to the end of the evaluation that first meets the target, evaluations included. The score
@@ -248,7 +248,7 @@ def choose(names: str) -> list[start.Contender | Peer]:
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog="python -m benchmarks.time_to_quality",
+        prog="python -m benchmarks.studies.time_to_quality",
         description=__doc__,
         epilog=HOW_TO_GET,
         formatter_class=argparse.RawDescriptionHelpFormatter,
