@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import slide
-from benchmarks import plots
 from benchmarks.harness import data, environment, venvs
+from benchmarks.report import plots
 from benchmarks.studies import ann_child, retrieval
 
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
 from benchmarks.harness import environment
 from benchmarks.micro import suite
 from benchmarks.peers import __main__ as peers
+from benchmarks.report import plots
 from benchmarks.studies import scaling, time_to_quality, torch_baselines
 
 Result = dict[str, Any]
