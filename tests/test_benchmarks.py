@@ -16,13 +16,13 @@ import scipy.sparse as sp
 pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
 
 import slide
-from benchmarks import compare
 from benchmarks.contenders import start
 from benchmarks.harness import data, environment, measure, tables, venvs
 from benchmarks.peers import __main__ as peers_main
 from benchmarks.peers import registry, run
 from benchmarks.peers.child import Peer, Refused, pad
 from benchmarks.peers.one_vs_rest import refuse_if_hopeless
+from benchmarks.report import compare
 from benchmarks.report import page as report
 from benchmarks.studies import active_size, ladder, scaling, torch_baselines
 from benchmarks.studies import time_to_quality as ttq

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.compare a.json b.json`: two results of the same kind side by side, with ratios.
+"""`python -m benchmarks.report.compare a.json b.json`: two results of the same kind side by side, with ratios.
 
 Says first what differs about the runs themselves, because times from two machines, or from two moments of one, are not
 a measured ratio. For that, run both in one command: every module here interleaves its rounds.
@@ -76,7 +76,7 @@ def _show(value: float | None) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m benchmarks.report.compare", description=__doc__)
     p.add_argument("a")
     p.add_argument("b")
     args = p.parse_args(argv)
