@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
+pytest.importorskip("benchmarks.harness", reason="the benchmarks lie in the source tree, not in the package")
 
 from benchmarks.micro import kernels, suite
 

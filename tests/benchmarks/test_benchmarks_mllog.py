@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
+pytest.importorskip("benchmarks.harness", reason="the benchmarks lie in the source tree, not in the package")
 
 from benchmarks.harness import environment, mllog, venvs
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("benchmarks", reason="the benchmarks lie in the source tree, not in the package")
+pytest.importorskip("benchmarks.harness", reason="the benchmarks lie in the source tree, not in the package")
 
 from benchmarks.harness import text8
 
