@@ -7,7 +7,6 @@ embedded set and the synthetic ones are `slide.datasets`'. Prepared files live u
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import json
@@ -21,6 +20,7 @@ from benchmarks.harness.environment import RESULTS, ROOT
 EMBEDDED = ("wordnet-hypernym",)
 BESIDE = ROOT.parent / "shared" / "data"  # numbers only, and not ours to pack: the folder lies outside the checkout
 OPTIONAL = ("debian-depends", "debian-sources")
+HELD_OUT = 10  # one training row in so many
 MATRICES = ("X_train", "Y_train", "X_test", "Y_test")
 HOW_TO_GET = """\
 --data takes one of:
@@ -32,18 +32,6 @@ HOW_TO_GET = """\
                      'label,label feature:value feature:value ...'
 Amazon-670K, Delicious-200K, WikiLSHTC-325K and others: take the bag-of-words features from the
 extreme classification repository (Bhatia et al.), unpack them, rename the two files, pass the folder."""
-
-
-def data_parser(module: str, about: str | None, more: str = "") -> argparse.ArgumentParser:
-    """What commands that work on one data set share: --data, and how to get one."""
-    p = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{module}",
-        description=about,
-        epilog=HOW_TO_GET + more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("--data", default=EMBEDDED[0], help="a name or a folder (see below)")
-    return p
 
 
 class MissingData(RuntimeError):
@@ -66,6 +54,20 @@ class Problem:
     def shape(self) -> dict[str, Any]:
         """Rows, features, labels and the mean numbers of each per row."""
         return json.loads((self.folder / "shape.json").read_text())
+
+    def held_out(self) -> tuple[Any, Any, Any, Any]:
+        """X, Y to train on and X, Y to decide by, all from the training rows: `hold_out` of them."""
+        matrices = self.load()
+        return hold_out(matrices["X_train"], matrices["Y_train"])
+
+
+def hold_out(X: Any, Y: Any) -> tuple[Any, Any, Any, Any]:
+    """Training rows and a tenth of them held out, always the same."""
+    import numpy as np
+
+    rows = np.random.default_rng(5).permutation(X.shape[0])
+    out, kept = rows[: X.shape[0] // HELD_OUT], rows[X.shape[0] // HELD_OUT :]
+    return X[kept], Y[kept], X[out], Y[out]
 
 
 def resolve(data: str, cache: Path | None = None) -> Problem:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.data import Problem, from_matrices
+from benchmarks.harness.data import Problem, from_matrices, resolve
 from benchmarks.harness.environment import RESULTS
 
 TEST_ROWS = 2000
@@ -74,3 +74,8 @@ def make(shape: Shape, seed: int = 0, cache: Path | None = None) -> Problem:
         )
     cut = shape.rows
     return from_matrices(name, (X[:cut], Y[:cut], X[cut:], Y[cut:]), cache)
+
+
+def find(data: str) -> Problem:
+    """Synthetic rows where `data` names a shape, else what `data.resolve` finds. Raises MissingData."""
+    return make(scaled(SHAPES[data], "full")) if data in SHAPES else resolve(data)

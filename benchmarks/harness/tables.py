@@ -26,6 +26,11 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [headers, align, *rows])
 
 
+def padded(cells: Sequence[str], width: int) -> list[str]:
+    """A row that ends early, such as one of a competitor that failed, with NONE in the cells left."""
+    return [*cells, *[NONE] * (width - len(cells))]
+
+
 def seconds(value: float | None) -> str:
     if value is None:
         return NONE

@@ -18,6 +18,14 @@ from pathlib import Path
 from benchmarks.harness.environment import ROOT
 
 VENVS = ROOT / ".venvs"
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "SLIDE_NUM_THREADS",
+)
 
 
 class InstallError(RuntimeError):
@@ -57,6 +65,16 @@ def ensure(
     pins = {"fingerprint": wanted, "requirements": [*requirements, *without_dependencies]}
     stamp.write_text(json.dumps(pins, indent=1) + "\n")
     return python
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """This environment with the thread count in every variable a library may read."""
+    return {
+        **os.environ,
+        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def _fingerprint(requirements: Sequence[str], without_dependencies: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import environment, tables
+from benchmarks.harness import commands, environment, tables
 
 ROW = 128  # float32 in a random row: 512 bytes, a row of a layer 128 wide
 
@@ -121,10 +121,9 @@ def render(found: dict[str, float]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m benchmarks.micro.limits", description=__doc__)
-    p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--gigabytes", type=float, default=1.0, help="size of the table that is read")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    p.add_argument("--out", help="result file (default: results/limits-TIME.json)")
+    commands.add_run_options(p, "limits")
     args = p.parse_args(argv)
     env = environment.describe(args.threads)
     found = measure(args.threads, args.gigabytes)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import environment, tables
+from benchmarks.harness import commands, environment, tables
 from benchmarks.micro import limits
 
 FILES = {"kernels": "bench_kernels.py", "training": "bench_training.py"}
@@ -107,9 +107,8 @@ def limits_for(threads: Sequence[int], earlier: dict[int, dict[str, float]] | No
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m benchmarks.micro.suite", description=__doc__)
     p.add_argument("--only", choices=sorted(FILES), help="one of the two parts")
-    p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--max-time", type=float, default=0.5, help="seconds for each kernel benchmark")
-    p.add_argument("--out", help="result file (default: results/suite-TIME.json)")
+    commands.add_run_options(p, "suite")
     return p
 
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.harness import environment, tables
-from benchmarks.harness.data import MissingData, data_parser, resolve
+from benchmarks.harness import commands, environment, tables
+from benchmarks.harness.data import MissingData, resolve
 from benchmarks.peers import registry, run
 
 HEADERS = ("library", "train s", "CPU s", "predict s", "train RSS", "peak RSS", "model")
@@ -29,7 +29,7 @@ HIGHER_IS_BETTER = {name: name.upper() for name in run.METRICS}
 def cells(row: dict[str, Any]) -> list[str]:
     """A row's cells; one that failed has its status in the second and its reason under the table."""
     if row["status"] != "ok":
-        return [row["title"], row["status"], *[tables.NONE] * (len(HEADERS) - 2)]
+        return tables.padded([row["title"], row["status"]], len(HEADERS))
     return [
         row["title"],
         tables.seconds(row["train_seconds"]),
@@ -87,20 +87,19 @@ def render(document: dict[str, Any], style: str = "text") -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = data_parser("peers", __doc__)
+    p = commands.data_parser("peers", __doc__)
     p.add_argument("--peers", help=f"comma-separated, from: {', '.join(x.name for x in registry.ALL)}")
-    p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--rounds", type=int, default=1, help="interleaved repeats; the table shows medians")
     p.add_argument("--timeout", type=float, default=3600, help="seconds before a peer is stopped")
-    p.add_argument("--out", help="result file (default: results/peers-TIME.json)")
+    commands.add_run_options(p, "peers")
     p.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    say = commands.say
     try:
         peers, problem = registry.choose(args.peers), resolve(args.data)
     except (MissingData, ValueError) as error:

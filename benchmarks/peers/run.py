@@ -8,7 +8,6 @@ with a peer becomes its row.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -20,26 +19,8 @@ from benchmarks.harness import environment, measure, venvs
 from benchmarks.harness.data import Problem
 from benchmarks.peers.child import TOP, Peer
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "SLIDE_NUM_THREADS",
-)
 METRICS = tuple(f"{name}@{k}" for name in ("p", "psp") for k in (1, 3, TOP))
 Say = Callable[[str], None]
-
-
-def child_environment(threads: int) -> dict[str, str]:
-    """This environment with the thread count in every variable a library may read."""
-    return {
-        **os.environ,
-        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
-        "PYTHONPATH": str(environment.ROOT),
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 def install(peer: Peer, say: Say) -> Path:
@@ -64,7 +45,7 @@ def run_peer(peer: Peer, problem: Problem, threads: int, seed: int, timeout: flo
         cost = measure.run(
             command,
             cwd=environment.ROOT,
-            env=child_environment(threads),
+            env=venvs.child_environment(threads),
             timeout=timeout,
             on_line=lambda line: say(line[7:]) if line.startswith("@stage ") else None,
         )

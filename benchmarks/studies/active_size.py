@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import slide
-from benchmarks.harness import environment, tables
-from benchmarks.harness.data import MissingData, data_parser, resolve
+from benchmarks.harness import commands, environment, tables
+from benchmarks.harness.data import MissingData, resolve
 from benchmarks.studies import ladder
 
 SIZES = (50, 100, 250, 500, 1000)
@@ -75,11 +75,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = data_parser("studies.active_size", __doc__)
+    p = commands.data_parser("studies.active_size", __doc__)
     p.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="active neurons (default: %(default)s)")
     p.add_argument("--seeds", type=int, default=1, help="trainings of each")
-    p.add_argument("--threads", type=int, default=environment.default_threads())
-    p.add_argument("--out", help="result file (default: results/active_size-TIME.json)")
+    commands.add_run_options(p, "active_size")
     args = p.parse_args(argv)
     if min(args.sizes) < 1:
         print(f"--sizes: found {min(args.sizes)}, wanted 1 or more", file=sys.stderr)
@@ -90,8 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     env = environment.describe(args.threads, range(args.seeds))
-    matrices = problem.load()
-    parts = ladder.split(matrices["X_train"], matrices["Y_train"])
+    parts = problem.held_out()
     rows = []
     for seed in range(args.seeds):
         for way in WAYS:

@@ -12,11 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import slide
-from benchmarks.harness import environment, tables
-from benchmarks.harness.data import MissingData, data_parser, resolve
+from benchmarks.harness import commands, environment, tables
+from benchmarks.harness.data import HELD_OUT, MissingData, resolve
 
 PLAIN = {"wide": False, "activation": "relu"}
 LINEAR_ALONE = {
@@ -47,14 +45,6 @@ RUNGS: dict[str, dict[str, Any]] = {
     "aside: 10 epochs": {"epochs": 10},
 }
 HEADERS = ("", "train s", "P@1", "P@3", "P@5", "spread")
-HELD_OUT = 10  # one row in so many
-
-
-def split(X: Any, Y: Any) -> tuple[Any, Any, Any, Any]:
-    """Training rows and a tenth of them held out, always the same."""
-    rows = np.random.default_rng(5).permutation(X.shape[0])
-    out, kept = rows[: X.shape[0] // HELD_OUT], rows[X.shape[0] // HELD_OUT :]
-    return X[kept], Y[kept], X[out], Y[out]
 
 
 def measure(parts: tuple[Any, Any, Any, Any], options: dict[str, Any], seed: int, threads: int) -> dict[str, float]:
@@ -74,11 +64,10 @@ def cells(rung: dict[str, Any]) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = data_parser("studies.ladder", __doc__)
+    p = commands.data_parser("studies.ladder", __doc__)
     p.add_argument("--seeds", type=int, default=3, help="trainings of each rung")
     p.add_argument("--only", help="only rungs with this in their name")
-    p.add_argument("--threads", type=int, default=environment.default_threads())
-    p.add_argument("--out", help="result file (default: results/ladder-TIME.json)")
+    commands.add_run_options(p, "ladder")
     return p
 
 
@@ -90,8 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     env = environment.describe(args.threads, range(args.seeds))
-    matrices = problem.load()
-    parts = split(matrices["X_train"], matrices["Y_train"])
+    parts = problem.held_out()
     rungs = []
     for name, options in RUNGS.items():
         if args.only and args.only not in name:

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks.harness import environment, tables
-from benchmarks.harness.data import MissingData, data_parser, resolve
-from benchmarks.harness.shapes import SHAPES, make, scaled
+from benchmarks.harness import commands, environment, tables
+from benchmarks.harness.data import MissingData
+from benchmarks.harness.shapes import SHAPES, find
 from benchmarks.studies.ann_child import recall
-from benchmarks.studies.ladder import split
 
 K = 5
 ROWS, WARM_UP = 2000, 200
@@ -62,19 +61,17 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = data_parser("studies.latency", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
+    p = commands.data_parser("studies.latency", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
     p.add_argument("--epochs", type=int, default=3)
-    p.add_argument("--threads", type=int, default=environment.default_threads())
-    p.add_argument("--out", help="result file (default: results/latency-TIME.json)")
+    commands.add_run_options(p, "latency")
     args = p.parse_args(argv)
     try:
-        problem = make(scaled(SHAPES[args.data], "full")) if args.data in SHAPES else resolve(args.data)
+        problem = find(args.data)
     except MissingData as error:
         print(error, file=sys.stderr)
         return 2
     env = environment.describe(args.threads)
-    matrices = problem.load()
-    X, Y, X_out, _ = split(matrices["X_train"], matrices["Y_train"])
+    X, Y, X_out, _ = problem.held_out()
     print(f"{problem.name}: training on {X.shape[0]:,} rows ...", file=sys.stderr, flush=True)
     clf = slide.SlideClassifier(wide=False, epochs=args.epochs, n_threads=args.threads).fit(X, Y)
     net = clf.network_

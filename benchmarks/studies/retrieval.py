@@ -21,12 +21,10 @@ from typing import Any
 import numpy as np
 
 import slide
-from benchmarks.harness import environment, measure, tables, venvs
-from benchmarks.harness.data import MissingData, data_parser, resolve
-from benchmarks.harness.shapes import SHAPES, make, scaled
-from benchmarks.peers.run import child_environment
+from benchmarks.harness import commands, environment, measure, tables, venvs
+from benchmarks.harness.data import MissingData
+from benchmarks.harness.shapes import SHAPES, find
 from benchmarks.studies.ann_child import PINS, TITLES, TOP, recall, timed
-from benchmarks.studies.ladder import split
 
 SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # of the labels, compared with a query
 QUERIES = 2000
@@ -134,7 +132,7 @@ def theirs(net: slide.Network, rows: Any, exact: Any, threads: int, only: Sequen
 def _child(python: Path, name: str, problem: Path, threads: int) -> Row:
     out = problem.parent / f"{name}.json"
     command = [str(python), "-m", "benchmarks.studies.ann_child", name, str(problem), str(out), str(threads)]
-    cost = measure.run(command, cwd=environment.ROOT, env=child_environment(threads), timeout=TIMEOUT)
+    cost = measure.run(command, cwd=environment.ROOT, env=venvs.child_environment(threads), timeout=TIMEOUT)
     if cost.returncode != 0 or not out.exists():
         return {"status": "failed", "reason": cost.last_words()}
     row: Row = json.loads(out.read_text())
@@ -147,7 +145,7 @@ def _child(python: Path, name: str, problem: Path, threads: int) -> Row:
 def cells(row: Row) -> list[list[str]]:
     """A line for each point; what belongs to the index as a whole stands in the first."""
     if row["status"] != "ok":
-        return [[row["index"], row["status"], *[tables.NONE] * (len(HEADERS) - 2)]]
+        return [tables.padded([row["index"], row["status"]], len(HEADERS))]
     once = [
         f"{row['guides']:,}",
         tables.seconds(row["build_seconds"]),
@@ -180,29 +178,25 @@ NOTE = (
 
 
 def parser() -> argparse.ArgumentParser:
-    p = data_parser("studies.retrieval", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
+    p = commands.data_parser("studies.retrieval", __doc__, f"\nSynthetic shapes: {', '.join(SHAPES)}")
     p.add_argument("--epochs", type=int, default=5)
     p.add_argument("--peers", nargs="*", choices=sorted(TITLES), default=list(TITLES), help="which libraries")
     p.add_argument("--transforms", action="store_true", help="also tables that were made for inner products")
-    p.add_argument("--threads", type=int, default=environment.default_threads())
-    p.add_argument("--out", help="result file (default: results/retrieval-TIME.json)")
+    commands.add_run_options(p, "retrieval")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
-        problem = make(scaled(SHAPES[args.data], "full")) if args.data in SHAPES else resolve(args.data)
+        problem = find(args.data)
     except MissingData as error:
         print(error, file=sys.stderr)
         return 2
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
+    say = commands.say
     env = environment.describe(args.threads)
-    matrices = problem.load()
-    X, Y, X_out, _ = split(matrices["X_train"], matrices["Y_train"])
+    X, Y, X_out, _ = problem.held_out()
     say(f"{problem.name}: training on {X.shape[0]:,} rows ...")
     clf = slide.SlideClassifier(wide=False, epochs=args.epochs, n_threads=args.threads).fit(X, Y)
     rows, learn_from = clf._rows(X_out[:QUERIES]), clf._rows(X)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.contenders import start
-from benchmarks.harness import environment, tables
+from benchmarks.harness import commands, environment, tables
 from benchmarks.harness.shapes import Shape, make
 from benchmarks.micro import limits
 
@@ -94,7 +94,7 @@ def project(rates: dict[int, float], server_gb_per_s: float, cores: int = CORES)
 def cells(row: dict[str, Any]) -> list[str]:
     head = [f"{row['labels']:,}", str(row["threads"])]
     if row["status"] != "ok":
-        return [*head, row["status"], *[tables.NONE] * (len(HEADERS) - 3)]
+        return tables.padded([*head, row["status"]], len(HEADERS))
     return [
         *head,
         tables.count(row["samples_per_second"]),
@@ -132,16 +132,15 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m benchmarks.studies.scaling", description=__doc__)
     p.add_argument("--labels", default=",".join(map(str, LABELS)), help="comma-separated")
     p.add_argument("--thread-labels", type=int, default=100_000, help="labels of the series over threads")
-    p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--seconds", type=float, default=8, help="training time of a point")
     p.add_argument("--server-gb-per-s", type=float, default=SERVER_GB_PER_S, help="for the projection")
-    p.add_argument("--out", help="result file (default: results/scaling-TIME.json)")
+    commands.add_run_options(p, "scaling")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    say = commands.say
     env = environment.describe(args.threads)
 
     def measured(labels: int, threads: int) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import start
-from benchmarks.harness import environment, mllog, tables, venvs
-from benchmarks.harness.data import HOW_TO_GET, MissingData, Problem, from_matrices, resolve
+from benchmarks.harness import commands, environment, mllog, tables, venvs
+from benchmarks.harness.data import MissingData, Problem, from_matrices, resolve
 from benchmarks.harness.shapes import SHAPES, make, scaled
 from benchmarks.peers import registry
 from benchmarks.peers import run as peers_run
@@ -239,20 +239,11 @@ def choose(names: str) -> list[start.Contender | Peer]:
     networks = {c.name: c for c in start.ALL}
     trees = {p.name: p for p in registry.ALL if not p.ours}
     known: dict[str, Any] = {**trees, **networks}
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValueError(f"unknown contender {unknown[0]!r}; known: {', '.join(known)}")
-    return [known[name] for name in wanted]
+    return commands.pick(names, known, "contender")
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies.time_to_quality",
-        description=__doc__,
-        epilog=HOW_TO_GET,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = commands.parser("studies.time_to_quality", __doc__)
     p.add_argument("task", choices=sorted(TASKS))
     p.add_argument("--seeds", type=int, default=5, help="runs of each contender, at least 3 for a score")
     p.add_argument(
@@ -262,15 +253,14 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--target", type=float, help="P@1 to reach, instead of the task's")
     p.add_argument("--data", help="folder of the task's data (see below)")
-    p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--no-check", action="store_true", help="do not install and run the compliance checker")
-    p.add_argument("--out", help="result file (default: results/time_to_quality-TIME.json)")
+    commands.add_run_options(p, "time_to_quality")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    say = commands.say
     task = TASKS[args.task]
     if args.target is not None:
         task = Task(**{**task.__dict__, "target": args.target})

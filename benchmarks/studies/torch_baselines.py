@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.contenders import start
-from benchmarks.harness import environment, tables, venvs
-from benchmarks.harness.data import HOW_TO_GET, MissingData, Problem, resolve
+from benchmarks.harness import commands, environment, tables, venvs
+from benchmarks.harness.data import MissingData, Problem, resolve
 from benchmarks.harness.shapes import SHAPES, make, scaled
 
 HEADERS = ("contender", "device", "samples/s", "range", "vs first", "P@1 then", "peak RSS", "rounds")
@@ -83,7 +83,7 @@ def row_of(contender: start.Contender, runs: Sequence[start.Outcome]) -> dict[st
 
 def cells(row: dict[str, Any], first: float | None) -> list[str]:
     if row["status"] != "ok":
-        return [row["title"], row["status"], *[tables.NONE] * (len(HEADERS) - 2)]
+        return tables.padded([row["title"], row["status"]], len(HEADERS))
     low, high = row["samples_per_second_range"]
     rate = row["samples_per_second"]
     return [
@@ -120,12 +120,7 @@ def render(document: dict[str, Any]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies.torch_baselines",
-        description=__doc__,
-        epilog=HOW_TO_GET,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = commands.parser("studies.torch_baselines", __doc__)
     p.add_argument("--shape", default="amazon-670k", help=f"comma-separated: {', '.join(SHAPES)}, all")
     p.add_argument("--scale", default="small", choices=("small", "full"))
     p.add_argument("--data", help="a data set instead of a synthetic shape (see below)")
@@ -136,8 +131,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--hidden", type=int, help="default: the shape's")
     p.add_argument("--batch", type=int, help="default: the shape's (slide updates after each sample)")
     p.add_argument("--activation", default="identity", choices=("identity", "relu", "tanh"))
-    p.add_argument("--threads", type=int, default=environment.default_threads())
-    p.add_argument("--out", help="result file (default: results/torch-TIME.json)")
+    commands.add_run_options(p, "torch")
     return p
 
 
@@ -160,7 +154,7 @@ def problems(args: argparse.Namespace) -> list[tuple[Problem, dict[str, Any]]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    say = commands.say
     try:
         contenders = start.choose(args.contenders, not args.contenders and has_cuda(say))
         work = problems(args)

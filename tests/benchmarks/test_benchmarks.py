@@ -351,7 +351,7 @@ class TestScaling:
 class TestLadder:
     def test_the_held_out_rows_are_a_tenth_and_no_training_rows(self) -> None:
         X, Y, *_ = small()
-        X_in, Y_in, X_out, Y_out = ladder.split(X, Y)
+        X_in, Y_in, X_out, Y_out = data.hold_out(X, Y)
         assert (X_in.shape[0], X_out.shape[0]) == (X.shape[0] - X.shape[0] // 10, X.shape[0] // 10)
         assert (Y_in.shape[0], Y_out.shape[0]) == (X_in.shape[0], X_out.shape[0])
         together = np.vstack([X_in.toarray(), X_out.toarray()])

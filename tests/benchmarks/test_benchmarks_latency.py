@@ -18,7 +18,7 @@ def test_rows_are_timed_one_by_one_and_together(
 ) -> None:
     X, Y = slide.datasets.synthetic(650, 300, 400, nnz=8, labels_per_row=2)
     made = data.from_matrices("synthetic", (X[:600], Y[:600], X[600:], Y[600:]), tmp_path)
-    monkeypatch.setattr(latency, "resolve", lambda _name: made)
+    monkeypatch.setattr(latency, "find", lambda _name: made)
     monkeypatch.setattr(latency, "WARM_UP", 5)
     monkeypatch.setattr(latency, "SHARES", (None, 0.02, 1.0))
     out = tmp_path / "latency.json"

@@ -20,7 +20,7 @@ from benchmarks.studies import ann_child, retrieval
 def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> data.Problem:
     X, Y = slide.datasets.synthetic(650, 300, 400, nnz=8, labels_per_row=2)
     made = data.from_matrices("synthetic", (X[:600], Y[:600], X[600:], Y[600:]), tmp_path)
-    monkeypatch.setattr(retrieval, "resolve", lambda _name: made)
+    monkeypatch.setattr(retrieval, "find", lambda _name: made)
     monkeypatch.setattr(ann_child, "SECONDS", 0.0)
     return made
 
