@@ -1,7 +1,7 @@
 """What a result must carry to mean anything: machine, instruction sets, versions, threads, commit, command.
 
-Leaves the measuring to the other modules. `save` is the one way a result reaches disk; `compare.py` and `report.py`
-read what it wrote. Absolute paths in the command line are cut to their last part, so that results can be published.
+Leaves the measuring to the other modules. `save` is the one way a result reaches disk; `report/` reads what it wrote.
+Absolute paths in the command line are cut to their last part, so that results can be published.
 """
 
 from __future__ import annotations

@@ -63,6 +63,13 @@ def losses(rows: Sequence[dict[str, Any]], ours: str = "slide") -> list[str]:
     return found
 
 
+def rounds_of(seeds: Sequence[int]) -> str:
+    """How many rounds stand behind a figure, and with which seeds."""
+    if len(seeds) == 1:
+        return f"one round, seed {seeds[0]}"
+    return f"medians of {len(seeds)} rounds, seeds {', '.join(map(str, seeds))} where a library takes one"
+
+
 def render(document: dict[str, Any], style: str = "text") -> str:
     """The whole answer: head line, table, reasons, losses."""
     rows, shape = document["rows"], document["shape"]
@@ -71,6 +78,7 @@ def render(document: dict[str, Any], style: str = "text") -> str:
         f"{document['data']}: {shape['train_rows']:,} training rows, {shape['test_rows']:,} test rows,"
         f" {shape['features']:,} features, {shape['labels']:,} labels",
         environment.summary(document["environment"]),
+        rounds_of(document["environment"]["seeds"]),
         "",
         draw(HEADERS, [cells(row) for row in rows]),
         "",

@@ -1,7 +1,7 @@
 """Plots of results as PNG and SVG: accuracy, cost, rates, roofline, recall.
 
 The one module that imports matplotlib (the extra `bench`). `draw_all` makes what the results at hand allow; the
-HTML page around them is report.py's.
+HTML page around them is page.py's.
 """
 
 from __future__ import annotations

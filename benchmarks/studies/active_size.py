@@ -1,7 +1,7 @@
 """`python -m benchmarks.studies.active_size`: P@1 against the size of the active set, by how its neurons are chosen.
 
 The network alone (no sparse part) is trained with active sets of each size and judged on training rows held out: what
-it learns then hangs on which neurons it is shown. Prediction is exact, so that only training is compared.
+it learns then depends on which neurons it is shown. Prediction is exact, so that only training is compared.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A network is trained on nine tenths of the training rows. Rows of the last tenth are asked for one at a time, exactly
 and among n candidates of the tables; recall is the share of the exact best five. Exact prediction in batches is given
-as products with labels, in GFLOP/s; `limits.py` measures what the machine could do. The same for the compressed
+as products with labels, in GFLOP/s; `micro/limits.py` measures what the machine could do. The same for the compressed
 network, whose answers are held against the exact ones of the network itself. Test rows are not looked at.
 """
 

@@ -3,7 +3,7 @@
 In the manner of MLPerf Training, and unofficial: no result of MLCommons. A run's time goes from run_start (data
 loaded, model built) to the end of the evaluation that first meets the target, evaluations included. The score
 is the mean over seeds without the fastest and the slowest run; a run that crashed or never got there is slower
-than any other. The logs are `mllog.py`'s, the training is in `contenders/` and `peers/`.
+than any other. The logs are `harness/mllog.py`'s, the training is in `contenders/` and `peers/`.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ pytest.importorskip("benchmarks.harness", reason="the benchmarks lie in the sour
 
 import slide
 from benchmarks.contenders import start
-from benchmarks.harness import data, environment, measure, tables, venvs
+from benchmarks.harness import commands, data, environment, measure, tables, venvs
 from benchmarks.peers import __main__ as peers_main
 from benchmarks.peers import registry, run
 from benchmarks.peers.child import Peer, Refused, pad
 from benchmarks.peers.one_vs_rest import refuse_if_hopeless
 from benchmarks.report import compare
 from benchmarks.report import page as report
-from benchmarks.studies import active_size, ladder, scaling, torch_baselines
+from benchmarks.studies import active_size, ladder, scaling, seeds, torch_baselines
 from benchmarks.studies import time_to_quality as ttq
 
 PYTHON = sys.executable
@@ -59,6 +60,20 @@ def peers_result(*rows: dict[str, Any]) -> dict[str, Any]:
     shape = {"train_rows": 60, "test_rows": 20, "features": 12, "labels": 4}
     env = environment.describe(2)
     return {"kind": "peers", "schema": 1, "environment": env, "data": "small", "shape": shape, "rows": list(rows)}
+
+
+FLOORS = (("harness",), ("micro", "peers", "contenders"), ("studies",), ("report",))
+
+
+def test_folders_import_only_what_lies_below_them() -> None:
+    floor = {folder: height for height, folders in enumerate(FLOORS) for folder in folders}
+    top = environment.ROOT / "benchmarks"
+    assert {path.parent.name for path in top.glob("*/__init__.py")} == set(floor)
+    for path in top.glob("*/*.py"):
+        own = path.parent.name
+        for name in re.findall(r"^\s*from benchmarks\.(\w+)", path.read_text(), re.MULTILINE):
+            assert name == own or floor[name] < floor[own], f"{path.relative_to(top)} imports from {name}/"
+        assert "from benchmarks import" not in path.read_text(), path
 
 
 class TestMeasure:
@@ -275,6 +290,10 @@ class TestPeers:
         text = peers_main.render(peers_result(row("slide"), row("tree", **{"p@1": 0.9}), bad), style)
         assert "exit 1: boom" in text
         assert "slide loses on: P@1 by 40.0 points to tree" in text
+        assert "one round, seed 0" in text
+
+    def test_the_head_says_which_seeds(self) -> None:
+        assert peers_main.rounds_of([3, 4, 5]) == "medians of 3 rounds, seeds 3, 4, 5 where a library takes one"
 
     @pytest.mark.slow
     def test_slide_itself_through_the_harness(self, problem: data.Problem) -> None:
@@ -391,6 +410,33 @@ class TestLadder:
         monkeypatch.setattr(ladder, "resolve", lambda _name: problem)
         assert ladder.main(["--only", "magic"]) == 2
         assert "--only: found 'magic'" in capsys.readouterr().err
+
+
+class TestSeeds:
+    def test_every_fit_is_written_like_any_result(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(seeds, "precision", lambda seed, n_threads, epochs: 50.0 + seed + n_threads)
+        out = tmp_path / "seeds.json"
+        assert seeds.main(["--seeds", "3", "--threads", "1", "2", "--out", str(out)]) == 0
+        result = environment.load(out)
+        assert result["p@1"] == {"1": [51.0, 52.0, 53.0], "2": [52.0, 53.0, 54.0]}
+        assert result["environment"]["seeds"] == [0, 1, 2]
+        assert capsys.readouterr().out.splitlines()[-1].split() == ["2", "53.00", "1.00", "52.00", "54.00"]
+
+    def test_one_seed_has_no_spread(self) -> None:
+        assert seeds.summary([3.0]) == {"mean": 3.0, "sd": 0.0, "min": 3.0, "max": 3.0}
+
+
+def test_names_are_picked_in_their_order_and_an_unknown_one_is_named() -> None:
+    known = {"a": 1, "b": 2}
+    assert commands.pick(" b, a,", known, "letter") == [2, 1]
+    with pytest.raises(ValueError, match="unknown letter 'c'; known: a, b"):
+        commands.pick("a,c", known, "letter")
+
+
+def test_a_row_that_ends_early_is_padded() -> None:
+    assert tables.padded(["x", "failed"], 4) == ["x", "failed", "-", "-"]
 
 
 def test_a_contender_that_died_is_a_row() -> None:
