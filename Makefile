@@ -31,13 +31,13 @@ test-all: .venv/extension  ## run all tests, the slow ones too
 	$(PY) -m pytest -q
 
 bench: .venv/extension  ## time kernels, training and prediction
-	$(PY) -m benchmarks.suite
+	$(PY) -m benchmarks.micro.suite
 
 bench-peers: .venv/extension  ## accuracy, time and memory beside other libraries (installs them in .venvs)
 	$(PY) -m benchmarks.peers --data $(or $(DATA),wordnet-hypernym)
 
 bench-torch: .venv/extension  ## the same network in PyTorch
-	$(PY) -m benchmarks.torch_baselines
+	$(PY) -m benchmarks.studies.torch_baselines
 
 bench-report: .venv/extension .venv/bench  ## tables from the results so far
 	$(PY) -m benchmarks.report

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.child import peak_rss_bytes
+from benchmarks.harness.memory import peak_rss_bytes
 
 PREFIX = "@event "
 

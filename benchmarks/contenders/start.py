@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, venvs
 from benchmarks.contenders.session import PREFIX
-from benchmarks.peers.run import child_environment
+from benchmarks.harness import commands, environment, measure, venvs
 
 TORCH = ("torch==2.13.0", "numpy>=1.26", "scipy>=1.11")
 
@@ -85,12 +84,7 @@ def choose(names: str | None, cuda: bool) -> list[Contender]:
     """Contenders by comma-separated names, or all of one architecture that this machine has a device for."""
     if not names:
         return [c for c in ALL if (c.device == "cpu" or cuda) and not c.options.get("estimator")]
-    by_name = {c.name: c for c in ALL}
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in by_name]
-    if unknown:
-        raise ValueError(f"unknown contender {unknown[0]!r}; known: {', '.join(by_name)}")
-    return [by_name[name] for name in wanted]
+    return commands.pick(names, {c.name: c for c in ALL}, "contender")
 
 
 def interpreter(contender: Contender, say: Callable[[str], None]) -> Path:
@@ -129,8 +123,8 @@ def run(
         path.write_text(json.dumps({**job, **network, **dataclasses.asdict(budget)}))
         cost = measure.run(
             [str(python), "-m", contender.module, str(path)],
-            cwd=venvs.ROOT,
-            env=child_environment(threads),
+            cwd=environment.ROOT,
+            env=venvs.child_environment(threads),
             timeout=timeout,
             on_line=hear,
         )

@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import environment, tables
-from benchmarks.data import MissingData, data_parser, resolve
+from benchmarks.harness import commands, environment, tables
+from benchmarks.harness.data import MissingData, resolve
 from benchmarks.peers import registry, run
 
 HEADERS = ("library", "train s", "CPU s", "predict s", "train RSS", "peak RSS", "model")
@@ -29,7 +29,7 @@ HIGHER_IS_BETTER = {name: name.upper() for name in run.METRICS}
 def cells(row: dict[str, Any]) -> list[str]:
     """A row's cells; one that failed has its status in the second and its reason under the table."""
     if row["status"] != "ok":
-        return [row["title"], row["status"], *[tables.NONE] * (len(HEADERS) - 2)]
+        return tables.padded([row["title"], row["status"]], len(HEADERS))
     return [
         row["title"],
         tables.seconds(row["train_seconds"]),
@@ -63,6 +63,13 @@ def losses(rows: Sequence[dict[str, Any]], ours: str = "slide") -> list[str]:
     return found
 
 
+def rounds_of(seeds: Sequence[int]) -> str:
+    """How many rounds stand behind a figure, and with which seeds."""
+    if len(seeds) == 1:
+        return f"one round, seed {seeds[0]}"
+    return f"medians of {len(seeds)} rounds, seeds {', '.join(map(str, seeds))} where a library takes one"
+
+
 def render(document: dict[str, Any], style: str = "text") -> str:
     """The whole answer: head line, table, reasons, losses."""
     rows, shape = document["rows"], document["shape"]
@@ -71,6 +78,7 @@ def render(document: dict[str, Any], style: str = "text") -> str:
         f"{document['data']}: {shape['train_rows']:,} training rows, {shape['test_rows']:,} test rows,"
         f" {shape['features']:,} features, {shape['labels']:,} labels",
         environment.summary(document["environment"]),
+        rounds_of(document["environment"]["seeds"]),
         "",
         draw(HEADERS, [cells(row) for row in rows]),
         "",
@@ -87,20 +95,19 @@ def render(document: dict[str, Any], style: str = "text") -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = data_parser("peers", __doc__)
+    p = commands.data_parser("peers", __doc__)
     p.add_argument("--peers", help=f"comma-separated, from: {', '.join(x.name for x in registry.ALL)}")
-    p.add_argument("--threads", type=int, default=environment.default_threads())
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--rounds", type=int, default=1, help="interleaved repeats; the table shows medians")
     p.add_argument("--timeout", type=float, default=3600, help="seconds before a peer is stopped")
-    p.add_argument("--out", help="result file (default: results/peers-TIME.json)")
+    commands.add_run_options(p, "peers")
     p.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    say = commands.say
     try:
         peers, problem = registry.choose(args.peers), resolve(args.data)
     except (MissingData, ValueError) as error:

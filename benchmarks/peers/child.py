@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from benchmarks.harness.memory import peak_rss_bytes
 
 TOP = 5
 
@@ -110,18 +111,6 @@ def bytes_on_disk(path: Path) -> int:
 def _cpu_seconds() -> float:
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
-
-
-def peak_rss_bytes() -> int:
-    """Peak resident memory of this process since it was executed (not of the parent it came from)."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024  # type: ignore[union-attr]
-    except (OSError, AttributeError):
-        import resource
-
-        scale = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 def main(run: Callable[[Job], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.harness import commands
 from benchmarks.peers import fasttext, napkinxc, omikuji, one_vs_rest, ours, pecos
 from benchmarks.peers.child import Peer
 
@@ -15,9 +16,4 @@ def choose(names: str | None) -> Sequence[Peer]:
     """The competitors named in a comma-separated list, or all. Raises ValueError naming the unknown one."""
     if not names:
         return ALL
-    by_name = {peer.name: peer for peer in ALL}
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in by_name]
-    if unknown:
-        raise ValueError(f"unknown peer {unknown[0]!r}; known: {', '.join(by_name)}")
-    return [by_name[name] for name in wanted]
+    return commands.pick(names, {peer.name: peer for peer in ALL}, "peer")

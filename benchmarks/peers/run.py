@@ -8,7 +8,6 @@ with a peer becomes its row.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -16,30 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, venvs
-from benchmarks.data import Problem
+from benchmarks.harness import environment, measure, venvs
+from benchmarks.harness.data import Problem
 from benchmarks.peers.child import TOP, Peer
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "SLIDE_NUM_THREADS",
-)
 METRICS = tuple(f"{name}@{k}" for name in ("p", "psp") for k in (1, 3, TOP))
 Say = Callable[[str], None]
-
-
-def child_environment(threads: int) -> dict[str, str]:
-    """This environment with the thread count in every variable a library may read."""
-    return {
-        **os.environ,
-        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
-        "PYTHONPATH": str(venvs.ROOT),
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 def install(peer: Peer, say: Say) -> Path:
@@ -63,8 +44,8 @@ def run_peer(peer: Peer, problem: Problem, threads: int, seed: int, timeout: flo
         command = [str(python), "-m", peer.module, str(work / "job.json")]
         cost = measure.run(
             command,
-            cwd=venvs.ROOT,
-            env=child_environment(threads),
+            cwd=environment.ROOT,
+            env=venvs.child_environment(threads),
             timeout=timeout,
             on_line=lambda line: say(line[7:]) if line.startswith("@stage ") else None,
         )

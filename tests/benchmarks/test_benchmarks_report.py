@@ -1,0 +1,60 @@
+"""Result files made into a page, and two of them side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("benchmarks.harness", reason="the benchmarks lie in the source tree, not in the package")
+
+from bench_problems import peers_result, row
+
+from benchmarks.report import compare
+from benchmarks.report import page as report
+
+
+class TestCompare:
+    def test_ratios_by_name_not_by_place(self) -> None:
+        a = peers_result(row("x", train_seconds=10.0), row("y", train_seconds=4.0))
+        b = peers_result(row("y", train_seconds=2.0), row("x", train_seconds=10.0))
+        found = {name: ratio for name, _, _, ratio in compare.pairs(a, b)}
+        assert found["y train_seconds"] == "0.500"
+        assert found["x train_seconds"] == "1.000"
+
+    def test_different_kinds_do_not_compare(self) -> None:
+        with pytest.raises(ValueError, match="nothing to compare"):
+            compare.pairs(peers_result(), {**peers_result(), "kind": "suite"})
+
+    def test_what_else_changed_is_said(self) -> None:
+        a, b = peers_result(row("x")), peers_result(row("x"))
+        b["environment"] = {**b["environment"], "threads": 64}
+        assert "threads: 2 / 64" in compare.differences(a, b)
+
+
+class TestReport:
+    def test_the_page_needs_nothing_else(self) -> None:
+        pytest.importorskip("matplotlib")
+        page = report.page([peers_result(row("slide"), row("tree <b>"))])
+        assert page.count("<svg") == 1
+        assert "tree &lt;b&gt;" in page
+        for outside in ("src=", "<link", "@import", "url(http"):
+            assert outside not in page
+
+    def test_without_matplotlib_there_are_tables_and_a_word(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        page = report.page([peers_result(row("slide"))])
+        assert "<svg" not in page
+        assert "matplotlib is not installed" in page
+        assert "<td>slide" in page
+
+    def test_the_newest_of_each_kind(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for day, seconds in (("2026-01-02", 2.0), ("2026-01-01", 1.0)):
+            result = peers_result(row("slide", train_seconds=seconds))
+            result["environment"]["time_utc"] = f"{day}T00:00:00Z"
+            (tmp_path / f"{day}.json").write_text(json.dumps(result))
+        (tmp_path / "odd.json").write_text("{}")
+        (found,) = report.newest(tmp_path)
+        assert found["rows"][0]["train_seconds"] == 2.0
+        assert "odd.json" in capsys.readouterr().err
