@@ -1,4 +1,6 @@
-"""Builds the one extension module, slide.engine._c, from slide/engine/_c.pyx and csrc/. All else is said in pyproject.toml.
+"""Builds the one extension module, slide.engine._c, from slide/engine/_c.pyx and csrc/.
+
+All else is said in pyproject.toml.
 
 The extension is wanted but not required: where it cannot be compiled the package still installs, says so, and runs on
 its Numba back end. A compiler without OpenMP gives a single-threaded extension. What decides, from the environment:

@@ -1,4 +1,7 @@
-"""An engine whose calls raise what a hash family of the user's own raised inside them: exceptions cannot pass through C."""
+"""An engine whose calls raise what a hash family of the user's own raised inside them.
+
+Exceptions cannot pass through C.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A row is its weights padded to 16 floats, then each optimizer state padded alike, then 16 scalars. Weights may be
 bfloat16, in half the room: rows are then uint16, and the scalars floats all the same. tests/contracts/test_constants.py
-holds these numbers against the headers of csrc/."""
+holds these numbers against the headers of csrc/.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Arrays of models that only predict: weights of 8 bits, which kernels multiply as they are (csrc/kernels/).
 
-How they are made is in slide/model/quantize.py."""
+How they are made is in slide/model/quantize.py.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The arrays of a layer and of the sparse linear part, as both back ends read them.
 
 The arrays belong to Python (NumPy arrays over the core's huge-page memory where it is built); layout.py has the numbers
-that describe them, csrc/slide.h what they mean."""
+that describe them, csrc/slide.h what they mean.
+"""
 
 from __future__ import annotations
 

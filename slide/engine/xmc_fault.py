@@ -1,6 +1,7 @@
-"""What the two parsers of XMC text give back and what they can find wrong: the twin of slide_xmc_error in csrc/parse/xmc.h.
+"""What the two parsers of XMC text give back and what they can find wrong.
 
-slide/io/xmc.py makes a sentence of a fault."""
+The twin of slide_xmc_error in csrc/parse/xmc.h; slide/io/xmc.py makes a sentence of a fault.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """E2LSH, the hash family of Euclidean distances, and with transform="l2-alsh" of inner products.
 
-Its hashing is in csrc/lsh/euclidean.c and slide/engine/reference/hashing.py, the transform in csrc/lsh/transform.c. The other families
-are in slide/lsh.py; what all share is in slide/lsh/family.py.
+Its hashing is in csrc/lsh/euclidean.c and slide/engine/reference/hashing.py, the transform in csrc/lsh/transform.c.
+What all families share is in family.py beside this file.
 """
 
 from __future__ import annotations

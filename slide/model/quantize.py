@@ -1,7 +1,8 @@
 """Makes models of 8 bits, which only predict: one scale for each row and for each feature of the sparse part.
 
 A weight w of a row becomes the whole number nearest to 127 w / max |w|, so it is off by at most 1 / 254 of the row's
-largest one. Pairs of the sparse part whose number is 0 say nothing and are left out."""
+largest one. Pairs of the sparse part whose number is 0 say nothing and are left out.
+"""
 
 from __future__ import annotations
 

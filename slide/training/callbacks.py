@@ -1,7 +1,7 @@
 """What a fit tells while it goes on: callbacks, and those that write its history to files or show a bar.
 
-Loggers of other libraries are in slide/training/loggers.py, evaluation and early stopping in slide/training/evaluation.py, and the calls
-in slide/training/loop.py.
+Loggers of other libraries are in loggers.py beside this file, evaluation in evaluation.py, early stopping in
+early_stopping.py, and the calls in loop.py.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Record = dict[str, Any]
 class Callback:
     """Base of what wants to know how a fit goes on; override what you need.
 
-    Methods get the fit's slide.training.progress.Progress, and the network as it is at that moment: it may be read and asked for
-    predictions, its weights belong to the fit. ``progress.stop = True`` ends the fit before the next chunk; what
+    Methods get the fit's slide.training.progress.Progress, and the slide.Network as it is at that moment: it may be read
+    and asked for predictions, its weights belong to the fit. ``progress.stop = True`` ends the fit before the next chunk; what
     follows a fit is done as ever. An exception ends it as Ctrl-C does.
 
     Examples

@@ -1,4 +1,5 @@
-"""The whole algorithm again in Numba: readable, parallel, with the interface of the C core (slide.engine.protocol.Engine).
+"""The whole algorithm again in Numba: readable, parallel, with the interface of the C core.
+
 
 It is the oracle of the tests, the fallback where no extension was built, and the place to try a new idea. One module
 mirrors one file of csrc/; read them side by side:

@@ -1,4 +1,7 @@
-"""A call of a C function by its address, from compiled code: hash families of the user's own (slide/engine/hash_callback.py)."""
+"""A call of a C function by its address, from compiled code: hash families of the user's own.
+
+See slide/engine/hash_callback.py.
+"""
 
 from __future__ import annotations
 

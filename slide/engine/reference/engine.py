@@ -1,4 +1,4 @@
-"""The Numba engine: holds the arrays, deals samples out to threads, and calls the loops. The twin of slide/engine/_c.pyx.
+"""The Numba engine: holds the arrays, deals samples out to threads, and calls the loops; the twin of _c.pyx.
 
 Arguments are checked in slide/network.py; this trusts them.
 """

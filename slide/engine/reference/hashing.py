@@ -1,7 +1,7 @@
 """Codes of every hash family, bit for bit those of csrc/lsh/hash.c: sums run in the order of the coordinates.
 
-A new family needs a branch in `hash_vector`, a number in slide.engine.layout.KINDS and a class in slide.lsh.FAMILIES. To try
-one out, none of this: a subclass of slide.lsh.HashFamily in Python does.
+A new family needs a branch in `hash_vector`, a number in slide.engine.layout.KINDS and a class in
+slide.lsh.FAMILIES. To try one out, none of this: a subclass of slide.lsh.HashFamily in Python does.
 """
 
 from __future__ import annotations
