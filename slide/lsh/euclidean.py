@@ -1,6 +1,6 @@
 """E2LSH, the hash family of Euclidean distances, and with transform="l2-alsh" of inner products.
 
-Its hashing is in csrc/lsh/euclidean.c and slide/engine/reference/hashing.py, the transform in csrc/lsh/transform.c.
+Its hashing is in csrc/lsh/euclidean.c and slide/engine/reference/hash.py, the transform in csrc/lsh/transform.c.
 What all families share is in family.py beside this file.
 """
 

@@ -1,7 +1,7 @@
 """What all hash families share: sizes, options, and what they are asked while a network is built and trained.
 
 The families themselves are in the files beside this one; the hashing is in csrc/lsh/hash.c and, readable, in
-slide/engine/reference/hashing.py; slide/engine/hash_callback.py calls a family of the user's own.
+slide/engine/reference/hash.py; slide/engine/hash_callback.py calls a family of the user's own.
 """
 
 from __future__ import annotations

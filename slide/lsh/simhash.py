@@ -1,6 +1,6 @@
 """SimHash: signed random projections, with directions of five kinds; those that are trained are moved in trained.py.
 
-The hashing itself is in csrc/lsh/simhash.c and, readable, in slide/engine/reference/hashing.py.
+The hashing itself is in csrc/lsh/simhash.c and, readable, in slide/engine/reference/hash.py.
 """
 
 from __future__ import annotations

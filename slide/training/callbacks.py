@@ -23,9 +23,9 @@ Record = dict[str, Any]
 class Callback:
     """Base of what wants to know how a fit goes on; override what you need.
 
-    Methods get the fit's slide.training.progress.Progress, and the slide.Network as it is at that moment: it may be read
-    and asked for predictions, its weights belong to the fit. ``progress.stop = True`` ends the fit before the next chunk; what
-    follows a fit is done as ever. An exception ends it as Ctrl-C does.
+    Methods get the fit's slide.training.progress.Progress, and the slide.Network as it is at that moment: it may be
+    read and asked for predictions, its weights belong to the fit. ``progress.stop = True`` ends the fit before the next
+    chunk; what follows a fit is done as ever. An exception ends it as Ctrl-C does.
 
     Examples
     --------

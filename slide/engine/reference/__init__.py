@@ -6,14 +6,14 @@ mirrors one file of csrc/; read them side by side:
 
     rng.py         random numbers             csrc/core/rng.h
     network.py     what a kernel is handed    csrc/net/network.h
-    hashing.py     SimHash, WTA, DWTA         csrc/lsh/hash.c
+    hash.py        SimHash, WTA, DWTA         csrc/lsh/hash.c
     tables.py      buckets, and their refill  csrc/lsh/tables.h, rebuild.c
     active.py      who takes part             csrc/lsh/active.c
-    passes.py      forward and backward       csrc/net/layer.c
-    losses.py      softmax, binary            csrc/net/loss.c
-    optimizers.py  one row's update           csrc/net/optimizer.c
+    layer.py       forward and backward       csrc/net/layer.c
+    loss.py        softmax, binary            csrc/net/loss.c
+    optimizer.py   one row's update           csrc/net/optimizer.c
     wide.py        the sparse linear part     csrc/linear/wide.c
-    loop.py        one step, and its loop     csrc/net/train.c
+    train.py       one step, and its loop     csrc/net/train.c
     infer.py       top-k                      csrc/net/infer.c
     engine.py      the class that holds it    slide/engine/_c.pyx
 

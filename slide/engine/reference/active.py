@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from slide.engine.layout import KINDS, MAX_PROBES
-from slide.engine.reference.cells import QUERY_CELLS, settle_labels
-from slide.engine.reference.hashing import find_probes, hash_vector
+from slide.engine.reference.hash import find_probes, hash_vector
 from slide.engine.reference.jit import kernel, loop
 from slide.engine.reference.network import Vector
+from slide.engine.reference.query_cells import QUERY_CELLS, settle_labels
 from slide.engine.reference.rng import LAYERS_APART, TAIL, below, stream
 from slide.engine.reference.tables import bucket_index, bucket_of
 from slide.engine.reference.transform import neuron_vector, query_vector

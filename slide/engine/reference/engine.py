@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from slide.engine.layout import MAX_BATCH, FloatArray, IntArray
 from slide.engine.protocol import Examples, StepRule, TrainStats
-from slide.engine.reference import active, batches, cells, infer, loop, tables
-from slide.engine.reference.cells import QUERY_CELLS
+from slide.engine.reference import active, batch, infer, query_cells, tables, train
 from slide.engine.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
+from slide.engine.reference.query_cells import QUERY_CELLS
 from slide.engine.state import LayerState, WideState
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Engine:
 
         def share(thread: int) -> TrainStats:
             scratch = self._scratch[thread]
-            stats = loop.train_samples(self.net, scratch, X, Y, order, first_step, lr, thread, self.n_threads, stop)
+            stats = train.train_samples(self.net, scratch, X, Y, order, first_step, lr, thread, self.n_threads, stop)
             return TrainStats(*stats)
 
         with self._lock:
@@ -98,7 +98,7 @@ class Engine:
         its_cells, stop = np.zeros(len(order), np.uint32), np.zeros(1, np.bool_)
 
         def find_share(thread: int) -> None:
-            batches.find_cells(self.net, self._scratch[thread], X, order, first_step, thread, self.n_threads, its_cells)
+            batch.find_cells(self.net, self._scratch[thread], X, order, first_step, thread, self.n_threads, its_cells)
 
         with self._lock:
             self._reserve(longest(X, order), MAX_BATCH * longest(Y, order))
@@ -107,13 +107,13 @@ class Engine:
                 for row, cell in zip(order, its_cells, strict=True):
                     last.lsh.homes[Y.indices[Y.indptr[row] : Y.indptr[row + 1]]] = cell
             n_batches = -(-len(order) // batch_size)
-            shuffled = batches.batches_in_order(self.net.seed, n_batches, first_step)
+            shuffled = batch.batches_in_order(self.net.seed, n_batches, first_step)
             plan = Plan(order, first_step, np.argsort(its_cells, kind="stable").astype(np.int64), its_cells, shuffled)
 
             def share(thread: int) -> TrainStats:
                 scratch = self._scratch[thread]
                 return TrainStats(
-                    *batches.train_batches(self.net, scratch, X, Y, plan, lr, batch_size, thread, self.n_threads, stop)
+                    *batch.train_batches(self.net, scratch, X, Y, plan, lr, batch_size, thread, self.n_threads, stop)
                 )
 
             return _sum(self._on_threads(share))
@@ -123,7 +123,7 @@ class Engine:
         described = self.net.layers[layer]
         if described.lsh.kind == QUERY_CELLS:
             with self._lock:
-                self._on_threads(lambda thread: cells.fill_cells(described, thread, self.n_threads, refresh))
+                self._on_threads(lambda thread: query_cells.fill_cells(described, thread, self.n_threads, refresh))
             return
         remembered = described.lsh.codes
         codes = remembered if remembered.size else np.empty((described.n, described.lsh.L), np.uint32)

@@ -15,8 +15,8 @@ from slide.engine.layout import BIAS, TAIL
 from slide.engine.reference import wide
 from slide.engine.reference.active import hash_query, top
 from slide.engine.reference.jit import kernel, loop
+from slide.engine.reference.layer import input_forward, layer_forward, load_features, logit
 from slide.engine.reference.network import output
-from slide.engine.reference.passes import input_forward, layer_forward, load_features, logit
 
 QUERIES_AT_ONCE = 32
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from slide.engine.layout import BIAS, KINDS, TAIL
-from slide.engine.reference.hashing import hash_vector
+from slide.engine.reference.hash import hash_vector
 from slide.engine.reference.jit import kernel, loop
 from slide.engine.reference.rng import BUCKET, ORDER, below, mix64, stream
 from slide.engine.reference.transform import neuron_vector

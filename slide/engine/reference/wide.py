@@ -9,7 +9,7 @@ import numpy as np
 
 from slide.engine.reference.jit import kernel
 from slide.engine.reference.network import WIDE_BLOCK
-from slide.engine.reference.optimizers import LARGEST_SQUARE, magnitude
+from slide.engine.reference.optimizer import LARGEST_SQUARE, magnitude
 
 ONE, TWO = np.float32(1), np.float32(2)
 KEEP_OUT = np.float32(-math.inf)

@@ -12,8 +12,8 @@ import numpy as np
 
 from slide.engine.layout import DIRECTION_BLOCK, HADAMARD_ROUNDS, KINDS, OFFSET_STEPS
 from slide.engine.reference.calls import call_hash
-from slide.engine.reference.cells import QUERY_CELLS, nearest_cell
 from slide.engine.reference.jit import kernel
+from slide.engine.reference.query_cells import QUERY_CELLS, nearest_cell
 from slide.engine.reference.rng import mix64
 
 SIMHASH, WTA, DWTA, MINHASH, GAUSSIAN, SPARSE, HADAMARD = (

@@ -10,7 +10,7 @@ import numpy as np
 from slide.engine.layout import BIAS, KINDS, TAIL
 from slide.engine.reference.jit import kernel, sum_kernel
 from slide.engine.reference.network import output
-from slide.engine.reference.optimizers import Factor, update_fits, update_row
+from slide.engine.reference.optimizer import Factor, update_fits, update_row
 from slide.engine.reference.rng import DROPOUT, stream, uniform
 
 RELU, TANH = KINDS["relu"], KINDS["tanh"]

@@ -11,9 +11,7 @@ from slide.engine.layout import KINDS
 from slide.engine.reference import wide
 from slide.engine.reference.active import choose
 from slide.engine.reference.jit import kernel, loop
-from slide.engine.reference.losses import loss_gradient
-from slide.engine.reference.network import SAMPLED, output
-from slide.engine.reference.passes import (
+from slide.engine.reference.layer import (
     activation_backward,
     input_backward,
     input_forward,
@@ -21,6 +19,8 @@ from slide.engine.reference.passes import (
     layer_forward,
     load_features,
 )
+from slide.engine.reference.loss import loss_gradient
+from slide.engine.reference.network import SAMPLED, output
 
 BINARY = KINDS["binary"]
 

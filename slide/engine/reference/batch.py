@@ -10,12 +10,9 @@ import numpy as np
 from slide.engine.layout import BIAS, KINDS, TAIL
 from slide.engine.reference import wide
 from slide.engine.reference.active import MEMBER, all_active, join, take_from_lists, take_uniform
-from slide.engine.reference.hashing import hash_vector
+from slide.engine.reference.hash import hash_vector
 from slide.engine.reference.jit import kernel, loop
-from slide.engine.reference.losses import softplus
-from slide.engine.reference.network import output
-from slide.engine.reference.optimizers import Factor, update_fits, update_row
-from slide.engine.reference.passes import (
+from slide.engine.reference.layer import (
     activation_backward,
     dot,
     input_backward,
@@ -24,6 +21,9 @@ from slide.engine.reference.passes import (
     layer_forward,
     load_features,
 )
+from slide.engine.reference.loss import softplus
+from slide.engine.reference.network import output
+from slide.engine.reference.optimizer import Factor, update_fits, update_row
 from slide.engine.reference.rng import BATCH, LAYERS_APART, below, stream
 from slide.engine.reference.rng import TAIL as TAIL_STREAM
 
