@@ -6,8 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-#define SLIDE_L2_ALSH_TERMS 3
-
 static void centre_neuron(const float *frame, int64_t n, float *out)
 {
     const float *query_centre = frame + n + 1;
