@@ -8,6 +8,8 @@ from typing import ClassVar
 from slide.cells import QueryCells
 from slide.lsh import HashFamily, require
 
+__all__ = ["ACTIVATIONS", "LAYERS", "MAX_NEURONS", "QUERIES", "Dense", "Layer", "Sampled", "SparseInput"]
+
 ACTIVATIONS = ("identity", "relu", "tanh")
 QUERIES = ("input", "label")
 MAX_NEURONS = 2**31 - 1
