@@ -14,7 +14,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -105,7 +105,7 @@ def _layer_from(config: Mapping[str, Any], own: HashFamily | None) -> Any:
     options = dict(config)
     kind = options.pop("kind")
     if options.get("lsh") is not None:
-        family = dict(options["lsh"])
+        family = {"centred": False, **options["lsh"]}  # the first files do not say, when there was no other
         stored_kind = family.pop("kind")
         options["lsh"] = own if stored_kind == "custom" else FAMILIES[stored_kind](**family)
     return LAYERS[kind](**options)
@@ -121,7 +121,9 @@ def _check_family(stored: list[dict[str, Any]], own: HashFamily | None, path: An
     if not stored:
         require(own is None, "load(lsh=)", own, f"None: {path} holds no hash family of your own")
     given = json.loads(json.dumps(_family_config(own), default=_plain)) if own is not None else None
-    for family in stored:
+    # Options that an older slide did not know are as their defaults say.
+    defaults = {f.name: f.default for f in fields(own)} if own is not None else {}
+    for family in ({**defaults, **family} for family in stored):
         options = ", ".join(f"{k}={v!r}" for k, v in family.items() if k not in ("kind", "name"))
         wanted = f"{family.get('name')}({options}), which {path} was saved with: a model file holds no code"
         require(given == family, "load(lsh=)", own, wanted)
