@@ -1,5 +1,7 @@
 """Every exception the package defines. Each also derives from the built-in a caller would expect."""
 
+__all__ = ["DataFormatError", "ModelFormatError", "NonFiniteError", "NotFittedError", "SlideError"]
+
 
 class SlideError(Exception):
     """Base of all errors raised on purpose by this package."""

@@ -9,6 +9,8 @@ from slide.checks import require
 from slide.lsh import HashFamily
 from slide.lsh.query_cells import QueryCells
 
+__all__ = ["ACTIVATIONS", "LAYERS", "MAX_NEURONS", "QUERIES", "Dense", "Layer", "Sampled", "SparseInput"]
+
 ACTIVATIONS = ("identity", "relu", "tanh")
 QUERIES = ("input", "label")
 MAX_NEURONS = 2**31 - 1

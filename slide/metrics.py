@@ -15,6 +15,17 @@ import scipy.sparse as sp
 
 from slide.checks import check_Y
 
+__all__ = [
+    "Frequency",
+    "by_frequency",
+    "evaluate",
+    "inverse_propensity",
+    "ndcg_at_k",
+    "precision_at_k",
+    "psp_at_k",
+    "recall_at_k",
+]
+
 Floats = npt.NDArray[np.float64]
 
 

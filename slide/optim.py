@@ -10,6 +10,20 @@ import numpy.typing as npt
 
 from slide.checks import require
 
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "Constant",
+    "Cosine",
+    "Linear",
+    "Optimizer",
+    "Rebuild",
+    "Schedule",
+]
+
 
 @dataclass(frozen=True)
 class Optimizer:

@@ -36,8 +36,14 @@ typedef enum {
     SLIDE_QUERY_CELLS,
     SLIDE_EUCLIDEAN
 } slide_hash_kind;
-typedef enum { SLIDE_AS_IT_IS, SLIDE_NORM_AUGMENTED, SLIDE_SIGN_ALSH, SLIDE_L2_ALSH } slide_transform;
-typedef enum { SLIDE_FIFO, SLIDE_RESERVOIR } slide_bucket_policy;
+typedef enum {
+    SLIDE_AS_IT_IS,
+    SLIDE_NORM_AUGMENTED,
+    SLIDE_NORM_RANGING = SLIDE_NORM_AUGMENTED, /* with several norms */
+    SLIDE_SIGN_ALSH,
+    SLIDE_L2_ALSH
+} slide_transform;
+typedef enum { SLIDE_FIFO, SLIDE_RESERVOIR, SLIDE_BEST } slide_bucket_policy; /* BEST: of query cells, which sort */
 typedef enum { SLIDE_BY_COUNT, SLIDE_VANILLA, SLIDE_THRESHOLD } slide_selection;
 
 /* Codes uint32 [n][L] of n vectors that lie stride floats apart: a family from outside. Called by all threads. */

@@ -8,8 +8,6 @@
 
 #include "core/rows.h"
 
-#define SLIDE_L2_ALSH_TERMS 3
-
 static void centre_neuron(const float *frame, int64_t n, float *out)
 {
     const float *query_centre = frame + n + 1;

@@ -14,6 +14,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -89,7 +90,9 @@ def check_own_family(snapshot: Snapshot, own: HashFamily | None, path: Any) -> N
     if not stored:
         require(own is None, "load(lsh=)", own, f"None: {path} holds no hash family of your own")
     given = json.loads(json.dumps(family_config(own), default=as_json)) if own is not None else None
-    for family in stored:
+    # Options that an older slide did not know are as their defaults say.
+    defaults = {f.name: f.default for f in fields(own)} if own is not None else {}
+    for family in ({**defaults, **family} for family in stored):
         options = ", ".join(f"{k}={v!r}" for k, v in family.items() if k not in ("kind", "name"))
         wanted = f"{family.get('name')}({options}), which {path} was saved with: a model file holds no code"
         require(given == family, "load(lsh=)", own, wanted)

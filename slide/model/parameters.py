@@ -110,9 +110,10 @@ def add_tables(
         low, high = state.lsh.positions_range
         inside = not positions.size or (positions.min() >= low and positions.max() <= high)
         require(bool(inside), "positions", "an id out of range", f"{low} to {high}")
-        require(stored["frame"].shape == state.lsh.frame.shape, "frame", stored["frame"].shape, f"that of {lsh!r}")
+        frame = stored.get("frame", np.empty(0, np.float32))  # the first files have none
+        require(frame.shape == state.lsh.frame.shape, "frame", frame.shape, f"that of {lsh!r}")
         state.lsh.set_directions(directions)
-        state.lsh.positions, state.lsh.frame = positions, stored["frame"]
+        state.lsh.positions, state.lsh.frame = positions, frame
     if "homes" in stored:
         homes = stored["homes"]
         ok = homes.shape == state.lsh.homes.shape and homes.dtype == np.int32

@@ -79,7 +79,7 @@ def layer_from(config: Mapping[str, Any], own: HashFamily | None) -> Any:
     options = dict(config)
     kind = options.pop("kind")
     if options.get("lsh") is not None:
-        family = dict(options["lsh"])
+        family = {"centred": False, **options["lsh"]}  # the first files do not say, when there was no other
         stored_kind = family.pop("kind")
         options["lsh"] = own if stored_kind == "custom" else FAMILIES[stored_kind](**family)
     return LAYERS[kind](**options)

@@ -144,11 +144,17 @@ class CheckpointWriter:
 
     def _difference(self, stored: Mapping[str, Any]) -> str:
         """What differs between this fit and the one that wrote the checkpoint, "" if nothing does."""
+        stored = _completed(stored)
         for name in sorted(self._what.keys() | stored.keys()):
             found, wanted = self._what.get(name), stored.get(name)
             if found != wanted:
                 return f"{name}: found {found}, wanted {wanted}, with which {self._path} was written"
         return ""
+
+
+def _completed(what: Mapping[str, Any]) -> dict[str, Any]:
+    """What an older slide stored, with the options that it did not know as all its fits had them."""
+    return {"storage": "float32", **what, "rebuild": {"incremental": False, **what["rebuild"]}}
 
 
 def _passed(samples: int | None, done: int, saved: int) -> bool:
