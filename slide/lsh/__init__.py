@@ -3,7 +3,6 @@
 `family` has what they share and what a family of one's own implements, `registry` lists them, `auto` chooses one.
 """
 
-from slide.checks import require  # kept: it was here before, and families of users call it
 from slide.lsh.auto import auto
 from slide.lsh.euclidean import EuclideanHash
 from slide.lsh.family import APPENDED, MAX_CODE_BITS, MAX_TABLES, SELECTIONS, HashFamily, LearnContext
@@ -28,5 +27,4 @@ __all__ = [
     "QueryCells",
     "SimHash",
     "auto",
-    "require",
 ]

@@ -15,7 +15,7 @@ import pytest
 from make_golden import CHECKPOINTS, GOLDEN, MODELS, asked, load, predicted, rows
 
 import slide
-from slide.cli import main
+from slide.cli.main import main
 from slide.io.model_file import describe
 
 FILES = sorted(GOLDEN.glob("*/*.slide"))
