@@ -19,7 +19,7 @@ _MODULES: dict[str, str] = {
         r"^from (\S+) import (\w+) as \2$", Path(__file__).with_suffix(".pyi").read_text(), flags=re.MULTILINE
     )
 }
-__all__ = sorted(_MODULES)  # noqa: PLE0605 (made from the list)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> object:

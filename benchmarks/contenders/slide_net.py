@@ -64,7 +64,7 @@ def run(session: Session) -> None:
     except Over:
         pass
     net = model.network_ if whole else model
-    tables = sum(s.lsh.slots.nbytes for s in net.states if s.lsh is not None)
+    tables = sum(s.lsh.buckets.nbytes for s in net.states if s.lsh is not None)
     facts = {"isa": net.isa, "parameter_bytes": net.n_bytes, "table_bytes": tables, **rebuilds}
     session.finish(net.epoch + 1, None if session.evaluate_epochs else top, **facts)
 

@@ -16,7 +16,7 @@ from benchmarks.harness.data import MissingData, resolve
 from benchmarks.studies import ladder
 
 SIZES = (50, 100, 250, 500, 1000)
-TAIL = 6  # one in so many active neurons is drawn at random, as in the defaults
+ROW_SCALARS = 6  # one in so many active neurons is drawn at random, as in the defaults
 
 Options = dict[str, Any]
 
@@ -30,7 +30,7 @@ def listed(size: int) -> Options:
 
 
 def listed_and_tail(size: int) -> Options:
-    return {"n_active": size, "n_random": max(size // TAIL, 1)}
+    return {"n_active": size, "n_random": max(size // ROW_SCALARS, 1)}
 
 
 def hashed_and_tail(size: int) -> Options:

@@ -79,7 +79,7 @@ def ours(net: slide.Network, learn_from: Any, rows: Any, exact: Any) -> Row:
         "status": "ok",
         "build_seconds": build_seconds,
         "update_seconds": update_seconds,
-        "extra_bytes": lsh.slots.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
+        "extra_bytes": lsh.buckets.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
         "guides": guides(lsh),
         "points": points,
     }

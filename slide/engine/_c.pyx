@@ -401,12 +401,12 @@ cdef int _describe(slide_layer *c, layer) except -1:
     cdef const int8_t[:, ::1] qweights
     cdef const float[::1] scales, biases
     if layer.is_compressed:
-        qweights, scales, biases = layer.codes, layer.scales, layer.bias_values
+        qweights, scales, biases = layer.qweights, layer.scales, layer.bias_values
         c.qweights, c.scales, c.biases = &qweights[0, 0], &scales[0], &biases[0]
-        c.n_rows, c.stride = layer.codes.shape
+        c.n_rows, c.stride = layer.qweights.shape
     else:
         rows = layer.rows.view(np.float32)
-        c.rows, c.is_bf16 = _floats(rows), layer.is_half
+        c.rows, c.is_bf16 = _floats(rows), layer.is_bf16
         c.n_rows, c.stride = rows.shape
     c.width, c.padded = layer.width, layer.padded
     c.has_bias, c.dropout = layer.bias, layer.dropout
@@ -434,14 +434,14 @@ cdef int _describe(slide_layer *c, layer) except -1:
         c.lsh.norms = &norms[0]
     if h.custom is not None:
         c.lsh.hash, c.lsh.context = <slide_custom_hash><uintptr_t>h.custom.address, <void *><uintptr_t>h.custom.context
-    buckets = h.slots
+    buckets = h.buckets
     c.lsh.buckets = &buckets[0, 0, 0]
     c.lsh.bucket_stride = buckets.shape[2]
-    if h.homes.size:
-        label_cell = h.homes
+    if h.label_cells.size:
+        label_cell = h.label_cells
         c.lsh.label_cell = &label_cell[0]
     if h.codes.size:
-        codes, row_digests = h.codes, h.marks
+        codes, row_digests = h.codes, h.row_digests
         c.lsh.codes, c.lsh.row_digests = &codes[0, 0], &row_digests[0]
     return 0
 
@@ -462,8 +462,8 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
     elif wide.labels.shape[0]:
         labels = wide.labels
         c.labels = &labels[0]
-    if hasattr(wide, "codes"):
-        qweights, scales = wide.codes, wide.scales
+    if hasattr(wide, "qweights"):
+        qweights, scales = wide.qweights, wide.scales
         c.scales = &scales[0]
         c.qweights = &qweights[0] if qweights.shape[0] else NULL
     elif wide.labels.shape[0]:

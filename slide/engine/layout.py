@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     pass
 
 LANES = 16
-TAIL = 16
+ROW_SCALARS = 16
 BIAS, BIAS_S1, BIAS_S2, ROW_ACC, ROW_COUNT = range(5)
 DIRECTION_BLOCK = 64
 MAX_PROBES = 8  # buckets of a table, or cells, that one query looks into

@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.engine.layout import BIAS, TAIL, FloatArray
+from slide.engine.layout import BIAS, ROW_SCALARS, FloatArray
 from slide.engine.state import LayerState, PairState, WideState
 
-Codes = npt.NDArray[np.int8]
+QWeights = npt.NDArray[np.int8]
 
 
 @dataclass
 class CompressedLayer(LayerState):
-    """A layer of codes int8 [n_rows, padded], scales and bias_values float32 [n_rows]; rows is empty."""
+    """A layer of qweights int8 [n_rows, padded], scales and bias_values float32 [n_rows]; rows is empty."""
 
-    codes: Codes = field(default_factory=lambda: np.empty((0, 0), np.int8))
+    qweights: QWeights = field(default_factory=lambda: np.empty((0, 0), np.int8))
     scales: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
     bias_values: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
@@ -32,15 +32,15 @@ class CompressedLayer(LayerState):
 
     @property
     def n_bytes(self) -> int:
-        return self.codes.nbytes + self.scales.nbytes + self.bias_values.nbytes
+        return self.qweights.nbytes + self.scales.nbytes + self.bias_values.nbytes
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {"codes": self.codes, "scales": self.scales, "biases": self.bias_values}
+        return {"codes": self.qweights, "scales": self.scales, "biases": self.bias_values}
 
     def weights_of(self, rows: Any) -> FloatArray:
         """float32 [n, width], made at each call."""
-        return expanded(self.codes[rows, : self.width], self.scales[rows])
+        return expanded(self.qweights[rows, : self.width], self.scales[rows])
 
     @property
     def biases(self) -> FloatArray:
@@ -50,11 +50,11 @@ class CompressedLayer(LayerState):
         return self.weights_of(slice(self.fan_in, None))[0] if self.bias else np.zeros(self.n, np.float32)
 
     def dequantized(self) -> LayerState:
-        """The layer with rows of floats, for an engine that knows no codes."""
+        """The layer with rows of floats, for an engine that knows no quantised weights."""
         from slide.engine.memory import allocate
 
-        rows = allocate((len(self.codes), self.padded + TAIL), np.float32, "the rows of an expanded layer")
-        rows[:, : self.padded] = expanded(self.codes, self.scales)
+        rows = allocate((len(self.qweights), self.padded + ROW_SCALARS), np.float32, "the rows of an expanded layer")
+        rows[:, : self.padded] = expanded(self.qweights, self.scales)
         rows[:, self.padded + BIAS] = self.bias_values
         options = {name: getattr(self, name) for name in LayerState.__dataclass_fields__}
         return LayerState(**options | {"rows": rows})
@@ -62,29 +62,33 @@ class CompressedLayer(LayerState):
 
 @dataclass
 class CompressedPairs(PairState):
-    """Pairs that only predict: codes int8 with one scale a feature, and labels uint16 where there are no more than
+    """Pairs that only predict: qweights int8 with one scale a feature, and labels uint16 where there are no more than
     65,536 of them."""
 
-    STORED: ClassVar[tuple[str, ...]] = ("codes", "scales", "bias", "labels", "indptr")
+    STORED: ClassVar[tuple[str, ...]] = ("scales", "bias", "labels", "indptr")
 
-    codes: Codes
+    qweights: QWeights
     scales: FloatArray
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {"codes": self.qweights} | super().arrays
 
     @property
     def weights(self) -> FloatArray:
         """float32, made at each call."""
-        return self.codes.astype(np.float32) * np.repeat(self.scales, np.diff(self.indptr))
+        return self.qweights.astype(np.float32) * np.repeat(self.scales, np.diff(self.indptr))
 
     def matrix(self) -> sp.csr_array:
         """The weights as a sparse [n_features, n_labels] matrix."""
         return self.dequantized().matrix()
 
     def dequantized(self) -> WideState:
-        """The pairs with weights of floats, for an engine that knows no codes."""
+        """The pairs with weights of floats, for an engine that knows no quantised weights."""
         shared = {f.name: getattr(self, f.name) for f in fields(PairState)}
         return WideState(**shared | {"labels": self.labels.astype(np.int32), "weights": self.weights})
 
 
-def expanded(codes: Codes, scales: FloatArray) -> FloatArray:
-    """float32, of the shape of the codes; of one row, too, with its scale."""
-    return codes.astype(np.float32) * scales[..., None]
+def expanded(qweights: QWeights, scales: FloatArray) -> FloatArray:
+    """float32, of the shape of qweights; of one row, too, with its scale."""
+    return qweights.astype(np.float32) * scales[..., None]

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from slide.engine.bfloat16 import to_float32
 from slide.engine.hash_callback import CustomHash
-from slide.engine.layout import BIAS, NORM_RANGES, OFFSET_STEPS, TAIL, FloatArray, IntArray, pad
+from slide.engine.layout import BIAS, NORM_RANGES, OFFSET_STEPS, ROW_SCALARS, FloatArray, IntArray, pad
 from slide.engine.memory import allocate_plain
 
 LOGITS_AT_ONCE = 2**24
@@ -39,22 +39,22 @@ class LshState:
     table_bits: int
     capacity: int
     policy: str
-    slots: npt.NDArray[np.int32]
+    buckets: npt.NDArray[np.int32]
     probes: int = 1
     selection: str = "count"
     min_count: int = 1
     custom: CustomHash | None = None
     width: float = 1.0  # Euclidean: of a cell
     #: Query cells: [n] the cell of the sample whose label a neuron last was, -1 for none. Else empty.
-    homes: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    #: [n, L] codes of the rows as they were last hashed, and [n] marks of those rows, 0 for none. Or empty.
+    label_cells: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    #: [n, L] codes of the rows as they were last hashed, and [n] digests of those rows, 0 for none. Or empty.
     codes: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty((0, 0), np.uint32))
-    marks: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    row_digests: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @property
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """All that an engine points into."""
-        return self.directions, self.positions, self.frame, self.slots, self.homes, self.codes, self.marks
+        return self.directions, self.positions, self.frame, self.buckets, self.label_cells, self.codes, self.row_digests
 
     @property
     def centre(self) -> FloatArray:
@@ -121,7 +121,7 @@ class LayerState:
         return False
 
     @property
-    def is_half(self) -> bool:
+    def is_bf16(self) -> bool:
         """Whether weights are bfloat16."""
         return self.rows.dtype == np.uint16
 
@@ -143,30 +143,30 @@ class LayerState:
         signs = lsh.directions if lsh.is_learned else lsh.directions.astype(np.int8)
         arrays: dict[str, npt.NDArray[Any]] = {"positions": lsh.positions, "frame": lsh.frame, "signs": signs}
         if buckets:
-            arrays["slots"] = lsh.slots
-        if label_cells and lsh.homes.size:
-            arrays["homes"] = lsh.homes
+            arrays["slots"] = lsh.buckets
+        if label_cells and lsh.label_cells.size:
+            arrays["homes"] = lsh.label_cells
         return arrays
 
     def dequantized(self) -> LayerState:
         """The layer with rows of floats, for an engine that knows no others."""
-        if not self.is_half:
+        if not self.is_bf16:
             return self
-        rows = allocate_plain((len(self.rows), self.padded + TAIL), np.float32)
-        rows[:, : self.width], rows[:, self.padded :] = self.weights_of(slice(None)), self.tail
+        rows = allocate_plain((len(self.rows), self.padded + ROW_SCALARS), np.float32)
+        rows[:, : self.width], rows[:, self.padded :] = self.weights_of(slice(None)), self.row_scalars
         return replace(self, rows=rows)
 
     @property
-    def tail(self) -> FloatArray:
+    def row_scalars(self) -> FloatArray:
         """The 16 scalars behind each row, as a view."""
-        scalars = TAIL * np.dtype(np.float32).itemsize // self.rows.itemsize
+        scalars = ROW_SCALARS * np.dtype(np.float32).itemsize // self.rows.itemsize
         view: FloatArray = self.rows[:, self.rows.shape[1] - scalars :].view(np.float32)
         return view
 
     def weights_of(self, rows: Any) -> FloatArray:
         """[n, width] weights of some rows, given by a slice or their numbers; a view where it can be one."""
         some: FloatArray = self.rows[rows, : self.width]
-        return to_float32(some) if self.is_half else some
+        return to_float32(some) if self.is_bf16 else some
 
     def top(self, queries: FloatArray, k: int) -> IntArray:
         """int32 [m, k]: the neurons with the k largest logits for each of the queries [m, fan_in], in any order."""
@@ -188,7 +188,7 @@ class LayerState:
         """[n] of the biases; a view unless they are a row of bfloat16."""
         if self.kind == "sparse_input":
             return self.weights_of(slice(self.fan_in, None))[0] if self.bias else np.zeros(self.n, np.float32)
-        return self.tail[:, BIAS]
+        return self.row_scalars[:, BIAS]
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import check_Y, is_frame, require
-from slide.engine.layout import TAIL, IntArray
+from slide.engine.layout import ROW_SCALARS, IntArray
 from slide.engine.memory import require_memory
 from slide.estimator.sklearn_api import warn_of_column
 
@@ -52,7 +52,7 @@ class Labels:
             known = class_names(list(y.columns))
         if known is None:
             # The least that a row of the last layer takes: said before the columns are numbered.
-            require_memory(4 * TAIL * n_labels, f"the parameters of {n_labels:,} labels need")
+            require_memory(4 * ROW_SCALARS * n_labels, f"the parameters of {n_labels:,} labels need")
             return cls(kind, np.arange(n_labels), values.dtype.name, named=False)
         require(len(known) == n_labels, "classes", f"{len(known):,} names", f"{n_labels:,}, one for each column of y")
         return cls(kind, known, values.dtype.name)

@@ -121,14 +121,14 @@ def lsh_report(net: Model, X: Any = None, layer: int = -1) -> LshReport:
     lsh = state.lsh
     wanted = min(max(state.n_active - state.n_random, 1), state.n)
     recall, active = _recall(net, X, index, wanted) if X is not None else ({}, None)
-    sizes = np.minimum(lsh.slots[:, :, 0], lsh.capacity)
+    sizes = np.minimum(lsh.buckets[:, :, 0], lsh.capacity)
     used = sizes[sizes > 0]
     return LshReport(
         layer=index,
         family=repr(described.lsh),
         n_neurons=state.n,
         n_tables=lsh.L,
-        n_buckets=lsh.slots.shape[1],
+        n_buckets=lsh.buckets.shape[1],
         n_candidates=wanted,
         recall=recall,
         chance=wanted / state.n,
@@ -139,7 +139,7 @@ def lsh_report(net: Model, X: Any = None, layer: int = -1) -> LshReport:
         unreachable=1 - np.count_nonzero(np.bincount(_entries(state)[1], minlength=state.n)) / state.n,
         stale=_stale(net, index),
         rebuild_share=net.rebuild_share,
-        table_bytes=lsh.slots.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
+        table_bytes=lsh.buckets.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
         parameter_bytes=state.n_bytes,
     )
 
@@ -159,7 +159,7 @@ def _recall(net: Model, X: Any, layer: int, wanted: int) -> tuple[dict[int, floa
 def _entries(state: LayerState) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Bucket and neuron of every entry."""
     assert state.lsh is not None
-    slots = state.lsh.slots.reshape(-1, state.lsh.slots.shape[2])
+    slots = state.lsh.buckets.reshape(-1, state.lsh.buckets.shape[2])
     used = np.arange(state.lsh.capacity) < slots[:, :1]
     buckets = np.repeat(np.arange(len(slots)), used.sum(axis=1))
     return buckets, slots[:, 1 : 1 + state.lsh.capacity][used].astype(np.int64)
@@ -170,13 +170,13 @@ def _stale(net: Model, layer: int) -> float:
     state = net.states[layer]
     assert state.lsh is not None
     with net.lock:
-        before = state.lsh.slots.copy()
+        before = state.lsh.buckets.copy()
         old = _keys(state)
         try:
             net.engine.rebuild(layer, max(net.n_rebuilds - 1, 0))
             new = _keys(state)
         finally:
-            state.lsh.slots[...] = before
+            state.lsh.buckets[...] = before
     return float(1 - np.isin(old, new).mean()) if len(old) else 0.0
 
 

@@ -247,8 +247,8 @@ class HashFamily:
         """Those fields of the LshState that are the family's own."""
         return self.codes(np.empty((0, dim), np.float32), None)  # says that it is abstract
 
-    def make(self, dim: int, n: int, rng: np.random.Generator, slots: np.ndarray) -> LshState:
-        """The state for vectors of dim coordinates (bias included) and n neurons, over empty slots."""
+    def make(self, dim: int, n: int, rng: np.random.Generator, buckets: np.ndarray) -> LshState:
+        """The state for vectors of dim coordinates (bias included) and n neurons, over empty buckets."""
         K, hashed = self.resolved_K(n), dim + APPENDED[self.transform]
         fields: dict[str, Any] = {
             "kind": self.engine_kind,
@@ -271,7 +271,7 @@ class HashFamily:
             table_bits=self.table_bits(n),
             capacity=self.capacity,
             policy=self.policy,
-            slots=slots,
+            buckets=buckets,
             probes=self.probes,
             selection=self.selection,
             min_count=self.min_count,

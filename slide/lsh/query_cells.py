@@ -121,8 +121,8 @@ class QueryCells(HashFamily):
     def grow(self, old: LshState, new: LshState) -> None:
         """Each cell becomes two with its list: one around its centre, one that k-means will place anew."""
         _write_centres(new, np.repeat(_centres(old), 2, axis=0))
-        new.slots[0] = np.repeat(old.slots[0], 2, axis=0)
-        new.homes[:] = np.where(old.homes >= 0, 2 * old.homes, -1)
+        new.buckets[0] = np.repeat(old.buckets[0], 2, axis=0)
+        new.label_cells[:] = np.where(old.label_cells >= 0, 2 * old.label_cells, -1)
 
     def rebuild_every(self, n: int) -> tuple[int, float]:
         """Samples up to the first rebuild of n neurons' lists, and the growth of the distances after it.
@@ -135,7 +135,7 @@ class QueryCells(HashFamily):
     def can_refresh(self, state: LayerState, step: int) -> bool:
         """Many neurons, of which it is known what they were labels of; or before the first of them was one."""
         assert state.lsh is not None
-        return state.n >= REFRESH_FROM and (step == 0 or bool((state.lsh.homes >= 0).any()))
+        return state.n >= REFRESH_FROM and (step == 0 or bool((state.lsh.label_cells >= 0).any()))
 
     def n_queries(self, n: int, final: bool = False) -> int:
         """Some for every cell."""
@@ -166,7 +166,7 @@ class QueryCells(HashFamily):
             _write_centres(lsh, _means(lsh, queries, lesson.codes_of(vectors)[:, 0], rng))
         _reorder(lsh, _neighbours_together(_centres(lsh)))
 
-    def make(self, dim: int, n: int, rng: np.random.Generator, slots: npt.NDArray[np.int32]) -> LshState:
+    def make(self, dim: int, n: int, rng: np.random.Generator, buckets: npt.NDArray[np.int32]) -> LshState:
         """The state for vectors of dim coordinates (bias included) and n neurons: all centres zero."""
         K = self.resolved_K(n)
         return LshState(
@@ -184,9 +184,9 @@ class QueryCells(HashFamily):
             table_bits=K,
             capacity=self.resolved_capacity(n),
             policy=self.policy,
-            slots=slots,
+            buckets=buckets,
             probes=self.probes,
-            homes=np.full(n, -1, np.int32),
+            label_cells=np.full(n, -1, np.int32),
         )
 
 
@@ -228,10 +228,10 @@ def round_to_12_bits(x: FloatArray) -> FloatArray:
 def _reorder(state: LshState, order: npt.NDArray[np.int64]) -> None:
     """Numbers the cells anew: cell order[i] becomes cell i, with its list."""
     _write_centres(state, _centres(state)[order])
-    state.slots[0] = state.slots[0, order]
+    state.buckets[0] = state.buckets[0, order]
     number = np.empty(len(order) + 1, np.int32)
     number[order], number[-1] = np.arange(len(order)), -1
-    state.homes[:] = number[state.homes]
+    state.label_cells[:] = number[state.label_cells]
 
 
 def _neighbours_together(centres: FloatArray) -> npt.NDArray[np.int64]:

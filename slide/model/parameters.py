@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slide.checks import require
 from slide.engine import memory
 from slide.engine.bfloat16 import to_bfloat16
-from slide.engine.layout import OPTIMIZER_STATES, TAIL, pad
+from slide.engine.layout import OPTIMIZER_STATES, ROW_SCALARS, pad
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
 from slide.layers import Dense, Layer, Sampled, SparseInput
@@ -40,9 +40,9 @@ def make_layer_state(
         plain = LayerState(layer.kind, layer.activation, layer.n, fan_in, width, nothing, **options)
         return make_layer(plain, n_rows, stored)
     rows = stored.get("rows")
-    is_half = storage == "bfloat16"
-    shape = (n_rows, 2 * (pad(pad(width) // 2) + TAIL) if is_half else pad(width) * (1 + n_states) + TAIL)
-    dtype: np.dtype[Any] = np.dtype(np.uint16 if is_half else np.float32)
+    is_bf16 = storage == "bfloat16"
+    shape = (n_rows, 2 * (pad(pad(width) // 2) + ROW_SCALARS) if is_bf16 else pad(width) * (1 + n_states) + ROW_SCALARS)
+    dtype: np.dtype[Any] = np.dtype(np.uint16 if is_bf16 else np.float32)
     if rows is None:
         what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"
         rows = memory.allocate(shape, dtype, what)
@@ -88,7 +88,7 @@ def initialise(state: LayerState, rng: np.random.Generator) -> None:
     for first in range(0, n_rows, block):
         rows = state.rows[first : min(first + block, n_rows), : state.width]
         values = rng.standard_normal(rows.shape, np.float32) * scale
-        rows[:] = to_bfloat16(values) if state.is_half else values
+        rows[:] = to_bfloat16(values) if state.is_bf16 else values
 
 
 def add_tables(
@@ -96,13 +96,13 @@ def add_tables(
 ) -> None:
     """Gives a sampled layer its hash functions and its tables, empty unless stored."""
     shape = lsh.slots_shape(state.n)
-    slots = stored.get("slots")
-    if slots is None:
-        slots = memory.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
-    require(slots.shape == shape, "slots", slots.shape, str(shape))
+    buckets = stored.get("slots")
+    if buckets is None:
+        buckets = memory.allocate(shape, np.int32, f"the tables of {state.n:,} neurons under {lsh!r}")
+    require(buckets.shape == shape, "slots", buckets.shape, str(shape))
     if "slots" in stored:
-        _check_slots(slots, state.n, lsh.resolved_capacity(state.n))
-    state.lsh = lsh.make(state.fan_in + 1, state.n, rng, slots)
+        _check_buckets(buckets, state.n, lsh.resolved_capacity(state.n))
+    state.lsh = lsh.make(state.fan_in + 1, state.n, rng, buckets)
     if "signs" in stored:
         directions, positions = stored["signs"].astype(np.float32), stored["positions"]
         same = directions.shape == state.lsh.directions.shape and positions.shape == state.lsh.positions.shape
@@ -116,11 +116,11 @@ def add_tables(
         state.lsh.positions, state.lsh.frame = positions, frame
     if "homes" in stored:
         homes = stored["homes"]
-        ok = homes.shape == state.lsh.homes.shape and homes.dtype == np.int32
+        ok = homes.shape == state.lsh.label_cells.shape and homes.dtype == np.int32
         require(ok, "homes", (homes.shape, homes.dtype), f"those of {lsh!r}")
         inside = not homes.size or (homes.min() >= -1 and homes.max() < shape[1])
         require(bool(inside), "homes", "an id out of range", "known cells")
-        state.lsh.homes = homes
+        state.lsh.label_cells = homes
 
 
 def remember_codes(state: LayerState) -> None:
@@ -128,13 +128,13 @@ def remember_codes(state: LayerState) -> None:
     lsh = state.lsh
     assert lsh is not None
     lsh.codes = memory.allocate((state.n, lsh.L), np.uint32, f"the codes of {state.n:,} neurons in {lsh.L} tables")
-    lsh.marks = np.zeros(state.n, np.uint64)
+    lsh.row_digests = np.zeros(state.n, np.uint64)
 
 
-def _check_slots(slots: npt.NDArray[np.int32], n: int, capacity: int) -> None:
+def _check_buckets(buckets: npt.NDArray[np.int32], n: int, capacity: int) -> None:
     """Buckets from a file must hold known neurons, each once: the C core counts on it (csrc/lsh/active.c)."""
-    require(slots.dtype == np.int32, "slots", slots.dtype, "int32")
-    for table in slots:
+    require(buckets.dtype == np.int32, "slots", buckets.dtype, "int32")
+    for table in buckets:
         known = bool(table.min() >= 0 and table[:, 1:].max() < n)
         require(known, "slots", "an id out of range", "known neurons")
         used = np.arange(1, capacity + 1) <= table[:, :1]

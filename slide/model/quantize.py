@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from slide.checks import require
 from slide.engine.layout import FloatArray, pad
-from slide.engine.quantized import Codes, CompressedLayer, CompressedPairs
+from slide.engine.quantized import CompressedLayer, CompressedPairs, QWeights
 from slide.engine.state import LayerState, WideState
 from slide.model.pairs import check_pairs
 
@@ -27,15 +27,15 @@ def layer_arrays(state: LayerState) -> dict[str, npt.NDArray[Any]]:
     """What takes the place of a layer's rows."""
     if state.is_compressed:
         return state.arrays
-    codes = np.zeros((len(state.rows), state.padded), np.int8)
+    qweights = np.zeros((len(state.rows), state.padded), np.int8)
     scales = np.zeros(len(state.rows), np.float32)
-    for first in range(0, len(codes), ROWS_AT_ONCE):
+    for first in range(0, len(qweights), ROWS_AT_ONCE):
         some = slice(first, first + ROWS_AT_ONCE)
         rows = state.weights_of(some)
         scales[some] = np.abs(rows).max(axis=1) / np.float32(LARGEST)
-        codes[some, : state.width] = _nearest(rows, scales[some, None])
-    biases = np.zeros(len(codes), np.float32) if state.kind == "sparse_input" else state.biases.copy()
-    return {"codes": codes, "scales": scales, "biases": biases}
+        qweights[some, : state.width] = _nearest(rows, scales[some, None])
+    biases = np.zeros(len(qweights), np.float32) if state.kind == "sparse_input" else state.biases.copy()
+    return {"codes": qweights, "scales": scales, "biases": biases}
 
 
 def pair_arrays(wide: WideState | CompressedPairs) -> dict[str, npt.NDArray[Any]]:
@@ -47,12 +47,12 @@ def pair_arrays(wide: WideState | CompressedPairs) -> dict[str, npt.NDArray[Any]
     if len(wide.weights):
         starts = wide.indptr[:-1][lengths > 0]
         scales[lengths > 0] = np.maximum.reduceat(np.abs(wide.weights), starts) / np.float32(LARGEST)
-    codes = _nearest(wide.weights, np.repeat(scales, lengths))
-    keep = codes != 0
+    qweights = _nearest(wide.weights, np.repeat(scales, lengths))
+    keep = qweights != 0
     kept = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
     labels = wide.labels[keep].astype(_label_dtype(len(wide.bias)))
     return {
-        "codes": codes[keep],
+        "codes": qweights[keep],
         "scales": scales,
         "bias": wide.bias.copy(),
         "labels": labels,
@@ -60,7 +60,7 @@ def pair_arrays(wide: WideState | CompressedPairs) -> dict[str, npt.NDArray[Any]
     }
 
 
-def _nearest(values: FloatArray, scales: FloatArray) -> Codes:
+def _nearest(values: FloatArray, scales: FloatArray) -> QWeights:
     safe = np.where(scales > 0, scales, np.float32(1))
     return np.clip(np.rint(values / safe), -LARGEST, LARGEST).astype(np.int8)
 
@@ -71,27 +71,27 @@ def _label_dtype(n_labels: int) -> type[Any]:
 
 def make_layer(state: LayerState, n_rows: int, stored: Mapping[str, npt.NDArray[Any]]) -> CompressedLayer:
     """A layer of these arrays, whose options are those of `state`."""
-    codes, scales, biases = (stored.get(name) for name in ("codes", "scales", "biases"))
-    _check("codes", codes, (n_rows, pad(state.width)), np.int8)
+    qweights, scales, biases = (stored.get(name) for name in ("codes", "scales", "biases"))
+    _check("codes", qweights, (n_rows, pad(state.width)), np.int8)
     _check("scales", scales, (n_rows,), np.float32)
     _check("biases", biases, (n_rows,), np.float32)
     options = {name: getattr(state, name) for name in LayerState.__dataclass_fields__}
-    return CompressedLayer(**options, codes=codes, scales=scales, bias_values=biases)  # type: ignore[arg-type]
+    return CompressedLayer(**options, qweights=qweights, scales=scales, bias_values=biases)  # type: ignore[arg-type]
 
 
 def make_pairs(plain: WideState, stored: Mapping[str, npt.NDArray[Any]]) -> CompressedPairs:
     """Pairs of these arrays, whose options are those of `plain`, an empty state of the right sizes."""
     n_features, n_labels = len(plain.indptr) - 1, len(plain.bias)
-    found = {name: stored.get(name) for name in ("indptr", "labels", "codes", "scales", "bias")}
-    codes = found["codes"]
-    assert codes is not None
+    found = {name: stored.get(name) for name in ("indptr", "labels", "scales", "bias")}
+    qweights = stored.get("codes")
+    assert qweights is not None
     _check("indptr of the pairs", found["indptr"], (n_features + 1,), np.int64)
-    _check("codes of the pairs", codes, (codes.size,), np.int8)
-    _check("labels of the pairs", found["labels"], codes.shape, _label_dtype(n_labels))
+    _check("codes of the pairs", qweights, (qweights.size,), np.int8)
+    _check("labels of the pairs", found["labels"], qweights.shape, _label_dtype(n_labels))
     _check("scales of the pairs", found["scales"], (n_features,), np.float32)
     _check("bias of the pairs", found["bias"], (n_labels,), np.float32)
     ratios = {name: getattr(plain, name) for name in ("lr_ratio", "bias_ratio", "deep_share")}
-    pairs = CompressedPairs(**found, **ratios)  # type: ignore[arg-type]
+    pairs = CompressedPairs(qweights=qweights, **found, **ratios)  # type: ignore[arg-type]
     check_pairs(pairs.indptr, pairs.labels, n_labels)
     return pairs
 

@@ -41,12 +41,12 @@ def rebuild(
         if queries is not None and (final or _may_learn(states[i], number)):
             rng = np.random.default_rng([seed, i, number])
             family.learn(states[i], LearnContext(queries, rng, partial(engine.hash_codes, i), final))
-            tables_of(states[i]).marks[:] = 0
+            tables_of(states[i]).row_digests[:] = 0
         refreshes = refresh and family.can_refresh(states[i], step)
         try:
             engine.rebuild(i, number, refreshes)
         except BaseException:
-            tables_of(states[i]).marks[:] = 0  # rows may be marked whose codes were never made
+            tables_of(states[i]).row_digests[:] = 0  # rows may be marked whose codes were never made
             raise
         if examples is not None and queries is not None and family.wanted_recall and is_time(number):
             recalls[i] = measured_recall(states[i], engine, i, queries)

@@ -47,7 +47,7 @@ def _rows(state: LayerState, keep: IntArray, n_new: int) -> Array:
     """New rows are 0 with the lowest bias there is: a label without examples is never predicted."""
     rows = memory.allocate((len(keep) + n_new, state.rows.shape[1]), state.rows.dtype, "the rows of the labels")
     rows[: len(keep)] = state.rows[keep]
-    replace(state, rows=rows).tail[len(keep) :, BIAS] = state.biases.min()
+    replace(state, rows=rows).row_scalars[len(keep) :, BIAS] = state.biases.min()
     return rows
 
 

@@ -39,17 +39,17 @@ class BackgroundTables:
     def __init__(self, net: Model) -> None:
         self._net = net
         self._states = [
-            s if s.lsh is None else replace(s, lsh=replace(s.lsh, slots=s.lsh.slots.copy())) for s in net.states
+            s if s.lsh is None else replace(s, lsh=replace(s.lsh, buckets=s.lsh.buckets.copy())) for s in net.states
         ]
         for state in self._states:
             if state.lsh is not None:
-                state.lsh.homes, state.lsh.frame = state.lsh.homes.copy(), state.lsh.frame.copy()
+                state.lsh.label_cells, state.lsh.frame = state.lsh.label_cells.copy(), state.lsh.frame.copy()
                 if state.lsh.codes.size:
                     remember_codes(state)
         threads = max(1, net.n_threads // THREADS_SHARE)
         self._engine = select.make_engine(net.backend, self._states, None, net.optimizer, net.loss, net.seed, threads)
         self._thread: threading.Thread | None = None
-        self._homes: dict[int, npt.NDArray[np.int32]] = {}
+        self._label_cells: dict[int, npt.NDArray[np.int32]] = {}
         self._error: BaseException | None = None
 
     @property
@@ -66,9 +66,9 @@ class BackgroundTables:
         """Begins to fill them."""
         for i, live, second in self._pairs():
             _copy_hash(live, second)
-            second.homes[:] = live.homes
-            self._homes[i] = live.homes.copy()
-            second.slots[:] = live.slots
+            second.label_cells[:] = live.label_cells
+            self._label_cells[i] = live.label_cells.copy()
+            second.buckets[:] = live.buckets
         number = self._net.n_rebuilds
         self._net.n_rebuilds += 1
         self._thread = threading.Thread(target=self._fill, args=(examples, number), name=THREAD_NAME)
@@ -89,8 +89,8 @@ class BackgroundTables:
     def _copy_to_live(self) -> None:
         for i, live, second in self._pairs():
             _copy_hash(second, live)
-            live.slots[:] = second.slots
-            live.homes[:] = _renumbered(live.homes, self._homes[i], second.homes, 2**live.K)
+            live.buckets[:] = second.buckets
+            live.label_cells[:] = _renumbered(live.label_cells, self._label_cells[i], second.label_cells, 2**live.K)
 
     def wait(self) -> None:
         """Until no thread is at work."""
@@ -114,17 +114,17 @@ def _copy_hash(source: LshState, target: LshState) -> None:
     same = np.array_equal(source.directions, target.directions) and np.array_equal(source.frame, target.frame)
     if same:
         return
-    target.marks[:] = 0
+    target.row_digests[:] = 0
     target.directions[:], target.frame[:] = source.directions, source.frame
 
 
 def _renumbered(
-    homes: npt.NDArray[np.int32], before: npt.NDArray[np.int32], after: npt.NDArray[np.int32], n_cells: int
+    label_cells: npt.NDArray[np.int32], before: npt.NDArray[np.int32], after: npt.NDArray[np.int32], n_cells: int
 ) -> npt.NDArray[np.int32]:
     """Homes under the new numbers of the cells, which before and after give for every cell that was a home then."""
-    if not len(homes):
-        return homes
+    if not len(label_cells):
+        return label_cells
     number = np.full(n_cells + 1, -1, np.int32)
     number[before] = after
     number[-1] = -1
-    return number[homes]
+    return number[label_cells]

@@ -34,7 +34,7 @@ OTHER_NAMES = {"none": "SLIDE_AS_IT_IS", "count": "SLIDE_BY_COUNT"}
 #: Python's constants and C's.
 CONSTANTS = {
     "SLIDE_LANES": layout.LANES,
-    "SLIDE_TAIL": layout.TAIL,
+    "SLIDE_ROW_SCALARS": layout.ROW_SCALARS,
     "SLIDE_DIRECTION_BLOCK": layout.DIRECTION_BLOCK,
     "SLIDE_MOST_PROBES": layout.MAX_PROBES,
     "SLIDE_CELL_PROBES": layout.MAX_PROBES,

@@ -113,7 +113,7 @@ def test_a_step_goes_to_a_neighbour_of_where_floats_go(optimizer: slide.optim.Op
         ulp = np.exp2(np.floor(np.log2(np.maximum(np.abs(there), 1e-30))) - 7)
         assert (np.abs(here - there) <= 1.001 * ulp + 1e-7).all()
         for a, b in zip(net.states, floats.states, strict=True):
-            np.testing.assert_allclose(a.tail[:, :4], b.tail[:, :4], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(a.row_scalars[:, :4], b.row_scalars[:, :4], rtol=1e-5, atol=1e-6)
 
 
 def last_weights(n: int, engine: str, meets: str, steps: int, lr: float) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -169,7 +169,7 @@ def test_cells_list_and_batches_train_what_the_halves_stand_for(engine: str) -> 
     a, b = net.states[1].lsh, floats.states[1].lsh
     assert a is not None
     assert b is not None
-    np.testing.assert_array_equal(a.slots, b.slots)
+    np.testing.assert_array_equal(a.buckets, b.buckets)
     moved, wanted = ((one.weights(1) - before).ravel() for one in (net, floats))
     assert np.abs(moved - wanted).max() < 0.05 * np.abs(wanted).max()
 
@@ -227,7 +227,7 @@ def test_rows_that_have_changed_are_hashed_again() -> None:
         a, b = (net.states[-1].lsh for net in nets)
         assert a is not None
         assert b is not None
-        np.testing.assert_array_equal(a.slots, b.slots)
+        np.testing.assert_array_equal(a.buckets, b.buckets)
 
 
 # -- memory, files and copies ------------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def test_labels_come_and_go(clf: slide.SlideClassifier) -> None:
     after = clf.decision_function(X)
     np.testing.assert_array_equal(after[:, : N - 2], np.delete(before, [0, 5], axis=1))
     assert (after[:, N - 2 :] < after.max(axis=1, keepdims=True)).all()
-    assert clf.network_.states[-1].is_half
+    assert clf.network_.states[-1].is_bf16
 
 
 @needs_c

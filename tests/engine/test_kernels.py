@@ -53,8 +53,8 @@ def test_dot_scores_candidates(engine: str) -> None:
         net.weights(1)[:] = np.random.default_rng(width).standard_normal((5, width))
         lsh = net.states[1].lsh
         assert lsh is not None
-        lsh.slots[:, :, 0] = 5
-        lsh.slots[:, :, 1:6] = np.arange(5)
+        lsh.buckets[:, :, 0] = 5
+        lsh.buckets[:, :, 1:6] = np.arange(5)
         ids, scores = net.predict_topk(X, 5, n_candidates=5)
         expected = dense_scores(net, X)
         np.testing.assert_array_equal(ids, best(expected, 5))

@@ -68,7 +68,7 @@ def test_a_row_that_wakes_late_takes_a_first_step_of_adam(engine: str) -> None:
     Y = sp.csr_array((np.ones(51, np.float32), (np.arange(51), labels)), shape=(51, N))
     train(net, X, Y, 50, 1e-3)
     before = net.weights(1).copy()
-    assert (net.states[1].tail[[3, 8], ROW_COUNT] == [50, 0]).all()
+    assert (net.states[1].row_scalars[[3, 8], ROW_COUNT] == [50, 0]).all()
     train(net, X, Y, 1, 1e-3, first=50)
     np.testing.assert_allclose(np.abs(net.weights(1)[8] - before[8]), 1e-3, rtol=1e-3)
     np.testing.assert_array_equal(np.delete(net.weights(1), 8, axis=0), np.delete(before, 8, axis=0))
@@ -117,4 +117,4 @@ def test_padding_stays_zero(engine: str) -> None:
             for k in range(n_states):
                 block = state.rows[:, k * state.padded : (k + 1) * state.padded]
                 assert (block[:, state.width :] == 0).all()
-            assert (state.tail[:, BIAS + 5 :] == 0).all()
+            assert (state.row_scalars[:, BIAS + 5 :] == 0).all()

@@ -72,7 +72,7 @@ def test_a_refresh_looks_at_the_listed_and_at_the_labels_of_a_block(engine: str)
     """Two blocks of cells; rows move at random, so that many neurons rise, but only some have a home."""
     n, capacity = 300, 4
     net = filled(engine, n, slide.QueryCells(K=7, capacity=capacity))
-    rng, homes, before = np.random.default_rng(4), net.states[-1].lsh.homes, es.used_slots(net)[0]
+    rng, homes, before = np.random.default_rng(4), net.states[-1].lsh.label_cells, es.used_slots(net)[0]
     net.weights(-1)[:] = rng.standard_normal((n, H))
     homes[:] = np.where(rng.random(n) < 0.3, rng.integers(0, 128, n), -1)
     scores = exact_scores(net)
@@ -92,7 +92,7 @@ def test_a_label_is_at_home_in_its_last_cell(engine: str, batch_size: int) -> No
     net = network(engine, batch_size, n_threads=1)
     net.rebuild_tables(slide.engine.protocol.Examples.of(X))
     net.fit(X, Y)
-    homes = net.states[-1].lsh.homes
+    homes = net.states[-1].lsh.label_cells
     np.testing.assert_array_equal(homes >= 0, np.bincount(Y.indices, minlength=200) > 0)
     assert len(np.unique(homes)) > 5
 
@@ -100,15 +100,15 @@ def test_a_label_is_at_home_in_its_last_cell(engine: str, batch_size: int) -> No
 def test_cells_keep_lists_and_labels_when_they_are_numbered_anew() -> None:
     net = filled(BACKENDS[-1], 300, slide.QueryCells(K=8, capacity=6))
     state = net.states[-1].lsh
-    state.homes[:] = np.where(np.arange(300) % 3, np.arange(300) % 256, -1)
-    centres, lists, homes = _centres(state), state.slots[0].copy(), state.homes.copy()
+    state.label_cells[:] = np.where(np.arange(300) % 3, np.arange(300) % 256, -1)
+    centres, lists, homes = _centres(state), state.buckets[0].copy(), state.label_cells.copy()
     order = np.random.default_rng(0).permutation(256)
     _reorder(state, order)
     np.testing.assert_array_equal(_centres(state), centres[order])
-    np.testing.assert_array_equal(state.slots[0], lists[order])
+    np.testing.assert_array_equal(state.buckets[0], lists[order])
     settled = homes >= 0
-    np.testing.assert_array_equal(order[state.homes[settled]], homes[settled])
-    assert (state.homes[~settled] == -1).all()
+    np.testing.assert_array_equal(order[state.label_cells[settled]], homes[settled])
+    assert (state.label_cells[~settled] == -1).all()
 
 
 def test_training_of_many_neurons_refreshes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_several_threads_may_call_it(family: slide.lsh.HashFamily, engine: str) 
     net = trained(family, engine, n_threads=3)
     lsh = net.states[1].lsh
     assert lsh is not None
-    np.testing.assert_array_equal(lsh.slots[:, :, 0].sum(axis=1), N)
+    np.testing.assert_array_equal(lsh.buckets[:, :, 0].sum(axis=1), N)
     assert es.precision_at_1(net, *planted_data(200, D, N)) > 0.5
 
 

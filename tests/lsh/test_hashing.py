@@ -135,7 +135,7 @@ def test_every_bucket_is_reached(family: slide.lsh.HashFamily, engine: str) -> N
     for generation in range(3):
         net.weights(1)[:] = np.random.default_rng(generation).standard_normal((n, 40))
         net.engine.rebuild(1, generation)
-        inserted += lsh.slots[:, :, 0].sum(axis=0)
+        inserted += lsh.buckets[:, :, 0].sum(axis=0)
     assert inserted.sum() == 3 * n * lsh.L
     assert len(inserted) == (32 if family.K == 5 else 512)
     assert (inserted > 0).all()

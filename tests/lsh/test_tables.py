@@ -39,14 +39,14 @@ def test_nothing_is_lost_while_there_is_room_and_nothing_is_there_twice(
     codes = net.engine.hash_codes(1, np.ascontiguousarray(vectors))
     lsh = net.states[1].lsh
     assert lsh is not None
-    np.testing.assert_array_equal(lsh.slots[:, :, 0].sum(axis=1), n)  # every neuron was offered to every table once
+    np.testing.assert_array_equal(lsh.buckets[:, :, 0].sum(axis=1), n)  # every neuron was offered to every table once
     for t, table in enumerate(used_slots(net, 1)):
         place = {neuron: b for b, bucket in enumerate(table) for neuron in bucket}
         assert len(place) == sum(map(len, table)), "a neuron is there twice"
         assert all(0 <= neuron < n for neuron in place)
         for b, bucket in enumerate(table):
-            assert len(bucket) == min(lsh.slots[t, b, 0], family.capacity)
-        full = [b for b, bucket in enumerate(table) if lsh.slots[t, b, 0] > family.capacity]
+            assert len(bucket) == min(lsh.buckets[t, b, 0], family.capacity)
+        full = [b for b, bucket in enumerate(table) if lsh.buckets[t, b, 0] > family.capacity]
         if not full:
             assert len(place) == n
         for code in np.unique(codes[:, t]):  # neurons with equal codes share a bucket

@@ -59,7 +59,7 @@ def test_a_weight_is_off_by_at_most_half_a_step_of_its_row(rows: np.ndarray) -> 
     n, width = rows.shape
     plain = LayerState("dense", "identity", n, width, width, np.zeros((n, 64 + 16), np.float32), True)
     plain.rows[:, :width] = rows
-    plain.tail[:, 0] = np.arange(n)
+    plain.row_scalars[:, 0] = np.arange(n)
     arrays = quantize.layer_arrays(plain)
     small = quantize.make_layer(plain, n, arrays)
     step = np.abs(rows).max(axis=1, keepdims=True) / 127

@@ -62,8 +62,8 @@ def test_tables_are_those_of_a_full_rebuild(engine: str, family: str, n_threads:
         for net in nets:
             net.weights(-1)[rows] += change
             net.rebuild_tables()
-        np.testing.assert_array_equal(tables(nets[0]).slots, tables(nets[1]).slots)
-    assert tables(nets[0]).marks.all()
+        np.testing.assert_array_equal(tables(nets[0]).buckets, tables(nets[1]).buckets)
+    assert tables(nets[0]).row_digests.all()
     assert not tables(nets[1]).codes.size
 
 
@@ -90,7 +90,7 @@ def test_a_fit_comes_to_the_same_bits(engine: str) -> None:
     lsh = slide.SimHash(K=4, L=10, capacity=32, centred=False)
     nets = [network(engine, lsh, rebuild=r).fit(X, Y, epochs=2) for r in (INCREMENTAL, FULL)]
     np.testing.assert_array_equal(nets[0].states[-1].rows, nets[1].states[-1].rows)
-    np.testing.assert_array_equal(tables(nets[0]).slots, tables(nets[1]).slots)
+    np.testing.assert_array_equal(tables(nets[0]).buckets, tables(nets[1]).buckets)
 
 
 def test_hash_functions_learn_at_rebuilds_1_2_4_8_and_at_the_end() -> None:

@@ -58,10 +58,10 @@ def test_a_second_set_becomes_what_a_rebuild_on_the_spot_makes(engine: str, fami
         assert not second.is_filling
         nets[1].rebuild_tables(Examples.of(X), refresh=True)
     there, here = (net.states[-1].lsh for net in nets)
-    np.testing.assert_array_equal(there.slots, here.slots)
+    np.testing.assert_array_equal(there.buckets, here.buckets)
     np.testing.assert_array_equal(there.directions, here.directions)
     np.testing.assert_array_equal(there.frame, here.frame)
-    np.testing.assert_array_equal(there.homes, here.homes)
+    np.testing.assert_array_equal(there.label_cells, here.label_cells)
     assert nets[0].generation == nets[1].generation
     assert live.called == ["change_tables"] * 2  # else others could read half of a swap
 
@@ -131,12 +131,12 @@ def test_a_fit_that_is_interrupted_leaves_no_thread() -> None:
 def test_a_fill_of_rows_that_are_gone_is_dropped() -> None:
     X, Y = planted_data(300, D, N)
     net = network(BACKENDS[-1], FAMILIES["query cells"]).fit(X, Y)
-    second, before = BackgroundTables(net), net.states[-1].lsh.slots.copy()
+    second, before = BackgroundTables(net), net.states[-1].lsh.buckets.copy()
     net.weights(-1)[:] += np.random.default_rng(3).standard_normal(net.weights(-1).shape)
     second.start(Examples.of(X))
     net.states[-1].rows = net.states[-1].rows.copy()
     second.swap()
-    np.testing.assert_array_equal(net.states[-1].lsh.slots, before)
+    np.testing.assert_array_equal(net.states[-1].lsh.buckets, before)
 
 
 def test_large_layers_are_rebuilt_in_the_background_where_threads_train() -> None:

@@ -98,7 +98,7 @@ def used_slots(net: slide.Network, layer: int = -1) -> list[list[list[int]]]:
     """Ids in each bucket of each table, in the order of their places."""
     lsh = net.states[layer].lsh
     assert lsh is not None
-    return [[list(b[1 : 1 + min(b[0], lsh.capacity)]) for b in table] for table in lsh.slots.tolist()]
+    return [[list(b[1 : 1 + min(b[0], lsh.capacity)]) for b in table] for table in lsh.buckets.tolist()]
 
 
 #: Families small enough for tests, one of each kind.

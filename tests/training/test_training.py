@@ -31,7 +31,7 @@ def assert_same_bits(a: slide.Network, b: slide.Network) -> None:
     for x, y in zip(a.states, b.states, strict=True):
         np.testing.assert_array_equal(x.rows.view(np.uint32), y.rows.view(np.uint32))
         if x.lsh is not None and y.lsh is not None:
-            np.testing.assert_array_equal(x.lsh.slots, y.lsh.slots)
+            np.testing.assert_array_equal(x.lsh.buckets, y.lsh.buckets)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -144,8 +144,8 @@ def test_rows_begin_on_cache_lines(optimizer: slide.optim.Optimizer, engine: str
         assert (state.tail.ctypes.data - state.rows.ctypes.data) % 64 == 0
     lsh = net.states[1].lsh
     assert lsh is not None
-    assert lsh.slots.ctypes.data % 64 == 0
-    assert lsh.slots.strides[1] % 64 == 0
+    assert lsh.buckets.ctypes.data % 64 == 0
+    assert lsh.buckets.strides[1] % 64 == 0
 
 
 @es.needs_c

@@ -28,8 +28,8 @@ def fitted(lsh: slide.lsh.HashFamily, engine: str = BACKENDS[-1], **options: Any
 def cells(net: slide.Network) -> int:
     lsh = net.states[-1].lsh
     assert lsh is not None
-    assert lsh.slots.shape[1] == 2**lsh.K
-    return len(lsh.slots[0])
+    assert lsh.buckets.shape[1] == 2**lsh.K
+    return len(lsh.buckets[0])
 
 
 @pytest.mark.parametrize("engine", BACKENDS)
@@ -55,7 +55,7 @@ def test_memory_bounds_cells_and_lists() -> None:
     limit = 2**17
     net = fitted(slide.QueryCells(K=6, capacity=100, recall=1.0, memory=limit))
     assert cells(net) == 256  # 512 bytes a list
-    assert net.states[-1].lsh.slots.nbytes <= limit
+    assert net.states[-1].lsh.buckets.nbytes <= limit
     for memory in (2**16, 2**20, 2**24):
         family = slide.QueryCells(memory=memory)
         tables, n_cells, stride = family.slots_shape(10**6)
@@ -86,12 +86,12 @@ def test_growth_keeps_lists_and_homes() -> None:
     assert old is not None
     new = family.make(25, N, np.random.default_rng(0), np.zeros(family.slots_shape(N), np.int32))
     family.grow(old, new)
-    np.testing.assert_array_equal(new.slots[0, ::2], old.slots[0])
-    np.testing.assert_array_equal(new.slots[0, 1::2], old.slots[0])
-    settled = old.homes >= 0
+    np.testing.assert_array_equal(new.buckets[0, ::2], old.buckets[0])
+    np.testing.assert_array_equal(new.buckets[0, 1::2], old.buckets[0])
+    settled = old.label_cells >= 0
     assert settled.any()
-    np.testing.assert_array_equal(new.homes[settled] // 2, old.homes[settled])
-    assert (new.homes[~settled] == -1).all()
+    np.testing.assert_array_equal(new.label_cells[settled] // 2, old.label_cells[settled])
+    assert (new.label_cells[~settled] == -1).all()
     assert slide.QueryCells(K=14).grown(N) is None
     assert slide.SimHash().grown(N) is None
 

@@ -70,7 +70,7 @@ def plot(net: Network, X: Any, report: LshReport, path: str) -> None:
         axes[0].text(0.5, 0.5, "no DATA given: no recall", ha="center")
     state = net.states[report.layer].lsh
     assert state is not None
-    counts = np.minimum(state.slots[:, :, 0], state.capacity).ravel()
+    counts = np.minimum(state.buckets[:, :, 0], state.capacity).ravel()
     axes[1].hist(counts, bins=40, color="#4477aa")
     axes[1].set(xlabel="neurons in a bucket", ylabel="buckets")
     figure.suptitle(f"{report.n_neurons:,} neurons: {report.family.split('(')[0]}")

@@ -15,7 +15,7 @@ from slide.engine.reference.hash import find_probes, hash_vector
 from slide.engine.reference.jit import kernel, loop
 from slide.engine.reference.network import Vector
 from slide.engine.reference.query_cells import QUERY_CELLS, settle_labels
-from slide.engine.reference.rng import LAYERS_APART, TAIL, below, stream
+from slide.engine.reference.rng import LAYERS_APART, ROW_SCALARS, below, stream
 from slide.engine.reference.tables import bucket_index, bucket_of
 from slide.engine.reference.transform import neuron_vector, query_vector
 
@@ -47,7 +47,7 @@ def probed_bucket(lsh: Any, s: Any, t: Any, p: Any) -> Any:
     code = s.codes[t * lsh.probes + p]
     for q in range(p):
         if bucket_index(lsh, s.codes[t * lsh.probes + q]) == bucket_index(lsh, code):
-            return lsh.slots[t, 0, :0]
+            return lsh.buckets[t, 0, :0]
     bucket = bucket_of(lsh, t, code)
     return bucket[1 : 1 + min(bucket[0], lsh.capacity)]
 
@@ -137,15 +137,15 @@ def take_from_lists(lsh: Any, s: Any, cells: Any, wanted: Any, ids: Any) -> Any:
     n = 0
     for rank in range(lsh.capacity):
         for cell in cells:
-            if n < wanted and rank < lsh.slots[0, cell, 0]:
-                n = join(s, lsh.slots[0, cell, 1 + rank], ids, n)
+            if n < wanted and rank < lsh.buckets[0, cell, 0]:
+                n = join(s, lsh.buckets[0, cell, 1 + rank], ids, n)
     return n
 
 
 @kernel
 def take_from_nearest(lsh: Any, s: Any, wanted: Any, ids: Any) -> Any:
     """The same for the query last hashed: from the best lsh.probes cells, then from the next where those are short."""
-    nearest = np.argsort(-s.projection[: lsh.slots.shape[1]], kind="mergesort")
+    nearest = np.argsort(-s.projection[: lsh.buckets.shape[1]], kind="mergesort")
     n = take_from_lists(lsh, s, nearest[: lsh.probes], wanted, ids)
     for probe in range(lsh.probes, MAX_PROBES):
         if n < wanted:
@@ -212,7 +212,7 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
 @kernel
 def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any) -> Any:
     """Chooses the active set of layer i for the vector x. Returns how many distinct labels lead it."""
-    rng = stream(seed, TAIL + LAYERS_APART * np.uint64(i), step)
+    rng = stream(seed, ROW_SCALARS + LAYERS_APART * np.uint64(i), step)
     if layer.lsh.L > 0 and not all_active(layer):
         if layer.asks_label and len(labels) > 0:
             hash_label(layer, s, labels[below(rng, len(labels))])
@@ -226,7 +226,7 @@ def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any
 @kernel
 def top(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
     """Up to `wanted` neurons that the tables return for s.codes, most wanted first. Returns how many were found."""
-    rng = stream(np.uint64(0), TAIL, 0)  # vanilla: one order of the tables for all
+    rng = stream(np.uint64(0), ROW_SCALARS, 0)  # vanilla: one order of the tables for all
     n = take_retrieved(layer, s, rng, wanted, ids)
     for neuron in ids[:n]:
         s.collisions[neuron] = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.engine.layout import BIAS, KINDS, TAIL
+from slide.engine.layout import BIAS, KINDS, ROW_SCALARS
 from slide.engine.reference import wide
 from slide.engine.reference.active import MEMBER, all_active, join, take_from_lists, take_uniform
 from slide.engine.reference.hash import hash_vector
@@ -25,7 +25,7 @@ from slide.engine.reference.loss import softplus
 from slide.engine.reference.network import output
 from slide.engine.reference.optimizer import Factor, update_fits, update_row
 from slide.engine.reference.rng import BATCH, LAYERS_APART, below, stream
-from slide.engine.reference.rng import TAIL as TAIL_STREAM
+from slide.engine.reference.rng import ROW_SCALARS as TAIL_STREAM
 
 SOFTMAX, BINARY = KINDS["softmax"], KINDS["binary"]
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -201,7 +201,9 @@ def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: 
     for q in range(n):
         for k in range(len(ids)):
             row = layer.rows[ids[k]]
-            z[q, k] = dot(row, queries[q], layer.fan_in) + (s.corrections[k] + row[layer.rows.shape[1] - TAIL + BIAS])
+            z[q, k] = dot(row, queries[q], layer.fan_in) + (
+                s.corrections[k] + row[layer.rows.shape[1] - ROW_SCALARS + BIAS]
+            )
         its_loss = softmax_gradient(z[q], targets[q]) if net.loss == SOFTMAX else binary_gradient(z[q], targets[q])
         if not math.isfinite(its_loss):
             return loss, n_losses, 0, q, first_bad_layer(net, outputs[q]), False

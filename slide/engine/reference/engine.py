@@ -105,7 +105,7 @@ class Engine:
             if last.lsh.L > 0 and last.n_active < last.n:
                 self._on_threads(find_share)
                 for row, cell in zip(order, its_cells, strict=True):
-                    last.lsh.homes[Y.indices[Y.indptr[row] : Y.indptr[row + 1]]] = cell
+                    last.lsh.label_cells[Y.indices[Y.indptr[row] : Y.indptr[row + 1]]] = cell
             n_batches = -(-len(order) // batch_size)
             shuffled = batch.batches_in_order(self.net.seed, n_batches, first_step)
             plan = Plan(order, first_step, np.argsort(its_cells, kind="stable").astype(np.int64), its_cells, shuffled)

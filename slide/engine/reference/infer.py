@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.engine.layout import BIAS, TAIL
+from slide.engine.layout import BIAS, ROW_SCALARS
 from slide.engine.reference import wide
 from slide.engine.reference.active import hash_query, top
 from slide.engine.reference.jit import kernel, loop
@@ -56,7 +56,7 @@ def forward_dense(net: Any, s: Any, X: Any, row: Any, upto: Any) -> Any:
 def add_deep(layer: Any, neuron: Any, queries: Any, share: Any, sums: Any, scores: Any) -> None:
     """scores[q] += share (row . query[q] + bias)"""
     row = layer.rows[neuron]
-    bias = row[layer.rows.shape[1] - TAIL + BIAS]
+    bias = row[layer.rows.shape[1] - ROW_SCALARS + BIAS]
     sums[:] = 0
     for d in range(layer.width):
         for q in range(QUERIES_AT_ONCE):

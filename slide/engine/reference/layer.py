@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.engine.layout import BIAS, KINDS, TAIL
+from slide.engine.layout import BIAS, KINDS, ROW_SCALARS
 from slide.engine.reference.jit import kernel, sum_kernel
 from slide.engine.reference.network import output
 from slide.engine.reference.optimizer import Factor, update_fits, update_row
@@ -113,7 +113,7 @@ def logit(layer: Any, neuron: Any, x: Any) -> Any:
     """row . x + bias"""
     row = layer.rows[neuron]
     z = dot_sparse(row, x) if x.sparse else dot(row, x.val, layer.width)
-    return z + row[layer.rows.shape[1] - TAIL + BIAS]
+    return z + row[layer.rows.shape[1] - ROW_SCALARS + BIAS]
 
 
 @kernel

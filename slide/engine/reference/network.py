@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from slide.engine.layout import DIRECTION_BLOCK, KINDS, TAIL
+from slide.engine.layout import DIRECTION_BLOCK, KINDS, ROW_SCALARS
 from slide.engine.protocol import Examples, StepRule
 from slide.engine.reference.jit import kernel
 from slide.engine.state import LayerState, LshState, WideState
@@ -40,10 +40,10 @@ class Lsh(NamedTuple):
     table_bits: int
     capacity: int
     policy: int
-    slots: npt.NDArray[np.int32]
-    homes: npt.NDArray[np.int32]
-    codes: npt.NDArray[np.uint32]  # [n, L] as rows were last hashed, and [n] marks of those rows; or empty
-    marks: npt.NDArray[np.uint64]
+    buckets: npt.NDArray[np.int32]
+    label_cells: npt.NDArray[np.int32]
+    codes: npt.NDArray[np.uint32]  # [n, L] as rows were last hashed, and [n] digests of those rows; or empty
+    row_digests: npt.NDArray[np.uint64]
     probes: int
     selection: int
     min_count: int
@@ -176,11 +176,11 @@ def describe_layer(state: LayerState) -> Layer:
 def _describe_lsh(state: LshState | None) -> Lsh:
     if state is None:
         directions, positions = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.int32)
-        nothing, slots = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
+        nothing, buckets = np.empty(0, np.float32), np.empty((0, 0, 0), np.int32)
         no_homes, no_codes, no_marks = np.empty(0, np.int32), np.empty((0, 0), np.uint32), np.empty(0, np.uint64)
         kept = no_homes, no_codes, no_marks
         numbers, tables = (0, 0, 0, 1, 0, 0), (0, 0, 0, 0, 0, 0)
-        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, slots, *kept, 1, 0, 1, 1.0)
+        return Lsh(*numbers, directions, positions, nothing, 0, nothing, *tables, buckets, *kept, 1, 0, 1, 1.0)
     return Lsh(
         kind=KINDS[state.kind],
         K=state.K,
@@ -199,10 +199,10 @@ def _describe_lsh(state: LshState | None) -> Lsh:
         table_bits=state.table_bits,
         capacity=state.capacity,
         policy=KINDS[state.policy],
-        slots=state.slots,
-        homes=state.homes,
+        buckets=state.buckets,
+        label_cells=state.label_cells,
         codes=state.codes,
-        marks=state.marks,
+        row_digests=state.row_digests,
         probes=state.probes,
         selection=KINDS[state.selection],
         min_count=state.min_count,
@@ -229,7 +229,7 @@ def _describe_wide(state: WideState | None) -> Wide:
 def describe(layers: list[LayerState], wide: WideState | None, optimizer: StepRule, loss: str, seed: int) -> Net:
     """The network as kernels take it."""
     described = [describe_layer(state) for state in layers]
-    nothing = LayerState("dense", "identity", 0, 0, 0, np.empty((0, TAIL), np.float32), False)
+    nothing = LayerState("dense", "identity", 0, 0, 0, np.empty((0, ROW_SCALARS), np.float32), False)
     while len(described) % LAYERS_AT_ONCE or not described:
         described.append(describe_layer(nothing))
     return Net(
@@ -272,7 +272,7 @@ def make_scratch(net: Net, max_features: int, max_labels: int, *, dense: bool) -
         return max(values, default=0)
 
     n_hashes = largest([layer.lsh.K * layer.lsh.L for layer in sampled]) + DIRECTION_BLOCK
-    n_hashes += largest([layer.lsh.slots.shape[1] for layer in sampled if layer.lsh.kind == KINDS["query_cells"]])
+    n_hashes += largest([layer.lsh.buckets.shape[1] for layer in sampled if layer.lsh.kind == KINDS["query_cells"]])
     n_wide = net.n_labels if net.has_wide else 0
     return Scratch(
         collisions=np.zeros(largest([layer.n for layer in sampled]), np.int32),

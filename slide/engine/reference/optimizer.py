@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from slide.engine.layout import BIAS, BIAS_S1, BIAS_S2, KINDS, ROW_ACC, ROW_COUNT, TAIL
+from slide.engine.layout import BIAS, BIAS_S1, BIAS_S2, KINDS, ROW_ACC, ROW_COUNT, ROW_SCALARS
 from slide.engine.reference.jit import kernel
 from slide.engine.reference.network import SPARSE_INPUT
 
@@ -98,7 +98,7 @@ def move(o: Any, row: Any, w: Any, s1: Any, s2: Any, x: Any, g: Any, r: Any, kee
 @kernel
 def update_row(o: Any, layer: Any, row: Any, factor: Any, g: Any, lr: Any, decay: Any) -> None:
     """factor.d_x += g row, from before the update; then the row takes its step, less `decay` times its weights."""
-    tail = layer.rows.shape[1] - TAIL
+    tail = layer.rows.shape[1] - ROW_SCALARS
     bias = layer.kind != SPARSE_INPUT and layer.has_bias
     r = row_step(o, layer, row[tail:], factor, bias, g, lr)
     p = layer.padded

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.engine.layout import BIAS, DIRECTION_BLOCK, KINDS, TAIL
+from slide.engine.layout import BIAS, DIRECTION_BLOCK, KINDS, ROW_SCALARS
 from slide.engine.reference.jit import kernel, loop
 
 QUERY_CELLS = KINDS["query_cells"]
@@ -56,7 +56,7 @@ def neuron_scores(layer: Any, directions: Any, ids: Any) -> Any:
         row = layer.rows[ids[i]]
         round_to_12_bits(row[: layer.fan_in].copy(), x)
         score_cells(directions, x, layer.fan_in, scores[i])
-        scores[i] += row[layer.rows.shape[1] - TAIL + BIAS]
+        scores[i] += row[layer.rows.shape[1] - ROW_SCALARS + BIAS]
     return scores
 
 
@@ -76,9 +76,9 @@ def candidates(layer: Any, block: Any) -> Any:
     lsh = layer.lsh
     marked = np.zeros(layer.n, np.bool_)
     for i in range(layer.n):
-        marked[i] = lsh.homes[i] >= 0 and lsh.homes[i] // DIRECTION_BLOCK == block
+        marked[i] = lsh.label_cells[i] >= 0 and lsh.label_cells[i] // DIRECTION_BLOCK == block
     for c in range(DIRECTION_BLOCK):
-        bucket = lsh.slots[0, block * DIRECTION_BLOCK + c]
+        bucket = lsh.buckets[0, block * DIRECTION_BLOCK + c]
         for i in range(1, bucket[0] + 1):
             marked[bucket[i]] = True
     return np.flatnonzero(marked)
@@ -87,9 +87,9 @@ def candidates(layer: Any, block: Any) -> Any:
 @kernel
 def settle_labels(lsh: Any, labels: Any, cell: Any) -> None:
     """The cell of a query becomes the home of its labels."""
-    if len(lsh.homes):
+    if len(lsh.label_cells):
         for label in labels:
-            lsh.homes[label] = cell
+            lsh.label_cells[label] = cell
 
 
 @loop
@@ -102,6 +102,6 @@ def fill_cells(layer: Any, thread: Any, n_threads: Any, refresh: Any) -> None:
         scores = neuron_scores(layer, lsh.directions[block : block + 1], offered)
         for c in range(DIRECTION_BLOCK):
             best = offered[best_of(scores[:, c].copy(), wanted)]
-            bucket = lsh.slots[0, block * DIRECTION_BLOCK + c]
+            bucket = lsh.buckets[0, block * DIRECTION_BLOCK + c]
             bucket[0] = len(best)
             bucket[1 : 1 + len(best)] = best

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.engine.layout import BIAS, KINDS, TAIL
+from slide.engine.layout import BIAS, KINDS, ROW_SCALARS
 from slide.engine.reference.hash import hash_vector
 from slide.engine.reference.jit import kernel, loop
 from slide.engine.reference.rng import BUCKET, ORDER, below, mix64, stream
@@ -30,7 +30,7 @@ def bucket_index(lsh: Any, code: Any) -> Any:
 @kernel
 def bucket_of(lsh: Any, table: Any, code: Any) -> Any:
     """The bucket, a view."""
-    return lsh.slots[table, bucket_index(lsh, code)]
+    return lsh.buckets[table, bucket_index(lsh, code)]
 
 
 @kernel
@@ -49,22 +49,22 @@ def insert(lsh: Any, bucket: Any, neuron: Any, rng: Any) -> None:
 def row_mark(layer: Any, neuron: Any) -> Any:
     """64 bits that differ for rows that differ, but for one pair in 2^64."""
     row = layer.rows[neuron]
-    mark = np.uint64(row[len(row) - TAIL + BIAS :][:2].view(np.uint32)[0])
+    digest = np.uint64(row[len(row) - ROW_SCALARS + BIAS :][:2].view(np.uint32)[0])
     for word in row[: layer.padded].view(np.uint64):
-        mark = mix64(mark ^ word)
-    return mark
+        digest = mix64(digest ^ word)
+    return digest
 
 
 @loop
 def hash_neurons(layer: Any, s: Any, thread: Any, n_threads: Any, codes: Any) -> None:
-    """codes[neuron] of this thread's neurons, weights and bias hashed together; of those with new marks where kept."""
-    x, marks = s.query[: layer.lsh.dim], layer.lsh.marks
+    """codes[neuron] of this thread's neurons, weights and bias hashed together; of those with new digests."""
+    x, digests = s.query[: layer.lsh.dim], layer.lsh.row_digests
     for neuron in range(thread, layer.n, n_threads):
-        if len(marks):
-            mark = row_mark(layer, neuron)
-            if mark == marks[neuron]:
+        if len(digests):
+            digest = row_mark(layer, neuron)
+            if digest == digests[neuron]:
                 continue
-            marks[neuron] = mark
+            digests[neuron] = digest
         neuron_vector(layer, neuron, x)
         hash_vector(layer.lsh, x, s)
         codes[neuron] = s.codes[: layer.lsh.L]
@@ -76,7 +76,7 @@ def fill_tables(seed: Any, layer: Any, generation: Any, codes: Any, thread: Any,
     lsh = layer.lsh
     start = below(stream(seed, ORDER, generation), layer.n)
     for t in range(thread, lsh.L, n_threads):
-        lsh.slots[t, :, 0] = 0
+        lsh.buckets[t, :, 0] = 0
         rng = stream(seed, BUCKET, generation * np.uint64(lsh.L) + np.uint64(t))
         for i in range(layer.n):
             neuron = (start + i) % layer.n

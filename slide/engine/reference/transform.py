@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.engine.layout import BIAS, KINDS, L2_ALSH_TERMS, TAIL
+from slide.engine.layout import BIAS, KINDS, L2_ALSH_TERMS, ROW_SCALARS
 from slide.engine.reference.jit import kernel
 
 NORM_AUGMENTED, SIGN_ALSH, L2_ALSH = KINDS["norm-augmented"], KINDS["sign-alsh"], KINDS["l2-alsh"]
@@ -88,7 +88,7 @@ def neuron_vector(layer: Any, neuron: Any, x: Any) -> None:
     """x = the neuron's weights and bias as they are hashed."""
     row, n, lsh = layer.rows[neuron], layer.fan_in, layer.lsh
     x[:n] = row[:n]
-    x[n] = row[layer.rows.shape[1] - TAIL + BIAS]
+    x[n] = row[layer.rows.shape[1] - ROW_SCALARS + BIAS]
     if len(lsh.centre) > 0:
         _centre_neuron(lsh.centre, n, x)
     if lsh.transform == NORM_AUGMENTED:
