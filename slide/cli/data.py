@@ -19,7 +19,6 @@ import slide
 from slide.cli.models import Model, network_of
 from slide.estimator.classifier import SlideClassifier
 from slide.io import formats
-from slide.text.tables import is_table
 from slide.training.bars import waiting
 
 
@@ -274,6 +273,8 @@ def check_columns(data: MatrixData, n_features: int, n_labels: int, source: str)
 
 def refuse_table(name: str) -> None:
     """Refuses a table where nothing says which columns hold what; Parquet may hold matrices (slide/io/formats.py)."""
+    from slide.text.tables import is_table
+
     if is_table(name) and formats.format_of(name) != "parquet":
         raise ValueError(f"{name}: is a table; say which columns hold what with --text and --labels")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slide
 from slide.cli.data import BlockData, MatrixData, TrainingData, validation_of
@@ -19,7 +19,9 @@ from slide.cli.scoring import METRICS
 from slide.cli.text_data import TextData
 from slide.estimator.classifier import SlideClassifier
 from slide.estimator.presets import PRESETS
-from slide.training.callbacks import FileLogger, file_logger
+
+if TYPE_CHECKING:
+    from slide.training.callbacks import FileLogger
 
 
 def kind_of_data(args: Namespace) -> type[TrainingData]:
@@ -44,6 +46,8 @@ class FitOptions:
     @classmethod
     def of(cls, args: Namespace) -> FitOptions:
         """Checked before any work is done."""
+        from slide.training.callbacks import file_logger
+
         validation = validation_of(args)
         if args.patience is not None and validation is None:
             raise ValueError("--patience: found no --validation, wanted the rows to judge by: a file, or a share")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -41,6 +40,8 @@ class Parser(argparse.ArgumentParser):
 
     def _did_you_mean(self, unknown: Sequence[str]) -> str:
         """The nearest option to each of those that there are not."""
+        import difflib
+
         options = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
         flags = [word.split("=")[0] for word in unknown if word.startswith("--")]
         near = [match for flag in flags for match in difflib.get_close_matches(flag, options, 1)]

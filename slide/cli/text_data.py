@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,8 +14,10 @@ import slide
 from slide.cli.data import LabelledRows, ModelInput, TrainingData
 from slide.text.classifier import SlideTextClassifier
 from slide.text.features import TextFeatures
-from slide.text.tables import TextTable, read_table
 from slide.training.bars import waiting
+
+if TYPE_CHECKING:
+    from slide.text.tables import TextTable
 
 FEATURES = ("words", "characters", "min_rows", "max_share", "max_features", "buckets")  # options of TextFeatures
 EMBEDDED = ["text", "labels"]  # columns of an embedded data set
@@ -146,6 +148,8 @@ def encoded_labels(clf: SlideTextClassifier, table: TextTable) -> sp.csr_array:
 
 def read_tables(name: str, columns: Mapping[str, Any]) -> tuple[TextTable, TextTable | None]:
     """A table, or an embedded data set's texts with its test part."""
+    from slide.text.tables import TextTable, read_table
+
     if name in slide.datasets.names():
         if [*columns["text"], columns["labels"] or "labels"] != EMBEDDED:
             raise ValueError(f"{name}: has the columns text and labels, so --text text --labels labels")

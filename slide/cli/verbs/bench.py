@@ -12,7 +12,6 @@ from slide.cli.fitting import classifier_options
 from slide.cli.options import add_classifier, add_json
 from slide.cli.parser import Parser, Verb
 from slide.estimator.classifier import SlideClassifier
-from slide.report.profile import profile, speed
 from slide.training import bars
 
 PREDICTED = 10_000  # rows at most
@@ -34,6 +33,8 @@ def add_options(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Reads, trains, predicts; prints a table for the training and a line for each way to predict."""
+    from slide.report.profile import profile, speed
+
     begin = time.perf_counter()
     data = read_data(args.data)
     seconds = time.perf_counter() - begin

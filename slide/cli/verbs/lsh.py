@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from slide.cli.models import load_model, network_of, network_rows
 from slide.cli.options import add_json, add_machine, add_model
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import input_of
-from slide.inference.lsh_report import MAX_QUERIES, LshReport
 from slide.network import Network
+
+if TYPE_CHECKING:
+    from slide.inference.lsh_report import LshReport
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)  # of the neurons, along the curve
 
@@ -35,6 +37,8 @@ def add_options(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Reports on the tables of a model's last layer."""
+    from slide.inference.lsh_report import MAX_QUERIES
+
     if args.plot:
         _pyplot()  # before the work, not after it
     model = load_model(args)

@@ -1,4 +1,7 @@
-"""The verbs of the command line, in the order of its help; a new verb is a file in this folder and a name here."""
+"""The verbs of the command line, in the order of its help; a new verb is a file in this folder and a name here.
+
+Every command builds the options of all verbs, so a verb imports what it alone needs when it runs.
+"""
 
 from __future__ import annotations
 

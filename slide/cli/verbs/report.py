@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,11 @@ from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import input_of, predicted
 from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
-from slide.inference.lsh_report import MAX_QUERIES, LshReport
-from slide.report.page import Tried, page
 from slide.text.classifier import SlideTextClassifier
+
+if TYPE_CHECKING:
+    from slide.inference.lsh_report import LshReport
+    from slide.report.page import Tried
 
 FEATURES_SHOWN = 8
 
@@ -44,6 +46,8 @@ def add_options(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Writes the page."""
+    from slide.report.page import page
+
     target = writable(args.html, args.model, args.data, args.train)
     if args.examples < 0:
         raise ValueError(f"--examples: found {args.examples}, wanted 0 or more")
@@ -61,6 +65,8 @@ def run(args: Namespace) -> int:
 
 def _scored(clf: SlideClassifier, args: Namespace) -> tuple[Tried, LabelledRows]:
     """The model's predictions with what is known of the rows, and the rows."""
+    from slide.report.page import Tried
+
     data, Y_train = input_of(clf, args.model).scored(args.data, args.train)
     ids, scores = predicted(clf, data)
     return Tried(data.name, data.Y, ids, scores, Y_train, (args.A, args.B)), data
@@ -87,6 +93,8 @@ def _features_of(clf: SlideClassifier, X: Any) -> Callable[[int], str]:
 
 
 def _tables(clf: SlideClassifier, X: Any) -> LshReport | None:
+    from slide.inference.lsh_report import MAX_QUERIES
+
     if X is None or clf.network_.states[-1].lsh is None:
         return None
     return clf.network_.lsh_report(network_rows(clf, X[0 : min(MAX_QUERIES, X.shape[0])]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from slide.cli.data import BlockData, TrainingData
@@ -119,7 +120,7 @@ def run(args: Namespace) -> int:
             facts |= save(clf, target)  # again: the scores are in the model's card
         print(table(facts))
     if options.checkpoint:
-        options.checkpoint.path.unlink(missing_ok=True)
+        Path(options.checkpoint.path).unlink(missing_ok=True)
     if args.json:
         print(json.dumps(facts))
     return 0
