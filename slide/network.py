@@ -110,7 +110,7 @@ class Network(Model):
 
         Parameters
         ----------
-        callback : slide.Callback, or a function of a slide.training.progress.Progress, called ten times a second; or several
+        callback : slide.Callback, or a function of a Progress that is called ten times a second, or several of them
         eval_set : pair of X and Y like those above, scored at the end of each epoch; or None
         early_stopping : whether a worse score there ends the fit, and whether the best model comes back
         checkpoint : where and how often to save, and whether to go on from there

@@ -28,6 +28,7 @@ KINDS: dict[str, Mapping[str, type]] = {
     "schedule": {name.lower(): kind for name, kind in SCHEDULES.items()},
 }
 #: Tables without one.
+PLAIN: dict[str, type] = {"wide": slide.Wide, "rebuild": slide.Rebuild}
 #: What a value of each annotation may be; TOML has no None.
 SIMPLE: dict[str, tuple[type, ...]] = {
     "int": (int,),
@@ -36,7 +37,6 @@ SIMPLE: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "None": (),
 }
-PLAIN: dict[str, type] = {"wide": slide.Wide, "rebuild": slide.Rebuild}
 
 
 def read_options(path: str, parser: argparse.ArgumentParser) -> dict[str, Any]:

@@ -1,29 +1,37 @@
-"""Where the commands read data from and how they write files: names of embedded data sets, whole files or none."""
+"""The kinds of data that commands read: matrices in memory, and files in blocks of rows. Text: slide/cli/text_data.py.
+
+Two small interfaces hold whatever the kind: `TrainingData` is what ``slide train`` asks of its data, `ModelInput` is
+how the data that a saved model is given are read, and its predictions written.
+"""
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, NamedTuple
+from abc import ABC, abstractmethod
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import scipy.sparse as sp
 
 import slide
+from slide.cli.models import Model, network_of
+from slide.estimator.classifier import SlideClassifier
 from slide.io import formats
-from slide.io.atomic import replacing
 from slide.training.bars import waiting
 
 
-class Data(NamedTuple):
-    """Rows with labels, and what to call them."""
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Rows that a model predicts, [n, n_features], and the indicator of their labels, CSR [n, n_labels].
+
+    X is a CSR matrix, or texts that are cut into blocks and counted as one (slide/cli/text_data.py: TextRows).
+    """
 
     name: str
-    X: sp.csr_array
+    X: Any
     Y: sp.csr_array
-    open_ended: bool = False  # the file does not say how many columns there are
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -34,11 +42,122 @@ class Data(NamedTuple):
         return f"{self.name}: {_in_words(self.sizes)}"
 
 
-class InBlocks(NamedTuple):
-    """Data that are not in memory."""
+class HeldOut(Protocol):
+    """Data of any kind that are in memory and not trained on."""
+
+    @property
+    def rows(self) -> tuple[Any, Any]:
+        """X and y as ``SlideClassifier.fit`` takes them in eval_set."""
+
+    def encoded(self, clf: Any) -> LabelledRows:
+        """As a fitted classifier is scored on them; labels that it does not know are left out."""
+
+
+class TrainingData(ABC):
+    """What ``slide train`` asks of its data."""
+
+    name: str
+
+    @classmethod
+    @abstractmethod
+    def check(cls, args: Namespace) -> None:
+        """Refuses options that do not go with this kind of data, before any is read."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, args: Namespace) -> TrainingData:
+        """The data that the command line names."""
+
+    @staticmethod
+    def classifier(args: Namespace, options: Mapping[str, Any]) -> SlideClassifier:
+        """What is to be trained; options are those of SlideClassifier."""
+        return SlideClassifier(**options)
+
+    @property
+    @abstractmethod
+    def rows(self) -> tuple[Any, ...]:
+        """Positional arguments of the fit."""
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """How many there are."""
+
+    @abstractmethod
+    def held_out(self, name: str | None) -> HeldOut | None:
+        """The data of that name, read as these were; without a name, the test part that these brought, if any."""
+
+    @abstractmethod
+    def indicator(self, clf: Any) -> sp.csr_array:
+        """The labels of all rows, [n, n_labels], as the fitted classifier numbers them."""
+
+    def describe(self, test: HeldOut | None) -> str:
+        """What is printed before the fit."""
+        return f"{self}\n{test}" if test else str(self)
+
+    def summary(self, facts: Mapping[str, Any]) -> str:
+        """What is printed after the fit, of the facts of the training (slide/cli/fitting.py: training_facts)."""
+        return f"{facts['samples_per_second']:,.0f} samples/s, {facts['n_threads']} threads"
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixData(LabelledRows, TrainingData):
+    """Rows and labels in memory, and the test part of an embedded data set."""
+
+    open_ended: bool = False  # the file does not say how many columns there are
+    test: MatrixData | None = None
+
+    @classmethod
+    def check(cls, args: Namespace) -> None:
+        refuse_table(args.data)
+
+    @classmethod
+    def read(cls, args: Namespace) -> MatrixData:
+        return read_data(args.data)
+
+    @property
+    def rows(self) -> tuple[Any, Any]:
+        """X and Y."""
+        return self.X, self.Y
+
+    @property
+    def n_rows(self) -> int:
+        return self.X.shape[0]
+
+    def held_out(self, name: str | None) -> MatrixData | None:
+        test = read_test(name) if name else self.test
+        return test and check_columns(test, *self.sizes[1:], self.name)
+
+    def encoded(self, clf: Any) -> LabelledRows:
+        """Themselves: labels are numbers already."""
+        return self
+
+    def indicator(self, clf: Any) -> sp.csr_array:
+        return self.Y
+
+
+@dataclass(frozen=True, eq=False)
+class BlockData(TrainingData):
+    """A file of XMC text that is read in blocks of rows: it may be larger than memory."""
 
     name: str
     blocks: slide.XMCBlocks
+
+    @classmethod
+    def check(cls, args: Namespace) -> None:
+        refuse_table(args.data)
+        if args.checkpoint:
+            raise ValueError("--checkpoint: found --rows-at-once, wanted one of them: only a fit in memory is resumed")
+        if isinstance(validation_of(args), float):
+            raise ValueError(f"--validation: found {args.validation} and --rows-at-once, wanted a file to score by")
+
+    @classmethod
+    def read(cls, args: Namespace) -> BlockData:
+        name = args.data
+        if name in slide.datasets.names() or formats.format_of(name) != "xmc":
+            kind = "an embedded data set" if name in slide.datasets.names() else formats.format_of(name)
+            raise ValueError(f"{name}: found {kind}, wanted a file of XMC text, which alone is read in blocks")
+        return cls(name, slide.XMCBlocks(name, args.rows_at_once))
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -46,8 +165,19 @@ class InBlocks(NamedTuple):
         return self.blocks.n_rows, self.blocks.n_features, self.blocks.n_labels
 
     @property
-    def Y(self) -> sp.csr_array:
-        """The labels of all rows, read anew."""
+    def rows(self) -> tuple[Any]:
+        """The blocks, which ``SlideClassifier.fit_blocks`` takes."""
+        return (self.blocks,)
+
+    @property
+    def n_rows(self) -> int:
+        return self.blocks.n_rows
+
+    def held_out(self, name: str | None) -> MatrixData | None:
+        return check_columns(read_test(name), *self.sizes[1:], self.name) if name else None
+
+    def indicator(self, clf: Any) -> sp.csr_array:
+        """Read anew, a block after the other."""
         return sp.csr_array(sp.vstack([Y for _, Y in self.blocks], format="csr"))
 
     def __str__(self) -> str:
@@ -58,86 +188,101 @@ def _in_words(sizes: tuple[int, int, int]) -> str:
     return "{:,} rows, {:,} features, {:,} labels".format(*sizes)
 
 
-def read_data(name: str) -> tuple[Data, Data | None]:
+# -- what a saved model is given ---------------------------------------------------------------------------------------
+
+
+class ModelInput(ABC):
+    """Reads the data that a saved model is given, and writes its predictions as lines."""
+
+    @abstractmethod
+    def scored(self, name: str, train: str | None = None) -> tuple[LabelledRows, sp.csr_array | None]:
+        """Rows to score (an embedded data set's test part), and the labels it was trained on: train's, an embedded
+        data set's own, or None.
+        """
+
+    @abstractmethod
+    def predicted(self, name: str) -> LabelledRows:
+        """Rows to predict; their labels are not read where they need not be there."""
+
+    @abstractmethod
+    def lines(self, ids: Any, scores: Any) -> Iterator[str]:
+        """``label:score`` pairs, a line a row; ids and scores [n, k], best first, -1 where there is no label."""
+
+
+class MatrixInput(ModelInput):
+    """For a model whose features and labels are numbers; source names it in errors."""
+
+    def __init__(self, model: Model, source: str) -> None:
+        net = network_of(model)
+        self._n_features, self._n_labels, self._source = net.n_features, net.n_labels, source
+
+    def scored(self, name: str, train: str | None = None) -> tuple[LabelledRows, sp.csr_array | None]:
+        data = read_data(name)
+        Y_train = data.Y if data.test else None
+        scored = self._checked(data.test or data)
+        if train:
+            Y_train = self._checked(read_data(train)).Y
+        return scored, Y_train
+
+    def _checked(self, data: MatrixData) -> MatrixData:
+        return check_columns(data, self._n_features, self._n_labels, self._source)
+
+    def predicted(self, name: str) -> LabelledRows:
+        return read_test(name)
+
+    def lines(self, ids: Any, scores: Any) -> Iterator[str]:
+        for labels, values in zip(ids.tolist(), scores.tolist(), strict=True):
+            yield " ".join(f"{i}:{s:.6g}" for i, s in zip(labels, values, strict=True) if i >= 0) + "\n"
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def read_data(name: str) -> MatrixData:
     """A file, or an embedded data set with its test part."""
     known = slide.datasets.names()
     if name in known:
         with waiting(f"unpacking {name} ..."):
             X, Y, X_test, Y_test = slide.datasets.load(name)
-        return Data(name, X, Y), Data(f"{name}, test part", X_test, Y_test)
+        return MatrixData(name, X, Y, test=MatrixData(f"{name}, test part", X_test, Y_test))
     if not os.path.exists(name) and os.path.basename(name) == name:
         names = ", ".join(known)
         raise FileNotFoundError(f"{name}: no such file, and no embedded data set of that name (there are: {names})")
     with waiting(f"reading {name} ..."):
-        return Data(name, *formats.read(name), formats.format_of(name) == "svmlight"), None
+        return MatrixData(name, *formats.read(name), formats.format_of(name) == "svmlight")
 
 
-def read_blocks(name: str, rows: int) -> InBlocks:
-    """A file in XMC text, so many rows at once."""
-    if name in slide.datasets.names() or formats.format_of(name) != "xmc":
-        kind = "an embedded data set" if name in slide.datasets.names() else formats.format_of(name)
-        raise ValueError(f"{name}: found {kind}, wanted a file of XMC text, which alone is read in blocks")
-    return InBlocks(name, slide.XMCBlocks(name, rows))
-
-
-def read_test(name: str) -> Data:
+def read_test(name: str) -> MatrixData:
     """A file, or an embedded data set's test part."""
-    data, test = read_data(name)
-    return test or data
+    data = read_data(name)
+    return data.test or data
 
 
-def check_columns(data: Data, n_features: int, n_labels: int, source: str) -> Data:
+def check_columns(data: MatrixData, n_features: int, n_labels: int, source: str) -> MatrixData:
     """The data, of these widths; refuses what does not fit. Only files that do not say their widths are widened."""
     if data.open_ended:
         X, Y = data.X.copy(), data.Y.copy()
         X.resize(X.shape[0], max(X.shape[1], n_features))
         Y.resize(Y.shape[0], max(Y.shape[1], n_labels))
-        data = data._replace(X=X, Y=Y)
+        data = replace(data, X=X, Y=Y)
     for what, found, wanted in (("features", data.X.shape[1], n_features), ("labels", data.Y.shape[1], n_labels)):
         if found != wanted:
             raise ValueError(f"{data.name}: found {found:,} {what}, wanted the {wanted:,} of {source}")
     return data
 
 
-def writable(path: str, *inputs: str | None) -> Path:
-    """Where to write, refused before any work is done: a missing or read-only folder, a folder, one of the inputs."""
-    target = Path(path)
-    folder = target.parent
-    if target.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder, wanted the name of a file")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{path}: cannot write into the folder {folder}")
-    for other in inputs:
-        if other and os.path.exists(other) and target.exists() and target.samefile(other):
-            raise ValueError(f"{path}: is read by this command, and would be overwritten")
-    return target
+def refuse_table(name: str) -> None:
+    """Refuses a table where nothing says which columns hold what; Parquet may hold matrices (slide/io/formats.py)."""
+    from slide.text.tables import is_table
+
+    if is_table(name) and formats.format_of(name) != "parquet":
+        raise ValueError(f"{name}: is a table; say which columns hold what with --text and --labels")
 
 
-@contextmanager
-def naming(target: Path) -> Iterator[None]:
-    """Errors of writing name the file that was asked for, not a temporary one or none."""
+def validation_of(args: Namespace) -> float | str | None:
+    """What --validation asks for: a share of the rows, the name of data, or None."""
     try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as e:
-        if e.errno is None:
-            raise
-        raise type(e)(e.errno, e.strerror, str(target)) from e
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[IO[str]]:
-    """A text file that appears under its name when the body ends without an error, and leaves nothing if not."""
-    with naming(target), replacing(target) as binary:
-        file = io.TextIOWrapper(binary, encoding="utf-8")
-        yield file
-        file.flush()
-        file.detach()
-
-
-def size(path: Path) -> str:
-    """Of a file, for people."""
-    return f"{path.stat().st_size / 1e6:,.1f} MB"
+        return float(args.validation)
+    except (TypeError, ValueError):
+        given: str | None = args.validation
+        return given

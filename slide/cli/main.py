@@ -1,4 +1,4 @@
-"""The ``slide`` command: its exit codes, and errors as one sentence. Its options: slide/cli/options.py.
+"""The ``slide`` command: its exit codes, and errors as one sentence. Its verbs: slide/cli/verbs/registry.py.
 
 Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of our output
 went away.
@@ -14,16 +14,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import slide
-from slide.cli.options import make_parser
 from slide.cli.parser import sentence
+from slide.cli.verbs.registry import make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     try:
-        args = make_parser().parse_args(argv)
+        parser = make_parser()
+        args = parser.parse_args(argv)
     except SystemExit as e:  # argparse has said what there is to say
         return int(e.code or 0)
+    args.command_line = parser  # for the verb that completes it
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:

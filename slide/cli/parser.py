@@ -1,9 +1,10 @@
-"""How the command line is read: argparse with this program's way of reporting, and configuration files."""
+"""How the command line is read: argparse with this program's way of reporting, verbs, and configuration files."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 
@@ -30,9 +31,21 @@ class Parser(argparse.ArgumentParser):
             self._take_config(args or [])
         self._inside = True
         try:
-            return super().parse_known_intermixed_args(args, namespace)
+            found, unknown = super().parse_known_intermixed_args(args, namespace)
         finally:
             self._inside = False
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._did_you_mean(unknown)}")
+        return found, unknown
+
+    def _did_you_mean(self, unknown: Sequence[str]) -> str:
+        """The nearest option to each of those that there are not."""
+        import difflib
+
+        options = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        flags = [word.split("=")[0] for word in unknown if word.startswith("--")]
+        near = [match for flag in flags for match in difflib.get_close_matches(flag, options, 1)]
+        return f"; did you mean {' and '.join(dict.fromkeys(near))}?" if near else ""
 
     def _take_config(self, args: Sequence[str]) -> None:
         """What a configuration file says becomes the defaults, which flags override."""
@@ -50,6 +63,28 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"slide: error: {message} (see {self.prog} --help)\n")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command: its name, what follows the name in its usage line, one line of help, its options and what it does."""
+
+    name: str
+    usage: str
+    help: str
+    add_options: Callable[[Parser], None]
+    run: Callable[[argparse.Namespace], int]
+    examples: str = ""
+
+    def add_to(self, verbs: Any) -> None:
+        """Puts the verb into argparse's group of verbs."""
+        described = {"help": self.help, "description": self.help[0].upper() + self.help[1:] + "."}
+        parser: Parser = verbs.add_parser(
+            self.name, usage=f"slide {self.name} {self.usage}", epilog=self.examples, **described
+        )
+        parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
+        self.add_options(parser)
+        parser.set_defaults(run=self.run)
 
 
 def sentence(error: BaseException) -> str:

@@ -15,7 +15,8 @@ from snippets import BLOCK, run_page
 import slide
 from slide.cli.config_file import dump
 from slide.cli.main import main
-from slide.cli.options import make_parser, verb_parser
+from slide.cli.verbs.registry import make_parser
+from slide.cli.verbs.train import options_parser
 
 D, N = 300, 200
 
@@ -96,7 +97,7 @@ def test_what_is_printed_is_read_as_the_same(folder: Path, capsys: pytest.Captur
     for name in PATHS:
         ours[name] = ours[name] and str(Path(ours[name]).resolve())
     assert theirs.items() >= ours.items()
-    assert dump(after, verb_parser("train")) == printed
+    assert dump(after, options_parser()) == printed
 
 
 PATHS = ("data", "out", "log")
@@ -153,7 +154,7 @@ def test_a_rate_is_the_optimizers(
 
 
 def test_wide_on_the_command_line_is_the_wide_of_the_file(folder: Path) -> None:
-    from slide.cli.verbs.train import classifier_options
+    from slide.cli.fitting import classifier_options
 
     args = parsed(folder, "[wide]\nprune = 0.7\n", "--wide")
     assert classifier_options(args)["wide"] == slide.Wide(prune=0.7)
@@ -168,7 +169,7 @@ def test_files_may_be_called_like_numbers(folder: Path) -> None:
 def test_names_with_strange_letters_come_through(folder: Path) -> None:
     args = parsed(folder, "")
     args.out = '/tmp/a "b" \\ \t é \U000e0001.slide'
-    assert parsed(folder, dump(args, verb_parser("train"))).out == args.out
+    assert parsed(folder, dump(args, options_parser())).out == args.out
 
 
 def test_text_columns_and_embedded_names(folder: Path) -> None:
@@ -248,9 +249,9 @@ def completed(words: list[str]) -> list[str]:
 
 def scripted(shell: str) -> str:
     pytest.importorskip("shtab", reason="shtab is not installed")
-    from slide.cli.completion import script
+    from slide.cli.verbs.completion import script
 
-    return script(shell)
+    return script(make_parser(), shell)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash is installed")

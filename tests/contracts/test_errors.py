@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import slide
-from slide.cli import data as cli_data
+from slide.cli import files as cli_files
 from slide.cli.main import main
 from slide.engine import memory
 
@@ -208,7 +208,7 @@ def test_hopeless_targets_are_refused_before_any_work(
 def test_a_read_only_folder(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_data.os, "access", lambda path, mode: not (Path(path) == tmp_path and mode & os.W_OK))
+    monkeypatch.setattr(cli_files.os, "access", lambda path, mode: not (Path(path) == tmp_path and mode & os.W_OK))
     said = refused(["train", folder / "train.txt", "--out", tmp_path / "model.slide", *MODEL], capsys)
     assert said == f"{tmp_path / 'model.slide'}: cannot write into the folder {tmp_path}"
 
@@ -232,10 +232,10 @@ def test_a_full_disk_keeps_the_old_file(
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "best.txt"
-    with pytest.raises(UnicodeEncodeError), cli_data.whole_file(target) as file:
+    with pytest.raises(UnicodeEncodeError), cli_files.whole_file(target) as file:
         file.writelines(["0:1\n", "\udc80"])  # what no file can hold
     assert os.listdir(tmp_path) == []
-    with cli_data.whole_file(target) as file:
+    with cli_files.whole_file(target) as file:
         file.write("0:1\n")
         assert not target.exists()
     assert target.read_text() == "0:1\n"

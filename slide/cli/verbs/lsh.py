@@ -1,4 +1,4 @@
-"""`slide lsh`: what a model's tables are worth, printed, as JSON, or as a picture (which needs matplotlib)."""
+"""``slide lsh``: what a model's tables are worth, printed, as JSON, or as a picture (which needs matplotlib)."""
 
 from __future__ import annotations
 
@@ -8,30 +8,45 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import slide
-from slide.cli.commands import load_model, network_of
-from slide.cli.data import check_columns, read_data
-from slide.inference.lsh_report import MAX_QUERIES, LshReport
+from slide.cli.models import load_model, network_of, network_rows
+from slide.cli.options import add_json, add_machine, add_model
+from slide.cli.parser import Parser, Verb
+from slide.cli.scoring import input_of
+from slide.network import Network
 
 if TYPE_CHECKING:
-    from slide.network import Network
+    from slide.inference.lsh_report import LshReport
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)  # of the neurons, along the curve
 
+EXAMPLES = """\
+examples:
+  slide lsh model.slide
+  slide lsh model.slide wordnet-hypernym --plot tables.png
+"""
 
-def lsh(args: Namespace) -> int:
+
+def add_options(parser: Parser) -> None:
+    """The model, rows to measure recall on, and a picture."""
+    add_model(parser)
+    parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, for recall")
+    parser.add_argument("--plot", metavar="FILE", help="draw recall and buckets (.png, .svg; needs matplotlib)")
+    add_json(parser)
+    add_machine(parser)
+
+
+def run(args: Namespace) -> int:
     """Reports on the tables of a model's last layer."""
+    from slide.inference.lsh_report import MAX_QUERIES
+
     if args.plot:
         _pyplot()  # before the work, not after it
     model = load_model(args)
     net = network_of(model)
     X = None
     if args.data:
-        train_part, test_part = read_data(args.data)
-        data = test_part or train_part
-        data = check_columns(data, net.n_features, net.n_labels, args.model)
-        X = data.X[:MAX_QUERIES]
-        X = model._rows(X) if isinstance(model, slide.SlideClassifier) else X
+        rows, _ = input_of(model, args.model).scored(args.data)
+        X = network_rows(model, rows.X[0 : min(MAX_QUERIES, rows.X.shape[0])])
     report = net.lsh_report(X)
     print(report)
     if args.plot:
@@ -76,3 +91,13 @@ def plot(net: Network, X: Any, report: LshReport, path: str) -> None:
     figure.suptitle(f"{report.n_neurons:,} neurons: {report.family.split('(')[0]}")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+VERB = Verb(
+    "lsh",
+    "MODEL [DATA] [--plot FILE] [--json]",
+    "what a model's hash tables are worth: recall against chance, buckets, age, memory, advice",
+    add_options,
+    run,
+    EXAMPLES,
+)

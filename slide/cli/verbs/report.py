@@ -5,55 +5,76 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import slide
-from slide.cli.commands import load_model, predicted
-from slide.cli.data import check_columns, read_data, whole_file, writable
-from slide.cli.verbs import text
+from slide.cli.data import LabelledRows
+from slide.cli.files import whole_file, writable
+from slide.cli.models import load_classifier, network_rows
+from slide.cli.options import add_machine, add_model, add_propensity
+from slide.cli.parser import Parser, Verb
+from slide.cli.scoring import input_of, predicted
+from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
-from slide.inference.lsh_report import MAX_QUERIES, LshReport
-from slide.report.page import ScoredRows, page
 from slide.text.classifier import SlideTextClassifier
+
+if TYPE_CHECKING:
+    from slide.inference.lsh_report import LshReport
+    from slide.report.page import ScoredRows
 
 FEATURES_SHOWN = 8
 
+EXAMPLES = """\
+examples:
+  slide report model.slide wordnet-hypernym --html report.html
+  slide report model.slide test.txt --train train.txt --html report.html
+"""
 
-def report(args: Namespace) -> int:
+
+def add_options(parser: Parser) -> None:
+    """The model, rows, the page, and what is on it."""
+    add_model(parser)
+    parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, with labels")
+    parser.add_argument("--html", metavar="FILE", required=True, help="write the page here")
+    parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies")
+    parser.add_argument("--examples", type=int, metavar="N", default=12, help="rows shown (default: %(default)s)")
+    add_propensity(parser)
+    add_machine(parser)
+
+
+def run(args: Namespace) -> int:
     """Writes the page."""
+    from slide.report.page import page
+
     target = writable(args.html, args.model, args.data, args.train)
     if args.examples < 0:
         raise ValueError(f"--examples: found {args.examples}, wanted 0 or more")
-    clf = load_model(args)
-    if not isinstance(clf, SlideClassifier):
-        raise ValueError(f"{args.model}: holds a network, and the page is about a SlideClassifier")
-    tried, rows, row_text = _tried(clf, args) if args.data else (None, None, str)
+    clf = load_classifier(args, "the page is about a SlideClassifier")
+    scored, rows = _scored(clf, args) if args.data else (None, None)
+    X = rows.X if rows else None
+    row_text = str if X is None else _describer(clf, X)
     title = f"{args.model}: {clf.n_labels_:,} labels"
-    written = page(clf, title, tried, _tables(clf, rows), _label_names(clf, args.data), row_text, args.examples)
+    written = page(clf, title, scored, _tables(clf, X), _label_names(clf, args.data), row_text, args.examples)
     with whole_file(target) as file:
         file.write(written)
     print(f"report: {target}", file=sys.stderr)
     return 0
 
 
-def _tried(clf: SlideClassifier, args: Namespace) -> tuple[ScoredRows, Any, Callable[[int], str]]:
-    """The model's answers, the rows as it takes them, and how a row is described."""
-    if isinstance(clf, SlideTextClassifier):
-        data = text.test_data(clf, args, labels=True)
-        Y_train = text.train_labels(clf, args)
-        texts: Sequence[str] = data.X[0 : data.X.shape[0]]
-        tried, describe = data, lambda row: texts[row]
-    else:
-        train, test = read_data(args.data)
-        tried, Y_train = test or train, train.Y if test else None
-        tried = check_columns(tried, clf.n_features_in_, clf.n_labels_, args.model)
-        if args.train:
-            Y_train = check_columns(read_data(args.train)[0], clf.n_features_in_, clf.n_labels_, args.model).Y
-        describe = _features_of(clf, tried.X)
-    ids, scores = predicted(clf, tried)
-    return ScoredRows(tried.name, tried.Y, ids, scores, Y_train, (args.A, args.B)), tried.X, describe
+def _scored(clf: SlideClassifier, args: Namespace) -> tuple[ScoredRows, LabelledRows]:
+    """The model's predictions with what is known of the rows, and the rows."""
+    from slide.report.page import ScoredRows
+
+    data, Y_train = input_of(clf, args.model).scored(args.data, args.train)
+    ids, scores = predicted(clf, data)
+    return ScoredRows(data.name, data.Y, ids, scores, Y_train, (args.A, args.B)), data
+
+
+def _describer(clf: SlideClassifier, X: Any) -> Callable[[int], str]:
+    """How a row is shown: a text as it is."""
+    return X.texts.__getitem__ if isinstance(X, TextRows) else _features_of(clf, X)
 
 
 def _features_of(clf: SlideClassifier, X: Any) -> Callable[[int], str]:
@@ -71,10 +92,12 @@ def _features_of(clf: SlideClassifier, X: Any) -> Callable[[int], str]:
     return describe
 
 
-def _tables(clf: SlideClassifier, rows: Any) -> LshReport | None:
-    if rows is None or clf.network_.states[-1].lsh is None:
+def _tables(clf: SlideClassifier, X: Any) -> LshReport | None:
+    from slide.inference.lsh_report import MAX_QUERIES
+
+    if X is None or clf.network_.states[-1].lsh is None:
         return None
-    return clf.network_.lsh_report(clf._rows(rows[0 : min(MAX_QUERIES, rows.shape[0])]))
+    return clf.network_.lsh_report(network_rows(clf, X[0 : min(MAX_QUERIES, X.shape[0])]))
 
 
 def _label_names(clf: SlideClassifier, data: str | None) -> Sequence[Any]:
@@ -82,3 +105,13 @@ def _label_names(clf: SlideClassifier, data: str | None) -> Sequence[Any]:
     if data in slide.datasets.names() and not isinstance(clf, SlideTextClassifier):
         return slide.datasets.load_label_names(data)
     return clf.classes_.tolist()
+
+
+VERB = Verb(
+    "report",
+    "MODEL [DATA] --html FILE [--train DATA] [options]",
+    "a page of pictures: how it learned, which labels it finds, what it confuses, examples",
+    add_options,
+    run,
+    EXAMPLES,
+)

@@ -1,273 +1,169 @@
-"""``slide train``: what is asked for on the command line becomes a fit, a model file and scores.
+"""``slide train``: data and options become a fit, a model file and scores, whatever the kind of data.
 
-Training on text is in slide/cli/verbs/text.py, which shares most of this; the other verbs are in slide/cli/commands.py.
+The kinds are in slide/cli/data.py and slide/cli/text_data.py, what the fit is given and leaves in slide/cli/fitting.py.
 """
 
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import slide
-from slide.cli.commands import METRICS, score, table
-from slide.cli.data import Data, InBlocks, check_columns, naming, read_blocks, read_data, read_test, size, writable
+from slide.cli.data import BlockData, TrainingData
+from slide.cli.files import size, writable
+from slide.cli.fitting import (
+    FitOptions,
+    apply_preset,
+    classifier_options,
+    interrupted,
+    kind_of_data,
+    save,
+    stoppable,
+    training_facts,
+    which_model,
+)
+from slide.cli.options import add_classifier, add_json, add_propensity, widths
+from slide.cli.parser import Parser, Verb
+from slide.cli.scoring import score, table
 from slide.estimator.classifier import SlideClassifier
-from slide.estimator.presets import PRESETS
 from slide.training import bars
-from slide.training.callbacks import FileLogger, file_logger
+from slide.training.evaluation import METRICS
+
+EXAMPLES = """\
+examples:
+  slide train wordnet-hypernym --out model.slide
+  slide train train.txt.gz --test test.txt.gz --epochs 10 --hidden 256 --n-active 1500
+  slide train train.txt --out model.slide --checkpoint run.checkpoint --resume   after a kill: goes on where it was
+  slide train --config run.toml --epochs 3
+  slide train data.csv --text title,body --labels tags --label-separator ';' --out tags.slide
+  slide train train.txt --validation 0.1 --patience 2 --log run.csv --out model.slide
+  slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
+
+Ctrl-C and SIGTERM stop within a second; with --out the model so far is saved. --json: percentages are 0 to 100.
+"""
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What a fit is asked for beside its data; validation is a share of the training rows, a data name, or None."""
+def add_options(parser: Parser) -> None:
+    """Data, files, and every option of a fit."""
+    text = "training data: a file, or the name of an embedded data set"
+    parser.add_argument("data", metavar="DATA", nargs="?", help=text)
+    text = "options from this TOML file, named as here with _ for -; flags override it"
+    parser.add_argument("--config", metavar="FILE", help=text)
+    text = "print all options in effect as such a file, and do nothing else"
+    parser.add_argument("--print-config", action="store_true", help=text)
+    parser.add_argument("--test", metavar="DATA", help="score on this file (an embedded data set brings its own)")
+    parser.add_argument("--out", metavar="MODEL", help="save the model to this file")
+    text = "read DATA, which is XMC text, N rows at a time: for files larger than memory"
+    parser.add_argument("--rows-at-once", type=int, metavar="N", help=text)
+    parser.add_argument("--checkpoint", metavar="FILE", help="save the training's state to this file now and then")
+    text = "minutes between two checkpoints (default: %(default)g)"
+    parser.add_argument("--checkpoint-minutes", type=float, metavar="X", default=5.0, help=text)
+    parser.add_argument("--resume", action="store_true", help="go on from --checkpoint FILE, if it is there")
+    text = "score this after each epoch, without training on it: data, or the share of DATA to hold out, like 0.1"
+    parser.add_argument("--validation", metavar="DATA|X", help=text)
+    text = "stop after N epochs without a better score there, and keep the best model"
+    parser.add_argument("--patience", type=int, metavar="N", help=text)
+    text = "which score: p, psp, ndcg or recall @1, @3 or @5 (default: %(default)s)"
+    parser.add_argument("--metric", choices=METRICS, metavar="NAME", default="p@1", help=text)
+    parser.add_argument("--log", metavar="FILE", help="write how the training went to this file (.csv, .jsonl)")
+    add_json(parser)
+    add_propensity(parser)
+    _add_text(parser)
+    add_classifier(parser)
 
-    checkpoint: slide.Checkpoint | None
-    validation: float | str | None
-    early_stopping: slide.EarlyStopping | None
-    log: FileLogger | None
 
-    @classmethod
-    def of(cls, args: Namespace) -> Wishes:
-        """Checked before any work is done."""
-        validation: float | str | None = args.validation
-        with suppress(TypeError, ValueError):
-            validation = float(args.validation)
-        if args.patience is not None and validation is None:
-            raise ValueError("--patience: found no --validation, wanted the rows to judge by: a file, or a share")
-        early = None if args.patience is None else slide.EarlyStopping(args.patience, args.metric)
-        log = args.log and file_logger(writable(args.log, args.data, args.test, args.out))
-        return cls(checkpoint_of(args), validation, early, log or None)
-
-    def eval_set(self, read: Callable[[str], tuple[Any, Any]]) -> tuple[Any, Any] | float | None:
-        """As ``SlideClassifier.fit`` takes it; read makes a pair of a data set's name."""
-        return read(self.validation) if isinstance(self.validation, str) else self.validation
+def _add_text(parser: Parser) -> None:
+    """Names and defaults of slide.TextFeatures."""
+    group = parser.add_argument_group("where DATA is a table with text (.csv, .tsv, .jsonl, .parquet, .arrow)")
+    group.add_argument("--text", metavar="COLUMN[,...]", help="columns of text; for embedded data: text")
+    group.add_argument("--labels", metavar="COLUMN", help="column of labels; for embedded data: labels")
+    group.add_argument("--label-separator", metavar="S", help="between the labels of a cell (default: one a cell)")
+    group.add_argument("--words", type=int, metavar="N", help="0, 1, or 2 with pairs of words (default: 2)")
+    group.add_argument("--characters", type=widths, metavar="N,N", help="pieces of words of N to N characters")
+    group.add_argument("--min-rows", type=int, metavar="N", help="texts a feature is in (default: 2, of few texts 1)")
+    group.add_argument("--max-share", type=float, metavar="X", help="of the texts a feature is in (default: 1)")
+    group.add_argument("--max-features", type=int, metavar="N", help="the most frequent (default: no limit)")
+    group.add_argument("--buckets", type=int, metavar="N", help="features share N columns, without a vocabulary")
 
 
-def train(args: Namespace) -> int:
+def run(args: Namespace) -> int:
     """Trains, saves, scores; saves what there is if interrupted."""
-    from slide.cli.verbs import text
-
     apply_preset(args)
     if args.print_config:
-        from slide.cli.config_file import dump
-        from slide.cli.options import verb_parser
-
-        classifier_options(args)  # refuses what contradicts itself
-        print(dump(args, verb_parser("train")), end="")
-        return 0
+        return _print_config(args)
     if not args.data:
-        raise ValueError(
-            "DATA: found none, wanted a file, or the name of an embedded data set (see slide train --help)"
-        )
-    if args.text:
-        return text.train(args)
-    text.check_columns(args.data)
+        wanted = "a file, or the name of an embedded data set (see slide train --help)"
+        raise ValueError(f"DATA: found none, wanted {wanted}")
+    kind = kind_of_data(args)
+    kind.check(args)
     target = writable(args.out, args.data, args.test) if args.out else None
-    data: Data | InBlocks
-    if args.rows_at_once is None:
-        data, test = read_data(args.data)
-    else:
-        data, test = _in_blocks(args), None
-    if args.test:
-        test = read_test(args.test)
-    if test:
-        test = check_columns(test, *data.sizes[1:], data.name)
-    wishes = Wishes.of(args)
-    clf = SlideClassifier(**classifier_options(args))
-    print(data, flush=True)
-    if test:
-        print(test, flush=True)
-    eval_set = wishes.eval_set(lambda name: _fitting(name, data))
-    if isinstance(data, InBlocks):
-        seconds = fit(clf, data.sizes[0], clf.fit_blocks, (data.blocks,), wishes, eval_set=eval_set)
-    else:
-        told = {"eval_set": eval_set, "checkpoint": wishes.checkpoint}
-        seconds = fit(clf, data.sizes[0], clf.fit, (data.X, data.Y), wishes, **told)
-    if not seconds:
-        return interrupted(clf, target, wishes.checkpoint)
-    facts = trained(clf, data, seconds)
+    options = FitOptions.of(args)
+    clf = kind.classifier(args, classifier_options(args))
+    data = kind.read(args)
+    test = data.held_out(args.test)
+    print(data.describe(test), flush=True)
+    seconds = _fit(clf, data, options)
+    if seconds is None:
+        return interrupted(clf, target, options.checkpoint)
+    facts = training_facts(clf, data, seconds)
     if target:
-        save(clf, target)
-        facts |= {"model": str(target), "model_bytes": target.stat().st_size}
-    print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: ", end="")
-    print(f"{facts['samples_per_second']:,.0f} samples/s, {facts['n_threads']} threads", flush=True)
+        facts |= save(clf, target)
+    print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: {data.summary(facts)}", flush=True)
     if target:
         print(f"model: {target} ({size(target)})", flush=True)
     if test:
-        facts |= score(clf, test, data.Y, A=args.A, B=args.B)
-        keep_score(clf, facts, target)
+        facts |= score(clf, test.encoded(clf), data.indicator(clf), A=args.A, B=args.B)
+        clf.card_.scored(facts["test"], facts)
+        if target:
+            facts |= save(clf, target)  # again: the scores are in the model's card
         print(table(facts))
-    discard(wishes.checkpoint)
+    if options.checkpoint:
+        Path(options.checkpoint.path).unlink(missing_ok=True)
     if args.json:
         print(json.dumps(facts))
     return 0
 
 
-def _in_blocks(args: Namespace) -> InBlocks:
-    """What --rows-at-once asks for; refuses what needs all rows at once."""
-    if args.checkpoint:
-        raise ValueError("--checkpoint: found --rows-at-once, wanted one of them: only a fit in memory is resumed")
-    if isinstance(Wishes.of(args).validation, float):
-        raise ValueError(f"--validation: found {args.validation} and --rows-at-once, wanted a file to score by")
-    return read_blocks(args.data, args.rows_at_once)
-
-
-def _fitting(name: str, data: Data | InBlocks) -> tuple[Any, Any]:
-    """Rows and labels to score by, which have the columns of those to train on."""
-    held = check_columns(read_test(name), *data.sizes[1:], data.name)
-    return held.X, held.Y
-
-
-def fit(
-    clf: SlideClassifier, n: int, train: Callable[..., Any], data: tuple[Any, ...], wishes: Wishes, **told: Any
-) -> float | None:
-    """Wall-clock seconds of train(*data, **told) on n rows, preparation included; None if it was interrupted."""
+def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> float | None:
+    """Wall-clock seconds of the fit, preparation included; None if it was interrupted."""
+    fit_kwargs: dict[str, Any] = {"eval_set": options.eval_set(data), "early_stopping": options.early_stopping}
+    if options.checkpoint:
+        fit_kwargs["checkpoint"] = options.checkpoint
+    fit = clf.fit_blocks if isinstance(data, BlockData) else clf.fit
     begin = time.perf_counter()
     try:
-        with _stoppable(), bars.follow_fit(clf.epochs * n) as shown:
-            callback = [shown, wishes.log] if wishes.log else shown
-            train(*data, callback=callback, early_stopping=wishes.early_stopping, **told)
+        with stoppable(), bars.follow_fit(clf.epochs * data.n_rows) as shown:
+            fit(*data.rows, callback=[shown, options.log] if options.log else shown, **fit_kwargs)
     except KeyboardInterrupt:
         return None
-    if wishes.early_stopping:
-        print(_which_model(clf, wishes.early_stopping))
+    if options.early_stopping:
+        print(which_model(clf, options.early_stopping))
     return time.perf_counter() - begin
 
 
-def _which_model(clf: SlideClassifier, early: slide.EarlyStopping) -> str:
-    scores = [record[early.metric] for record in clf.history_ if record["epoch_ended"]]
-    best = early.best_epoch(clf.history_)
-    where = f"after epoch {best + 1} of {len(scores)}, which is kept"
-    return f"best {early.metric} on the validation rows: {100 * scores[best]:.2f} {where}"
+def _print_config(args: Namespace) -> int:
+    """Options in effect as a configuration file."""
+    from slide.cli.config_file import dump
+
+    classifier_options(args)  # refuses what contradicts itself
+    print(dump(args, options_parser()), end="")
+    return 0
 
 
-def checkpoint_of(args: Namespace) -> slide.Checkpoint | None:
-    """What --checkpoint, --checkpoint-minutes and --resume ask for."""
-    if not args.checkpoint:
-        if args.resume:
-            raise ValueError("--resume: found no --checkpoint FILE, wanted the file to go on from")
-        return None
-    path = writable(args.checkpoint, args.data, args.test, args.out)
-    if path.exists() and not args.resume:
-        raise ValueError(f"--checkpoint: {path} is there already: go on from it with --resume, or remove it")
-    return slide.Checkpoint(path, minutes=args.checkpoint_minutes, resume=args.resume)
+def options_parser() -> Parser:
+    """A parser of this verb's options alone: the keys of a configuration file."""
+    parser = Parser()
+    add_options(parser)
+    return parser
 
 
-def discard(checkpoint: slide.Checkpoint | None) -> None:
-    """Training is over, and its model saved."""
-    if checkpoint:
-        Path(checkpoint.path).unlink(missing_ok=True)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does, so that what was learned is not lost. Only the main thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def interrupted(clf: SlideClassifier, target: Path | None, checkpoint: slide.Checkpoint | None) -> int:
-    """Says what is left of a training that was stopped."""
-    done = clf.network_.step if hasattr(clf, "fit_seconds_") else 0
-    told = f"\nslide: stopped after {done:,} samples"
-    if target and done:
-        save(clf, target)
-        told += f"; the model so far is in {target} ({size(target)})"
-    elif target:
-        told += f"; {target} was not written"
-    if checkpoint and Path(checkpoint.path).exists():
-        told += f"; --resume goes on from {checkpoint.path}"
-    print(told, file=sys.stderr)
-    return 130
-
-
-def save(clf: SlideClassifier, target: Path) -> None:
-    """SlideClassifier.save, with the file named in what goes wrong."""
-    with naming(target):
-        clf.save(target)
-
-
-def keep_score(clf: SlideClassifier, facts: dict[str, Any], target: Path | None) -> None:
-    """Puts the scores of the test rows into the model's card, and writes the file again."""
-    clf.card_.scored(facts["test"], facts)
-    if target:
-        save(clf, target)
-        facts["model_bytes"] = target.stat().st_size
-
-
-def trained(clf: SlideClassifier, data: Data | InBlocks, seconds: float) -> dict[str, Any]:
-    """Facts of a training, for people and as JSON."""
-    net = clf.network_
-    n = (clf.history_[-1]["samples"] if clf.history_ else 0) - net.samples_resumed
-    validation: dict[str, Any] = next((r for r in reversed(clf.history_) if r["epoch"] == net.epoch and "p@1" in r), {})
-    return {
-        "data": data.name,
-        "n_samples": data.sizes[0],
-        "n_features": data.sizes[1],
-        "n_labels": data.sizes[2],
-        "epochs": net.epoch,
-        "n_trained": n,
-        "train_seconds": round(seconds, 3),
-        "samples_per_second": round(n / seconds, 1),
-        "n_threads": net.n_threads,
-        "backend": net.backend,
-        "isa": net.isa,
-        "model": None,
-        "model_bytes": None,
-        **dict.fromkeys(METRICS),
-        **{f"validation_{name}": round(100 * validation[name], 2) for name in METRICS if name in validation},
-    }
-
-
-def apply_preset(args: Namespace) -> None:
-    """Puts the options of --preset where none were given, and forgets its name."""
-    options = PRESETS[args.preset or "balanced"]
-    args.preset = None
-    for name, value in options.items():
-        if not hasattr(args, name):
-            setattr(args, name, value)
-    if getattr(args, "wide", None) is True and not hasattr(args, "wide_options") and "wide" in options:
-        args.wide = options["wide"]
-
-
-def classifier_options(args: Namespace) -> dict[str, Any]:
-    """Those options of SlideClassifier that were given, as Python takes them."""
-    given = {k: v for k, v in vars(args).items() if k in SlideClassifier().get_params()}
-    sizes = {k: getattr(args, k) for k in ("K", "L") if getattr(args, k) is not None}
-    family = given.pop("lsh", "auto")
-    if isinstance(family, slide.lsh.HashFamily):
-        if sizes:
-            raise ValueError(f"--{next(iter(sizes))}: the table [lsh] of the configuration file says it, K or L there")
-        given["lsh"] = family
-    elif family == "none":
-        if sizes:
-            raise ValueError(f"--{next(iter(sizes))}: --lsh none has no tables")
-        given["lsh"] = None
-    elif family != "auto" or sizes:
-        given["lsh"] = slide.lsh.FAMILIES["simhash" if family == "auto" else family](**sizes)
-    if isinstance(given.get("schedule"), str):
-        given["schedule"] = slide.optim.SCHEDULES[given["schedule"].capitalize()]()
-    if given.get("wide") is True and hasattr(args, "wide_options"):
-        given["wide"] = args.wide_options
-    if isinstance(given.get("optimizer"), slide.optim.Optimizer) and "lr" in given:
-        given["optimizer"] = replace(given["optimizer"], lr=given["lr"])
-    if isinstance(given.get("optimizer"), str):
-        kinds = {"adagrad": slide.Adagrad, "adam": slide.Adam, "sgd": slide.SGD}
-        rate = {"lr": given["lr"]} if "lr" in given else {}
-        given["optimizer"] = kinds[given["optimizer"]](**rate)
-    return given
+VERB = Verb(
+    "train",
+    "DATA [--test DATA] [--out MODEL] [--config FILE] [--json] [options]",
+    "train a network and say how good it is",
+    add_options,
+    run,
+    EXAMPLES,
+)

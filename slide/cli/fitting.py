@@ -1,0 +1,185 @@
+"""What every fit on the command line needs: options as Python takes them, Ctrl-C, facts to print, the model's file."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import slide
+from slide.cli.data import BlockData, MatrixData, TrainingData, validation_of
+from slide.cli.files import naming, size, writable
+from slide.cli.scoring import METRICS
+from slide.cli.text_data import TextData
+from slide.estimator.classifier import SlideClassifier
+from slide.estimator.presets import PRESETS
+
+if TYPE_CHECKING:
+    from slide.training.callbacks import FileLogger
+
+
+def kind_of_data(args: Namespace) -> type[TrainingData]:
+    """The kind of data that the options ask for."""
+    if args.text:
+        return TextData
+    return MatrixData if args.rows_at_once is None else BlockData
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit is asked for beside its data; validation is a share of the training rows, a data name, or None."""
+
+    checkpoint: slide.Checkpoint | None
+    validation: float | str | None
+    early_stopping: slide.EarlyStopping | None
+    log: FileLogger | None
+
+    @classmethod
+    def of(cls, args: Namespace) -> FitOptions:
+        """Checked before any work is done."""
+        from slide.training.callbacks import file_logger
+
+        validation = validation_of(args)
+        if args.patience is not None and validation is None:
+            raise ValueError("--patience: found no --validation, wanted the rows to judge by: a file, or a share")
+        early = None if args.patience is None else slide.EarlyStopping(args.patience, args.metric)
+        log = args.log and file_logger(writable(args.log, args.data, args.test, args.out))
+        return cls(_checkpoint(args), validation, early, log or None)
+
+    def eval_set(self, data: TrainingData) -> tuple[Any, Any] | float | None:
+        """As ``SlideClassifier.fit`` takes it; files are read as the training data were."""
+        if not isinstance(self.validation, str):
+            return self.validation
+        held_out = data.held_out(self.validation)
+        assert held_out is not None
+        return held_out.rows
+
+
+def _checkpoint(args: Namespace) -> slide.Checkpoint | None:
+    """What --checkpoint, --checkpoint-minutes and --resume ask for."""
+    if not args.checkpoint:
+        if args.resume:
+            raise ValueError("--resume: found no --checkpoint FILE, wanted the file to go on from")
+        return None
+    path = writable(args.checkpoint, args.data, args.test, args.out)
+    if path.exists() and not args.resume:
+        raise ValueError(f"--checkpoint: {path} is there already: go on from it with --resume, or remove it")
+    return slide.Checkpoint(path, minutes=args.checkpoint_minutes, resume=args.resume)
+
+
+def apply_preset(args: Namespace) -> None:
+    """Puts the options of --preset where none were given, and forgets its name."""
+    options = PRESETS[args.preset or "balanced"]
+    args.preset = None
+    for name, value in options.items():
+        if not hasattr(args, name):
+            setattr(args, name, value)
+    if getattr(args, "wide", None) is True and not hasattr(args, "wide_options") and "wide" in options:
+        args.wide = options["wide"]
+
+
+def classifier_options(args: Namespace) -> dict[str, Any]:
+    """Those options of SlideClassifier that were given, as Python takes them."""
+    given = {k: v for k, v in vars(args).items() if k in SlideClassifier().get_params()}
+    sizes = {k: getattr(args, k) for k in ("K", "L") if getattr(args, k) is not None}
+    family = given.pop("lsh", "auto")
+    if isinstance(family, slide.lsh.HashFamily):
+        if sizes:
+            raise ValueError(f"--{next(iter(sizes))}: the table [lsh] of the configuration file says it, K or L there")
+        given["lsh"] = family
+    elif family == "none":
+        if sizes:
+            raise ValueError(f"--{next(iter(sizes))}: --lsh none has no tables")
+        given["lsh"] = None
+    elif family != "auto" or sizes:
+        given["lsh"] = slide.lsh.FAMILIES["simhash" if family == "auto" else family](**sizes)
+    if isinstance(given.get("schedule"), str):
+        given["schedule"] = slide.optim.SCHEDULES[given["schedule"].capitalize()]()
+    if given.get("wide") is True and hasattr(args, "wide_options"):
+        given["wide"] = args.wide_options
+    if isinstance(given.get("optimizer"), slide.optim.Optimizer) and "lr" in given:
+        given["optimizer"] = replace(given["optimizer"], lr=given["lr"])
+    if isinstance(given.get("optimizer"), str):
+        kinds = {"adagrad": slide.Adagrad, "adam": slide.Adam, "sgd": slide.SGD}
+        rate = {"lr": given["lr"]} if "lr" in given else {}
+        given["optimizer"] = kinds[given["optimizer"]](**rate)
+    return given
+
+
+# -- the fit -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does, so that what was learned is not lost. Only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def which_model(clf: SlideClassifier, early: slide.EarlyStopping) -> str:
+    """Which epoch's model was kept, and its score."""
+    scores = [record[early.metric] for record in clf.history_ if record["epoch_ended"]]
+    best = early.best_epoch(clf.history_)
+    where = f"after epoch {best + 1} of {len(scores)}, which is kept"
+    return f"best {early.metric} on the validation rows: {100 * scores[best]:.2f} {where}"
+
+
+def interrupted(clf: SlideClassifier, target: Path | None, checkpoint: slide.Checkpoint | None) -> int:
+    """Saves and says what is left of a training that was stopped; returns the exit code."""
+    done = clf.network_.step if hasattr(clf, "fit_seconds_") else 0
+    message = f"\nslide: stopped after {done:,} samples"
+    if target and done:
+        save(clf, target)
+        message += f"; the model so far is in {target} ({size(target)})"
+    elif target:
+        message += f"; {target} was not written"
+    if checkpoint and Path(checkpoint.path).exists():
+        message += f"; --resume goes on from {checkpoint.path}"
+    print(message, file=sys.stderr)
+    return 130
+
+
+def save(clf: SlideClassifier, target: Path) -> dict[str, Any]:
+    """SlideClassifier.save, with the file named in what goes wrong; facts of the file."""
+    with naming(target):
+        clf.save(target)
+    return {"model": str(target), "model_bytes": target.stat().st_size}
+
+
+def training_facts(clf: SlideClassifier, data: TrainingData, seconds: float) -> dict[str, Any]:
+    """Facts of a training, for people and as JSON; scores on test rows are to be filled in."""
+    net = clf.network_
+    n = (clf.history_[-1]["samples"] if clf.history_ else 0) - net.samples_resumed
+    validation: dict[str, Any] = next((r for r in reversed(clf.history_) if r["epoch"] == net.epoch and "p@1" in r), {})
+    return {
+        "data": data.name,
+        "n_samples": data.n_rows,
+        "n_features": net.n_features,
+        "n_labels": net.n_labels,
+        "epochs": net.epoch,
+        "n_trained": n,
+        "train_seconds": round(seconds, 3),
+        "samples_per_second": round(n / seconds, 1),
+        "n_threads": net.n_threads,
+        "backend": net.backend,
+        "isa": net.isa,
+        "model": None,
+        "model_bytes": None,
+        **dict.fromkeys(METRICS),
+        **{f"validation_{name}": round(100 * validation[name], 2) for name in METRICS if name in validation},
+    }

@@ -1,0 +1,55 @@
+"""The models that commands are given: loaded from their files, and the network in each."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from typing import Any
+
+import slide
+from slide.engine.threads import resolve_threads
+from slide.estimator.classifier import SlideClassifier
+from slide.network import Network
+from slide.training import bars
+
+Model = SlideClassifier | Network
+
+
+def load_model(args: Namespace) -> Model:
+    """The model that the command line names, on the threads and the back end it asks for."""
+    n_threads = resolve_threads(args.n_threads)
+    with bars.waiting(f"loading {args.model} ..."):
+        return slide.load(args.model, n_threads=n_threads, backend=args.backend)
+
+
+def load_classifier(args: Namespace, purpose: str) -> SlideClassifier:
+    """As load_model, for what a network alone cannot do.
+
+    Raises
+    ------
+    ValueError
+        For a file that holds a network; purpose ends the sentence.
+    """
+    model = load_model(args)
+    if not isinstance(model, SlideClassifier):
+        raise ValueError(f"{args.model}: holds a network, and {purpose}")
+    return model
+
+
+def network_of(model: Model) -> Network:
+    """A classifier's network, or the network itself."""
+    return model.network_ if isinstance(model, SlideClassifier) else model
+
+
+def network_rows(model: Model, X: Any) -> Any:
+    """X as the network takes it: a classifier counts words and scales, a network takes rows as they are."""
+    return model._rows(X) if isinstance(model, SlideClassifier) else X
+
+
+def is_model(path: str) -> bool:
+    """Whether a file opens as a model does: 8 bytes of length, then JSON. Its name decides where it is too short."""
+    if path in slide.datasets.names() or not os.path.isfile(path):
+        return path.endswith(".slide")
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" or path.endswith(".slide")

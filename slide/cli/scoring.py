@@ -1,0 +1,90 @@
+"""How well a model predicts labelled rows, and what is printed of it. The metrics: slide/metrics.py."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import slide
+from slide.cli.data import LabelledRows, MatrixInput, ModelInput
+from slide.cli.models import Model
+from slide.cli.text_data import TextInput
+from slide.text.classifier import SlideTextClassifier
+from slide.training import bars
+from slide.training.evaluation import KS
+
+METRICS = [f"{name}@{k}" for name in ("p", "psp") for k in KS]
+ROWS_AT_ONCE = 1024  # scored by one call, so that Ctrl-C and the bar are served in between
+
+
+def input_of(model: Model, source: str) -> ModelInput:
+    """How the data of this model are read, matrices or tables of text; source is the model's file, for errors."""
+    return TextInput(model, source) if isinstance(model, SlideTextClassifier) else MatrixInput(model, source)
+
+
+def score(
+    model: Model, data: LabelledRows, Y_train: sp.csr_array | None, n_candidates: int | None = None, **propensity: float
+) -> dict[str, Any]:
+    """Every metric in percent, and how long scoring took."""
+    begin = time.perf_counter()
+    n = data.Y.shape[0]
+    ids, _ = predicted(model, data, n_candidates)
+    seconds = time.perf_counter() - begin
+    found = slide.metrics.evaluate(data.Y, ids, Y_train, KS, **propensity)
+    facts = {"test": data.name, "n_test_samples": n, "predict_seconds": round(seconds, 3), **percent(found)}
+    if Y_train is None:
+        return facts
+    groups = slide.metrics.by_frequency(data.Y, ids, Y_train, max(KS))
+    return facts | {"by_frequency": [group._asdict() for group in groups]}
+
+
+def predicted(model: Model, data: LabelledRows, n_candidates: int | None = None) -> tuple[Any, Any]:
+    """The five best labels of each row and their scores, [n, 5]; -1 where there are fewer labels."""
+    n, n_labels = data.Y.shape
+    k = min(max(KS), n_labels)
+    ids, scores = np.full((n, max(KS)), -1, np.int32), np.zeros((n, max(KS)), np.float32)
+    for rows, best, values in blocks(model, data.X, k, n_candidates):
+        ids[rows, :k], scores[rows, :k] = best, values
+    return ids, scores
+
+
+def percent(found: Mapping[str, float]) -> dict[str, float | None]:
+    """Fractions as percentages to print; None for what is not defined."""
+    return {name: round(100 * value, 2) if math.isfinite(value) else None for name, value in found.items()}
+
+
+def frequency_table(facts: dict[str, Any]) -> str:
+    """What the labels of each frequency are worth."""
+    lines = [f"{'training rows':>16}{'labels':>11}{'true':>11}{'recall@5':>11}{'precision@5':>13}"]
+    for group in [slide.metrics.Frequency(**g) for g in facts["by_frequency"]]:
+        span = f"{group.least:,}" if group.least == group.most else f"{group.least:,} to {group.most:,}"
+        shares = [f"{100 * x:.2f}" if math.isfinite(x) else "" for x in (group.recall, group.precision)]
+        lines.append(f"{span:>16}{group.labels:>11,}{group.true:>11,}{shares[0]:>11}{shares[1]:>13}")
+    return "\n".join(lines)
+
+
+def table(facts: dict[str, Any]) -> str:
+    """P@k and PSP@k as people read them."""
+    lines = ["  %   " + "".join(f"{'@' + str(k):>8}" for k in KS)]
+    for name in ("p", "psp"):
+        values = [facts[f"{name}@{k}"] for k in KS]
+        if None not in values:
+            lines.append(f"{name.upper():<6}" + "".join(f"{v:8.2f}" for v in values))
+    n, seconds = facts["n_test_samples"], facts["predict_seconds"]
+    lines.append(f"scored {n:,} rows in {bars.duration(seconds)}: {1000 * seconds / max(n, 1):.3g} ms a row")
+    return "\n".join(lines)
+
+
+def blocks(model: Model, X: sp.csr_array, k: int, n_candidates: int | None) -> Iterator[tuple[slice, Any, Any]]:
+    """Rows, ids and scores of predict_topk, a block of rows at a time."""
+    n = X.shape[0]
+    with bars.follow_rows("scoring", n) as advance:
+        for first in range(0, max(n, 1), ROWS_AT_ONCE):
+            rows = slice(first, min(first + ROWS_AT_ONCE, n))
+            yield rows, *model.predict_topk(X[rows], k, n_candidates=n_candidates)
+            advance(rows.stop - first)

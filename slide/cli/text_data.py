@@ -1,0 +1,167 @@
+"""Tables of text as the commands read them: columns by name, labels by their names. Matrices: slide/cli/data.py."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import slide
+from slide.cli.data import LabelledRows, ModelInput, TrainingData
+from slide.text.classifier import SlideTextClassifier
+from slide.text.features import TextFeatures
+from slide.training.bars import waiting
+
+if TYPE_CHECKING:
+    from slide.text.tables import TextTable
+
+FEATURES = ("words", "characters", "min_rows", "max_share", "max_features", "buckets")  # options of TextFeatures
+EMBEDDED = ["text", "labels"]  # columns of an embedded data set
+
+
+class TextRows:
+    """Texts that are cut into blocks and counted as a matrix is."""
+
+    def __init__(self, texts: Sequence[str], n_features: int) -> None:
+        self.texts, self.shape = texts, (len(texts), n_features)
+
+    def __getitem__(self, rows: slice) -> Sequence[str]:
+        return self.texts[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class TextData(TrainingData):
+    """Texts with labels, and the test part of an embedded data set; columns as ``SlideTextClassifier.table_``."""
+
+    name: str
+    table: TextTable
+    columns: Mapping[str, Any]
+    test: TextTable | None = None
+
+    @classmethod
+    def check(cls, args: Namespace) -> None:
+        if args.rows_at_once is not None:
+            wanted = "a file of XMC text: the vocabulary is made of all texts"
+            raise ValueError(f"--rows-at-once: found --text, wanted {wanted}")
+        if not args.labels:
+            raise ValueError("--labels: found none, wanted the column of labels")
+
+    @classmethod
+    def read(cls, args: Namespace) -> TextData:
+        columns = _columns_of(args)
+        table, test = read_tables(args.data, columns)
+        return cls(args.data, table, columns, test)
+
+    @staticmethod
+    def classifier(args: Namespace, options: Mapping[str, Any]) -> SlideTextClassifier:
+        """Its file says which columns it was trained on, so that eval and predict need not be told."""
+        given = {name: getattr(args, name) for name in FEATURES if getattr(args, name) is not None}
+        clf = SlideTextClassifier(TextFeatures(**given), **options)
+        clf.table_ = _columns_of(args)
+        return clf
+
+    @property
+    def rows(self) -> tuple[Any, Any]:
+        """Texts and labels."""
+        return self.table.texts, self.table.labels
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.table.texts)
+
+    def held_out(self, name: str | None) -> TextData | None:
+        table = read_test_table(name, self.columns) if name else self.test
+        return table and TextData(f"{name or self.name}, test", table, self.columns)
+
+    def encoded(self, clf: SlideTextClassifier) -> LabelledRows:
+        """Texts, and the indicator of those labels that the model knows."""
+        return labelled_rows(clf, self.name, self.table)
+
+    def indicator(self, clf: SlideTextClassifier) -> sp.csr_array:
+        return encoded_labels(clf, self.table)
+
+    def describe(self, test: Any) -> str:
+        """How many features and labels there are is known after the fit."""
+        return f"{self.name}: {self.n_rows:,} texts"
+
+    def summary(self, facts: Mapping[str, Any]) -> str:
+        n_features, n_labels, n_threads = (facts[name] for name in ("n_features", "n_labels", "n_threads"))
+        return f"{n_features:,} features, {n_labels:,} labels, {n_threads} threads"
+
+
+def _columns_of(args: Namespace) -> dict[str, Any]:
+    return {"text": args.text.split(","), "labels": args.labels, "separator": args.label_separator}
+
+
+class TextInput(ModelInput):
+    """For a model trained on text: tables with the columns it was trained on; source names it in errors."""
+
+    def __init__(self, clf: SlideTextClassifier, source: str) -> None:
+        self._clf, self._source = clf, source
+
+    def scored(self, name: str, train: str | None = None) -> tuple[LabelledRows, sp.csr_array | None]:
+        scored = labelled_rows(self._clf, name, read_test_table(name, self._columns))
+        if not train and name not in slide.datasets.names():
+            return scored, None
+        return scored, encoded_labels(self._clf, read_tables(train or name, self._columns)[0])
+
+    def predicted(self, name: str) -> LabelledRows:
+        columns = self._columns
+        if name not in slide.datasets.names():
+            columns = columns | {"labels": None}
+        return labelled_rows(self._clf, name, read_test_table(name, columns)._replace(labels=None))
+
+    @property
+    def _columns(self) -> dict[str, Any]:
+        if not hasattr(self._clf, "table_"):
+            raise ValueError(f"{self._source}: was not trained on a table, so no columns are known; use predict --text")
+        return self._clf.table_
+
+    def lines(self, ids: Any, scores: Any) -> Iterator[str]:
+        """Labels go by their names, with tabs between the pairs: names may hold spaces."""
+        for labels, values in zip(self._clf._labels.names(np.asarray(ids)), scores.tolist(), strict=True):
+            pairs = (f"{_one_line(i)}:{s:.6g}" for i, s in zip(labels, values, strict=True) if i is not None)
+            yield "\t".join(pairs) + "\n"
+
+
+def _one_line(name: Any) -> str:
+    return " ".join(str(name).split())
+
+
+def labelled_rows(clf: SlideTextClassifier, name: str, table: TextTable) -> LabelledRows:
+    """A table's texts, and the indicator of those labels that the model knows; of none where it has no labels."""
+    Y = encoded_labels(clf, table) if table.labels else sp.csr_array((len(table.texts), 1))
+    return LabelledRows(name, TextRows(table.texts, clf.n_features_in_), Y)
+
+
+def encoded_labels(clf: SlideTextClassifier, table: TextTable) -> sp.csr_array:
+    """The indicator of a table's labels, without those that the model does not know."""
+    return clf._labels.encode(table.labels, drop_unknown=True)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def read_tables(name: str, columns: Mapping[str, Any]) -> tuple[TextTable, TextTable | None]:
+    """A table, or an embedded data set's texts with its test part."""
+    from slide.text.tables import TextTable, read_table
+
+    if name in slide.datasets.names():
+        if [*columns["text"], columns["labels"] or "labels"] != EMBEDDED:
+            raise ValueError(f"{name}: has the columns text and labels, so --text text --labels labels")
+        with waiting(f"unpacking {name} ..."):
+            raw = slide.datasets.load_text(name)
+        return TextTable(raw.train_texts, raw.train_labels), TextTable(raw.test_texts, raw.test_labels)
+    with waiting(f"reading {name} ..."):
+        separator = columns["separator"] if columns["labels"] else None
+        return read_table(name, columns["text"], columns["labels"], label_separator=separator), None
+
+
+def read_test_table(name: str, columns: Mapping[str, Any]) -> TextTable:
+    """A table, or an embedded data set's test part."""
+    table, test = read_tables(name, columns)
+    return test or table

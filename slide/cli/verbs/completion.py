@@ -1,0 +1,64 @@
+"""``slide completion``: scripts for shells, made from the whole command line by shtab (extra `completion`)."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from typing import Any
+
+from slide.cli.parser import Parser, Verb
+
+FILES = ("DATA", "DATA|X", "MODEL", "MODEL|DATA", "FILE", "OUT")  # what argparse calls arguments that are files
+
+EXAMPLES = """\
+examples:
+  slide completion bash > ~/.local/share/bash-completion/completions/slide
+  slide completion zsh > ~/.zsh/completions/_slide
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The shell."""
+    parser.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"), help="bash, zsh or tcsh")
+
+
+def run(args: Namespace) -> int:
+    """Prints a script that completes this command in a shell."""
+    print(script(args.command_line, args.shell))
+    return 0
+
+
+def script(parser: Parser, shell: str) -> str:
+    """The script that completes what the parser reads, for "bash", "zsh" or "tcsh".
+
+    Raises
+    ------
+    ImportError
+        Without shtab.
+    """
+    try:
+        import shtab
+    except ImportError as e:
+        raise ImportError("completion needs shtab: pip install 'slide-xmc[completion]'") from e
+    _mark_files(parser, shtab.FILE)
+    made: str = shtab.complete(parser, shell=shell)
+    return made
+
+
+def _mark_files(parser: argparse.ArgumentParser, how: Any) -> None:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                _mark_files(verb, how)
+        elif action.metavar in FILES:
+            action.complete = how  # type: ignore[attr-defined]
+
+
+VERB = Verb(
+    "completion",
+    "SHELL",
+    "print a script that completes this command's verbs, options and files in a shell",
+    add_options,
+    run,
+    EXAMPLES,
+)

@@ -1,0 +1,70 @@
+"""``slide eval``: scores a saved model on data with known labels."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+
+import slide
+from slide.cli.models import load_model, network_of
+from slide.cli.options import add_json, add_model, add_propensity, add_scoring
+from slide.cli.parser import Parser, Verb
+from slide.cli.scoring import METRICS, frequency_table, input_of, score, table
+
+EXAMPLES = """\
+examples:
+  slide eval model.slide test.txt --train train.txt
+  slide eval model.slide wordnet-hypernym --by-frequency
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The model, rows, and where label frequencies come from."""
+    add_model(parser)
+    parser.add_argument("data", metavar="DATA", help="a file, or an embedded data set (its test part)")
+    parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies for PSP@k")
+    text = "also recall and precision of rare and frequent labels"
+    parser.add_argument("--by-frequency", action="store_true", help=text)
+    add_json(parser)
+    add_propensity(parser)
+    add_scoring(parser)
+
+
+def run(args: Namespace) -> int:
+    """Scores and prints."""
+    known = args.train or args.data in slide.datasets.names()
+    if args.by_frequency and not known:
+        raise ValueError("--by-frequency: found no --train, wanted the training data to count labels in")
+    model = load_model(args)
+    data, Y_train = input_of(model, args.model).scored(args.data, args.train)
+    print(data, flush=True)
+    net = network_of(model)
+    facts = {
+        "model": args.model,
+        "model_bytes": os.path.getsize(args.model),
+        "n_features": net.n_features,
+        "n_labels": net.n_labels,
+        "train_seconds": getattr(model, "fit_seconds_", None),
+        "samples_per_second": getattr(model, "samples_per_second_", None),
+        **dict.fromkeys(METRICS),
+        **score(model, data, Y_train, args.n_candidates, A=args.A, B=args.B),
+    }
+    print(table(facts))
+    if Y_train is None:
+        print("PSP@k needs the training data: --train DATA")
+    if args.by_frequency:
+        print(frequency_table(facts))
+    if args.json:
+        print(json.dumps(facts))
+    return 0
+
+
+VERB = Verb(
+    "eval",
+    "MODEL DATA [--train DATA] [--json] [options]",
+    "score a saved model on data with known labels",
+    add_options,
+    run,
+    EXAMPLES,
+)

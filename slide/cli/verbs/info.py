@@ -1,0 +1,175 @@
+"""``slide info``, ``card`` and ``config``: what is in a model or in data, a model's card, what runs on this machine."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from typing import Any
+
+import numpy as np
+
+import slide
+from slide.cli.data import read_data
+from slide.cli.files import opened, writable
+from slide.cli.models import is_model, load_classifier
+from slide.cli.options import add_json, add_machine, add_model
+from slide.cli.parser import Parser, Verb
+
+EXAMPLES = """\
+examples:
+  slide info model.slide
+  slide info train.txt.gz --json
+"""
+
+
+# -- info --------------------------------------------------------------------------------------------------------------
+
+
+def add_options(parser: Parser) -> None:
+    """A file of either kind."""
+    parser.add_argument("path", metavar="MODEL|DATA", help="a model, a data file, or the name of an embedded data set")
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    """Describes a model or data."""
+    facts = describe_model(args.path) if is_model(args.path) else describe_data(args.path)
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):<{width}}{_format(value)}")
+    if args.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_format(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_format, value))
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def describe_model(path: str) -> dict[str, Any]:
+    """Facts from a model's header."""
+    from slide.io.model_file import describe
+
+    header = describe(path)
+    net = header["network"]
+    layers = net["layers"]
+    facts = {
+        "model": path,
+        "format_version": header["format_version"],
+        "n_features": layers[0]["n_features"],
+        "n_labels": layers[-1]["n"],
+        "layers": [_named(layer) for layer in layers],
+        "wide": _options(net["wide"]) if net.get("wide") else "none",
+        "optimizer": _named(net["optimizer"], "name"),
+        "loss": net["loss"],
+        "samples_trained": net["progress"]["step"],
+        "epochs_trained": net["progress"]["epoch"],
+        "weights": _storage(header),
+        "weights_bytes": sum(header["array_bytes"].values()),
+        "model_bytes": header["file_bytes"],
+    }
+    fitted = header.get("classifier", {}).get("fitted", {})
+    return facts | {k.rstrip("_"): v for k, v in fitted.items()}
+
+
+def _storage(header: dict[str, Any]) -> str:
+    if "layer0.codes" in header["array_bytes"]:
+        return "8 bits, to predict only"
+    return str(header["network"].get("storage", "float32"))
+
+
+def _named(config: dict[str, Any], key: str = "kind") -> str:
+    """``sampled(n=12702, n_active=300)``."""
+    rest = {k: _named(v) if isinstance(v, dict) else v for k, v in config.items() if k != key}
+    return f"{config[key]}({_options(rest)})"
+
+
+def _options(config: dict[str, Any]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in config.items())
+
+
+def describe_data(name: str) -> dict[str, Any]:
+    """Sizes and frequencies of a data file or of an embedded data set's training part."""
+    data = read_data(name)
+    n, d = data.X.shape
+    features, labels = np.diff(data.X.indptr), np.diff(data.Y.indptr)
+    frequency = np.unique(data.Y.indices, return_counts=True)[1]  # of those met: a header may promise 2^31 labels
+    unmet = data.Y.shape[1] - len(frequency)
+    facts: dict[str, Any] = {
+        "data": data.name,
+        "n_samples": n,
+        "n_features": d,
+        "n_labels": data.Y.shape[1],
+        "features_per_sample": float(features.mean()) if n else 0.0,
+        "labels_per_sample": float(labels.mean()) if n else 0.0,
+        "samples_without_features": int((features == 0).sum()),
+        "samples_without_labels": int((labels == 0).sum()),
+        "labels_without_samples": unmet,
+        "samples_per_label_median": _median(np.sort(frequency), unmet),
+        "samples_per_label_max": int(frequency.max(initial=0)),
+    }
+    return facts | ({"n_test_samples": data.test.n_rows} if data.test else {})
+
+
+def _median(ascending: Any, zeros: int) -> float:
+    """Of so many zeros and then these numbers."""
+    n = zeros + len(ascending)
+    middle = [int(ascending[i - zeros]) if i >= zeros else 0 for i in ((n - 1) // 2, n // 2)] if n else [0, 0]
+    return sum(middle) / 2
+
+
+# -- card, config ------------------------------------------------------------------------------------------------------
+
+
+def add_card_options(parser: Parser) -> None:
+    """The model, and where the card is written."""
+    add_model(parser)
+    parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output")
+    add_machine(parser)
+
+
+def run_card(args: Namespace) -> int:
+    """Prints a model's card, or writes it to a file."""
+    target = writable(args.out, args.model) if args.out else None
+    clf = load_classifier(args, "a card belongs to a SlideClassifier")
+    with opened(target) as out:
+        out.write(clf.card())
+    return 0
+
+
+def run_config(args: Namespace) -> int:
+    """Prints slide.show_config()."""
+    facts = slide.show_config()
+    if args.json:
+        print(json.dumps(facts))
+    return 0
+
+
+INFO = Verb(
+    "info",
+    "MODEL|DATA [--json]",
+    "describe a model or data, without loading a model's weights",
+    add_options,
+    run,
+    EXAMPLES,
+)
+CARD = Verb(
+    "card",
+    "MODEL [--out FILE]",
+    "the model card: data, options, time, scores and limits",
+    add_card_options,
+    run_card,
+)
+CONFIG = Verb(
+    "config",
+    "[--json]",
+    "say what runs here: instruction set, OpenMP, threads, versions",
+    add_json,
+    run_config,
+)
