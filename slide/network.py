@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 
 from slide.checks import Checked, check_X, check_XY, require
 from slide.engine.layout import FloatArray, IntArray
@@ -22,7 +21,6 @@ from slide.inference.lsh_report import LshReport, lsh_report
 from slide.io.model_file import save_model
 from slide.model.compress import quantized
 from slide.model.model import Model
-from slide.model.pairs import PairCounts
 from slide.model.recall import found_share
 from slide.optim import Schedule
 from slide.training.callbacks import Callbacks
@@ -31,7 +29,7 @@ from slide.training.early_stopping import EarlyStopping, held_out_key, model_sel
 from slide.training.evaluation import held_out
 from slide.training.loop import run
 from slide.training.plan import Plan
-from slide.training.source import WANTED, BlockSource, InMemory, check_blocks, prefetch
+from slide.training.source import BlockSource, InMemory, check_blocks
 
 
 class Network(Model):
@@ -125,7 +123,7 @@ class Network(Model):
         NonFiniteError
             If a loss is not finite; names step and layer.
         """
-        self._check_trains()
+        self.check_trains()
         known = X.fingerprint if isinstance(X, Checked) else None
         X, Y = check_XY(X, Y, self.n_features, self.n_labels)
         callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
@@ -137,7 +135,7 @@ class Network(Model):
             progress = saver.resume(self)
         self.samples_resumed = progress.done if progress else 0
         if not progress:  # pairs that were pruned before a checkpoint stay away
-            self.add_pairs(self._count_pairs(X, Y))
+            self.add_pairs(self.pair_counts(X, Y))
         plan = Plan(epochs, schedule, callbacks, selection, saver)
         run(self, InMemory(Examples.of(X), Examples.of(Y)), plan, progress)
         return self
@@ -163,34 +161,16 @@ class Network(Model):
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
-        self._check_trains()
+        self.check_trains()
         check_blocks(blocks)
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
         check = partial(check_XY, n_features=self.n_features, n_labels=self.n_labels)
-        pairs, counts, labels = BlockSource(blocks, check), self._count_pairs(), []
-        for X, Y in prefetch(pairs):
-            if self.wide:
-                counts.add(X, Y)
-            if held:
-                labels.append(Y)
-        if not pairs.n_rows:
-            raise ValueError(f"blocks: found none, wanted {WANTED}")
-        selection = model_selection(held, sp.vstack(labels, format="csr") if held else None, early_stopping, None)
+        source, counts = BlockSource(blocks, check), self.pair_counts()
+        labels = source.first_pass(counts.add if self.wide else None, keep_labels=held is not None)
+        selection = model_selection(held, labels, early_stopping, None)
         self.add_pairs(counts)
-        run(self, pairs, Plan(epochs, schedule or Schedule(), Callbacks.of(callback), selection))
+        run(self, source, Plan(epochs, schedule or Schedule(), Callbacks.of(callback), selection))
         return self
-
-    def _check_trains(self) -> None:
-        self.refuse_compressed("training")
-        ok = self.storage == "float32" or self.backend == "c"
-        require(ok, "storage", self.storage, "float32: the Numba back end trains no other")
-
-    def _count_pairs(self, *pair: sp.csr_array) -> PairCounts:
-        """Those of X and Y, or none yet."""
-        counts = PairCounts(self.n_features, self.n_labels, self.wide.row_pairs if self.wide else 0)
-        if pair and self.wide:
-            counts.add(*pair)
-        return counts
 
     # -- answers ----------------------------------------------------------------------------------------------------
 

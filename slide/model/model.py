@@ -5,11 +5,9 @@ Training, files and inference know a Model only; slide/network.py is the Network
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Self
 
 import numpy as np
@@ -19,16 +17,17 @@ import scipy.sparse as sp
 from slide.checks import check_X, require
 from slide.engine import select
 from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, FloatArray, IntArray
-from slide.engine.protocol import Engine, Examples
+from slide.engine.protocol import Examples
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
-from slide.engine.threads import resolve_threads, usable_threads
+from slide.engine.threads import resolve_threads
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
+from slide.model.engine_owner import EngineOwner
 from slide.model.pairs import PairCounts, Wide, add_pairs, drop_pairs
 from slide.model.parameters import stored_layers, stored_pairs
 from slide.model.rebuild import rebuild
-from slide.model.snapshot import Snapshot, families, layer_config, layer_from, optimizer_from, wide_from
+from slide.model.snapshot import Snapshot, families, layer_from, model_config, optimizer_from, wide_from
 from slide.optim import Adagrad, Optimizer, Rebuild
 
 LOSSES = ("softmax", "binary")
@@ -43,7 +42,7 @@ RESTORED = (
 )
 
 
-class Model:
+class Model(EngineOwner):
     """Layers' arrays, the sparse part, tables, counters and an engine. What the arguments mean: slide.Network."""
 
     def __init__(
@@ -82,7 +81,6 @@ class Model:
         self.recalls: dict[int, float] = {}  # of layers whose tables were measured as they are now sized
         self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
         self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
-        self._takes_time = False
         self.states: list[LayerState] = stored_layers(
             self.layers, self.optimizer.kind, storage, self.seed, self.rebuild.incremental, arrays
         )
@@ -91,9 +89,7 @@ class Model:
             None if wide is None else stored_pairs(wide, *sizes, arrays or {})
         )
         self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
-        self._pid = os.getpid()
-        self.n_threads = usable_threads(self.n_threads)
-        self.engine = self._make_engine()
+        self.start_engine()
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.layers))
@@ -144,51 +140,16 @@ class Model:
         if self.is_compressed:
             raise ValueError(f"{what}: found a compressed model, which only predicts; wanted the one it was made from")
 
+    def check_trains(self) -> None:
+        """Raises ValueError where this model or its back end only predicts."""
+        self.refuse_compressed("training")
+        ok = self.storage == "float32" or self.backend == "c"
+        require(ok, "storage", self.storage, "float32: the Numba back end trains no other")
+
     @property
     def own_family(self) -> HashFamily | None:
         """The hash family of the user's own, whose code no file holds; None if there is none."""
         return next((family for _, family in families(self.layers) if family.is_custom), None)
-
-    # -- the engine -----------------------------------------------------------------------------------------------
-
-    def set_threads(self, n_threads: int) -> None:
-        """Changes how many threads train and predict."""
-        n_threads = resolve_threads(n_threads)
-        if n_threads != self.n_threads:
-            self.n_threads = n_threads
-            self.engine = self._make_engine()
-
-    @property
-    def engine(self) -> Engine:
-        """The engine; another one, of a single thread, in a forked child that could not use the first."""
-        if os.getpid() != self._pid:
-            self._pid = os.getpid()
-            self.n_threads = usable_threads(self.n_threads)
-            self._made = self._make_engine()
-        return self._made
-
-    @engine.setter
-    def engine(self, engine: Engine) -> None:
-        self._made = engine
-
-    def take_time(self, on: bool) -> None:
-        """Whether training records what its threads' time goes into (slide.report.profile)."""
-        require(not on or self.backend == "c", "backend", self.backend, "'c', whose threads have clocks")
-        self._takes_time = on
-        self.engine.time(on)
-
-    def replace_layer(self, index: int, layer: Layer) -> None:
-        """Puts another description in a layer's place, whose state was changed accordingly."""
-        self.layers = (*self.layers[:index], layer, *self.layers[index + 1 :])
-        self.engine = self._make_engine()
-
-    def _make_engine(self) -> Engine:
-        engine = select.make_engine(
-            self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
-        )
-        if self._takes_time:
-            engine.time(True)
-        return engine
 
     def resolved_batch_size(self, n_samples: int) -> int:
         """Samples that share an active set when training on so many; 1 where the network does not allow it."""
@@ -200,23 +161,7 @@ class Model:
 
     def config(self) -> dict[str, Any]:
         """Layers, options and progress as JSON values, under the names that files have for them."""
-        return {
-            "layers": [layer_config(layer) for layer in self.layers],
-            "wide": asdict(self.wide) if self.wide is not None else None,
-            "optimizer": {"name": type(self.optimizer).__name__, **asdict(self.optimizer)},
-            "rebuild": asdict(self.rebuild),
-            "loss": self.loss,
-            "batch_size": self.batch_size,
-            "storage": self.storage,
-            "seed": self.seed,
-            "progress": {
-                "step": self.step,
-                "epoch": self.epoch,
-                "generation": self.n_rebuilds,
-                "next_rebuild": self.next_rebuild,
-                "tables_step": self.tables_built_at,
-            },
-        }
+        return model_config(self)
 
     def snapshot(self, tables: bool = False) -> Snapshot:
         """The model at this moment, sharing its arrays; tables: also what can be filled anew, as it is."""
@@ -271,6 +216,13 @@ class Model:
         return _unpickled, (type(self), self.snapshot(), self.n_threads, self.backend)
 
     # -- the sparse part and the tables ---------------------------------------------------------------------------
+
+    def pair_counts(self, *pair: sp.csr_array) -> PairCounts:
+        """The pairs of the sparse part that meet in X and Y, or none yet."""
+        counts = PairCounts(self.n_features, self.n_labels, self.wide.row_pairs if self.wide else 0)
+        if pair and self.wide:
+            counts.add(*pair)
+        return counts
 
     def add_pairs(self, counts: PairCounts) -> None:
         """Gives weights to the pairs of the sparse part that were counted and have none."""

@@ -65,6 +65,27 @@ def families(layers: Sequence[Layer]) -> list[tuple[int, HashFamily]]:
     return [(i, layer.lsh) for i, layer in enumerate(layers) if isinstance(layer, Sampled) and layer.lsh is not None]
 
 
+def model_config(model: Any) -> dict[str, Any]:
+    """Layers, options and progress as JSON values, under the names that files have for them."""
+    return {
+        "layers": [layer_config(layer) for layer in model.layers],
+        "wide": asdict(model.wide) if model.wide is not None else None,
+        "optimizer": {"name": type(model.optimizer).__name__, **asdict(model.optimizer)},
+        "rebuild": asdict(model.rebuild),
+        "loss": model.loss,
+        "batch_size": model.batch_size,
+        "storage": model.storage,
+        "seed": model.seed,
+        "progress": {
+            "step": model.step,
+            "epoch": model.epoch,
+            "generation": model.n_rebuilds,
+            "next_rebuild": model.next_rebuild,
+            "tables_step": model.tables_built_at,
+        },
+    }
+
+
 def layer_config(layer: Layer) -> dict[str, Any]:
     """A layer as JSON values."""
     options = {name: getattr(layer, name) for name in layer.__dataclass_fields__}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.protocol import Examples
@@ -70,6 +71,24 @@ class BlockSource:
                 self.n_labels += Y.nnz
             yield X, Y
         self._is_counted = True
+
+    def first_pass(self, count: Callable[[Any, Any], None] | None, keep_labels: bool) -> sp.csr_array | None:
+        """Goes through all blocks, handing each to `count`; the labels of all rows, if they are to be kept.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        labels = []
+        for X, Y in prefetch(self):
+            if count:
+                count(X, Y)
+            if keep_labels:
+                labels.append(Y)
+        if not self.n_rows:
+            raise ValueError(f"blocks: found none, wanted {WANTED}")
+        return sp.vstack(labels, format="csr") if keep_labels else None
 
     def blocks(self) -> Iterator[tuple[Examples, Examples]]:
         """Rows and labels, after a first pass.

@@ -1,0 +1,76 @@
+"""What owns an engine over its arrays: makes it, makes another for other threads or in a forked child."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from slide.checks import require
+from slide.engine import select
+from slide.engine.protocol import Engine
+from slide.engine.quantized import CompressedPairs
+from slide.engine.state import LayerState, WideState
+from slide.engine.threads import resolve_threads, usable_threads
+from slide.layers import Layer
+from slide.optim import Optimizer
+
+
+class EngineOwner:
+    """The part of a Model that runs: arrays, threads, the engine, and a lock for those who change parameters."""
+
+    layers: tuple[Layer, ...]
+    states: list[LayerState]
+    wide_state: WideState | CompressedPairs | None
+    optimizer: Optimizer
+    loss: str
+    seed: int
+    backend: str
+    n_threads: int
+    lock: threading.RLock  # held while parameters change, chunk by chunk, and while they are saved
+    _takes_time = False
+
+    def start_engine(self) -> None:
+        """Makes the engine for the first time, and the lock."""
+        self.lock = threading.RLock()
+        self._pid = os.getpid()
+        self.n_threads = usable_threads(self.n_threads)
+        self.engine = self._make_engine()
+
+    def set_threads(self, n_threads: int) -> None:
+        """Changes how many threads train and predict."""
+        n_threads = resolve_threads(n_threads)
+        if n_threads != self.n_threads:
+            self.n_threads = n_threads
+            self.engine = self._make_engine()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; another one, of a single thread, in a forked child that could not use the first."""
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self.n_threads = usable_threads(self.n_threads)
+            self._made = self._make_engine()
+        return self._made
+
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        self._made = engine
+
+    def take_time(self, on: bool) -> None:
+        """Whether training records what its threads' time goes into (slide.report.profile)."""
+        require(not on or self.backend == "c", "backend", self.backend, "'c', whose threads have clocks")
+        self._takes_time = on
+        self.engine.time(on)
+
+    def replace_layer(self, index: int, layer: Layer) -> None:
+        """Puts another description in a layer's place, whose state was changed accordingly."""
+        self.layers = (*self.layers[:index], layer, *self.layers[index + 1 :])
+        self.engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        engine = select.make_engine(
+            self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
+        )
+        if self._takes_time:
+            engine.time(True)
+        return engine
