@@ -263,6 +263,27 @@ def test_help_tells_the_defaults_of_python(capsys: pytest.CaptureFixture[str]) -
     assert f"widths of the hidden layers (default: {defaults['hidden'][0]})" in out
 
 
+@pytest.mark.parametrize(
+    ("command", "found", "meant"),
+    [
+        ("train d.txt --hiden 64", "--hiden 64", "--hidden"),
+        ("train d.txt --epoch=3 --n-activ 9", "--epoch=3 --n-activ 9", "--epochs and --n-active"),
+        ("predict m.slide d.txt --n-candidate 3", "--n-candidate 3", "--n-candidates"),
+        ("config --jsn", "--jsn", "--json"),
+        ("train d.txt --zzzz", "--zzzz", None),
+        ("eval m.slide d.txt extra", "extra", None),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_nearest(
+    command: str, found: str, meant: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command.split()) == 2
+    suggestion = f"; did you mean {meant}?" if meant else ""
+    verb = command.split()[0]
+    wanted = f"slide: error: unrecognized arguments: {found}{suggestion} (see slide {verb} --help)\n"
+    assert capsys.readouterr().err == wanted
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"slide {slide.__version__}\n"

@@ -396,6 +396,15 @@ def test_a_table_is_predicted_and_scored_by_its_columns(
     assert facts["n_labels"] == 3
 
 
+def test_the_tables_of_a_text_model_are_reported_on_with_its_texts(
+    model: Path, table: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = json.loads(run(["lsh", model, table(".csv"), "--json"], capsys).splitlines()[-1])
+    assert facts["n_neurons"] == 3
+    assert set(facts["recall"]) <= {"1", "10", "100"}
+    assert len(facts["recall"]) > 0
+
+
 def test_options_of_features_reach_the_model(table: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "m.slide"
     options = ["--words", "1", "--characters", "2,3", "--max-features", "9", "--max-share", "0.9", "--min-rows", "2"]
