@@ -684,7 +684,7 @@ def test_the_page_about_it_runs(checkout: Path, tmp_path: Path, monkeypatch: pyt
     assert names["search"].best_params_["slideclassifier__epochs"] == 20
 
 
-@pytest.mark.parametrize("module", ["classifier", "text", "text_tables"])
+@pytest.mark.parametrize("module", ["estimator.classifier", "text.classifier", "text.tables"])
 def test_examples_in_docstrings(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(f"slide.{module}"))
     assert tried.attempted > 1
