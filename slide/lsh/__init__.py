@@ -28,3 +28,5 @@ __all__ = [
     "SimHash",
     "auto",
 ]
+
+Lesson = LearnContext  # its name in 0.1

@@ -45,6 +45,11 @@ class LearnContext:
     codes_of: Callable[[FloatArray], Any]
     final: bool = False
 
+    @property
+    def at_the_end(self) -> bool:
+        """`final`, under its name in 0.1."""
+        return self.final
+
 
 @dataclass(frozen=True)
 class HashFamily:
