@@ -305,7 +305,7 @@ def test_bars_stand_on_the_axis(values: list[float]) -> None:
         assert bottom == pytest.approx(charts.HEIGHT - charts.BOTTOM, abs=0.6)
 
 
-@pytest.mark.parametrize("module", ["charts", "report", "metrics"])
+@pytest.mark.parametrize("module", ["report.charts", "report.page", "metrics"])
 def test_examples_in_docstrings(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(f"slide.{module}"))
     assert tried.attempted > 0
