@@ -8,12 +8,12 @@ import pytest
 from numba import int64
 from numba.core.registry import cpu_target
 
-from slide.engine.reference import jit, loop
+from slide.engine.reference import jit, train
 
 
 def test_a_change_in_any_kernel_makes_loops_compile_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numba by itself would go on using a cached loop after a kernel in another file has changed."""
-    cache, codegen = loop.train_samples._cache, cpu_target.target_context.codegen()
+    cache, codegen = train.train_samples._cache, cpu_target.target_context.codegen()
     assert isinstance(cache, jit._Cache)
     before = cache._index_key((int64,), codegen)
     assert cache._index_key((int64,), codegen) == before
