@@ -52,23 +52,15 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def built(checkout: Path) -> Path:
-    """The checkout, once its packages stand on floors."""
-    if "importlinter" not in (checkout / "pyproject.toml").read_text():
-        pytest.skip("pyproject.toml has no contract of import-linter yet, from which the floors are read")
-    return checkout
-
-
-def test_every_file_that_the_page_names_is_there(built: Path) -> None:
-    named = re.findall(r"`((?:slide|csrc|tests|docs)/[\w./]*)`", (built / "docs" / "architecture.md").read_text())
+def test_every_file_that_the_page_names_is_there(checkout: Path) -> None:
+    named = re.findall(r"`((?:slide|csrc|tests|docs)/[\w./]*)`", (checkout / "docs" / "architecture.md").read_text())
     assert len(named) > 30
-    assert [name for name in named if "NAME" not in name and not (built / name).exists()] == []
+    assert [name for name in named if "NAME" not in name and not (checkout / name).exists()] == []
 
 
-def test_the_picture_is_as_old_as_the_code(floors: ModuleType, built: Path) -> None:
-    drawn = floors.draw(floors.read_house(built))
-    assert (built / floors.PICTURE).read_text() == drawn, f"renew the picture: {floors.RENEW}"
+def test_the_picture_is_as_old_as_the_code(floors: ModuleType, checkout: Path) -> None:
+    drawn = floors.draw(floors.read_house(checkout))
+    assert (checkout / floors.PICTURE).read_text() == drawn, f"renew the picture: {floors.RENEW}"
 
 
 def test_rooms_and_arrows_are_those_of_the_sources(floors: ModuleType, root: Path) -> None:
