@@ -7,7 +7,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-EXT_SOURCES := $(wildcard csrc/*.c csrc/*.h slide/*.pyx slide/*.pxi)
+EXT_SOURCES := $(wildcard csrc/*.c csrc/*.h csrc/linear/*.c csrc/linear/*.h slide/*.pyx slide/*.pxi)
 
 # A compile error must not hide behind the fallback where there is a compiler; where there is none, fall back.
 STRICT = SLIDE_REQUIRE_EXT=$${SLIDE_REQUIRE_EXT:-$$(echo 'int x;' | $(CC) -x c -fsyntax-only - 2>/dev/null && echo 1 || echo 0)}
@@ -47,7 +47,7 @@ lint: .venv/lint lint-c  ## ruff, mypy, and the C sources under strict warnings
 	$(PY) -m mypy
 
 lint-c:
-	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp csrc/*.c
+	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp -Icsrc csrc/*.c csrc/linear/*.c
 
 sanitize: .venv/package  ## run the tests of the C engine under the address and undefined-behaviour sanitizers
 	bash tests/packaging/sanitize.sh $(PY)

@@ -138,9 +138,9 @@ class BuildEngine(build_ext):
 
 engine = Extension(
     "slide._engine",
-    sources=["slide/_engine.pyx", *sorted(glob("csrc/*.c"))],
-    depends=[*sorted(glob("csrc/*.h")), *sorted(glob("slide/*.pxi"))],
-    include_dirs=["csrc"],
+    sources=["slide/_engine.pyx", *sorted(glob("csrc/*.c") + glob("csrc/linear/*.c"))],
+    depends=[*sorted(glob("csrc/*.h") + glob("csrc/linear/*.h")), *sorted(glob("slide/*.pxi"))],
+    include_dirs=["csrc", "csrc/linear"],
     libraries=[] if sys.platform == "win32" else ["m"],
 )
 

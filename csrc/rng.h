@@ -11,7 +11,7 @@ typedef struct {
     uint64_t state;
 } slide_rng;
 
-enum { SLIDE_STREAM_DROPOUT = 1, SLIDE_STREAM_TAIL = 2, SLIDE_STREAM_BUCKET = 3, SLIDE_STREAM_ORDER = 4, SLIDE_STREAM_BATCH = 5 };
+enum { SLIDE_STREAM_DROPOUT = 1, SLIDE_STREAM_TAIL = 2, SLIDE_STREAM_BUCKET = 3, SLIDE_STREAM_ORDER = 4, SLIDE_STREAM_BATCH = 5, SLIDE_STREAM_SOLVER = 6 };
 
 static inline uint64_t slide_mix64(uint64_t z)
 {

@@ -473,3 +473,4 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
 
 
 include "_engine_xmc.pxi"
+include "_engine_linear.pxi"
