@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide._state import Examples, FloatArray, IntArray
-from slide.backends import c_core
+from slide.backends import resolve_backend
 
 PAIRS_AT_ONCE = 2**25  # negative rows that are listed by label at a time: 128 MiB
 
@@ -61,17 +61,26 @@ class SparseRows:
     codes: npt.NDArray[np.int8] | None = None
     scales: FloatArray | None = None
 
-    def scores(self, X: sp.csr_array, ids: IntArray, n_threads: int = 1) -> FloatArray:
+    def scores(self, X: sp.csr_array, ids: IntArray, n_threads: int = 1, backend: str | None = None) -> FloatArray:
         """float32 [n, m]: w . x + bias of the labels ids int32 [n, m] of each row, -infinity where an id is -1."""
-        core = c_core()
-        assert core is not None
-        found: FloatArray = core.linear_scores(self, Examples.of(X), np.ascontiguousarray(ids, np.int32), n_threads)
+        found: FloatArray = _core(backend).linear_scores(self, Examples.of(X), np.ascontiguousarray(ids, np.int32), n_threads)
         return found
 
     def matrix(self) -> sp.csr_array:
         """The weights [n_labels, n_features], without biases."""
         assert self.weights is not None
         return sp.csr_array((self.weights, self.features, self.indptr), shape=(len(self.bias), self.n_features))
+
+
+def _core(backend: str | None) -> Any:
+    """What computes: the C core's functions, or their twins of the same names and arguments."""
+    if resolve_backend(backend) == "numba":
+        from slide.reference import linear_calls
+
+        return linear_calls
+    from slide import _engine
+
+    return _engine
 
 
 def by_label(Y: sp.csr_array) -> tuple[npt.NDArray[np.int64], IntArray]:
@@ -89,10 +98,10 @@ def solve(
     *,
     row_weights: FloatArray | None = None,
     warm: SparseRows | None = None,
+    backend: str | None = None,
 ) -> SparseRows:
     """Rows of all labels, learned on their positives and on the rows whose shortlist int32 [n, m] has them wrongly."""
-    core = c_core()
-    assert core is not None
+    core = _core(backend)
     rows, labels = Examples.of(X), Examples.of(Y)
     indptr, positives = by_label(Y)
     parts = []
