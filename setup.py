@@ -140,7 +140,7 @@ engine = Extension(
     "slide._engine",
     sources=["slide/_engine.pyx", *sorted(glob("csrc/*.c") + glob("csrc/linear/*.c"))],
     depends=[*sorted(glob("csrc/*.h") + glob("csrc/linear/*.h")), *sorted(glob("slide/*.pxi"))],
-    include_dirs=["csrc", "csrc/linear"],
+    include_dirs=["csrc"],
     libraries=[] if sys.platform == "win32" else ["m"],
 )
 

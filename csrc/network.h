@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "linear/linear.h"
 #include "rng.h"
 #include "slide.h"
 
@@ -82,6 +83,7 @@ struct slide_network {
     int n_layers;
     slide_wide wide;
     int has_wide;
+    slide_rank rank;          /* n is 0 where nothing ranks the network's labels */
     slide_optimizer optimizer;
     int n_states;             /* weight-sized optimizer states behind a row's weights */
     int loss, n_threads;

@@ -1,7 +1,7 @@
 # The binding of csrc/linear/linear.h, included by slide/_engine.pyx: hold the arrays, make one C call, hand out arrays.
 # Arguments are checked in slide/rank.py.
 
-cdef extern from "linear.h":
+cdef extern from "linear/linear.h":
     ctypedef struct slide_linear_rows:
         const int64_t *indptr
         const int32_t *features
@@ -41,6 +41,15 @@ cdef extern from "linear.h":
     ctypedef struct slide_linear_solution:
         pass
 
+    ctypedef struct slide_rank:
+        slide_linear_rows rows
+        int64_t n
+        const float *curve
+        int32_t n_knots
+        float first, step, logit_share, sum_share
+
+    void slide_network_rank(slide_network *, const slide_rank *) nogil
+
     slide_status slide_linear_negatives(const slide_linear_shortlists *, int64_t *, int32_t *) nogil
     slide_linear_solution *slide_linear_train(const slide_linear_data *, const slide_linear_options *, int64_t *, float *,
                                               int64_t *) nogil
@@ -71,6 +80,15 @@ cdef int _describe_rows(slide_linear_rows *c, rows) except -1:
     else:
         codes = rows.codes
         c.codes, c.scales = &codes[0] if codes.shape[0] else NULL, _values(rows.scales)
+    return 0
+
+
+cdef int _describe_rank(slide_rank *c, ranker) except -1:
+    """Copies the numbers of a slide.rank.Ranker and the addresses of its arrays."""
+    memset(c, 0, sizeof(slide_rank))
+    _describe_rows(&c.rows, ranker.rows)
+    c.n, c.n_knots, c.curve = ranker.n, ranker.curve.shape[0], _values(ranker.curve)
+    c.first, c.step, c.logit_share, c.sum_share = ranker.first, ranker.step, ranker.logit_share, ranker.sum_share
     return 0
 
 

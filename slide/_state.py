@@ -265,6 +265,8 @@ class Engine(Protocol):
 
     def time(self, on: bool) -> None: ...
 
+    def rank_by(self, ranker: Any) -> None: ...
+
     def train(
         self,
         X: Examples,

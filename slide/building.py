@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.learn_ranker import Rank
 from slide.lsh import HashFamily, auto, require
 from slide.network import Network
 from slide.optim import Adagrad
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
     from slide.classifier import SlideClassifier
 
 
-def build_network(clf: SlideClassifier, n_features: int, n_labels: int, n_threads: int | None) -> Network:
-    """Untrained; raises ValueError for options that make no sense, naming them."""
+def build_network(
+    clf: SlideClassifier, n_features: int, n_labels: int, n_threads: int | None, ranks: bool = False
+) -> Network:
+    """Untrained; raises ValueError for options that make no sense, naming them. ranks: sparse rows come after it."""
     hidden = tuple(clf.hidden)
     require(len(hidden) >= 1, "hidden", clf.hidden, "at least one width")
     layers: list[Layer] = [SparseInput(n_features, int(hidden[0]), clf.activation, clf.dropout, bias=False)]
     layers += [Dense(int(n), clf.activation) for n in hidden[1:]]
     layers.append(_output_layer(clf, n_labels))
-    wide = Wide() if clf.wide is True else (clf.wide or None)
-    require(wide is None or isinstance(wide, Wide), "wide", clf.wide, "a slide.Wide, True or False")
+    fits = isinstance(clf.wide, bool | Wide | Rank)
+    require(fits, "wide", clf.wide, "a slide.Rank, a slide.Wide, True or False")
+    wide = clf.wide if isinstance(clf.wide, Wide) else Wide() if clf.wide and not ranks else None
     return Network(
         layers,
         wide=wide,

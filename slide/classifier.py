@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,6 +21,7 @@ from slide.blocks import Prepared, first_of
 from slide.building import build_network
 from slide.checks import check_pair, check_X
 from slide.layers import Sampled
+from slide.learn_ranker import Rank, held_for_calibration, learn_ranker
 from slide.lsh import HashFamily, require
 from slide.model_card import Card, Notes
 from slide.network import Network
@@ -61,8 +61,10 @@ class SlideClassifier(Predictions):
         Learning rate of Adagrad; ignored if `optimizer` is given.
     dropout : float in [0, 1)
         Chance that a feature is left out of a training sample in the network's input layer.
-    wide : Wide, bool
-        The sparse linear part: its options, True for the defaults, False for none.
+    wide : Rank, Wide, bool
+        The sparse linear part. True or a Rank: sparse rows that rank the network's best labels, learned by `fit` after the
+        network (retrieve and rank). A Wide: one weight for each pair of feature and label, added to the logits and
+        trained with the network. False: none.
     lsh : HashFamily, "auto" or None
         Tables of the output layer. "auto": what slide.lsh.auto chooses for the number of labels and n_active, tuned
         further while training goes on; None: uniform sampling.
@@ -97,6 +99,8 @@ class SlideClassifier(Predictions):
     n_features_in_, n_labels_ : int
     feature_names_in_ : array [n_features] of str
         Columns of X, if it was a data frame.
+    plan_ : dict
+        What the last fit chose by itself and why: ``print(clf.plan_["words"])``.
     fit_seconds_, samples_per_second_ : float
         Of the last fit, everything counted: finding the pairs, rebuilding tables.
     history_ : list of dict
@@ -118,6 +122,7 @@ class SlideClassifier(Predictions):
     fit_seconds_: float
     samples_per_second_: float
     history_: list[dict[str, Any]]
+    plan_: dict[str, Any]
     card_: Card
 
     def __init__(
@@ -129,7 +134,7 @@ class SlideClassifier(Predictions):
         n_random: int | None = None,
         lr: float = 0.1,
         dropout: float = 0.0,
-        wide: Wide | bool = True,
+        wide: Wide | Rank | bool = True,
         lsh: HashFamily | str | None = "auto",
         optimizer: Optimizer | None = None,
         schedule: Schedule | None = None,
@@ -221,9 +226,10 @@ class SlideClassifier(Predictions):
             If the loss overflows; names step and layer.
         """
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        rows, Y = self._begin(X, y, classes, alone_below=FEW_ROWS)
+        rank = Rank() if self.wide is True else self.wide if isinstance(self.wide, Rank) else None
+        rows, Y = self._begin(X, y, classes, alone_below=FEW_ROWS, ranks=rank is not None)
         schedule = Linear() if self.schedule is None else self.schedule
-        told = {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
+        told = {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint, "rank": rank}
         try:
             return self._train(rows, Y, eval_set, epochs=self.epochs, schedule=schedule, **told)
         finally:
@@ -304,7 +310,9 @@ class SlideClassifier(Predictions):
             raise ValueError("classes: found other labels than in the first call; add_labels brings in new ones")
         return self._train(*self._encoded(X, y), eval_set, **told)
 
-    def _begin(self, X: Any, y: Any, classes: Any, alone_below: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
+    def _begin(
+        self, X: Any, y: Any, classes: Any, alone_below: int = 0, ranks: bool = False
+    ) -> tuple[sp.csr_array, sp.csr_array]:
         """An untrained model for these data, and the data as it sees them; an error leaves an earlier fit as it was."""
         reader, rows = self._learn_features(X)
         labels = Labels.of(y, classes)
@@ -313,7 +321,7 @@ class SlideClassifier(Predictions):
         labels = replace(labels, nonempty=bool(np.diff(Y.indptr).all()))
         scaling = self._learn_scaling(rows)
         n_threads = 1 if self.n_threads is None and rows.shape[0] < alone_below else self.n_threads
-        self._adopt(build_network(self, rows.shape[1], Y.shape[1], n_threads), labels, scaling, reader)
+        self._adopt(build_network(self, rows.shape[1], Y.shape[1], n_threads, ranks), labels, scaling, reader)
         self._adopt_feature_names(X)
         return scaling(rows), Y
 
@@ -324,16 +332,24 @@ class SlideClassifier(Predictions):
     def _learn_scaling(self, rows: sp.csr_array) -> Scaling:
         return Scaling.of(rows, self.normalize)
 
-    def _train(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, **told: Any) -> Self:
-        """told : keyword arguments of Network.fit."""
+    def _train(
+        self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, rank: Rank | None = None, **told: Any
+    ) -> Self:
+        """rank : how to learn to rank, after the network; told : keyword arguments of Network.fit."""
         rows, Y, held = self._hold_out(rows, Y, eval_set)
         notes = Notes.of(rows, Y)
+        apart = held_for_calibration(rows.shape[0] if rank else 0, self.random_state)
+        main = (rows[~apart], Y[~apart]) if apart.any() else (rows, Y)
 
         def adds() -> dict[str, Any]:
             self.threshold_ = threshold(self.network_, rows, Y)
             return {"extra": {"classifier": self._config()}, "extra_arrays": self._arrays()}
 
-        train = partial(self.network_.fit, rows, Y, eval_set=held, checkpoint_adds=adds, **told)
+        def train() -> None:
+            self.network_.fit(*main, eval_set=held, checkpoint_adds=adds, **told)
+            if rank:
+                self.plan_ = learn_ranker(self.network_, rows, Y, apart, rank, self.random_state)
+
         return self._timed(train, rows, Y, lambda: notes)
 
     def _timed(self, train: Callable[[], Any], rows: sp.csr_array, Y: sp.csr_array, notes: Callable[[], Notes]) -> Self:
@@ -475,7 +491,7 @@ class SlideClassifier(Predictions):
         schedule = dict(config.get("schedule") or {})
         if schedule:
             params["schedule"] = SCHEDULES[schedule.pop("name")](**schedule)
-        clf = cls(**params, wide=network.wide or False)
+        clf = cls(**params, wide=network.wide or network.ranker is not None)
         labels = Labels.restored(config.get("labels", UNNAMED), arrays, network.n_labels)
         older: dict[str, Any] = {"kind": "unit" if params["normalize"] else "none", "mean": [], "factor": []}
         scaling = Scaling.restored(config.get("scaling", older), network.n_features)

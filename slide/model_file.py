@@ -64,6 +64,8 @@ def network_arrays(net: Network, tables: bool = False) -> dict[str, Array]:
             arrays[f"layer{i}.homes"] = s.lsh.homes
     if net.wide_state is not None:
         arrays |= {f"wide.{name}": a for name, a in net.wide_state.arrays.items()}
+    if net.ranker is not None:
+        arrays |= {f"rank.{name}": a for name, a in net.ranker.arrays.items()}
     return arrays
 
 
@@ -182,6 +184,9 @@ def compressed(net: Network) -> Network:
         if net.wide_state is not None:
             arrays = {k: a for k, a in arrays.items() if not k.startswith("wide.")}
             arrays |= {f"wide.{name}": a for name, a in pair_arrays(net.wide_state).items()}
+        if net.ranker is not None:
+            arrays = {k: a for k, a in arrays.items() if not k.startswith("rank.")}
+            arrays |= {f"rank.{name}": a for name, a in net.ranker.compressed().arrays.items()}
         again = network_from(network_config(net), _placed(arrays), net.n_threads, net.backend, own_family(net))
         again.history = net.history
         return again

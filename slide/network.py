@@ -23,6 +23,7 @@ from slide.compressed import CompressedPairs, make_pairs
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import require
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
+from slide.ranker import Ranker
 from slide.rebuilding import families, rebuild
 from slide.states import add_tables, initialise, make_layer_state, remember_codes
 from slide.threads import resolve_threads, usable_threads
@@ -143,6 +144,10 @@ class Network(Answers):
                 self.wide_state = make_pairs(make_state(wide, *sizes, {}), stored)
             else:
                 self.wide_state = make_state(wide, *sizes, stored)
+        self.ranker: Ranker | None = None
+        if any(k.startswith("rank.") for k in arrays or ()):
+            own = {k.removeprefix("rank."): a for k, a in (arrays or {}).items() if k.startswith("rank.")}
+            self.ranker = Ranker.stored(own, self.n_features, self.n_labels)
         self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
         self._pid = os.getpid()
         self.n_threads = usable_threads(self.n_threads)
@@ -218,7 +223,15 @@ class Network(Answers):
         )
         if self._takes_time:
             engine.time(True)
+        if self.ranker is not None:
+            engine.rank_by(self.ranker)
         return engine
+
+    def rank_by(self, ranker: Ranker | None) -> None:
+        """From now on predictions are the best, by the ranker, of its n best labels by logit; None: by logit alone."""
+        with self.lock:
+            self.ranker = ranker
+            self._engine = self._make_engine()  # whoever predicts goes on with the old one
 
     def take_time(self, on: bool) -> None:
         """Whether training takes down what its threads' time goes into (slide.profile)."""

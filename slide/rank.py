@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from slide._state import Examples, FloatArray, IntArray
 from slide.backends import resolve_backend
+from slide.lsh import require
 
 PAIRS_AT_ONCE = 2**25  # negative rows that are listed by label at a time: 128 MiB
 
@@ -66,10 +67,31 @@ class SparseRows:
         found: FloatArray = _core(backend).linear_scores(self, Examples.of(X), np.ascontiguousarray(ids, np.int32), n_threads)
         return found
 
+    @property
+    def floats(self) -> FloatArray:
+        """The weights; of codes float32 made at each call."""
+        if self.weights is not None:
+            return self.weights
+        assert self.codes is not None and self.scales is not None
+        return np.asarray(self.codes * np.repeat(self.scales, np.diff(self.indptr)), np.float32)
+
     def matrix(self) -> sp.csr_array:
         """The weights [n_labels, n_features], without biases."""
-        assert self.weights is not None
-        return sp.csr_array((self.weights, self.features, self.indptr), shape=(len(self.bias), self.n_features))
+        return sp.csr_array((self.floats, self.features, self.indptr), shape=(len(self.bias), self.n_features))
+
+
+def check_rows(rows: SparseRows, n_labels: int) -> None:
+    """Rows from a file must stay within their arrays: the C core trusts them."""
+    p, n = rows.indptr, len(rows.features)
+    whole = p.shape == (n_labels + 1,) and p.dtype == np.int64 and p[0] == 0 and p[-1] == n and bool((np.diff(p) >= 0).all())
+    require(whole, "indptr of the rows", "one out of order", f"0 to {n:,}, ascending, of {n_labels:,} labels")
+    inside = not n or (rows.features.min() >= 0 and rows.features.max() < rows.n_features)
+    require(bool(inside), "features of the rows", "an id out of range", f"0 to {rows.n_features - 1}")
+    values = rows.codes if rows.weights is None else rows.weights
+    sizes = None if values is None else values.shape, rows.bias.shape
+    require(sizes == ((n,), (n_labels,)), "sizes of the rows", sizes, f"{n:,} weights, {n_labels:,} biases")
+    scaled = rows.weights is not None or (rows.scales is not None and rows.scales.shape == (n_labels,))
+    require(scaled, "scales of the rows", "none or too few", f"{n_labels:,}")
 
 
 def _core(backend: str | None) -> Any:

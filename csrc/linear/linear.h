@@ -9,7 +9,7 @@
 #ifndef SLIDE_LINEAR_H
 #define SLIDE_LINEAR_H
 
-#include "slide.h"
+#include "../slide.h"
 
 /* Rows of labels as CSR: indptr [L + 1], features ascending within a row. Compressed, weights is NULL and a weight is a code
  * times its label's scale. */
@@ -74,6 +74,25 @@ slide_status slide_linear_scores(const slide_linear_rows *rows, const slide_exam
 /* The same for one row: dense is float [D] of zeros, and is so again afterwards. */
 void slide_linear_score_row(const slide_linear_rows *rows, const int32_t *features, const float *values, int64_t n,
                             const int32_t *ids, int64_t m, float *dense, float *z);
+
+/* rank.c: how a sample's shortlist is ranked: log odds that a label is one of its own,
+ * curve(z) + logit_share * logit + sum_share * log sum over the shortlist of e^logit. The curve is straight between its
+ * knots, which lie step apart from first on, and goes on as it ends. n: labels of a shortlist, 0 where nothing is ranked. */
+typedef struct {
+    slide_linear_rows rows;
+    int64_t n;
+    const float *curve;
+    int32_t n_knots;
+    float first, step, logit_share, sum_share;
+} slide_rank;
+
+/* network.c: from now on slide_predict ranks by it; NULL: by the network's scores again. Not while anyone predicts. */
+void slide_network_rank(slide_network *net, const slide_rank *rank);
+
+/* scores [m]: logits on entry, log odds on return; z [m] is scratch, ids and dense are as for slide_linear_score_row. Places
+ * with an id of -1 have -infinity before and after. */
+void slide_rank_scores(const slide_rank *rank, const int32_t *features, const float *values, int64_t n, const int32_t *ids,
+                       int64_t m, float *dense, float *z, float *scores);
 
 /* solve.c: one thread's memory, and one label with it. */
 typedef struct {

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../rng.h"
 #include "linear.h"
-#include "rng.h"
 
 #define LEAST_STEP 1e-12f
 

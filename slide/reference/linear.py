@@ -297,3 +297,30 @@ def score(rows: Any, label: Any, dense: Any) -> Any:
     for p in range(whole, last):
         a += dense[rows.features[p]] * rows.weights[p]
     return ((a + b) + (c + d)) + rows.bias[label]
+
+
+@kernel
+def curve_at(curve: Any, first: Any, step: Any, z: Any) -> Any:
+    """Straight between knots step apart, and beyond them."""
+    place = (z - first) / step
+    i = min(max(np.int64(place), 0), len(curve) - 2)
+    return curve[i] + (place - np.float32(i)) * (curve[i + 1] - curve[i])
+
+
+@loop
+def log_odds(ids: Any, logits: Any, z: Any, curve: Any, first: Any, step: Any, logit_share: Any, sum_share: Any) -> Any:
+    """Of the labels ids [n, m], -1 where there is none: curve(z) + logit_share logit + sum_share log sum e^logit."""
+    out = np.full(ids.shape, np.float32(-math.inf), np.float32)
+    for row in range(len(ids)):
+        most, total = np.float32(-math.inf), 0.0
+        for j in range(ids.shape[1]):
+            if ids[row, j] >= 0 and logits[row, j] > most:
+                most = logits[row, j]
+        for j in range(ids.shape[1]):
+            if ids[row, j] >= 0:
+                total += math.exp(np.float64(logits[row, j]) - np.float64(most))
+        shift = sum_share * (most + np.float32(math.log(total))) if total > 0 else ZERO
+        for j in range(ids.shape[1]):
+            if ids[row, j] >= 0:
+                out[row, j] = curve_at(curve, first, step, z[row, j]) + logit_share * logits[row, j] + shift
+    return out

@@ -45,8 +45,13 @@ def linear_scores(rows: Any, X: Examples, ids: IntArray, n_threads: int) -> Floa
     return found
 
 
+def rank_shortlists(ranker: Any, X: Examples, ids: IntArray, logits: FloatArray) -> FloatArray:
+    """float32 [n, m]: log odds of the labels ids [n, m] of each row, -infinity where an id is -1."""
+    z = linear_scores(ranker.rows, X, ids, 1)
+    numbers = (np.float32(v) for v in (ranker.first, ranker.step, ranker.logit_share, ranker.sum_share))
+    found: FloatArray = linear.log_odds(ids, logits, z, ranker.curve, *numbers)
+    return found
+
+
 def _plain(rows: Any) -> linear.Rows:
-    weights = rows.weights
-    if weights is None:
-        weights = rows.codes * np.repeat(rows.scales, np.diff(rows.indptr))
-    return linear.Rows(rows.indptr, rows.features, weights.astype(np.float32), rows.bias, rows.n_features)
+    return linear.Rows(rows.indptr, rows.features, rows.floats, rows.bias, rows.n_features)

@@ -1,0 +1,157 @@
+"""Learns to rank: shortlists of the training rows, sparse rows by label, and how their scores and the logits go together.
+
+The parts are slide/rank.py (the solver) and slide/ranker.py (what comes out); sizes that nobody gave are chosen here, from
+the data, and said in words.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide._state import FloatArray, IntArray
+from slide.lsh import require
+from slide.rank import SolverOptions, SparseRows, solve
+from slide.ranker import Ranker, calibrate, found_among
+
+if TYPE_CHECKING:
+    from slide.network import Network
+
+PAIRS = 20_000_000  # negative pairs that are learned on, about, where rows and labels are many
+FEWEST, MOST = 30, 1_000  # negatives of a row
+RANKED = 300
+CALIBRATION_SHARE, CALIBRATION_ROWS = 0.05, 5_000
+LEAST_CALIBRATION = 200  # rows; under that nothing is held out and the rows trained on have to do
+EXACT_LABELS = 30_000  # up to so many, shortlists are found without the tables
+CANDIDATES_OF = 20  # labels that the tables are asked for, for each one of a shortlist
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Retrieve and rank: the network's best labels, ranked by a sparse row for each label (slide.ranker).
+
+    A row is learned on the label's examples and on those training rows whose shortlist has the label wrongly (hard
+    negatives: Jain et al., "Slice", WSDM 2019), as an L2-regularised squared hinge by dual coordinate descent (Hsieh et
+    al., ICML 2008).
+
+    Parameters
+    ----------
+    n_negatives : int or None
+        Length of a training row's shortlist. None: what makes 20 million pairs, 30 to 1,000.
+    n_ranked : int or None
+        Labels of a row that are ranked in prediction. None: 300, or n_negatives if more.
+    C : float
+        Weight of a row's loss against that of the norm.
+    positive_weight : float
+        Of the loss of a label's examples, beside that of the negatives.
+    prune : float
+        Weights under prune times the mean |x| of unit rows... are dropped.
+    """
+
+    n_negatives: int | None = None
+    n_ranked: int | None = None
+    C: float = 1.0
+    positive_weight: float = 1.0
+    prune: float = 0.05
+    eps: float = 0.1
+    max_passes: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("n_negatives", "n_ranked"):
+            value = getattr(self, name)
+            ok = value is None or (isinstance(value, int | np.integer) and value >= 1)
+            require(ok, f"Rank({name}=)", value, "an int, 1 or more, or None")
+        for name in ("C", "positive_weight", "prune", "eps"):
+            value = getattr(self, name)
+            low = name in ("prune", "eps")
+            require(np.isfinite(value) and (value >= 0 if low else value > 0), f"Rank({name}=)", value, "a positive number")
+
+    def sized(self, n_rows: int, n_labels: int) -> Rank:
+        """With sizes for so many rows and labels."""
+        m = self.n_negatives or int(np.clip(PAIRS // max(n_rows, 1), FEWEST, MOST))
+        m = min(m, n_labels)
+        return replace(self, n_negatives=m, n_ranked=min(self.n_ranked or max(RANKED, m), n_labels))
+
+
+def held_for_calibration(n_rows: int, seed: int) -> npt.NDArray[np.bool_]:
+    """bool [n_rows]: which rows neither the network nor the sparse rows see before the calibration."""
+    n = min(int(n_rows * CALIBRATION_SHARE), CALIBRATION_ROWS)
+    held = np.zeros(n_rows, np.bool_)
+    if n >= LEAST_CALIBRATION:
+        held[np.random.default_rng([seed, 20]).choice(n_rows, n, replace=False)] = True
+    return held
+
+
+def shortlists(net: Network, X: sp.csr_array, m: int) -> tuple[IntArray, FloatArray]:
+    """ids int32 [n, m] and logits float32 [n, m] of the network's best labels, best first, -1 where there are fewer."""
+    ranker = net.ranker
+    if ranker is not None:
+        net.rank_by(None)
+    try:
+        exact = net.n_labels <= EXACT_LABELS or net.states[-1].lsh is None
+        n_candidates = None if exact else min(max(CANDIDATES_OF * m, 2_000), net.n_labels)
+        return net.predict_topk(X, m, n_candidates=n_candidates)
+    finally:
+        if ranker is not None:
+            net.rank_by(ranker)
+
+
+def learn_ranker(
+    net: Network, X: sp.csr_array, Y: sp.csr_array, held: npt.NDArray[np.bool_], options: Rank, seed: int
+) -> dict[str, Any]:
+    """Gives a trained network a ranker, learned on X and Y; rows that are `held` were not trained on.
+
+    Returns what was chosen and how long each part took.
+    """
+    sized = options.sized(X.shape[0], net.n_labels)
+    assert sized.n_negatives is not None and sized.n_ranked is not None
+    clock = [time.perf_counter()]
+    main = ~held if held.any() else np.ones(len(held), np.bool_)
+    lists, _ = shortlists(net, X, sized.n_negatives)
+    clock.append(time.perf_counter())
+    first = _solved(net, X[main], Y[main], lists[main], sized, seed)
+    clock.append(time.perf_counter())
+    sample = np.flatnonzero(held) if held.any() else np.arange(len(held))[:CALIBRATION_ROWS]
+    curve, logit_share, sum_share = _calibrated(net, first, X[sample], Y[sample], sized.n_ranked)
+    clock.append(time.perf_counter())
+    rows = _solved(net, X, Y, lists, sized, seed, warm=first) if held.any() else first
+    clock.append(time.perf_counter())
+    net.rank_by(Ranker(rows, sized.n_ranked, curve, logit_share, sum_share))
+    seconds = dict(zip(("shortlists", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True))
+    return {
+        "n_negatives": sized.n_negatives,
+        "n_ranked": sized.n_ranked,
+        "n_weights": len(rows.features),
+        "calibration_rows": len(sample) if held.any() else 0,
+        "logit_share": logit_share,
+        "seconds": seconds,
+    }
+
+
+def _solved(
+    net: Network, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: Rank, seed: int, **told: Any
+) -> SparseRows:
+    solver = SolverOptions(
+        n_features=net.n_features,
+        C=options.C,
+        positive_weight=options.positive_weight,
+        eps=options.eps,
+        prune=options.prune,
+        max_passes=options.max_passes,
+        seed=seed,
+        n_threads=net.n_threads,
+    )
+    return solve(X, Y, lists, solver, backend=net.backend, **told)
+
+
+def _calibrated(
+    net: Network, rows: SparseRows, X: sp.csr_array, Y: sp.csr_array, n_ranked: int
+) -> tuple[FloatArray, float, float]:
+    ids, logits = shortlists(net, X, n_ranked)
+    z = rows.scores(X, ids, net.n_threads, net.backend)
+    return calibrate(z, logits, found_among(Y, ids))
