@@ -26,7 +26,7 @@ PAIRS = 20_000_000  # negative pairs that are learned on, about, where rows and 
 FEWEST, MOST = 30, 1_000  # negatives of a row
 RANKED = 300
 CALIBRATION_SHARE, CALIBRATION_ROWS = 0.05, 5_000
-LEAST_CALIBRATION = 200  # rows; under that nothing is held out and the rows trained on have to do
+LEAST_CALIBRATION = 500  # rows, but a fifth of them where they are few
 EXACT_LABELS = 30_000  # up to so many, shortlists are found without the tables
 CANDIDATES_OF = 20  # labels that the tables are asked for, for each one of a shortlist
 
@@ -80,9 +80,9 @@ class Rank:
 
 def held_for_calibration(n_rows: int, seed: int) -> npt.NDArray[np.bool_]:
     """bool [n_rows]: which rows neither the network nor the sparse rows see before the calibration."""
-    n = min(int(n_rows * CALIBRATION_SHARE), CALIBRATION_ROWS)
+    n = min(max(int(n_rows * CALIBRATION_SHARE), min(LEAST_CALIBRATION, n_rows // 5)), CALIBRATION_ROWS)
     held = np.zeros(n_rows, np.bool_)
-    if n >= LEAST_CALIBRATION:
+    if n:
         held[np.random.default_rng([seed, 20]).choice(n_rows, n, replace=False)] = True
     return held
 

@@ -21,7 +21,9 @@ from slide.rank import SparseRows
 
 FIRST, STEP, N_KNOTS = -1.5, 0.25, 13  # of the curve: around the margins of -1 and 1
 RIDGE = 1.0  # of the regression: as strong as a handful of pairs
+SMALL_RIDGE = 0.1  # on the weights themselves: few rows that are told apart without a fault must not send them away
 MOST_PASSES = 30
+TOLERANCE = 1e-6
 LARGEST = 127
 ARRAYS = ("indptr", "features", "bias", "curve", "numbers")
 
@@ -53,7 +55,7 @@ class Ranker:
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a file holds, by name."""
-        numbers = np.array([self.n, self.logit_share, self.sum_share, self.first, self.step, self.rows.n_features])
+        numbers = np.array([self.n, self.logit_share, self.sum_share, self.first, self.step], np.float32)
         found = {"indptr": self.rows.indptr, "features": self.rows.features, "bias": self.rows.bias}
         found |= {"curve": self.curve, "numbers": numbers}
         if self.rows.weights is not None:
@@ -66,13 +68,13 @@ class Ranker:
         """The inverse of `arrays`; ValueError for arrays that the C core could not trust."""
         from slide.rank import check_rows
 
-        n, logit_share, sum_share, first, step, _ = found["numbers"].tolist()
+        n, logit_share, sum_share, first, step = found["numbers"].tolist()
         rows = SparseRows(
             found["indptr"], found["features"], found.get("weights"), found["bias"], n_features,
             found.get("codes"), found.get("scales"),
         )  # fmt: skip
         check_rows(rows, n_labels)
-        return cls(rows, int(n), found["curve"], logit_share, sum_share, first, step)
+        return cls(rows, round(n), found["curve"], logit_share, sum_share, first, step)
 
     def compressed(self) -> Ranker:
         """With weights of 8 bits, one scale a label; those that round to 0 are left out."""
@@ -119,7 +121,12 @@ def calibrate(z: FloatArray, logits: FloatArray, hits: npt.NDArray[np.bool_]) ->
     found = _logistic(columns, hits[used].astype(np.float64))
     steps = np.maximum(np.diff(found[:N_KNOTS]), 0)  # a better z is never worse
     curve = found[0] + np.concatenate([[0.0], np.cumsum(steps)])
-    return curve.astype(np.float32), max(float(found[N_KNOTS]), 0.0), float(found[N_KNOTS + 1])
+    return curve.astype(np.float32), max(_single(found[N_KNOTS]), 0.0), _single(found[N_KNOTS + 1])
+
+
+def _single(number: float) -> float:
+    """The same in float32, as the engines have it."""
+    return float(np.float32(number))
 
 
 def log_sums(logits: npt.NDArray[Any]) -> Floats:
@@ -147,15 +154,24 @@ def _logistic(columns: Floats, hits: Floats) -> Floats:
     bend = np.zeros((N_KNOTS - 2, n))
     for i in range(N_KNOTS - 2):
         bend[i, i : i + 3] = 1, -2, 1
-    ridge = RIDGE * bend.T @ bend + 1e-3 * np.eye(n)
+    ridge = RIDGE * bend.T @ bend + SMALL_RIDGE * np.eye(n)
     w = np.zeros(n)
     w[:N_KNOTS] = np.log((hits.sum() + 1) / (len(hits) - hits.sum() + 1))
+
+    def cost(w: Floats) -> float:
+        u = columns @ w
+        return float(np.logaddexp(0, u).sum() - hits @ u + w @ ridge @ w / 2)
+
+    now = cost(w)
     for _ in range(MOST_PASSES):
         p = 1 / (1 + np.exp(-np.clip(columns @ w, -36, 36)))
         pull = columns.T @ (hits - p) - ridge @ w
         step = np.linalg.solve((columns * (p * (1 - p))[:, None]).T @ columns + ridge, pull)
+        before = now
+        while (now := cost(w + step)) > before and np.abs(step).max() > TOLERANCE:
+            step /= 2  # far from the solution a whole step may overshoot
         w += step
-        if np.abs(step).max() < 1e-4:
+        if before - now < TOLERANCE * len(hits):
             break
     return w
 
