@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from slide._state import FloatArray, IntArray
 from slide.lsh import require
 from slide.rank import SolverOptions, SparseRows, solve
-from slide.ranker import Ranker, calibrate, found_among
+from slide.ranker import Ranker, calibrate, found_among, log_loss
 
 if TYPE_CHECKING:
     from slide.network import Network
@@ -27,6 +27,9 @@ FEWEST, MOST = 30, 1_000  # negatives of a row
 RANKED = 300
 CALIBRATION_SHARE, CALIBRATION_ROWS = 0.05, 5_000
 LEAST_CALIBRATION = 500  # rows, but a fifth of them where they are few
+WEIGHTS_TRIED = (0.3, 1.0, 3.0, 10.0, 30.0)  # of C, where none was given
+TRIED_SHARE, FEWEST_TRIED = 0.1, 20  # labels that it is chosen on
+DEFAULT_C = 1.0
 EXACT_LABELS = 30_000  # up to so many, shortlists are found without the tables
 CANDIDATES_OF = 20  # labels that the tables are asked for, for each one of a shortlist
 
@@ -45,8 +48,9 @@ class Rank:
         Length of a training row's shortlist. None: what makes 20 million pairs, 30 to 1,000.
     n_ranked : int or None
         Labels of a row that are ranked in prediction. None: 300, or n_negatives if more.
-    C : float
-        Weight of a row's loss against that of the norm.
+    C : float or None
+        Weight of a row's loss against that of the norm. None: the one of 0.3, 1, 3, 10 and 30 under which the rows held
+        out for the calibration are most probable, found on a tenth of the labels.
     positive_weight : float
         Of the loss of a label's examples, beside that of the negatives.
     prune : float
@@ -55,7 +59,7 @@ class Rank:
 
     n_negatives: int | None = None
     n_ranked: int | None = None
-    C: float = 1.0
+    C: float | None = None
     positive_weight: float = 1.0
     prune: float = 0.05
     eps: float = 0.1
@@ -68,6 +72,8 @@ class Rank:
             require(ok, f"Rank({name}=)", value, "an int, 1 or more, or None")
         for name in ("C", "positive_weight", "prune", "eps"):
             value = getattr(self, name)
+            if name == "C" and value is None:
+                continue
             low = name in ("prune", "eps")
             require(np.isfinite(value) and (value >= 0 if low else value > 0), f"Rank({name}=)", value, "a positive number")
 
@@ -114,6 +120,12 @@ def learn_ranker(
     main = ~held if held.any() else np.ones(len(held), np.bool_)
     lists, _ = shortlists(net, X, sized.n_negatives)
     clock.append(time.perf_counter())
+    losses: dict[float, float] = {}
+    if sized.C is None and held.any():
+        losses = _tried(net, (X, Y), lists, held, sized, seed)
+    if sized.C is None:
+        sized = replace(sized, C=min(losses, key=losses.__getitem__) if losses else DEFAULT_C)
+    clock.append(time.perf_counter())
     first = _solved(net, X[main], Y[main], lists[main], sized, seed)
     clock.append(time.perf_counter())
     sample = np.flatnonzero(held) if held.any() else np.arange(len(held))[:CALIBRATION_ROWS]
@@ -122,10 +134,12 @@ def learn_ranker(
     rows = _solved(net, X, Y, lists, sized, seed, warm=first) if held.any() else first
     clock.append(time.perf_counter())
     net.rank_by(Ranker(rows, sized.n_ranked, curve, logit_share, sum_share))
-    seconds = dict(zip(("shortlists", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True))
+    seconds = dict(zip(("shortlists", "choosing", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True))
     return {
         "n_negatives": sized.n_negatives,
         "n_ranked": sized.n_ranked,
+        "C": sized.C,
+        "C_losses": losses,
         "n_weights": len(rows.features),
         "calibration_rows": len(sample) if held.any() else 0,
         "logit_share": logit_share,
@@ -133,12 +147,56 @@ def learn_ranker(
     }
 
 
+def _tried(
+    net: Network,
+    pair: tuple[sp.csr_array, sp.csr_array],
+    lists: IntArray,
+    held: npt.NDArray[np.bool_],
+    options: Rank,
+    seed: int,
+) -> dict[float, float]:
+    """By C: what the held rows' log loss is, after the calibration, over some of the labels in their shortlists.
+
+    From 1 on upwards, for as long as it gets better; if it never does, downwards.
+    """
+    X, Y = pair
+    ids, logits = shortlists(net, X[held], min(options.n_negatives or FEWEST, FEWEST))
+    some = _some_labels(ids, net.n_labels, seed)
+    place = np.full(net.n_labels + 1, -1, np.int32)  # the last is that of an empty one, -1
+    place[some] = np.arange(len(some), dtype=np.int32)
+    own, hits = place[ids], found_among(Y[held], ids)
+    train = X[~held], sp.csr_array(Y[~held][:, some]), place[lists[~held]]
+    losses: dict[float, float] = {}
+    warm: SparseRows | None = None
+
+    def loss(C: float) -> float:
+        nonlocal warm
+        warm = _solved(net, *train, replace(options, C=C), seed, warm=warm)
+        z = warm.scores(X[held], own, net.n_threads, net.backend)
+        return log_loss(z, np.where(own < 0, -np.inf, logits), hits)
+
+    for C in WEIGHTS_TRIED[1:]:
+        losses[C] = loss(C)
+        if losses[C] > min(losses.values()):
+            break
+    if min(losses, key=losses.__getitem__) == WEIGHTS_TRIED[1]:
+        losses[WEIGHTS_TRIED[0]] = loss(WEIGHTS_TRIED[0])
+    return losses
+
+
+def _some_labels(ids: IntArray, n_labels: int, seed: int) -> IntArray:
+    """Labels of the shortlists, drawn at random, ascending."""
+    listed = np.unique(ids[ids >= 0])
+    n = min(max(int(TRIED_SHARE * n_labels), FEWEST_TRIED), len(listed))
+    return np.sort(np.random.default_rng([seed, 21]).choice(listed, n, replace=False)).astype(np.int32)
+
+
 def _solved(
     net: Network, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: Rank, seed: int, **told: Any
 ) -> SparseRows:
     solver = SolverOptions(
         n_features=net.n_features,
-        C=options.C,
+        C=DEFAULT_C if options.C is None else options.C,
         positive_weight=options.positive_weight,
         eps=options.eps,
         prune=options.prune,

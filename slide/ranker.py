@@ -28,6 +28,7 @@ LARGEST = 127
 ARRAYS = ("indptr", "features", "bias", "curve", "numbers")
 
 Floats = npt.NDArray[np.float64]
+NO_ROWS = SparseRows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32), 0)
 
 
 @dataclass
@@ -127,6 +128,17 @@ def calibrate(z: FloatArray, logits: FloatArray, hits: npt.NDArray[np.bool_]) ->
 def _single(number: float) -> float:
     """The same in float32, as the engines have it."""
     return float(np.float32(number))
+
+
+def log_loss(z: FloatArray, logits: FloatArray, hits: npt.NDArray[np.bool_]) -> float:
+    """Of a shortlist's labels, on average over places in use, with the curve and shares that suit them best."""
+    used = np.isfinite(z) & np.isfinite(logits)
+    if not used.any():
+        return 0.0
+    curve, logit_share, sum_share = calibrate(z, logits, hits)
+    ranker = Ranker(NO_ROWS, z.shape[1], curve, logit_share, sum_share)
+    scores = ranker.log_odds(np.where(used, z, 0), np.where(used, logits, 0), log_sums(logits))
+    return float(np.logaddexp(0, np.where(hits, -scores, scores))[used].mean())
 
 
 def log_sums(logits: npt.NDArray[Any]) -> Floats:
