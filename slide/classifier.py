@@ -332,9 +332,7 @@ class SlideClassifier(Predictions):
     def _learn_scaling(self, rows: sp.csr_array) -> Scaling:
         return Scaling.of(rows, self.normalize)
 
-    def _train(
-        self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, rank: Rank | None = None, **told: Any
-    ) -> Self:
+    def _train(self, rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, rank: Rank | None = None, **told: Any) -> Self:
         """rank : how to learn to rank, after the network; told : keyword arguments of Network.fit."""
         rows, Y, held = self._hold_out(rows, Y, eval_set)
         notes = Notes.of(rows, Y)

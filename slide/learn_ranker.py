@@ -54,7 +54,9 @@ class Rank:
     positive_weight : float
         Of the loss of a label's examples, beside that of the negatives.
     prune : float
-        Weights under prune times the mean |x| of unit rows... are dropped.
+        Weights under this in absolute value are dropped. Rows of X of unit length have weights of about 0.1 to 1.
+    eps, max_passes : float, int
+        A label is solved when its projected gradients lie within eps of each other, or after so many passes.
     """
 
     n_negatives: int | None = None
@@ -75,7 +77,9 @@ class Rank:
             if name == "C" and value is None:
                 continue
             low = name in ("prune", "eps")
-            require(np.isfinite(value) and (value >= 0 if low else value > 0), f"Rank({name}=)", value, "a positive number")
+            require(
+                np.isfinite(value) and (value >= 0 if low else value > 0), f"Rank({name}=)", value, "a positive number"
+            )
 
     def sized(self, n_rows: int, n_labels: int) -> Rank:
         """With sizes for so many rows and labels."""
@@ -115,7 +119,8 @@ def learn_ranker(
     Returns what was chosen and how long each part took.
     """
     sized = options.sized(X.shape[0], net.n_labels)
-    assert sized.n_negatives is not None and sized.n_ranked is not None
+    assert sized.n_negatives is not None
+    assert sized.n_ranked is not None
     clock = [time.perf_counter()]
     main = ~held if held.any() else np.ones(len(held), np.bool_)
     lists, _ = shortlists(net, X, sized.n_negatives)
@@ -134,7 +139,9 @@ def learn_ranker(
     rows = _solved(net, X, Y, lists, sized, seed, warm=first) if held.any() else first
     clock.append(time.perf_counter())
     net.rank_by(Ranker(rows, sized.n_ranked, curve, logit_share, sum_share))
-    seconds = dict(zip(("shortlists", "choosing", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True))
+    seconds = dict(
+        zip(("shortlists", "choosing", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True)
+    )
     return {
         "n_negatives": sized.n_negatives,
         "n_ranked": sized.n_ranked,

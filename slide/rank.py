@@ -64,7 +64,9 @@ class SparseRows:
 
     def scores(self, X: sp.csr_array, ids: IntArray, n_threads: int = 1, backend: str | None = None) -> FloatArray:
         """float32 [n, m]: w . x + bias of the labels ids int32 [n, m] of each row, -infinity where an id is -1."""
-        found: FloatArray = _core(backend).linear_scores(self, Examples.of(X), np.ascontiguousarray(ids, np.int32), n_threads)
+        found: FloatArray = _core(backend).linear_scores(
+            self, Examples.of(X), np.ascontiguousarray(ids, np.int32), n_threads
+        )
         return found
 
     @property
@@ -72,7 +74,8 @@ class SparseRows:
         """The weights; of codes float32 made at each call."""
         if self.weights is not None:
             return self.weights
-        assert self.codes is not None and self.scales is not None
+        assert self.codes is not None
+        assert self.scales is not None
         return np.asarray(self.codes * np.repeat(self.scales, np.diff(self.indptr)), np.float32)
 
     def matrix(self) -> sp.csr_array:
@@ -83,7 +86,13 @@ class SparseRows:
 def check_rows(rows: SparseRows, n_labels: int) -> None:
     """Rows from a file must stay within their arrays: the C core trusts them."""
     p, n = rows.indptr, len(rows.features)
-    whole = p.shape == (n_labels + 1,) and p.dtype == np.int64 and p[0] == 0 and p[-1] == n and bool((np.diff(p) >= 0).all())
+    whole = (
+        p.shape == (n_labels + 1,)
+        and p.dtype == np.int64
+        and p[0] == 0
+        and p[-1] == n
+        and bool((np.diff(p) >= 0).all())
+    )
     require(whole, "indptr of the rows", "one out of order", f"0 to {n:,}, ascending, of {n_labels:,} labels")
     inside = not n or (rows.features.min() >= 0 and rows.features.max() < rows.n_features)
     require(bool(inside), "features of the rows", "an id out of range", f"0 to {rows.n_features - 1}")

@@ -61,7 +61,8 @@ class Ranker:
         found |= {"curve": self.curve, "numbers": numbers}
         if self.rows.weights is not None:
             return found | {"weights": self.rows.weights}
-        assert self.rows.codes is not None and self.rows.scales is not None
+        assert self.rows.codes is not None
+        assert self.rows.scales is not None
         return found | {"codes": self.rows.codes, "scales": self.rows.scales}
 
     @classmethod

@@ -99,7 +99,7 @@ def test_hard_negatives_are_the_shortlists_wrong_labels(data):
     from slide._state import Examples
     from slide.reference import linear_calls
 
-    X, Y, lists = data
+    _X, Y, lists = data
     truth = Y.toarray() > 0
     for core in (_engine, linear_calls):
         for threads in (1, 3):
@@ -136,7 +136,8 @@ def test_labels_without_rows_and_rows_without_features():
     for backend in ("c", "numba"):
         rows = solve(X, Y, np.zeros((3, 1), np.int32), SolverOptions(n_features=5), backend=backend)
         assert rows.indptr.tolist() == [0, 0, 0]
-        assert rows.bias[0] < 0 and rows.bias[1] == 0
+        assert rows.bias[0] < 0
+        assert rows.bias[1] == 0
         none = solve(X, Y, np.empty((3, 0), np.int32), SolverOptions(n_features=5), backend=backend)
         assert none.bias[0] > 0
 

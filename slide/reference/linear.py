@@ -246,7 +246,9 @@ def solve(X: Any, positives: Any, negatives: Any, o: Any, first_label: Any, row_
         rows, sign, slack, curvature = problem(X, own, wrong, row_weights, o)
         alpha = start(w, X, rows, sign, slack, warm, label)
         active = np.arange(len(rows)).astype(np.int32)
-        descend(w, X, Problem(rows, sign, slack, curvature, alpha, active), o, stream(o.seed, SOLVER, first_label + label))
+        descend(
+            w, X, Problem(rows, sign, slack, curvature, alpha, active), o, stream(o.seed, SOLVER, first_label + label)
+        )
         stay = kept(w, X, rows, o.prune)
         begin = indptr[label]
         end = begin + len(stay)

@@ -9,7 +9,9 @@ import numpy as np
 from slide._state import Examples, FloatArray, IntArray
 from slide.reference import linear
 
-_NO_ROWS = linear.Rows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32), 0)
+_NO_ROWS = linear.Rows(
+    np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32), 0
+)
 
 
 def linear_negatives(shortlists: IntArray, Y: Examples, first_label: int, n_labels: int, n_threads: int) -> Any:
