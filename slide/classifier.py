@@ -62,8 +62,8 @@ class SlideClassifier(Predictions):
     dropout : float in [0, 1)
         Chance that a feature is left out of a training sample in the network's input layer.
     wide : Rank, Wide, bool
-        The sparse linear part. True or a Rank: sparse rows that rank the network's best labels, learned by `fit` after the
-        network (retrieve and rank). A Wide: one weight for each pair of feature and label, added to the logits and
+        The sparse linear part. True or a Rank: sparse rows that rank the network's best labels, learned by `fit` after
+        the network (retrieve and rank). A Wide: one weight for each pair of feature and label, added to the logits and
         trained with the network. False: none.
     lsh : HashFamily, "auto" or None
         Tables of the output layer. "auto": what slide.lsh.auto chooses for the number of labels and n_active, tuned

@@ -1,7 +1,7 @@
-"""Learns to rank: shortlists of the training rows, sparse rows by label, and how their scores and the logits go together.
+"""Learns to rank: shortlists of the training rows, sparse rows by label, and how their scores and the logits combine.
 
-The parts are slide/rank.py (the solver) and slide/ranker.py (what comes out); sizes that nobody gave are chosen here, from
-the data, and said in words.
+The parts are slide/rank.py (the solver) and slide/ranker.py (what comes out). Sizes that nobody gave are chosen here,
+from the data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 PAIRS = 20_000_000  # negative pairs that are learned on, about, where rows and labels are many
 FEWEST, MOST = 30, 1_000  # negatives of a row
-RANKED = 300
 CALIBRATION_SHARE, CALIBRATION_ROWS = 0.05, 5_000
 LEAST_CALIBRATION = 500  # rows, but a fifth of them where they are few
 WEIGHTS_TRIED = (0.3, 1.0, 3.0, 10.0, 30.0)  # of C, where none was given
@@ -47,7 +46,8 @@ class Rank:
     n_negatives : int or None
         Length of a training row's shortlist. None: what makes 20 million pairs, 30 to 1,000.
     n_ranked : int or None
-        Labels of a row that are ranked in prediction. None: 300, or n_negatives if more.
+        Labels of a row that are ranked in prediction. None: as many as n_negatives. Labels further down were never told
+        apart from a row's own, and would come up.
     C : float or None
         Weight of a row's loss against that of the norm. None: the one of 0.3, 1, 3, 10 and 30 under which the rows held
         out for the calibration are most probable, found on a tenth of the labels.
@@ -85,7 +85,7 @@ class Rank:
         """With sizes for so many rows and labels."""
         m = self.n_negatives or int(np.clip(PAIRS // max(n_rows, 1), FEWEST, MOST))
         m = min(m, n_labels)
-        return replace(self, n_negatives=m, n_ranked=min(self.n_ranked or max(RANKED, m), n_labels))
+        return replace(self, n_negatives=m, n_ranked=min(self.n_ranked or m, n_labels))
 
 
 def held_for_calibration(n_rows: int, seed: int) -> npt.NDArray[np.bool_]:

@@ -52,7 +52,7 @@ class SolverOptions:
 
 @dataclass
 class SparseRows:
-    """CSR by label: indptr int64 [L + 1], features int32 ascending in a row, weights float32 or codes int8; bias [L]."""
+    """CSR by label: indptr int64 [L + 1], features int32, ascending in a row, weights float32 or codes int8; bias."""
 
     indptr: npt.NDArray[np.int64]
     features: IntArray

@@ -1,9 +1,12 @@
 """Retrieve and rank: how what a network's tables return is ranked, and how that is learned.
 
-A label's score is the log odds that it is one of the row's: curve(z) + logit_share * logit + sum_share * log sum e^logit,
-where z is the score of its sparse row (slide/rank.py) and the sum goes over the shortlist. The curve and the two shares are
-a logistic regression on rows that neither the network nor the sparse rows were learned on, so nothing is set by hand for a
-set, and scores are probabilities' log odds (Platt, 1999, with a curve in place of his line).
+A label's score is the log odds that it is one of the row's:
+
+    curve(z) + logit_share * logit + sum_share * log sum e^logit,
+
+where z is the score of its sparse row (slide/rank.py) and the sum goes over the shortlist. Curve and shares are a
+logistic regression on rows that neither network nor sparse rows were learned on: nothing is set by hand for a set, and
+scores are log odds that mean something (Platt, 1999, with a curve in place of his line).
 """
 
 from __future__ import annotations
@@ -162,7 +165,7 @@ def _hats(z: FloatArray) -> Floats:
 
 
 def _logistic(columns: Floats, hits: Floats) -> Floats:
-    """Weights of the most probable logistic model, by Newton's method. The curve is drawn to a straight line, the rest to 0."""
+    """Weights of the most probable logistic model, by Newton's method; a curve without bends costs nothing."""
     n = columns.shape[1]
     bend = np.zeros((N_KNOTS - 2, n))
     for i in range(N_KNOTS - 2):

@@ -19,7 +19,7 @@ LAST_STEP = np.float32(1e-12)
 
 
 class Problem(NamedTuple):
-    """A label's: its rows with sign, 1 / (2 C_i), |x|^2 + 1 + 1 / (2 C_i) and multiplier, and which of them are active."""
+    """A label's: rows with sign, 1 / (2 C_i), |x|^2 + 1 + 1 / (2 C_i) and multiplier, and which are active."""
 
     rows: Any
     sign: Any

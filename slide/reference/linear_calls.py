@@ -15,7 +15,7 @@ _NO_ROWS = linear.Rows(
 
 
 def linear_negatives(shortlists: IntArray, Y: Examples, first_label: int, n_labels: int, n_threads: int) -> Any:
-    """By label of [first_label, first_label + n_labels): rows whose shortlist has it wrongly; indptr int64, rows int32."""
+    """By label from first_label on: rows whose shortlist has it wrongly; indptr int64, rows int32."""
     return linear.negatives(np.ascontiguousarray(shortlists), Y.indptr, Y.indices, first_label, n_labels)
 
 
