@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 #: Where each public name lives.
 _WHERE = {
     "Network": "slide.network",
+    "Rank": "slide.learn_ranker",
     "Wide": "slide.wide",
     "SparseInput": "slide.layers",
     "Dense": "slide.layers",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from slide.euclidean import EuclideanHash
     from slide.evaluation import EarlyStopping
     from slide.layers import Dense, Sampled, SparseInput
+    from slide.learn_ranker import Rank
     from slide.loggers import MLflowLogger, TensorBoardLogger
     from slide.lsh import DWTA, WTA, MinHash, SimHash
     from slide.model_file import load
@@ -120,6 +122,7 @@ __all__ = [
     "NotFittedError",
     "ProgressBar",
     "QueryCells",
+    "Rank",
     "Rebuild",
     "Sampled",
     "SimHash",

@@ -81,6 +81,16 @@ class Ranker:
         check_rows(rows, n_labels)
         return cls(rows, round(n), found["curve"], logit_share, sum_share, first, step)
 
+    def resized(self, keep: IntArray, n_new: int) -> Ranker:
+        """With the rows of the labels `keep` and n_new empty ones, on the margin of "not this label", behind them."""
+        assert self.rows.weights is not None
+        matrix = self.rows.matrix()[keep]
+        indptr = np.concatenate([matrix.indptr, np.full(n_new, matrix.indptr[-1])]).astype(np.int64)
+        bias = np.concatenate([self.rows.bias[keep], np.full(n_new, -1, np.float32)])
+        rows = SparseRows(indptr, matrix.indices.astype(np.int32), matrix.data, bias, self.rows.n_features)
+        n = min(self.n, len(bias))
+        return Ranker(rows, n, self.curve, self.logit_share, self.sum_share, self.first, self.step)
+
     def compressed(self) -> Ranker:
         """With weights of 8 bits, one scale a label; those that round to 0 are left out."""
         rows = self.rows

@@ -29,6 +29,8 @@ def resized(net: Network, keep: IntArray, n_new: int) -> Network:
     arrays[f"layer{last}.rows"] = _rows(net.states[last], keep, n_new)
     if net.wide_state is not None:
         arrays |= _pairs(net, keep, n_new)
+    if net.ranker is not None:
+        arrays |= {f"rank.{name}": a for name, a in net.ranker.resized(keep, n_new).arrays.items()}
     again = Network(
         [*net.layers[:last], replace(layer, n=len(keep) + n_new)],
         wide=net.wide,

@@ -96,6 +96,29 @@ def test_probabilities_mean_something_on_unseen_rows(fitted, unseen):
     assert truth[P > 0.8].mean() > 0.7
 
 
+def test_explanations_add_up_to_the_score(fitted, unseen):
+    x = unseen[0][[3]]
+    ids, scores = fitted.predict_topk(x, 2)
+    for label, score in zip(ids[0], scores[0], strict=True):
+        why = fitted.explain(x, int(label))
+        assert why.score == pytest.approx(float(score), abs=1e-4)
+        assert why.contributions.sum() + why.rest == pytest.approx(why.score, abs=1e-4)
+
+
+def test_labels_come_and_go(unseen):
+    X, Y = slide.datasets.synthetic(**SIZES)
+    clf = slide.SlideClassifier(hidden=(16,), epochs=1, n_threads=1).fit(X, Y)
+    before = clf.decision_function(unseen[0])
+    clf.add_labels(5)
+    assert np.isfinite(clf.decision_function(unseen[0])).all()
+    assert not np.isin(clf.predict_topk(unseen[0], 1)[0], np.arange(80, 85)).any()
+    clf.forget([0, 81])
+    assert clf.n_labels_ == 83
+    own = clf.network_.ranker.rows
+    assert own.indptr.shape == (84,)
+    assert before.shape == (400, 80)
+
+
 def test_equal_seeds_give_equal_bits(unseen):
     X, Y = slide.datasets.synthetic(**SIZES)
     one, two = (slide.SlideClassifier(hidden=(16,), epochs=1, n_threads=1).fit(X, Y) for _ in range(2))
