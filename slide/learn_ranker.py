@@ -71,7 +71,7 @@ class Rank:
         for name in ("n_negatives", "n_ranked"):
             value = getattr(self, name)
             ok = value is None or (isinstance(value, int | np.integer) and value >= 1)
-            require(ok, f"Rank({name}=)", value, "an int, 1 or more, or None")
+            require(bool(ok), f"Rank({name}=)", value, "an int, 1 or more, or None")
         for name in ("C", "positive_weight", "prune", "eps"):
             value = getattr(self, name)
             if name == "C" and value is None:
@@ -120,7 +120,8 @@ def learn_ranker(
     """
     sized = options.sized(X.shape[0], net.n_labels)
     assert sized.n_negatives is not None
-    assert sized.n_ranked is not None
+    n_ranked = sized.n_ranked
+    assert n_ranked is not None
     clock = [time.perf_counter()]
     main = ~held if held.any() else np.ones(len(held), np.bool_)
     lists, _ = shortlists(net, X, sized.n_negatives)
@@ -134,11 +135,11 @@ def learn_ranker(
     first = _solved(net, X[main], Y[main], lists[main], sized, seed)
     clock.append(time.perf_counter())
     sample = np.flatnonzero(held) if held.any() else np.arange(len(held))[:CALIBRATION_ROWS]
-    curve, logit_share, sum_share = _calibrated(net, first, X[sample], Y[sample], sized.n_ranked)
+    curve, logit_share, sum_share = _calibrated(net, first, X[sample], Y[sample], n_ranked)
     clock.append(time.perf_counter())
     rows = _solved(net, X, Y, lists, sized, seed, warm=first) if held.any() else first
     clock.append(time.perf_counter())
-    net.rank_by(Ranker(rows, sized.n_ranked, curve, logit_share, sum_share))
+    net.rank_by(Ranker(rows, n_ranked, curve, logit_share, sum_share))
     seconds = dict(
         zip(("shortlists", "choosing", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True)
     )

@@ -51,7 +51,9 @@ def export(
     """
     onnx = _onnx()
     require(isinstance(k, int | np.integer) and 1 <= k <= net.n_labels, "k", k, f"an int, 1 to {net.n_labels:,}")
-    require(net.ranker is None, "export_onnx", "sparse rows that rank", "a model fitted with wide=slide.Wide() or False")
+    require(
+        net.ranker is None, "export_onnx", "sparse rows that rank", "a model fitted with wide=slide.Wide() or False"
+    )
     graph = _Graph(onnx)
     _rows(graph, net, scaling)
     _network(graph, net, scaling)

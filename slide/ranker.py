@@ -60,7 +60,11 @@ class Ranker:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a file holds, by name."""
         numbers = np.array([self.n, self.logit_share, self.sum_share, self.first, self.step], np.float32)
-        found = {"indptr": self.rows.indptr, "features": self.rows.features, "bias": self.rows.bias}
+        found: dict[str, npt.NDArray[Any]] = {
+            "indptr": self.rows.indptr,
+            "features": self.rows.features,
+            "bias": self.rows.bias,
+        }
         found |= {"curve": self.curve, "numbers": numbers}
         if self.rows.weights is not None:
             return found | {"weights": self.rows.weights}

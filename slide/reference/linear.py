@@ -305,7 +305,7 @@ def score(rows: Any, label: Any, dense: Any) -> Any:
 def curve_at(curve: Any, first: Any, step: Any, z: Any) -> Any:
     """Straight between knots step apart, and beyond them."""
     place = (z - first) / step
-    i = min(max(np.int64(place), 0), len(curve) - 2)
+    i: Any = min(max(int(place), 0), len(curve) - 2)
     return curve[i] + (place - np.float32(i)) * (curve[i + 1] - curve[i])
 
 

@@ -30,11 +30,15 @@ def linear_train(
 ) -> Any:
     """Sparse rows of some labels, on one thread: indptr, features, weights, bias, and 0 for the passes, not counted."""
     o = linear.Options(
-        options.n_features,
-        *(np.float32(getattr(options, name)) for name in ("C", "positive_weight", "negative_weight", "eps", "prune")),
-        options.max_passes,
-        options.shrinks,
-        np.uint64(options.seed),
+        n_features=options.n_features,
+        C=np.float32(options.C),
+        positive_weight=np.float32(options.positive_weight),
+        negative_weight=np.float32(options.negative_weight),
+        eps=np.float32(options.eps),
+        prune=np.float32(options.prune),
+        max_passes=options.max_passes,
+        shrinks=options.shrinks,
+        seed=np.uint64(options.seed),
     )
     weights = np.empty(0, np.float32) if row_weights is None else np.asarray(row_weights, np.float32)
     start = _NO_ROWS if warm is None else _plain(warm)
