@@ -48,3 +48,4 @@ from slide.training.checkpoint import Checkpoint as Checkpoint
 from slide.training.early_stopping import EarlyStopping as EarlyStopping
 from slide.training.loggers import MLflowLogger as MLflowLogger
 from slide.training.loggers import TensorBoardLogger as TensorBoardLogger
+from slide.training.ranking import Rank as Rank

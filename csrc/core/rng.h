@@ -17,7 +17,8 @@ enum {
     SLIDE_STREAM_NEGATIVES = 2,
     SLIDE_STREAM_BUCKET = 3,
     SLIDE_STREAM_ORDER = 4,
-    SLIDE_STREAM_BATCH = 5
+    SLIDE_STREAM_BATCH = 5,
+    SLIDE_STREAM_SOLVER = 6
 };
 
 static inline uint64_t slide_mix64(uint64_t z)

@@ -1,7 +1,8 @@
 /* infer.c: read-only, re-entrant prediction: every call brings its own scratch, so several may run on one network.
  *
  * Exact: 32 samples a thread meet all rows in blocks of 8; a running top-k per sample keeps the score matrix from ever
- * existing. A few samples meet them one by one. Sampled: only the neurons that the tables return are scored. */
+ * existing. A few samples meet them one by one. Sampled: only the neurons that the tables return are scored. Where the
+ * network has sparse rows to rank by (linear/), the best by logit are a shortlist, and the answer is the best of those. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #define FEW 4 /* a call of no more samples takes one inner product each: a tile would score its empty lanes too */
 #define LABEL_BLOCK 2048 /* labels whose wide scores are held at a time: 256 KiB for Q samples */
 
-/* A sample's best k so far, ascending from the worst: ids[0] is the one to beat. Ties go to the lower id. */
+/* A sample's best k so far, a heap: ids[0] is the one to beat. Ties go to the lower id. */
 typedef struct {
     int32_t *ids;
     float *scores;
@@ -27,16 +28,24 @@ static int beats(float score, int32_t id, float other, int32_t other_id)
     return score > other || (score == other && (other_id < 0 || id < other_id));
 }
 
-static void topk_offer(topk *t, int32_t id, float score)
+/* Puts an entry where the worst was, among the first k, so that no entry is better than its children. */
+static void topk_sift(topk *t, int k, int32_t id, float score)
 {
-    if (!beats(score, id, t->scores[0], t->ids[0])) return;
     int i = 0;
-    for (; i + 1 < t->k && beats(score, id, t->scores[i + 1], t->ids[i + 1]); i++) {
-        t->scores[i] = t->scores[i + 1];
-        t->ids[i] = t->ids[i + 1];
+    for (int child = 1; child < k; child = 2 * i + 1) {
+        if (child + 1 < k && beats(t->scores[child], t->ids[child], t->scores[child + 1], t->ids[child + 1])) child++;
+        if (!beats(score, id, t->scores[child], t->ids[child])) break;
+        t->scores[i] = t->scores[child];
+        t->ids[i] = t->ids[child];
+        i = child;
     }
     t->scores[i] = score;
     t->ids[i] = id;
+}
+
+static void topk_offer(topk *t, int32_t id, float score)
+{
+    if (beats(score, id, t->scores[0], t->ids[0])) topk_sift(t, t->k, id, score);
 }
 
 static void topk_begin(topk *t)
@@ -47,13 +56,15 @@ static void topk_begin(topk *t)
     }
 }
 
+/* Best first: the worst goes behind all others, again and again. */
 static void topk_finish(topk *t)
 {
-    for (int i = 0, j = t->k - 1; i < j; i++, j--) {
-        int32_t id = t->ids[i];
-        float score = t->scores[i];
-        t->ids[i] = t->ids[j], t->scores[i] = t->scores[j];
-        t->ids[j] = id, t->scores[j] = score;
+    for (int last = t->k - 1; last > 0; last--) {
+        int32_t id = t->ids[last], worst = t->ids[0];
+        float score = t->scores[last], least = t->scores[0];
+        topk_sift(t, last, id, score);
+        t->ids[last] = worst;
+        t->scores[last] = least;
     }
 }
 
@@ -66,6 +77,11 @@ typedef struct {
     float *scores;       /* [LABEL_BLOCK][Q] */
     int64_t *cursors;    /* [Q][max_features], where each sample's walk over its features' labels stands */
     int32_t *candidates;
+    int32_t *shortlists; /* [Q][n_shortlist], of samples whose labels are ranked, with their logits */
+    float *logits;
+    float *z;            /* [n_shortlist] */
+    float *dense;        /* [D] */
+    int64_t n_shortlist;
 } predictor;
 
 static int64_t n_labels(const slide_network *net)
@@ -82,6 +98,23 @@ static void predictor_free(const slide_network *net, predictor *p)
     free(p->scores);
     free(p->cursors);
     free(p->candidates);
+    free(p->shortlists);
+    free(p->logits);
+    free(p->z);
+    free(p->dense);
+}
+
+/* Room to rank, at least k labels. */
+static slide_status reserve_shortlists(const slide_network *net, predictor *p, int k)
+{
+    if (!net->rank.n) return SLIDE_OK;
+    p->n_shortlist = net->rank.n > k ? net->rank.n : k;
+    size_t n = (size_t)p->n_shortlist;
+    p->shortlists = malloc(n * Q * sizeof(int32_t));
+    p->logits = malloc(n * Q * sizeof(float));
+    p->z = malloc(n * sizeof(float));
+    p->dense = calloc((size_t)net->rank.rows.n_features + 1, sizeof(float));
+    return p->shortlists && p->logits && p->z && p->dense ? SLIDE_OK : SLIDE_NO_MEMORY;
 }
 
 static slide_status predictor_new(const slide_network *net, predictor *p, int64_t max_features, int64_t n_candidates)
@@ -260,20 +293,37 @@ static void predict_sampled(const slide_network *net, predictor *p, const slide_
     if (net->has_wide) offer_nominated(net, s, x, best);
 }
 
+/* The best k of a shortlist by log odds. */
+static void rank_sample(const slide_network *net, predictor *p, const slide_examples *ex, int64_t row, const topk *shortlist,
+                        topk *best)
+{
+    int64_t begin = ex->x_indptr[row];
+    slide_rank_scores(&net->rank, ex->x_indices + begin, ex->x_data + begin, ex->x_indptr[row + 1] - begin, shortlist->ids,
+                      shortlist->k, p->dense, p->z, shortlist->scores);
+    topk_begin(best);
+    for (int j = 0; j < shortlist->k; j++)
+        if (shortlist->ids[j] >= 0) topk_offer(best, shortlist->ids[j], shortlist->scores[j]);
+    topk_finish(best);
+}
+
 static void predict_block(const slide_network *net, predictor *p, const slide_examples *ex, int64_t first, int k,
                           int64_t n_candidates, int32_t *ids, float *scores)
 {
     topk best[Q];
-    int n = ex->n - first < Q ? (int)(ex->n - first) : Q;
+    int n = ex->n - first < Q ? (int)(ex->n - first) : Q, m = (int)p->n_shortlist;
     for (int q = 0; q < n; q++) {
-        best[q] = (topk){ids + (first + q) * k, scores + (first + q) * k, k};
+        best[q] = m ? (topk){p->shortlists + (int64_t)q * m, p->logits + (int64_t)q * m, m}
+                    : (topk){ids + (first + q) * k, scores + (first + q) * k, k};
         topk_begin(&best[q]);
     }
     if (n_candidates == 0)
         predict_exact(net, p, ex, first, best);
     else
         for (int q = 0; q < n; q++) predict_sampled(net, p, ex, first + q, n_candidates, &best[q]);
-    for (int q = 0; q < n; q++) topk_finish(&best[q]);
+    for (int q = 0; q < n; q++) {
+        if (!m) topk_finish(&best[q]);
+        if (m) rank_sample(net, p, ex, first + q, &best[q], &(topk){ids + (first + q) * k, scores + (first + q) * k, k});
+    }
 }
 
 slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int32_t *ids,
@@ -285,7 +335,8 @@ slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, 
 #pragma omp parallel num_threads(net->n_threads) reduction(| : failed) if (ex->n > Q)
     {
         predictor p;
-        failed = predictor_new(net, &p, max_features, n_candidates) != SLIDE_OK;
+        failed = predictor_new(net, &p, max_features, n_candidates) != SLIDE_OK ||
+                 reserve_shortlists(net, &p, k) != SLIDE_OK;
 #pragma omp for schedule(dynamic)
         for (int64_t first = 0; first < ex->n; first += Q)
             if (!failed) predict_block(net, &p, ex, first, k, n_candidates, ids, scores);

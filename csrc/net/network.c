@@ -44,6 +44,11 @@ void slide_network_free(slide_network *net)
     free(net);
 }
 
+void slide_network_rank(slide_network *net, const slide_rank *rank)
+{
+    net->rank = rank ? *rank : (slide_rank){.n = 0};
+}
+
 const char *slide_network_isa(const slide_network *net)
 {
     return net->kernels->name;

@@ -9,6 +9,7 @@
 #include "core/rows.h"
 #include "core/vector.h"
 #include "kernels/kernels.h"
+#include "linear/linear.h"
 #include "linear/wide.h"
 #include "lsh/active.h"
 #include "slide.h"
@@ -49,6 +50,7 @@ struct slide_network {
     int n_layers;
     slide_wide wide;
     int has_wide;
+    slide_rank rank;          /* n is 0 where nothing ranks the network's labels */
     slide_optimizer optimizer;
     int n_states;             /* weight-sized optimizer states behind a row's weights */
     int loss, n_threads;
@@ -62,5 +64,8 @@ static inline const slide_layer *slide_last_layer(const slide_network *net)
 {
     return &net->layers[net->n_layers - 1];
 }
+
+/* From now on slide_predict ranks by it; NULL: by the network's scores again. Not while anyone predicts. */
+void slide_network_rank(slide_network *net, const slide_rank *rank);
 
 #endif

@@ -203,7 +203,7 @@ cdef class Engine:
     """A network of the C core over arrays that Python owns (slide.engine.state.LayerState)."""
 
     cdef slide_network *net
-    cdef object layers, arrays, wide, lock, tables
+    cdef object layers, arrays, wide, lock, tables, ranker
     cdef int readers
     cdef bint filling
     cdef readonly int n_threads
@@ -243,6 +243,16 @@ cdef class Engine:
 
     def __dealloc__(self):
         slide_network_free(self.net)
+
+    def rank_by(self, ranker):
+        """From now on `predict` ranks the network's labels by a slide.model.ranker.Ranker; None: by their logits again."""
+        cdef slide_rank rank
+        if ranker is None:
+            slide_network_rank(self.net, NULL)
+        else:
+            _describe_rank(&rank, ranker)
+            slide_network_rank(self.net, &rank)
+        self.ranker = ranker  # its arrays live as long as they are read
 
     @property
     def isa(self):
@@ -474,3 +484,4 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
 
 
 include "_c_xmc.pxi"
+include "_c_linear.pxi"

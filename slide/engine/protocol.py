@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,8 @@ class Engine(Protocol):
     def trains_batches(self) -> bool: ...
 
     def time(self, on: bool) -> None: ...
+
+    def rank_by(self, ranker: Any) -> None: ...
 
     def train(
         self,

@@ -13,6 +13,7 @@ from slide.lsh import HashFamily, auto
 from slide.model.pairs import Wide
 from slide.network import Network
 from slide.optim import Adagrad, Optimizer, Rebuild
+from slide.training.ranking import Rank
 
 
 class NetworkOptions(Protocol):
@@ -23,7 +24,7 @@ class NetworkOptions(Protocol):
     n_random: int | None
     lr: float
     dropout: float
-    wide: Wide | bool
+    wide: Wide | Rank | bool
     lsh: HashFamily | str | None
     optimizer: Optimizer | None
     loss: str
@@ -35,15 +36,18 @@ class NetworkOptions(Protocol):
     backend: str | None
 
 
-def build_network(options: NetworkOptions, n_features: int, n_labels: int, n_threads: int | None) -> Network:
-    """Untrained; raises ValueError for options that make no sense, naming them."""
+def build_network(
+    options: NetworkOptions, n_features: int, n_labels: int, n_threads: int | None, ranks: bool = False
+) -> Network:
+    """Untrained; raises ValueError for options that make no sense, naming them. ranks: sparse rows come after it."""
     hidden = tuple(options.hidden)
     require(len(hidden) >= 1, "hidden", options.hidden, "at least one width")
     layers: list[Layer] = [SparseInput(n_features, int(hidden[0]), options.activation, options.dropout, bias=False)]
     layers += [Dense(int(n), options.activation) for n in hidden[1:]]
     layers.append(_output_layer(options, n_labels))
-    wide = Wide() if options.wide is True else (options.wide or None)
-    require(wide is None or isinstance(wide, Wide), "wide", options.wide, "a slide.Wide, True or False")
+    fits = isinstance(options.wide, bool | Wide | Rank)
+    require(fits, "wide", options.wide, "a slide.Rank, a slide.Wide, True or False")
+    wide = options.wide if isinstance(options.wide, Wide) else Wide() if options.wide and not ranks else None
     return Network(
         layers,
         wide=wide,

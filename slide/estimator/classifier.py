@@ -24,6 +24,7 @@ from slide.inference.scores import SAMPLE
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide
 from slide.optim import Constant, Linear, Optimizer, Rebuild, Schedule
+from slide.training.ranking import Rank
 from slide.training.source import first_of
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ class SlideClassifier(FittedClassifier):
         Learning rate of Adagrad; ignored if `optimizer` is given.
     dropout : float in [0, 1)
         Chance that a feature is left out of a training sample in the network's input layer.
-    wide : Wide, bool
-        The sparse linear part: its options, True for the defaults, False for none.
+    wide : Rank, Wide, bool
+        The sparse linear part. True or a Rank: sparse rows that rank the network's best labels, learned by `fit` after
+        the network (retrieve and rank). A Wide: one weight for each pair of feature and label, added to the logits and
+        trained with the network. False: none.
     lsh : HashFamily, "auto" or None
         Tables of the output layer. "auto": what slide.lsh.auto chooses for the number of labels and n_active, tuned
         further while training goes on; None: uniform sampling.
@@ -88,6 +91,8 @@ class SlideClassifier(FittedClassifier):
         Columns of X, if it was a data frame.
     fit_seconds_, samples_per_second_ : float
         Of the last fit, everything counted: finding the pairs, rebuilding tables.
+    plan_ : FitPlan
+        What the last fit chose by itself, and why: ``print(clf.plan_)``.
     history_ : list of dict
         Of the last fit: epoch, samples, seconds, loss, active neurons, rebuilds and learning rate at some 200 moments,
         and the metrics of `eval_set` at the end of each epoch. ``pandas.DataFrame(clf.history_)`` is a table of it.
@@ -113,7 +118,7 @@ class SlideClassifier(FittedClassifier):
         n_random: int | None = None,
         lr: float = 0.1,
         dropout: float = 0.0,
-        wide: Wide | bool = True,
+        wide: Wide | Rank | bool = True,
         lsh: HashFamily | str | None = "auto",
         optimizer: Optimizer | None = None,
         schedule: Schedule | None = None,
@@ -205,8 +210,9 @@ class SlideClassifier(FittedClassifier):
             If the loss overflows; names step and layer.
         """
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        pair = self._begin(X, y, classes, few_rows=FEW_ROWS)
-        how = {"epochs": self.epochs, "schedule": self.schedule or Linear()}
+        rank = Rank() if self.wide is True else self.wide if isinstance(self.wide, Rank) else None
+        pair = self._begin(X, y, classes, few_rows=FEW_ROWS, ranks=rank is not None)
+        how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "rank": rank}
         how |= {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
         try:
             train(self, pair, eval_set, **how)
@@ -276,10 +282,10 @@ class SlideClassifier(FittedClassifier):
         train(self, pair, eval_set, epochs=epochs, schedule=Constant(), callback=callback)
         return self
 
-    def _begin(self, X: Any, y: Any, classes: Any, few_rows: int = 0) -> Pair:
+    def _begin(self, X: Any, y: Any, classes: Any, few_rows: int = 0, ranks: bool = False) -> Pair:
         """An untrained model for these data, and the data as it sees them; an error leaves an earlier fit as it was."""
         encoding, (rows, Y) = Encoding.fit(self._new_reader(), X, y, classes, self.normalize)
         n_threads = 1 if self.n_threads is None and rows.shape[0] < few_rows else self.n_threads
-        self.network_ = build_network(self, rows.shape[1], Y.shape[1], n_threads)
+        self.network_ = build_network(self, rows.shape[1], Y.shape[1], n_threads, ranks)
         self._encoding = encoding
         return rows, Y

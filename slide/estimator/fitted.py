@@ -19,6 +19,7 @@ from slide.estimator.predictions import Predictions
 from slide.layers import Sampled
 from slide.network import Network
 from slide.optim import SCHEDULES, Schedule
+from slide.training.ranking import FitPlan
 
 FITTED = ("fit_seconds_", "samples_per_second_", "threshold_")
 IN_THE_NETWORK = ("lsh", "optimizer", "rebuild", "wide")  # options that a model file holds with the network
@@ -31,6 +32,7 @@ class FittedClassifier(Predictions):
     samples_per_second_: float
     history_: list[dict[str, Any]]
     card_: Card
+    plan_: FitPlan
     schedule: Schedule | None
     random_state: int
 
@@ -163,5 +165,5 @@ class FittedClassifier(Predictions):
         schedule = dict(config.get("schedule") or {})
         if schedule:
             options["schedule"] = SCHEDULES[schedule.pop("name")](**schedule)
-        options["wide"] = network.wide or False
+        options["wide"] = network.wide or network.ranker is not None
         return cls(**options)

@@ -17,7 +17,9 @@ import scipy.sparse as sp
 
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.state import LayerState
+from slide.inference.scores import all_scores
 from slide.model.model import Model
+from slide.model.ranker import Ranker
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,31 @@ def explain(net: Model, x: sp.csr_array, label: int) -> Explanation:
     share = 1.0 if net.wide_state is None else net.wide_state.deep_share
     deep = share * values * (net.states[0].weights_of(features) @ gradient)
     wide, score = np.zeros(len(features)), share * logit
+    if net.ranker is not None:
+        return _explain_ranked(net, net.ranker, x, label, deep)
     if net.wide_state is not None:
         wide = values * _wide_weights(net, features, label)
         score += wide.sum() + float(net.wide_state.bias[label])
+    return _ordered(label, score, features, deep, wide)
+
+
+def _explain_ranked(
+    net: Model, ranker: Ranker, x: sp.csr_array, label: int, deep: npt.NDArray[np.float64]
+) -> Explanation:
+    """Of log odds: what the curve rises by from a row without features to this one is shared out in proportion."""
+    own = ranker.rows.matrix()[[label]].toarray()[0]
+    parts = x.data * own[x.indices].astype(np.float64)
+    bias = float(ranker.rows.bias[label])
+    ends = ranker.at(np.array([bias, bias + parts.sum()]))
+    slope = (ends[1] - ends[0]) / parts.sum() if parts.sum() else 0.0
+    score = float(all_scores(net, x)[0, label])
+    return _ordered(label, score, x.indices.astype(np.int32), ranker.logit_share * deep, slope * parts)
+
+
+def _ordered(
+    label: int, score: float, features: IntArray, deep: npt.NDArray[np.float64], wide: npt.NDArray[np.float64]
+) -> Explanation:
+    """Largest contributions first."""
     total = deep + wide
     order = np.argsort(-total, kind="stable")
     return Explanation(

@@ -42,12 +42,15 @@ def export(
     ImportError
         Without onnx.
     ValueError
-        For k out of range.
+        For k out of range, or a network with a ranker, which this graph does not hold.
     OSError
         If the file cannot be written; none is left half-written.
     """
     onnx = _onnx()
     require(isinstance(k, int | np.integer) and 1 <= k <= net.n_labels, "k", k, f"an int, 1 to {net.n_labels:,}")
+    require(
+        net.ranker is None, "export_onnx", "sparse rows that rank", "a model fitted with wide=slide.Wide() or False"
+    )
     graph = _Graph(onnx)
     _rows(graph, net, scaling)
     _network(graph, net, scaling)

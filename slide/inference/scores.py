@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.model.model import Model
+from slide.model.ranker import Ranker, log_sums
 
 LIMIT = 2**30  # bytes of the largest matrix that is made
 ROWS_AT_ONCE = 256
@@ -39,11 +40,29 @@ def all_scores(net: Model, X: sp.csr_array) -> Floats:
     for first in range(0, last.n, LABELS_AT_ONCE):
         some = slice(first, first + LABELS_AT_ONCE)
         scores[:, some] = hidden @ last.weights_of(some).T.astype(np.float64) + last.biases[some]
+    if net.ranker is not None:
+        return _ranked(net.ranker, X, scores)
     if wide is not None:
         scores *= wide.deep_share
         scores += wide.bias
         _add_wide(scores, X, wide.matrix())
     return scores
+
+
+def _ranked(ranker: Ranker, X: sp.csr_array, logits: Floats) -> Floats:
+    """Log odds; labels that are not of a row's shortlist come behind those that are."""
+    weights = ranker.rows.matrix().T.tocsr()
+    for first in range(0, X.shape[0], ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        some = logits[rows]
+        z = (X[rows] @ weights).toarray().astype(np.float64) + ranker.rows.bias
+        n = min(ranker.n, some.shape[1])
+        short = np.argpartition(-some, n - 1, axis=1)[:, :n]
+        found = ranker.log_odds(z, some, log_sums(np.take_along_axis(some, short, 1)))
+        ranked = np.take_along_axis(found, short, 1)
+        logits[rows] = np.minimum(found, ranked.min(axis=1, keepdims=True))
+        np.put_along_axis(logits[rows], short, ranked, 1)
+    return logits
 
 
 def _add_wide(scores: Floats, X: sp.csr_array, pairs: sp.csr_array) -> None:
@@ -80,7 +99,7 @@ def threshold(net: Model, rows: sp.csr_array, Y: sp.csr_array) -> float:
     A softmax alone says nothing of single labels: there it is the score that gives a sample of the training rows as
     many labels as they have.
     """
-    if net.wide_state is not None or net.loss == "binary":
+    if net.wide_state is not None or net.ranker is not None or net.loss == "binary":
         return 0.0
     some = np.linspace(0, rows.shape[0] - 1, min(rows.shape[0], SAMPLE)).astype(np.int64)
     n_labels = int(np.diff(Y.indptr)[some].sum())

@@ -17,4 +17,7 @@ def quantized(model: Model) -> Snapshot:
         if model.wide_state is not None:
             arrays = {k: a for k, a in arrays.items() if not k.startswith("wide.")}
             arrays |= {f"wide.{name}": a for name, a in pair_arrays(model.wide_state).items()}
+        if model.ranker is not None:
+            arrays = {k: a for k, a in arrays.items() if not k.startswith("rank.")}
+            arrays |= {f"rank.{name}": a for name, a in model.ranker.compressed().arrays.items()}
         return Snapshot(whole.config, arrays).placed()

@@ -12,6 +12,7 @@ from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.layers import Layer
+from slide.model.ranker import Ranker
 from slide.optim import Optimizer
 
 
@@ -21,6 +22,7 @@ class EngineOwner:
     layers: tuple[Layer, ...]
     states: list[LayerState]
     wide_state: WideState | CompressedPairs | None
+    ranker: Ranker | None
     optimizer: Optimizer
     loss: str
     seed: int
@@ -73,4 +75,6 @@ class EngineOwner:
         )
         if self._takes_time:
             engine.time(True)
+        if self.ranker is not None:
+            engine.rank_by(self.ranker)
         return engine

@@ -26,6 +26,7 @@ from slide.lsh import HashFamily
 from slide.model.engine_owner import EngineOwner
 from slide.model.pairs import PairCounts, Wide, add_pairs, drop_pairs
 from slide.model.parameters import stored_layers, stored_pairs
+from slide.model.ranker import Ranker
 from slide.model.rebuild import rebuild
 from slide.model.snapshot import Snapshot, families, layer_from, model_config, optimizer_from, wide_from
 from slide.optim import Adagrad, Optimizer, Rebuild
@@ -37,7 +38,19 @@ FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
 BLOCK_SECONDS = 0.5
 #: What a snapshot brings back; all else (threads, lock, history) is of the object that lives on.
 RESTORED = (
-    *("layers", "wide", "optimizer", "rebuild", "loss", "batch_size", "storage", "seed", "states", "wide_state"),
+    *(
+        "layers",
+        "wide",
+        "optimizer",
+        "rebuild",
+        "loss",
+        "batch_size",
+        "storage",
+        "seed",
+        "states",
+        "wide_state",
+        "ranker",
+    ),
     *("step", "epoch", "n_rebuilds", "next_rebuild", "tables_built_at"),
 )
 
@@ -89,6 +102,8 @@ class Model(EngineOwner):
             None if wide is None else stored_pairs(wide, *sizes, arrays or {})
         )
         self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
+        own = {k.removeprefix("rank."): a for k, a in (arrays or {}).items() if k.startswith("rank.")}
+        self.ranker: Ranker | None = Ranker.stored(own, self.n_features, self.n_labels) if own else None
         self.start_engine()
 
     def __repr__(self) -> str:
@@ -173,6 +188,8 @@ class Model(EngineOwner):
             arrays |= {f"layer{i}.{name}": a for name, a in s.table_arrays(keep_tables, label_cells=tables).items()}
         if self.wide_state is not None:
             arrays |= {f"wide.{name}": a for name, a in self.wide_state.arrays.items()}
+        if self.ranker is not None:
+            arrays |= {f"rank.{name}": a for name, a in self.ranker.arrays.items()}
         return Snapshot(self.config(), arrays)
 
     @classmethod
@@ -223,6 +240,12 @@ class Model(EngineOwner):
         if pair and self.wide:
             counts.add(*pair)
         return counts
+
+    def rank_by(self, ranker: Ranker | None) -> None:
+        """From now on predictions are the best, by the ranker, of its n best labels by logit; None: by logit alone."""
+        with self.lock:
+            self.ranker = ranker
+            self.engine = self._make_engine()  # whoever predicts goes on with the old one
 
     def add_pairs(self, counts: PairCounts) -> None:
         """Gives weights to the pairs of the sparse part that were counted and have none."""

@@ -33,6 +33,8 @@ def resized(model: M, keep: IntArray, n_new: int) -> M:
     arrays[f"layer{last}.rows"] = _rows(model.states[last], keep, n_new)
     if model.wide_state is not None:
         arrays |= _pairs(model, keep, n_new)
+    if model.ranker is not None:
+        arrays |= {f"rank.{name}": a for name, a in model.ranker.resized(keep, n_new).arrays.items()}
     layers = [*whole.config["layers"][:last], layer_config(replace(layer, n=len(keep) + n_new))]
     # No tables yet, so they are not filled: the old hash functions come first.
     progress = whole.config["progress"] | {"tables_step": -1}

@@ -15,7 +15,7 @@ from slide.engine.reference.hash import find_probes, hash_vector
 from slide.engine.reference.jit import kernel, loop
 from slide.engine.reference.network import Vector
 from slide.engine.reference.query_cells import QUERY_CELLS, settle_labels
-from slide.engine.reference.rng import LAYERS_APART, ROW_SCALARS, below, stream
+from slide.engine.reference.rng import LAYERS_APART, NEGATIVES, below, stream
 from slide.engine.reference.tables import bucket_index, bucket_of
 from slide.engine.reference.transform import neuron_vector, query_vector
 
@@ -212,7 +212,7 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
 @kernel
 def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any) -> Any:
     """Chooses the active set of layer i for the vector x. Returns how many distinct labels lead it."""
-    rng = stream(seed, ROW_SCALARS + LAYERS_APART * np.uint64(i), step)
+    rng = stream(seed, NEGATIVES + LAYERS_APART * np.uint64(i), step)
     if layer.lsh.L > 0 and not all_active(layer):
         if layer.asks_label and len(labels) > 0:
             hash_label(layer, s, labels[below(rng, len(labels))])
@@ -226,7 +226,7 @@ def choose(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any
 @kernel
 def top(layer: Any, s: Any, wanted: Any, ids: Any) -> Any:
     """Up to `wanted` neurons that the tables return for s.codes, most wanted first. Returns how many were found."""
-    rng = stream(np.uint64(0), ROW_SCALARS, 0)  # vanilla: one order of the tables for all
+    rng = stream(np.uint64(0), NEGATIVES, 0)  # vanilla: one order of the tables for all
     n = take_retrieved(layer, s, rng, wanted, ids)
     for neuron in ids[:n]:
         s.collisions[neuron] = 0

@@ -25,7 +25,7 @@ from slide.engine.reference.loss import softplus
 from slide.engine.reference.network import output
 from slide.engine.reference.optimizer import Factor, update_fits, update_row
 from slide.engine.reference.rng import BATCH, LAYERS_APART, below, stream
-from slide.engine.reference.rng import ROW_SCALARS as TAIL_STREAM
+from slide.engine.reference.rng import NEGATIVES as NEGATIVES_STREAM
 
 SOFTMAX, BINARY = KINDS["softmax"], KINDS["binary"]
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -97,7 +97,7 @@ def choose_active(net: Any, s: Any, Y: Any, rows: Any, cells: Any, step: Any, id
         listed = layer.n_active - layer.n_random
         if layer.lsh.L > 0:
             n += take_from_lists(layer.lsh, s, np.unique(cells), max(listed - n, listed // 2), ids[n:])
-        rng = stream(net.seed, TAIL_STREAM + LAYERS_APART * np.uint64(net.n_layers - 1), step)
+        rng = stream(net.seed, NEGATIVES_STREAM + LAYERS_APART * np.uint64(net.n_layers - 1), step)
         n = take_uniform(layer, s, rng, ids, n)
     for neuron in ids[:n]:
         s.collisions[neuron] = 0

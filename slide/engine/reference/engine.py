@@ -16,6 +16,7 @@ import numpy.typing as npt
 from slide.engine.layout import MAX_BATCH, FloatArray, IntArray
 from slide.engine.protocol import Examples, StepRule, TrainStats
 from slide.engine.reference import active, batch, infer, query_cells, tables, train
+from slide.engine.reference.linear_calls import rank_shortlists
 from slide.engine.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
 from slide.engine.reference.query_cells import QUERY_CELLS
 from slide.engine.state import LayerState, WideState
@@ -42,6 +43,11 @@ class Engine:
         self.n_threads = n_threads
         self._lock = threading.Lock()
         self._scratch: list[Scratch] = []
+        self._ranker: Any = None
+
+    def rank_by(self, ranker: Any) -> None:
+        """From now on `predict` ranks by a slide.model.ranker.Ranker; None: by the network's scores again."""
+        self._ranker = ranker
 
     @property
     def isa(self) -> str:
@@ -147,6 +153,15 @@ class Engine:
 
     def predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
         """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons."""
+        if self._ranker is None:
+            return self._predict(X, k, n_candidates)
+        ids, logits = self._predict(X, max(k, self._ranker.n), n_candidates)
+        scores = rank_shortlists(self._ranker, X, ids, logits)
+        order = np.lexsort((ids, -scores), axis=1)[:, :k]
+        return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+
+    def _predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
+        """By the network's own scores."""
         n = len(X.indptr) - 1
         ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
 

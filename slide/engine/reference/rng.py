@@ -12,7 +12,7 @@ import numpy as np
 
 from slide.engine.reference.jit import kernel
 
-DROPOUT, ROW_SCALARS, BUCKET, ORDER, BATCH = (np.uint64(i) for i in (1, 2, 3, 4, 5))
+DROPOUT, NEGATIVES, BUCKET, ORDER, BATCH, SOLVER = (np.uint64(i) for i in (1, 2, 3, 4, 5, 6))
 LAYERS_APART = np.uint64(16)  # purposes of one layer and the next
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)

@@ -1,0 +1,168 @@
+"""Sparse rows, one a label, that rank what a network's tables return: their arrays, and the solver that learns them.
+
+What the solver computes is in csrc/linear/, its twin in slide/reference/linear.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide.checks import require
+from slide.engine.binding import c_core
+from slide.engine.layout import FloatArray, IntArray
+from slide.engine.protocol import Examples
+from slide.engine.select import resolve_backend
+
+PAIRS_AT_ONCE = 2**25  # negative rows that are listed by label at a time: 128 MiB
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """How rows are learned: min |w|^2 / 2 + sum of C_i max(0, 1 - y_i (w . x_i + b))^2 for each label.
+
+    Parameters
+    ----------
+    C : float
+        Weight of a row's loss against that of the norm; times positive_weight or negative_weight.
+    eps : float
+        A label is solved when its projected gradients lie within this of each other.
+    max_passes : int
+        Over a label's rows, at most.
+    prune : float
+        Weights under this in absolute value are dropped.
+    shrinks : bool
+        Whether rows that seem solved are left out of passes until the others are.
+    """
+
+    n_features: int
+    C: float = 1.0
+    positive_weight: float = 1.0
+    negative_weight: float = 1.0
+    eps: float = 0.1
+    prune: float = 0.05
+    max_passes: int = 20
+    shrinks: bool = True
+    seed: int = 0
+    n_threads: int = 1
+
+
+@dataclass
+class SparseRows:
+    """CSR by label: indptr int64 [L + 1], features int32, ascending in a row, weights float32 or codes int8; bias."""
+
+    indptr: npt.NDArray[np.int64]
+    features: IntArray
+    weights: FloatArray | None
+    bias: FloatArray
+    n_features: int
+    codes: npt.NDArray[np.int8] | None = None
+    scales: FloatArray | None = None
+
+    def scores(self, X: sp.csr_array, ids: IntArray, n_threads: int = 1, backend: str | None = None) -> FloatArray:
+        """float32 [n, m]: w . x + bias of the labels ids int32 [n, m] of each row, -infinity where an id is -1."""
+        found: FloatArray = _core(backend).linear_scores(
+            self, Examples.of(X), np.ascontiguousarray(ids, np.int32), n_threads
+        )
+        return found
+
+    @property
+    def floats(self) -> FloatArray:
+        """The weights; of codes float32 made at each call."""
+        if self.weights is not None:
+            return self.weights
+        assert self.codes is not None
+        assert self.scales is not None
+        return np.asarray(self.codes * np.repeat(self.scales, np.diff(self.indptr)), np.float32)
+
+    def matrix(self) -> sp.csr_array:
+        """The weights [n_labels, n_features], without biases."""
+        return sp.csr_array((self.floats, self.features, self.indptr), shape=(len(self.bias), self.n_features))
+
+
+def check_rows(rows: SparseRows, n_labels: int) -> None:
+    """Rows from a file must stay within their arrays: the C core trusts them."""
+    p, n = rows.indptr, len(rows.features)
+    whole = (
+        p.shape == (n_labels + 1,)
+        and p.dtype == np.int64
+        and p[0] == 0
+        and p[-1] == n
+        and bool((np.diff(p) >= 0).all())
+    )
+    require(whole, "indptr of the rows", "one out of order", f"0 to {n:,}, ascending, of {n_labels:,} labels")
+    inside = not n or (rows.features.min() >= 0 and rows.features.max() < rows.n_features)
+    require(bool(inside), "features of the rows", "an id out of range", f"0 to {rows.n_features - 1}")
+    values = rows.codes if rows.weights is None else rows.weights
+    sizes = None if values is None else values.shape, rows.bias.shape
+    require(sizes == ((n,), (n_labels,)), "sizes of the rows", sizes, f"{n:,} weights, {n_labels:,} biases")
+    scaled = rows.weights is not None or (rows.scales is not None and rows.scales.shape == (n_labels,))
+    require(scaled, "scales of the rows", "none or too few", f"{n_labels:,}")
+
+
+def _core(backend: str | None) -> Any:
+    """What computes: the C core's functions, or their twins of the same names and arguments."""
+    if resolve_backend(backend) == "numba":
+        from slide.engine.reference import linear_calls
+
+        return linear_calls
+    return c_core()
+
+
+def by_label(Y: sp.csr_array) -> tuple[npt.NDArray[np.int64], IntArray]:
+    """The rows of each label, ascending: indptr int64 [n_labels + 1], rows int32."""
+    turned = Y.T.tocsr()
+    turned.sort_indices()
+    return turned.indptr.astype(np.int64), turned.indices.astype(np.int32)
+
+
+def solve(
+    X: sp.csr_array,
+    Y: sp.csr_array,
+    shortlists: IntArray,
+    options: SolverOptions,
+    *,
+    row_weights: FloatArray | None = None,
+    warm: SparseRows | None = None,
+    backend: str | None = None,
+) -> SparseRows:
+    """Rows of all labels, learned on their positives and on the rows whose shortlist int32 [n, m] has them wrongly."""
+    core = _core(backend)
+    rows, labels = Examples.of(X), Examples.of(Y)
+    indptr, positives = by_label(Y)
+    parts = []
+    for first, last in _blocks(Y.shape[1], shortlists.size):
+        own = indptr[first : last + 1] - indptr[first], positives[indptr[first] : indptr[last]]
+        wrong = core.linear_negatives(shortlists, labels, first, last - first, options.n_threads)
+        start = None if warm is None else _some(warm, first, last)
+        parts.append(core.linear_train(rows, own, wrong, options, first, row_weights, start)[:4])
+    return _joined(parts, X.shape[1])
+
+
+def _blocks(n_labels: int, n_pairs: int) -> Iterator[tuple[int, int]]:
+    """Ranges of labels that have about PAIRS_AT_ONCE of the shortlists' pairs."""
+    n = max(1, -(-n_pairs // PAIRS_AT_ONCE))
+    size = -(-n_labels // n)
+    for first in range(0, n_labels, size):
+        yield first, min(first + size, n_labels)
+
+
+def _some(rows: SparseRows, first: int, last: int) -> SparseRows:
+    p = rows.indptr[first : last + 1]
+    assert rows.weights is not None
+    cut = slice(p[0], p[-1])
+    return replace(
+        rows, indptr=p - p[0], features=rows.features[cut], weights=rows.weights[cut], bias=rows.bias[first:last]
+    )
+
+
+def _joined(parts: list[tuple[Any, ...]], n_features: int) -> SparseRows:
+    starts = np.cumsum([0] + [part[0][-1] for part in parts])
+    indptr = [part[0][:-1] + start for part, start in zip(parts, starts, strict=False)] + [starts[-1:]]
+    features, weights, bias = (np.concatenate([part[i] for part in parts]) for i in (1, 2, 3))
+    return SparseRows(np.concatenate(indptr).astype(np.int64), features, weights, bias, n_features)

@@ -1,0 +1,267 @@
+"""Learns to rank: shortlists of the training rows, sparse rows by label, and how their scores and the logits combine.
+
+The parts are slide/model/sparse_rows.py (the solver) and slide/model/ranker.py (what comes out). Sizes that nobody gave
+are chosen here, from the data.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide.checks import require
+from slide.engine.layout import FloatArray, IntArray
+from slide.model.model import Model
+from slide.model.ranker import Ranker, calibrate, found_among, log_loss
+from slide.model.sparse_rows import SolverOptions, SparseRows, solve
+
+PAIRS = 20_000_000  # negative pairs that are learned on, about, where rows and labels are many
+FEWEST, MOST = 30, 1_000  # negatives of a row
+CALIBRATION_SHARE, CALIBRATION_ROWS = 0.05, 5_000
+LEAST_CALIBRATION = 500  # rows, but a fifth of them where they are few
+WEIGHTS_TRIED = (0.3, 1.0, 3.0, 10.0, 30.0)  # of C, where none was given
+TRIED_SHARE, FEWEST_TRIED = 0.1, 20  # labels that it is chosen on
+DEFAULT_C = 1.0
+EXACT_LABELS = 30_000  # up to so many, shortlists are found without the tables
+CANDIDATES_OF = 20  # labels that the tables are asked for, for each one of a shortlist
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Retrieve and rank: the network's best labels, ranked by a sparse row for each label (slide.model.ranker).
+
+    A row is learned on the label's examples and on those training rows whose shortlist has the label wrongly (hard
+    negatives: Jain et al., "Slice", WSDM 2019), as an L2-regularised squared hinge by dual coordinate descent (Hsieh et
+    al., ICML 2008).
+
+    Parameters
+    ----------
+    n_negatives : int or None
+        Length of a training row's shortlist. None: what makes 20 million pairs, 30 to 1,000.
+    n_ranked : int or None
+        Labels of a row that are ranked in prediction. None: as many as n_negatives. Labels further down were never told
+        apart from a row's own, and would come up.
+    C : float or None
+        Weight of a row's loss against that of the norm. None: the one of 0.3, 1, 3, 10 and 30 under which the rows held
+        out for the calibration are most probable, found on a tenth of the labels.
+    positive_weight : float
+        Of the loss of a label's examples, beside that of the negatives.
+    prune : float
+        Weights under this in absolute value are dropped. Rows of X of unit length have weights of about 0.1 to 1.
+    eps, max_passes : float, int
+        A label is solved when its projected gradients lie within eps of each other, or after so many passes.
+    """
+
+    n_negatives: int | None = None
+    n_ranked: int | None = None
+    C: float | None = None
+    positive_weight: float = 1.0
+    prune: float = 0.05
+    eps: float = 0.1
+    max_passes: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("n_negatives", "n_ranked"):
+            value = getattr(self, name)
+            ok = value is None or (isinstance(value, int | np.integer) and value >= 1)
+            require(bool(ok), f"Rank({name}=)", value, "an int, 1 or more, or None")
+        for name in ("C", "positive_weight", "prune", "eps"):
+            value = getattr(self, name)
+            if name == "C" and value is None:
+                continue
+            low = name in ("prune", "eps")
+            require(
+                np.isfinite(value) and (value >= 0 if low else value > 0), f"Rank({name}=)", value, "a positive number"
+            )
+
+    def sized(self, n_rows: int, n_labels: int) -> Rank:
+        """With sizes for so many rows and labels."""
+        m = self.n_negatives or int(np.clip(PAIRS // max(n_rows, 1), FEWEST, MOST))
+        m = min(m, n_labels)
+        return replace(self, n_negatives=m, n_ranked=min(self.n_ranked or m, n_labels))
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What `fit` chose by itself, and why: print it.
+
+    Attributes
+    ----------
+    n_negatives, n_ranked : int
+        Labels of a training row that its sparse rows are told apart from, and labels of a row that are ranked.
+    C : float
+    held_losses : dict of float to float
+        Log loss of held-out rows under each C that was tried; empty if C was given.
+    n_weights : int
+        Of all sparse rows together.
+    n_calibration : int
+        Rows held out for C and the calibration.
+    logit_share : float
+        What a logit adds to the log odds of a label.
+    seconds : dict of str to float
+        Of each part of the ranker.
+    """
+
+    n_negatives: int
+    n_ranked: int
+    C: float
+    held_losses: dict[float, float]
+    n_weights: int
+    n_calibration: int
+    logit_share: float
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        tried = ", ".join(f"{C:g}: {loss:.4f}" for C, loss in sorted(self.held_losses.items()))
+        why = (
+            f"least log loss on {self.n_calibration:,} held-out rows of those tried ({tried})" if tried else "as given"
+        )
+        return "\n".join(
+            [
+                f"retrieve and rank: a row's best {self.n_ranked:,} labels by the network, by {self.n_weights:,} weights",
+                f"  negatives a row  {self.n_negatives:,}",
+                f"  C                {self.C:g}: {why}",
+                f"  calibration      on {self.n_calibration:,} rows; a logit counts {self.logit_share:.2f}",
+                "  seconds          " + ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items()),
+            ]
+        )
+
+
+def held_for_calibration(n_rows: int, seed: int) -> npt.NDArray[np.bool_]:
+    """bool [n_rows]: which rows neither the network nor the sparse rows see before the calibration."""
+    n = min(max(int(n_rows * CALIBRATION_SHARE), min(LEAST_CALIBRATION, n_rows // 5)), CALIBRATION_ROWS)
+    held = np.zeros(n_rows, np.bool_)
+    if n:
+        held[np.random.default_rng([seed, 20]).choice(n_rows, n, replace=False)] = True
+    return held
+
+
+def shortlists(net: Model, X: sp.csr_array, m: int) -> tuple[IntArray, FloatArray]:
+    """ids int32 [n, m] and logits float32 [n, m] of the network's best labels, best first, -1 where there are fewer."""
+    ranker = net.ranker
+    if ranker is not None:
+        net.rank_by(None)
+    try:
+        exact = net.n_labels <= EXACT_LABELS or net.states[-1].lsh is None
+        n_candidates = None if exact else min(max(CANDIDATES_OF * m, 2_000), net.n_labels)
+        return net.predict_topk(X, m, n_candidates=n_candidates)
+    finally:
+        if ranker is not None:
+            net.rank_by(ranker)
+
+
+def learn_ranker(
+    net: Model, X: sp.csr_array, Y: sp.csr_array, held: npt.NDArray[np.bool_], options: Rank, seed: int
+) -> FitPlan:
+    """Gives a trained network a ranker, learned on X and Y; rows that are `held` were not trained on.
+
+    Returns what was chosen and how long each part took.
+    """
+    sized = options.sized(X.shape[0], net.n_labels)
+    n_negatives, n_ranked = sized.n_negatives, sized.n_ranked
+    assert n_negatives is not None
+    assert n_ranked is not None
+    clock = [time.perf_counter()]
+    main = ~held if held.any() else np.ones(len(held), np.bool_)
+    lists, _ = shortlists(net, X, n_negatives)
+    clock.append(time.perf_counter())
+    losses: dict[float, float] = {}
+    if sized.C is None and held.any():
+        losses = _tried(net, (X, Y), lists, held, sized, seed)
+    if sized.C is None:
+        sized = replace(sized, C=min(losses, key=losses.__getitem__) if losses else DEFAULT_C)
+    clock.append(time.perf_counter())
+    first = _solved(net, X[main], Y[main], lists[main], sized, seed)
+    clock.append(time.perf_counter())
+    sample = np.flatnonzero(held) if held.any() else np.arange(len(held))[:CALIBRATION_ROWS]
+    curve, logit_share, sum_share = _calibrated(net, first, X[sample], Y[sample], n_ranked)
+    clock.append(time.perf_counter())
+    rows = _solved(net, X, Y, lists, sized, seed, warm=first) if held.any() else first
+    clock.append(time.perf_counter())
+    net.rank_by(Ranker(rows, n_ranked, curve, logit_share, sum_share))
+    seconds = dict(
+        zip(("shortlists", "choosing", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True)
+    )
+    return FitPlan(
+        n_negatives=n_negatives,
+        n_ranked=n_ranked,
+        C=float(sized.C or DEFAULT_C),
+        held_losses=losses,
+        n_weights=len(rows.features),
+        n_calibration=len(sample) if held.any() else 0,
+        logit_share=logit_share,
+        seconds=seconds,
+    )
+
+
+def _tried(
+    net: Model,
+    pair: tuple[sp.csr_array, sp.csr_array],
+    lists: IntArray,
+    held: npt.NDArray[np.bool_],
+    options: Rank,
+    seed: int,
+) -> dict[float, float]:
+    """By C: what the held rows' log loss is, after the calibration, over some of the labels in their shortlists.
+
+    From 1 on upwards, for as long as it gets better; if it never does, downwards.
+    """
+    X, Y = pair
+    ids, logits = shortlists(net, X[held], min(options.n_negatives or FEWEST, FEWEST))
+    some = _some_labels(ids, net.n_labels, seed)
+    place = np.full(net.n_labels + 1, -1, np.int32)  # the last is that of an empty one, -1
+    place[some] = np.arange(len(some), dtype=np.int32)
+    own, hits = place[ids], found_among(Y[held], ids)
+    train = X[~held], sp.csr_array(Y[~held][:, some]), place[lists[~held]]
+    losses: dict[float, float] = {}
+    warm: SparseRows | None = None
+
+    def loss(C: float) -> float:
+        nonlocal warm
+        warm = _solved(net, *train, replace(options, C=C), seed, warm=warm)
+        z = warm.scores(X[held], own, net.n_threads, net.backend)
+        return log_loss(z, np.where(own < 0, -np.inf, logits), hits)
+
+    for C in WEIGHTS_TRIED[1:]:
+        losses[C] = loss(C)
+        if losses[C] > min(losses.values()):
+            break
+    if min(losses, key=losses.__getitem__) == WEIGHTS_TRIED[1]:
+        losses[WEIGHTS_TRIED[0]] = loss(WEIGHTS_TRIED[0])
+    return losses
+
+
+def _some_labels(ids: IntArray, n_labels: int, seed: int) -> IntArray:
+    """Labels of the shortlists, drawn at random, ascending."""
+    listed = np.unique(ids[ids >= 0])
+    n = min(max(int(TRIED_SHARE * n_labels), FEWEST_TRIED), len(listed))
+    return np.sort(np.random.default_rng([seed, 21]).choice(listed, n, replace=False)).astype(np.int32)
+
+
+def _solved(
+    net: Model, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: Rank, seed: int, **told: Any
+) -> SparseRows:
+    solver = SolverOptions(
+        n_features=net.n_features,
+        C=DEFAULT_C if options.C is None else options.C,
+        positive_weight=options.positive_weight,
+        eps=options.eps,
+        prune=options.prune,
+        max_passes=options.max_passes,
+        seed=seed,
+        n_threads=net.n_threads,
+    )
+    return solve(X, Y, lists, solver, backend=net.backend, **told)
+
+
+def _calibrated(
+    net: Model, rows: SparseRows, X: sp.csr_array, Y: sp.csr_array, n_ranked: int
+) -> tuple[FloatArray, float, float]:
+    ids, logits = shortlists(net, X, n_ranked)
+    z = rows.scores(X, ids, net.n_threads, net.backend)
+    return calibrate(z, logits, found_among(Y, ids))
