@@ -14,7 +14,7 @@
 #define SLIDE_ROW_SCALARS 16 /* floats behind a row's weights and states: one cache line of scalars */
 #define SLIDE_HADAMARD_ROUNDS 3 /* as Andoni et al. (NIPS 2015) find enough */
 #define SLIDE_OFFSET_STEPS (1 << 24) /* a fraction of a cell in the 24 digits of a float */
-#define SLIDE_MAX_TABLES 1022 /* collision counts have 10 bits, of which 1023 means "a member": lsh/counter.h *//
+#define SLIDE_MAX_TABLES 1022 /* collision counts have 10 bits, of which 1023 means "a member": lsh/counter.h */
 
 /* Where the scalars of a row live, in floats behind its last state (one cache line with the row). */
 enum { SLIDE_BIAS, SLIDE_BIAS_S1, SLIDE_BIAS_S2, SLIDE_ROW_ACC, SLIDE_ROW_COUNT };
