@@ -29,7 +29,7 @@ slide_status slide_wide_scratch_new(slide_wide_scratch *w, int64_t n_labels, int
 }
 
 /* A sample that meets at least a share 1 / MARK_ALL_FROM of the labels in pairs marks all blocks, others the blocks they
- * reach. Measured (walk and margin_violators, 60 features, 4,000 to 670,000 labels, AVX-512, one thread): marking single
+ * reach. Measured (walk and margin_violators, 60 features, 4,000 to 670,000 labels, AVX2, one thread): marking single
  * blocks takes 0.6 to 1.0 times as long as looking at all of them with one pair in 64 labels, 0.85 to 1.1 with one in 32,
  * 1.05 to 1.2 in 16, 1.2 to 1.35 in 8, 1.5 to 1.8 with one a label. So 32 would be the fastest; it is 8 because the
  * choice decides more than speed: a label that is over its margin by its bias alone is met only in a marked block, and

@@ -17,6 +17,7 @@
 #define SLIDE_COUNT_MASK (((uint64_t)1 << SLIDE_COUNT_BITS) - 1)
 #define SLIDE_STAMP_MASK (((uint64_t)1 << SLIDE_STAMP_BITS) - 1)
 #define SLIDE_MEMBER (SLIDE_MAX_TABLES + 1) /* the count of a neuron that is in the active set */
+_Static_assert(SLIDE_MEMBER == SLIDE_COUNT_MASK, "a member's count has all bits, or setting them would not make one");
 
 typedef struct {
     uint16_t *direct;         /* [n_direct] */
