@@ -13,7 +13,6 @@ from slide.lsh import HashFamily, auto
 from slide.model.pairs import Wide
 from slide.network import Network
 from slide.optim import Adagrad, Optimizer, Rebuild
-from slide.training.ranking import Rank
 
 
 class NetworkOptions(Protocol):
@@ -24,7 +23,6 @@ class NetworkOptions(Protocol):
     n_random: int | None
     lr: float
     dropout: float
-    wide: Wide | Rank | bool
     lsh: HashFamily | str | None
     optimizer: Optimizer | None
     loss: str
@@ -37,17 +35,14 @@ class NetworkOptions(Protocol):
 
 
 def build_network(
-    options: NetworkOptions, n_features: int, n_labels: int, n_threads: int | None, ranks: bool = False
+    options: NetworkOptions, n_features: int, n_labels: int, n_threads: int | None, wide: Wide | None
 ) -> Network:
-    """Untrained; raises ValueError for options that make no sense, naming them. ranks: sparse rows come after it."""
+    """Untrained; raises ValueError for options that make no sense, naming them."""
     hidden = tuple(options.hidden)
     require(len(hidden) >= 1, "hidden", options.hidden, "at least one width")
     layers: list[Layer] = [SparseInput(n_features, int(hidden[0]), options.activation, options.dropout, bias=False)]
     layers += [Dense(int(n), options.activation) for n in hidden[1:]]
     layers.append(_output_layer(options, n_labels))
-    fits = isinstance(options.wide, bool | Wide | Rank)
-    require(fits, "wide", options.wide, "a slide.Rank, a slide.Wide, True or False")
-    wide = options.wide if isinstance(options.wide, Wide) else Wide() if options.wide and not ranks else None
     return Network(
         layers,
         wide=wide,

@@ -19,6 +19,7 @@ from slide.estimator.encoding import Encoding, Pair
 from slide.estimator.fitted import FittedClassifier
 from slide.estimator.fitting import train, train_on_blocks
 from slide.estimator.labels import class_names, classify
+from slide.estimator.plan import FitPlan
 from slide.estimator.presets import PRESETS
 from slide.inference.scores import SAMPLE
 from slide.lsh import HashFamily
@@ -52,9 +53,10 @@ class SlideClassifier(FittedClassifier):
     dropout : float in [0, 1)
         Chance that a feature is left out of a training sample in the network's input layer.
     wide : Rank, Wide, bool
-        The sparse linear part. True or a Rank: sparse rows that rank the network's best labels, learned by `fit` after
-        the network (retrieve and rank). A Wide: one weight for each pair of feature and label, added to the logits and
-        trained with the network. False: none.
+        The sparse linear part. A Wide: one weight for each pair of feature and label, added to the logits and trained
+        with the network. A Rank: sparse rows that rank the network's best labels, learned by `fit` after the network.
+        True: a Wide, but where features are so common that its pairs would be too many, `fit` takes a Rank
+        (``print(clf.plan_)``). False: none.
     lsh : HashFamily, "auto" or None
         Tables of the output layer. "auto": what slide.lsh.auto chooses for the number of labels and n_active, tuned
         further while training goes on; None: uniform sampling.
@@ -210,9 +212,8 @@ class SlideClassifier(FittedClassifier):
             If the loss overflows; names step and layer.
         """
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        rank = Rank() if self.wide is True else self.wide if isinstance(self.wide, Rank) else None
-        pair = self._begin(X, y, classes, few_rows=FEW_ROWS, ranks=rank is not None)
-        how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "rank": rank}
+        pair = self._begin(X, y, classes, few_rows=FEW_ROWS, all_there=True)
+        how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear()}
         how |= {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
         try:
             train(self, pair, eval_set, **how)
@@ -282,10 +283,12 @@ class SlideClassifier(FittedClassifier):
         train(self, pair, eval_set, epochs=epochs, schedule=Constant(), callback=callback)
         return self
 
-    def _begin(self, X: Any, y: Any, classes: Any, few_rows: int = 0, ranks: bool = False) -> Pair:
+    def _begin(self, X: Any, y: Any, classes: Any, few_rows: int = 0, all_there: bool = False) -> Pair:
         """An untrained model for these data, and the data as it sees them; an error leaves an earlier fit as it was."""
         encoding, (rows, Y) = Encoding.fit(self._new_reader(), X, y, classes, self.normalize)
         n_threads = 1 if self.n_threads is None and rows.shape[0] < few_rows else self.n_threads
-        self.network_ = build_network(self, rows.shape[1], Y.shape[1], n_threads, ranks)
+        plan = FitPlan.of(self.wide, *((rows, Y) if all_there else ()))
+        self.network_ = build_network(self, rows.shape[1], Y.shape[1], n_threads, plan.wide)
+        self.plan_ = plan
         self._encoding = encoding
         return rows, Y

@@ -15,11 +15,11 @@ from slide.engine.layout import IntArray
 from slide.estimator.card import Card, markdown
 from slide.estimator.encoding import Encoding, MatrixReader, Reader
 from slide.estimator.labels import Values, class_names
+from slide.estimator.plan import FitPlan
 from slide.estimator.predictions import Predictions
 from slide.layers import Sampled
 from slide.network import Network
 from slide.optim import SCHEDULES, Schedule
-from slide.training.ranking import FitPlan
 
 FITTED = ("fit_seconds_", "samples_per_second_", "threshold_")
 IN_THE_NETWORK = ("lsh", "optimizer", "rebuild", "wide")  # options that a model file holds with the network

@@ -87,8 +87,8 @@ class Rank:
 
 
 @dataclass(frozen=True)
-class FitPlan:
-    """What `fit` chose by itself, and why: print it.
+class RankingFacts:
+    """What learning to rank chose, and why: print it.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class FitPlan:
         )
         return "\n".join(
             [
-                f"retrieve and rank: a row's best {self.n_ranked:,} labels by the network, by {self.n_weights:,} weights",
+                f"  ranked           a row's best {self.n_ranked:,} labels, by {self.n_weights:,} weights",
                 f"  negatives a row  {self.n_negatives:,}",
                 f"  C                {self.C:g}: {why}",
                 f"  calibration      on {self.n_calibration:,} rows; a logit counts {self.logit_share:.2f}",
@@ -157,7 +157,7 @@ def shortlists(net: Model, X: sp.csr_array, m: int) -> tuple[IntArray, FloatArra
 
 def learn_ranker(
     net: Model, X: sp.csr_array, Y: sp.csr_array, held: npt.NDArray[np.bool_], options: Rank, seed: int
-) -> FitPlan:
+) -> RankingFacts:
     """Gives a trained network a ranker, learned on X and Y; rows that are `held` were not trained on.
 
     Returns what was chosen and how long each part took.
@@ -187,7 +187,7 @@ def learn_ranker(
     seconds = dict(
         zip(("shortlists", "choosing", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True)
     )
-    return FitPlan(
+    return RankingFacts(
         n_negatives=n_negatives,
         n_ranked=n_ranked,
         C=float(sized.C or DEFAULT_C),
