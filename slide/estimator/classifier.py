@@ -213,7 +213,7 @@ class SlideClassifier(FittedClassifier):
         """
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
         pair = self._begin(X, y, classes, few_rows=FEW_ROWS, all_there=True)
-        how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear()}
+        how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "rank": self.plan_.rank}
         how |= {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
         try:
             train(self, pair, eval_set, **how)

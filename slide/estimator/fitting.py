@@ -15,14 +15,15 @@ from slide.estimator.encoding import Pair
 from slide.estimator.fitted import FittedClassifier
 from slide.estimator.holdout import encoded, hold_out
 from slide.inference.scores import threshold
-from slide.training.ranking import held_for_calibration, learn_ranker
+from slide.training.ranking import Rank, held_for_calibration, learn_ranker, update_ranker
 from slide.training.source import BlockSource
 
 
-def train(clf: FittedClassifier, pair: Pair, eval_set: Any, **fit_kwargs: Any) -> None:
-    """Trains on rows in memory, as the classifier's plan says.
+def train(clf: FittedClassifier, pair: Pair, eval_set: Any, rank: Rank | None = None, **fit_kwargs: Any) -> None:
+    """Trains on rows in memory.
 
     pair : as the network sees them; eval_set : as SlideClassifier.fit takes it; fit_kwargs : of Network.fit
+    rank : how to learn to rank, once the network is trained; None: sparse rows that rank already learn of these rows
     """
     (rows, Y), held = hold_out(*pair, eval_set, clf._encoding, clf.random_state)
     facts = TrainingFacts.of(rows, Y)
@@ -31,13 +32,14 @@ def train(clf: FittedClassifier, pair: Pair, eval_set: Any, **fit_kwargs: Any) -
         clf.threshold_ = threshold(clf.network_, rows, Y)
         return clf._stored()
 
-    rank = clf.plan_.rank
     apart = held_for_calibration(rows.shape[0] if rank else 0, clf.random_state)
     main = (rows[~apart], Y[~apart]) if apart.any() else (rows, Y)
     with recorded(clf, rows, Y, lambda: facts):
         X = Checked(main[0], facts.fingerprint)
         clf.network_.fit(X, Checked(main[1]), eval_set=_checked(held), checkpoint_adds=stored, **fit_kwargs)
-        if rank:
+        if rank is None:
+            update_ranker(clf.network_, rows, Y)
+        else:
             clf.plan_.ranking = learn_ranker(clf.network_, rows, Y, apart, rank, clf.random_state)
 
 

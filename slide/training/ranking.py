@@ -27,6 +27,7 @@ LEAST_CALIBRATION = 500  # rows, but a fifth of them where they are few
 WEIGHTS_TRIED = (0.3, 1.0, 3.0, 10.0, 30.0)  # of C, where none was given
 TRIED_SHARE, FEWEST_TRIED = 0.1, 20  # labels that it is chosen on
 DEFAULT_C = 1.0
+UPDATE_C, UPDATE_BLOCKS, UPDATE_ROWS = 1.0, 8, 256  # of rows that come later
 EXACT_LABELS = 30_000  # up to so many, shortlists are found without the tables
 CANDIDATES_OF = 20  # labels that the tables are asked for, for each one of a shortlist
 
@@ -197,6 +198,49 @@ def learn_ranker(
         logit_share=logit_share,
         seconds=seconds,
     )
+
+
+def update_ranker(net: Model, X: sp.csr_array, Y: sp.csr_array) -> None:
+    """Sparse rows that rank learn of more rows; nothing where there are none.
+
+    Each row moves its labels, and those of its shortlist that are not its own, to their side of the margin: one step of
+    dual coordinate ascent on the same loss (passive-aggressive II: Crammer et al., JMLR 2006). A label that several
+    rows of a block move goes to the mean of them.
+    """
+    ranker = net.ranker
+    if ranker is None or not X.shape[0]:
+        return
+    for block in np.array_split(np.arange(X.shape[0]), min(UPDATE_BLOCKS, -(-X.shape[0] // UPDATE_ROWS))):
+        rows = _moved(net, ranker, X[block], Y[block])
+        ranker = replace(ranker, rows=rows)
+        net.rank_by(ranker)
+
+
+def _moved(net: Model, ranker: Ranker, X: sp.csr_array, Y: sp.csr_array) -> SparseRows:
+    old = ranker.rows
+    ids = _with_own(shortlists(net, X, ranker.n)[0], Y)
+    z = old.scores(X, ids, net.n_threads, net.backend)
+    sign = np.where(found_among(Y, ids), np.float32(1), np.float32(-1))
+    miss = np.where(ids >= 0, np.maximum(0, 1 - sign * np.where(ids >= 0, z, 0)), 0)
+    row, place = np.nonzero(miss)
+    label = ids[row, place]
+    lengths = np.asarray(X.multiply(X).sum(axis=1)).reshape(-1)
+    step = (sign * miss)[row, place] / (lengths[row] + 1 + 0.5 / UPDATE_C) / np.bincount(label)[label]
+    moves = sp.csr_array((step.astype(np.float32), (label, row)), shape=(net.n_labels, X.shape[0]))
+    weights = sp.csr_array(old.matrix() + moves @ X)
+    weights.sort_indices()
+    bias = old.bias + np.bincount(label, step, net.n_labels).astype(np.float32)
+    indptr, features = weights.indptr.astype(np.int64), weights.indices.astype(np.int32)
+    return SparseRows(indptr, features, weights.data.astype(np.float32), bias, old.n_features)
+
+
+def _with_own(ids: IntArray, Y: sp.csr_array) -> IntArray:
+    """Shortlists [n, m] and, behind them, those of a row's labels that they lack, -1 padded."""
+    counts = np.diff(Y.indptr)
+    own = np.full((len(ids), int(counts.max(initial=0))), -1, np.int32)
+    own[np.arange(own.shape[1]) < counts[:, None]] = Y.indices
+    own[(own[:, :, None] == ids[:, None, :]).any(axis=2)] = -1
+    return np.concatenate([ids, own], axis=1)
 
 
 def _tried(

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import slide
 from slide.model.ranker import Ranker, calibrate, found_among, log_sums
 from slide.model.sparse_rows import SparseRows
-from slide.training.ranking import Rank, held_for_calibration
+from slide.training.ranking import Rank, held_for_calibration, update_ranker
 
 SIZES = {"n": 1500, "d": 400, "l": 80, "nnz": 12, "labels_per_row": 2}
 
@@ -17,7 +17,7 @@ SIZES = {"n": 1500, "d": 400, "l": 80, "nnz": 12, "labels_per_row": 2}
 @pytest.fixture(scope="module")
 def fitted():
     X, Y = slide.datasets.synthetic(**SIZES)
-    return slide.SlideClassifier(hidden=(32,), epochs=2, n_threads=1).fit(X, Y)
+    return slide.SlideClassifier(hidden=(32,), epochs=2, n_threads=1, wide=slide.Rank()).fit(X, Y)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_explanations_add_up_to_the_score(fitted, unseen):
 
 def test_labels_come_and_go(unseen):
     X, Y = slide.datasets.synthetic(**SIZES)
-    clf = slide.SlideClassifier(hidden=(16,), epochs=1, n_threads=1).fit(X, Y)
+    clf = slide.SlideClassifier(hidden=(16,), epochs=1, n_threads=1, wide=slide.Rank()).fit(X, Y)
     before = clf.decision_function(unseen[0])
     clf.add_labels(5)
     assert np.isfinite(clf.decision_function(unseen[0])).all()
@@ -121,7 +121,9 @@ def test_labels_come_and_go(unseen):
 
 def test_equal_seeds_give_equal_bits(unseen):
     X, Y = slide.datasets.synthetic(**SIZES)
-    one, two = (slide.SlideClassifier(hidden=(16,), epochs=1, n_threads=1).fit(X, Y) for _ in range(2))
+    one, two = (
+        slide.SlideClassifier(hidden=(16,), epochs=1, n_threads=1, wide=slide.Rank()).fit(X, Y) for _ in range(2)
+    )
     rows = one.network_.ranker.rows
     assert np.array_equal(rows.weights, two.network_.ranker.rows.weights)
     assert np.array_equal(one.predict_topk(X, 3)[1], two.predict_topk(X, 3)[1])
@@ -142,3 +144,31 @@ def test_a_fifth_at_most_is_held_out():
 def test_options_that_make_no_sense_are_named(wrong):
     with pytest.raises(ValueError, match=f"Rank\\({next(iter(wrong))}="):
         Rank(**wrong)
+
+
+def test_rows_that_come_later_move_their_labels() -> None:
+    """partial_fit after a ranked fit: the labels of new rows come up, those that none of them moves stay."""
+    X, Y = slide.datasets.synthetic(**SIZES)
+    clf = slide.SlideClassifier(hidden=(16,), epochs=2, n_threads=1, wide=slide.Rank()).fit(X, Y)
+    ranker = clf.network_.ranker
+    assert ranker is not None
+    new = X[:40], sp.csr_array(Y[:40][:, ::-1])  # the same rows with other labels
+    before = slide.metrics.recall_at_k(new[1], clf.predict_topk(new[0], 10)[0], k=10)
+    for _ in range(5):
+        clf.partial_fit(*new)
+    after = slide.metrics.recall_at_k(new[1], clf.predict_topk(new[0], 10)[0], k=10)
+    assert after > before + 0.3
+    again = clf.network_.ranker
+    assert again is not None
+    old, now = ranker.rows.matrix(), again.rows.matrix()
+    untouched = np.flatnonzero(again.rows.bias == ranker.rows.bias)
+    assert len(untouched) > 0
+    assert (old[untouched] != now[untouched]).nnz == 0
+
+
+def test_no_rows_change_nothing() -> None:
+    X, Y = slide.datasets.synthetic(**SIZES)
+    clf = slide.SlideClassifier(hidden=(16,), epochs=1, n_threads=1, wide=slide.Rank()).fit(X, Y)
+    before = clf.network_.ranker
+    update_ranker(clf.network_, sp.csr_array((0, X.shape[1]), dtype=np.float32), sp.csr_array((0, Y.shape[1])))
+    assert clf.network_.ranker is before
