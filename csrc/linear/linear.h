@@ -11,15 +11,16 @@
 
 #include "core/types.h"
 
-/* Rows of labels as CSR: indptr [L + 1], features ascending within a row. Compressed, weights is NULL and a weight is a code
- * times its label's scale. */
+/* Rows of labels as CSR: indptr [L + 1], features ascending within a row. Compressed, weights is NULL, a weight is a qweight
+ * times its label's scale, and where there are no more than 2^16 features narrow holds them instead. */
 typedef struct {
     const int64_t *indptr;
     const int32_t *features;
     const float *weights;
     const float *bias;
-    const int8_t *codes;
+    const int8_t *qweights;
     const float *scales;
+    const uint16_t *narrow;
     int64_t n_labels, n_features;
 } slide_linear_rows;
 

@@ -11,32 +11,41 @@ static void prefetch_row(const slide_linear_rows *rows, int32_t label)
     if (label < 0) return;
     int64_t begin = rows->indptr[label], end = rows->indptr[label + 1];
     for (int64_t p = begin; p < end && p < begin + 128; p += 16) {
-        __builtin_prefetch(rows->features + p, 0, 2);
+        if (rows->features) __builtin_prefetch(rows->features + p, 0, 2);
         if (rows->weights) __builtin_prefetch(rows->weights + p, 0, 2);
     }
-    if (rows->codes) {
-        __builtin_prefetch(rows->codes + begin, 0, 2);
-        __builtin_prefetch(rows->codes + begin + 64, 0, 2);
+    for (int64_t p = begin; rows->qweights && p < end && p < begin + 128; p += 64) {
+        __builtin_prefetch(rows->qweights + p, 0, 2);
+        if (rows->narrow) __builtin_prefetch(rows->narrow + p, 0, 2), __builtin_prefetch(rows->narrow + p + 32, 0, 2);
     }
 }
 
+/* How the rows are stored. */
+enum { FLOATS, QWEIGHTS, NARROW_QWEIGHTS };
+
+static inline __attribute__((always_inline)) float term(const slide_linear_rows *rows, int64_t p, const float *dense, int form)
+{
+    int32_t feature = form == NARROW_QWEIGHTS ? rows->narrow[p] : rows->features[p];
+    return dense[feature] * (form == FLOATS ? rows->weights[p] : (float)rows->qweights[p]);
+}
+
 static inline __attribute__((always_inline)) float sum_row(const slide_linear_rows *rows, int64_t begin, int64_t end,
-                                                          const float *dense, int has_codes)
+                                                          const float *dense, int form)
 {
     float sum[4] = {0, 0, 0, 0};
     int64_t p = begin;
     for (; p + 4 <= end; p += 4)
-        for (int k = 0; k < 4; k++)
-            sum[k] += dense[rows->features[p + k]] * (has_codes ? (float)rows->codes[p + k] : rows->weights[p + k]);
-    for (; p < end; p++) sum[0] += dense[rows->features[p]] * (has_codes ? (float)rows->codes[p] : rows->weights[p]);
+        for (int k = 0; k < 4; k++) sum[k] += term(rows, p + k, dense, form);
+    for (; p < end; p++) sum[0] += term(rows, p, dense, form);
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 static float score(const slide_linear_rows *rows, int32_t label, const float *dense)
 {
     int64_t begin = rows->indptr[label], end = rows->indptr[label + 1];
-    if (rows->codes) return rows->scales[label] * sum_row(rows, begin, end, dense, 1) + rows->bias[label];
-    return sum_row(rows, begin, end, dense, 0) + rows->bias[label];
+    if (rows->narrow) return rows->scales[label] * sum_row(rows, begin, end, dense, NARROW_QWEIGHTS) + rows->bias[label];
+    if (rows->qweights) return rows->scales[label] * sum_row(rows, begin, end, dense, QWEIGHTS) + rows->bias[label];
+    return sum_row(rows, begin, end, dense, FLOATS) + rows->bias[label];
 }
 
 void slide_linear_score_row(const slide_linear_rows *rows, const int32_t *features, const float *values, int64_t n,

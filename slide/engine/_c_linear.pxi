@@ -7,8 +7,9 @@ cdef extern from "linear/linear.h":
         const int32_t *features
         const float *weights
         const float *bias
-        const int8_t *codes
+        const int8_t *qweights
         const float *scales
+        const uint16_t *narrow
         int64_t n_labels, n_features
 
     ctypedef struct slide_linear_data:
@@ -69,23 +70,29 @@ cdef const float *_values(const float[::1] array):
 
 
 cdef int _describe_rows(slide_linear_rows *c, rows) except -1:
-    """Copies the addresses of the arrays of sparse rows (slide.rank.SparseRows)."""
+    """Copies the addresses of the arrays of sparse rows (slide.model.sparse_rows.SparseRows)."""
     cdef const int64_t[::1] indptr = rows.indptr
     cdef const float[::1] bias = rows.bias
-    cdef const int8_t[::1] codes
+    cdef const int8_t[::1] qweights
+    cdef const uint16_t[::1] narrow
     memset(c, 0, sizeof(slide_linear_rows))
-    c.indptr, c.features, c.bias = &indptr[0], _ints(rows.features), _values(rows.bias)
+    c.indptr, c.bias = &indptr[0], _values(rows.bias)
+    if rows.features.dtype == np.uint16:
+        narrow = rows.features
+        c.narrow = &narrow[0] if narrow.shape[0] else NULL
+    else:
+        c.features = _ints(rows.features)
     c.n_labels, c.n_features = bias.shape[0], rows.n_features
     if rows.weights is not None:
         c.weights = _values(rows.weights)
     else:
-        codes = rows.codes
-        c.codes, c.scales = &codes[0] if codes.shape[0] else NULL, _values(rows.scales)
+        qweights = rows.qweights
+        c.qweights, c.scales = &qweights[0] if qweights.shape[0] else NULL, _values(rows.scales)
     return 0
 
 
 cdef int _describe_rank(slide_rank *c, ranker) except -1:
-    """Copies the numbers of a slide.rank.Ranker and the addresses of its arrays."""
+    """Copies the numbers of a slide.model.ranker.Ranker and the addresses of its arrays."""
     memset(c, 0, sizeof(slide_rank))
     _describe_rows(&c.rows, ranker.rows)
     c.n, c.n_knots, c.curve = ranker.n, ranker.curve.shape[0], _values(ranker.curve)
@@ -119,7 +126,7 @@ def linear_negatives(const int32_t[:, ::1] shortlists, Y, int64_t first_label, i
 
 
 def linear_train(X, positives, negatives, options, int64_t first_label=0, row_weights=None, warm=None):
-    """Sparse rows of some labels. positives, negatives: pairs (indptr, rows) by label; options: slide.rank.SolverOptions.
+    """Sparse rows of some labels. positives, negatives: pairs (indptr, rows) by label; options: slide.model.sparse_rows.SolverOptions.
 
     Returns indptr int64 [L + 1], features int32, weights float32, bias float32 [L] and the number of passes.
     """

@@ -28,6 +28,7 @@ SMALL_RIDGE = 0.1  # on the weights themselves: few rows that are told apart wit
 MOST_PASSES = 30
 TOLERANCE = 1e-6
 LARGEST = 127
+NARROW = 2**16  # features that fit 16 bits
 ARRAYS = ("indptr", "features", "bias", "curve", "numbers")
 
 Floats = npt.NDArray[np.float64]
@@ -68,9 +69,9 @@ class Ranker:
         found |= {"curve": self.curve, "numbers": numbers}
         if self.rows.weights is not None:
             return found | {"weights": self.rows.weights}
-        assert self.rows.codes is not None
+        assert self.rows.qweights is not None
         assert self.rows.scales is not None
-        return found | {"codes": self.rows.codes, "scales": self.rows.scales}
+        return found | {"codes": self.rows.qweights, "scales": self.rows.scales}
 
     @classmethod
     def stored(cls, found: Mapping[str, npt.NDArray[Any]], n_features: int, n_labels: int) -> Ranker:
@@ -104,10 +105,11 @@ class Ranker:
             starts = rows.indptr[:-1][lengths > 0]
             scales[lengths > 0] = np.maximum.reduceat(np.abs(rows.weights), starts) / np.float32(LARGEST)
         of_pair = np.repeat(np.where(scales > 0, scales, np.float32(1)), lengths)
-        codes = np.clip(np.rint(rows.weights / of_pair), -LARGEST, LARGEST).astype(np.int8)
-        keep = codes != 0
+        qweights = np.clip(np.rint(rows.weights / of_pair), -LARGEST, LARGEST).astype(np.int8)
+        keep = qweights != 0
         kept = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])[rows.indptr]
-        small = SparseRows(kept, rows.features[keep], None, rows.bias, rows.n_features, codes[keep], scales)
+        features = rows.features[keep].astype(np.uint16 if rows.n_features <= NARROW else np.int32)
+        small = SparseRows(kept, features, None, rows.bias, rows.n_features, qweights[keep], scales)
         return Ranker(small, self.n, self.curve, self.logit_share, self.sum_share, self.first, self.step)
 
     def log_odds(self, z: Floats, logits: Floats, log_sums: Floats) -> Floats:

@@ -54,14 +54,17 @@ class SolverOptions:
 
 @dataclass
 class SparseRows:
-    """CSR by label: indptr int64 [L + 1], features int32, ascending in a row, weights float32 or codes int8; bias."""
+    """CSR by label: indptr int64 [L + 1], features int32, ascending in a row, weights float32 or qweights int8; bias.
+
+    With qweights, features are uint16 where there are no more than 65,536.
+    """
 
     indptr: npt.NDArray[np.int64]
-    features: IntArray
+    features: npt.NDArray[Any]
     weights: FloatArray | None
     bias: FloatArray
     n_features: int
-    codes: npt.NDArray[np.int8] | None = None
+    qweights: npt.NDArray[np.int8] | None = None
     scales: FloatArray | None = None
 
     def scores(self, X: sp.csr_array, ids: IntArray, n_threads: int = 1, backend: str | None = None) -> FloatArray:
@@ -73,12 +76,12 @@ class SparseRows:
 
     @property
     def floats(self) -> FloatArray:
-        """The weights; of codes float32 made at each call."""
+        """The weights; of qweights float32 made at each call."""
         if self.weights is not None:
             return self.weights
-        assert self.codes is not None
+        assert self.qweights is not None
         assert self.scales is not None
-        return np.asarray(self.codes * np.repeat(self.scales, np.diff(self.indptr)), np.float32)
+        return np.asarray(self.qweights * np.repeat(self.scales, np.diff(self.indptr)), np.float32)
 
     def matrix(self) -> sp.csr_array:
         """The weights [n_labels, n_features], without biases."""
@@ -98,9 +101,11 @@ def check_rows(rows: SparseRows, n_labels: int) -> None:
     require(whole, "indptr of the rows", "one out of order", f"0 to {n:,}, ascending, of {n_labels:,} labels")
     inside = not n or (rows.features.min() >= 0 and rows.features.max() < rows.n_features)
     require(bool(inside), "features of the rows", "an id out of range", f"0 to {rows.n_features - 1}")
-    values = rows.codes if rows.weights is None else rows.weights
+    values = rows.qweights if rows.weights is None else rows.weights
     sizes = None if values is None else values.shape, rows.bias.shape
     require(sizes == ((n,), (n_labels,)), "sizes of the rows", sizes, f"{n:,} weights, {n_labels:,} biases")
+    ok = rows.features.dtype == np.int32 or (rows.qweights is not None and rows.features.dtype == np.uint16)
+    require(ok, "features of the rows", rows.features.dtype, "int32, or uint16 beside 8-bit weights")
     scaled = rows.weights is not None or (rows.scales is not None and rows.scales.shape == (n_labels,))
     require(scaled, "scales of the rows", "none or too few", f"{n_labels:,}")
 

@@ -1,4 +1,4 @@
-"""The binding's functions for sparse rows (slide/_engine_linear.pxi), with the same names and arguments, in Numba."""
+"""The binding's functions for sparse rows (slide/engine/_c_linear.pxi), with the same names and arguments, in Numba."""
 
 from __future__ import annotations
 
@@ -61,4 +61,4 @@ def rank_shortlists(ranker: Any, X: Examples, ids: IntArray, logits: FloatArray)
 
 
 def _plain(rows: Any) -> linear.Rows:
-    return linear.Rows(rows.indptr, rows.features, rows.floats, rows.bias, rows.n_features)
+    return linear.Rows(rows.indptr, rows.features.astype(np.int32, copy=False), rows.floats, rows.bias, rows.n_features)
