@@ -20,13 +20,14 @@ from slide.model.model import Model
 from slide.model.ranker import Ranker, calibrate, found_among, log_loss
 from slide.model.sparse_rows import SolverOptions, SparseRows, solve
 
-PAIRS = 20_000_000  # negative pairs that are learned on, about, where rows and labels are many
+PAIRS = 6_000_000  # negative pairs that are learned on, about, where rows and labels are many
 FEWEST, MOST = 30, 1_000  # negatives of a row
 CALIBRATION_SHARE, CALIBRATION_ROWS = 0.05, 5_000
 LEAST_CALIBRATION = 500  # rows, but a fifth of them where they are few
 WEIGHTS_TRIED = (0.3, 1.0, 3.0, 10.0, 30.0)  # of C, where none was given
 TRIED_SHARE, FEWEST_TRIED = 0.1, 20  # labels that it is chosen on
 DEFAULT_C = 1.0
+FEW_HELD = 0.05  # a share of the rows
 UPDATE_C, UPDATE_BLOCKS, UPDATE_ROWS = 1.0, 8, 256  # of rows that come later
 EXACT_LABELS = 30_000  # up to so many, shortlists are found without the tables
 CANDIDATES_OF = 20  # labels that the tables are asked for, for each one of a shortlist
@@ -43,7 +44,7 @@ class Rank:
     Parameters
     ----------
     n_negatives : int or None
-        Length of a training row's shortlist. None: what makes 20 million pairs, 30 to 1,000.
+        Length of a training row's shortlist. None: what makes 6 million pairs, 30 to 1,000.
     n_ranked : int or None
         Labels of a row that are ranked in prediction. None: as many as n_negatives. Labels further down were never told
         apart from a row's own, and would come up.
@@ -182,7 +183,8 @@ def learn_ranker(
     sample = np.flatnonzero(held) if held.any() else np.arange(len(held))[:CALIBRATION_ROWS]
     curve, logit_share, sum_share = _calibrated(net, first, X[sample], Y[sample], n_ranked)
     clock.append(time.perf_counter())
-    rows = _solved(net, X, Y, lists, sized, seed, warm=first) if held.any() else first
+    few = held.mean() < FEW_HELD  # then they are not worth a second solution with them
+    rows = first if few else _solved(net, X, Y, lists, sized, seed, warm=first)
     clock.append(time.perf_counter())
     net.rank_by(Ranker(rows, n_ranked, curve, logit_share, sum_share))
     seconds = dict(
