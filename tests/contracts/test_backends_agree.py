@@ -200,7 +200,7 @@ finite = st.floats(-(2.0**99), 2.0**99, width=32) | st.sampled_from([0.0, -0.0, 
 def test_hash_codes_are_equal_bit_for_bit(vectors: npt.NDArray[np.float32], family: slide.lsh.HashFamily) -> None:
     fan_in = vectors.shape[1] - 1 - slide.lsh.APPENDED[family.transform]
     layers = [slide.SparseInput(2, fan_in), slide.Sampled(30, lsh=family)]
-    codes = [make_network(layers, e)._engine.hash_codes(1, vectors) for e in ENGINES]
+    codes = [make_network(layers, e).engine.hash_codes(1, vectors) for e in ENGINES]
     for engine, found in zip(ENGINES[1:], codes[1:], strict=True):
         np.testing.assert_array_equal(found, codes[0], err_msg=engine)
 

@@ -129,7 +129,7 @@ def test_training_of_many_neurons_refreshes(monkeypatch: pytest.MonkeyPatch) -> 
     refreshed = net.engine.retrieve(1, queries, 10)
     net.biases(-1)[7] += 100  # a full fill would list it everywhere: a copy must have the lists as they are
     again = pickle.loads(pickle.dumps(net))
-    np.testing.assert_array_equal(again._engine.retrieve(1, queries, 10), refreshed)
+    np.testing.assert_array_equal(again.engine.retrieve(1, queries, 10), refreshed)
     net.biases(-1)[7] -= 100
     net.rebuild_tables()
     full = net.engine.retrieve(1, queries, 10)

@@ -146,8 +146,8 @@ def test_one_of_the_labels_asks_and_without_labels_the_input(engine: str) -> Non
     x, labels = queries(1)[0], np.array([4, 9], np.int32)
     nothing = [net.engine.active_set(1, x, NO_LABELS, 5)[0].tolist() for net in (by_label, by_input)]
     assert nothing[0] == nothing[1]
-    assert (by_label._engine.retrieve(1, x[None], 20) == by_input._engine.retrieve(1, x[None], 20)).all()
-    seen = {tuple(by_label._engine.active_set(1, x, labels, step)[0][:18].tolist()) for step in range(40)}
+    assert (by_label.engine.retrieve(1, x[None], 20) == by_input.engine.retrieve(1, x[None], 20)).all()
+    seen = {tuple(by_label.engine.active_set(1, x, labels, step)[0][:18].tolist()) for step in range(40)}
     assert len(seen) == 2
     assert {ids[:2] for ids in seen} == {(4, 9)}
 

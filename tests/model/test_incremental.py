@@ -115,7 +115,7 @@ def filled_fully(net: slide.Network, engine: str) -> list[list[list[int]]]:
     plain = network(engine, family_of(net))
     plain.states[-1].rows[:] = net.states[-1].rows
     tables(plain).frame[:], tables(plain).directions[:] = tables(net).frame, tables(net).directions
-    plain.generation = net.n_rebuilds - 1
+    plain.n_rebuilds = net.n_rebuilds - 1
     plain.rebuild_tables()
     return used_slots(plain)
 
@@ -168,7 +168,7 @@ def test_after_a_failed_rebuild_nothing_is_taken_for_known(engine: str) -> None:
     seen["fails"] = False
     net.rebuild_tables()
     plain = network(engine, Counting(K=4, L=3, capacity=32))
-    plain.generation = net.n_rebuilds - 1
+    plain.n_rebuilds = net.n_rebuilds - 1
     plain.rebuild_tables()
     assert used_slots(net) == used_slots(plain)
 

@@ -141,7 +141,7 @@ def test_rows_begin_on_cache_lines(optimizer: slide.optim.Optimizer, engine: str
     for state in net.states:
         assert state.rows.ctypes.data % 64 == 0
         assert state.rows.strides[0] % 64 == 0
-        assert (state.tail.ctypes.data - state.rows.ctypes.data) % 64 == 0
+        assert (state.row_scalars.ctypes.data - state.rows.ctypes.data) % 64 == 0
     lsh = net.states[1].lsh
     assert lsh is not None
     assert lsh.buckets.ctypes.data % 64 == 0
