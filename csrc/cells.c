@@ -16,6 +16,8 @@
 #endif
 
 #include "counter.h"
+#include "leaves.h"
+#include "select.h"
 #include "tables.h"
 
 #define BLOCK SLIDE_DIRECTION_BLOCK
@@ -51,105 +53,28 @@ void slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const 
     }
 }
 
-/* Score and id in one number: a smaller one is better, and of equal scores the lower id. */
-static uint64_t pack(float score, int32_t id)
-{
-    union {
-        float f;
-        uint32_t u;
-    } bits = {score};
-    uint32_t ascending = bits.u & 0x80000000u ? ~bits.u : bits.u | 0x80000000u;
-    return (uint64_t)~ascending << 32 | (uint32_t)id;
-}
-
-static float score_of(uint64_t item)
-{
-    uint32_t ascending = ~(uint32_t)(item >> 32);
-    union {
-        uint32_t u;
-        float f;
-    } bits = {ascending & 0x80000000u ? ascending & 0x7FFFFFFFu : ~ascending};
-    return bits.f;
-}
-
 /* The best `wanted` of all that was offered, in a buffer with room for `room`. */
 typedef struct {
     uint64_t *items;
     int64_t n, wanted, room;
 } shortlist;
 
-/* Splits a[lo..hi] into what is at most and what is at least the pivot: a[lo..j] and a[i..hi] (Hoare, CACM 1961). */
-static void split(uint64_t *a, int64_t lo, int64_t hi, int64_t *j_out, int64_t *i_out)
-{
-    uint64_t x = a[lo], y = a[lo + (hi - lo) / 2], z = a[hi];
-    uint64_t pivot = x < y ? (y < z ? y : x < z ? z : x) : (x < z ? x : y < z ? z : y);
-    int64_t i = lo, j = hi;
-    while (i <= j) {
-        while (a[i] < pivot) i++;
-        while (a[j] > pivot) j--;
-        if (i > j) break;
-        uint64_t t = a[i];
-        a[i++] = a[j];
-        a[j--] = t;
-    }
-    *i_out = i;
-    *j_out = j;
-}
-
-/* Moves the best `wanted` of n items to the front. */
-static void select_best(uint64_t *a, int64_t n, int64_t wanted)
-{
-    int64_t lo = 0, hi = n - 1, i, j;
-    while (lo < hi) {
-        split(a, lo, hi, &j, &i);
-        if (wanted - 1 <= j)
-            hi = j;
-        else if (wanted - 1 >= i)
-            lo = i;
-        else
-            return;
-    }
-}
-
-/* Ascending: a few at a time by insertion, else the shorter part first, so that the stack stays shallow. */
-static void sort_items(uint64_t *a, int64_t n)
-{
-    while (n > 16) {
-        int64_t i, j;
-        split(a, 0, n - 1, &j, &i);
-        if (j + 1 < n - i) {
-            sort_items(a, j + 1);
-            a += i;
-            n -= i;
-        } else {
-            sort_items(a + i, n - i);
-            n = j + 1;
-        }
-    }
-    for (int64_t i = 1; i < n; i++) {
-        uint64_t item = a[i];
-        int64_t j = i;
-        for (; j > 0 && a[j - 1] > item; j--) a[j] = a[j - 1];
-        a[j] = item;
-    }
-}
-
 /* Keeps the best; returns the lowest score among them where the list is full, else that of `least`. */
 static float trim(shortlist *s, float least)
 {
     if (s->n < s->wanted) return least;
-    select_best(s->items, s->n, s->wanted);
+    slide_select_best(s->items, s->n, s->wanted);
     s->n = s->wanted;
     uint64_t worst = s->items[0];
     for (int64_t i = 1; i < s->n; i++) worst = s->items[i] > worst ? s->items[i] : worst;
-    return score_of(worst);
+    return slide_packed_score(worst);
 }
 
 /* *least: what scores lower is not among the best. */
 static void offer(shortlist *s, int32_t id, float score, float *least)
 {
     if (!(score >= *least)) return;
-    s->items[s->n++] = pack(score, id);
+    s->items[s->n++] = slide_pack(score, id);
     if (s->n == s->room) *least = trim(s, *least);
 }
 
@@ -247,6 +172,17 @@ static void offer_marked(const slide_network *net, const slide_layer *layer, sli
     }
 }
 
+/* The 64 lists of a block, {length, ids best first}, stride apart. */
+static void write_lists(shortlist *lists, float *least, int32_t *out, int64_t stride)
+{
+    for (int c = 0; c < BLOCK; c++, out += stride) {
+        trim(&lists[c], least[c]);
+        slide_sort_packed(lists[c].items, lists[c].n);
+        out[0] = (int32_t)lists[c].n;
+        for (int64_t i = 0; i < lists[c].n; i++) out[1 + i] = (int32_t)lists[c].items[i];
+    }
+}
+
 /* Fills the 64 buckets of a block from the marked neurons; marks NULL stands for all of them. */
 static void fill_block(const slide_network *net, const slide_layer *layer, slide_scratch *s, int64_t block,
                        const uint8_t *marks, shortlist *lists)
@@ -257,13 +193,7 @@ static void fill_block(const slide_network *net, const slide_layer *layer, slide
     for (int c = 0; c < BLOCK; c++) lists[c].n = 0, least[c] = -INFINITY;
     offer_marked(net, layer, s, centres, marks, LISTED, lists, least); /* sets the bar for the rest */
     if (marks) offer_marked(net, layer, s, centres, marks, AT_HOME, lists, least);
-    for (int c = 0; c < BLOCK; c++) {
-        int32_t *bucket = slide_bucket(lsh, 0, (uint32_t)(block * BLOCK + c));
-        trim(&lists[c], 0);
-        sort_items(lists[c].items, lists[c].n);
-        bucket[0] = (int32_t)lists[c].n;
-        for (int64_t i = 0; i < lists[c].n; i++) bucket[1 + i] = (int32_t)lists[c].items[i];
-    }
+    write_lists(lists, least, slide_bucket(lsh, 0, (uint32_t)(block * BLOCK)), lsh->bucket_stride);
 }
 
 slide_status slide_cells_fill(slide_network *net, const slide_layer *layer, int refresh)
@@ -287,6 +217,32 @@ slide_status slide_cells_fill(slide_network *net, const slide_layer *layer, int 
         }
         free_shortlists(lists);
         free(marks);
+    }
+    return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
+}
+
+slide_status slide_leaves_fill(slide_network *net, const slide_leaves *leaves, const int64_t *indptr, const int32_t *ids)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    int64_t blocks = leaves->n_leaves / BLOCK, wanted = min64(leaves->stride - 1, layer->n);
+    int failed = 0;
+#pragma omp parallel num_threads(net->n_threads)
+    {
+        shortlist *lists = new_shortlists(BLOCK, wanted, 2 * wanted + 16);
+        float least[BLOCK];
+        if (!lists) {
+#pragma omp atomic write
+            failed = 1;
+        }
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t b = 0; b < blocks; b++) {
+            if (!lists) continue;
+            for (int c = 0; c < BLOCK; c++) lists[c].n = 0, least[c] = -INFINITY;
+            offer_neurons(net, layer, &net->scratch[omp_get_thread_num()], leaves->leaves + b * leaves->dim * BLOCK,
+                          ids + indptr[b], indptr[b + 1] - indptr[b], lists, least);
+            write_lists(lists, least, leaves->lists + b * BLOCK * leaves->stride, leaves->stride);
+        }
+        free_shortlists(lists);
     }
     return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
 }

@@ -305,7 +305,7 @@ slide_status slide_hidden(slide_network *net, const slide_examples *ex, int laye
     int failed = 0;
     int64_t max_features, max_labels;
     slide_largest(ex, &max_features, &max_labels);
-#pragma omp parallel num_threads(net->n_threads) reduction(| : failed)
+#pragma omp parallel num_threads(net->n_threads) reduction(| : failed) if (ex->n > Q)
     {
         predictor p;
         failed = predictor_new(net, &p, max_features, 0) != SLIDE_OK;

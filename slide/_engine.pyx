@@ -110,6 +110,20 @@ cdef extern from "slide.h":
     int64_t slide_active_inspect(slide_network *, int, const float *, const slide_examples *, uint64_t, int32_t *,
                                  float *) nogil
 
+cdef extern from "leaves.h":
+    ctypedef struct slide_leaves:
+        const float *cells
+        const float *leaves
+        const int32_t *blocks
+        int32_t *lists
+        int64_t n_cells, n_leaves, dim, stride
+
+    slide_status slide_leaves_codes(slide_network *, const slide_leaves *, const float *, int64_t, int64_t,
+                                    const int32_t *, int32_t *) nogil
+    slide_status slide_leaves_fill(slide_network *, const slide_leaves *, const int64_t *, const int32_t *) nogil
+    slide_status slide_shortlist(slide_network *, const slide_leaves *, const slide_examples *, int, int64_t, int32_t *,
+                                 float *) nogil
+
 
 cdef class _Block:
     """Owns one block of the core's memory; NumPy arrays made from it keep it alive."""
@@ -366,6 +380,50 @@ cdef class Engine:
                 slide_retrieve(self.net, layer, &q[0, 0], q.shape[0], q.shape[1], n_candidates, &i[0, 0])
         return ids
 
+    def leaf_codes(self, leaves, vectors, const int32_t[::1] cells):
+        """int32 [n]: the nearest leaf of each vector float32 [n, H], of those of its cell."""
+        cdef slide_leaves t
+        cdef float[:, ::1] v = vectors
+        codes = np.empty(v.shape[0], np.int32)
+        cdef int32_t[::1] c = codes
+        cdef slide_status status
+        if v.shape[0] == 0:
+            return codes
+        _describe_leaves(&t, leaves)
+        with nogil:
+            status = slide_leaves_codes(self.net, &t, &v[0, 0], v.shape[0], v.shape[1], &cells[0], &c[0])
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get scratch memory for the leaves")
+        return codes
+
+    def fill_leaves(self, leaves, const int64_t[::1] indptr, const int32_t[::1] ids):
+        """Fills the leaves' lists from the last layer's rows: of block b from ids[indptr[b]:indptr[b + 1]]."""
+        cdef slide_leaves t
+        cdef slide_status status
+        _describe_leaves(&t, leaves)
+        with self.lock:
+            with nogil:
+                status = slide_leaves_fill(self.net, &t, &indptr[0], &ids[0])
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get memory for the leaves' lists")
+
+    def shortlist(self, leaves, X, int n, int64_t n_candidates):
+        """ids int32 [rows, n], logits float32 [rows, n], best first, of that many candidates from the leaves' lists."""
+        cdef _Examples ex = _Examples(X)
+        cdef slide_leaves t
+        ids, logits = np.empty((ex.c.n, n), np.int32), np.empty((ex.c.n, n), np.float32)
+        if ex.c.n == 0:
+            return ids, logits
+        cdef int32_t[:, ::1] i = ids
+        cdef float[:, ::1] s = logits
+        cdef slide_status status
+        _describe_leaves(&t, leaves)
+        with nogil:
+            status = slide_shortlist(self.net, &t, &ex.c, n, n_candidates, &i[0, 0], &s[0, 0])
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get scratch memory for shortlists")
+        return ids, logits
+
     def active_set(self, int layer, query, labels, uint64_t step):
         """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""
         state = self.layers[layer]
@@ -442,6 +500,17 @@ cdef int _describe(slide_layer *c, layer) except -1:
     if h.codes.size:
         codes, marks = h.codes, h.marks
         c.lsh.codes, c.lsh.marks = &codes[0, 0], &marks[0]
+    return 0
+
+
+cdef int _describe_leaves(slide_leaves *c, leaves) except -1:
+    """Copies the addresses of the arrays of slide.leaves.Leaves."""
+    cdef const float[:, :, ::1] cells = leaves.cells, centres = leaves.centres
+    cdef const int32_t[:, ::1] blocks = leaves.blocks
+    cdef int32_t[:, ::1] lists = leaves.lists
+    c.cells, c.leaves, c.blocks, c.lists = &cells[0, 0, 0], &centres[0, 0, 0], &blocks[0, 0], &lists[0, 0]
+    c.n_cells, c.n_leaves = blocks.shape[0], lists.shape[0]
+    c.dim, c.stride = cells.shape[1], lists.shape[1]
     return 0
 
 

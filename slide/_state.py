@@ -19,6 +19,7 @@ from slide.bfloat16 import to_float32
 
 if TYPE_CHECKING:
     from slide.custom import CustomHash
+    from slide.leaves import Leaves
 
 LANES = 16
 TAIL = 16
@@ -286,6 +287,12 @@ class Engine(Protocol):
     def hash_codes(self, layer: int, vectors: FloatArray) -> npt.NDArray[np.uint32]: ...
 
     def retrieve(self, layer: int, queries: FloatArray, n_candidates: int) -> IntArray: ...
+
+    def leaf_codes(self, leaves: Leaves, vectors: FloatArray, cells: IntArray) -> IntArray: ...
+
+    def fill_leaves(self, leaves: Leaves, indptr: npt.NDArray[np.int64], ids: IntArray) -> None: ...
+
+    def shortlist(self, leaves: Leaves, X: Examples, n: int, n_candidates: int) -> tuple[IntArray, FloatArray]: ...
 
     def active_set(self, layer: int, query: FloatArray, labels: IntArray, step: int) -> tuple[IntArray, FloatArray]: ...
 

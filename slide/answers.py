@@ -18,11 +18,14 @@ from slide.lsh import require
 
 if TYPE_CHECKING:
     from slide.hnsw import HnswIndex
+    from slide.leaves import Leaves
     from slide.lsh_report import LshReport
     from slide.network import Network
+    from slide.wide import Wide
 
 FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
 BLOCK_SECONDS = 0.5
+TABLES_CANDIDATES = 4000
 
 
 class Answers:
@@ -31,6 +34,8 @@ class Answers:
     layers: tuple[Layer, ...]
     states: list[LayerState]
     index: HnswIndex | None
+    leaves: Leaves | None
+    wide: Wide | None
     n_threads: int
     _engine: Engine
 
@@ -89,14 +94,70 @@ class Answers:
         """Blocks of rows that take about half a second each, so that Ctrl-C is served in between."""
         n = X.shape[0]
         ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+        leaves = self._leaves_for(n_candidates)
         first, size = 0, FIRST_ROWS
         while first < n:
             rows = slice(first, min(first + size, n))
             begin = time.perf_counter()
-            ids[rows], scores[rows] = self._engine.predict(Examples.of(X[rows]), k, n_candidates)
+            some = Examples.of(X[rows])
+            if leaves is not None:
+                ids[rows], scores[rows] = self._engine.shortlist(leaves, some, k, n_candidates)
+            else:
+                ids[rows], scores[rows] = self._engine.predict(some, k, n_candidates)
             rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
             first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * self.n_threads, 4 * size))
         return ids, scores
+
+    def _leaves_for(self, n_candidates: int) -> Leaves | None:
+        """The leaves, where so many candidates can come from them."""
+        ok = self.leaves is not None and self.wide is None and 0 < n_candidates <= self.leaves.most_candidates
+        return self.leaves if ok else None
+
+    def shortlist(self, X: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
+        """The n best labels of each row of X among those that the leaves of its query list, for a ranker.
+
+        Equal for any number of threads, as far as the leaves are (slide.leaves). Without leaves the tables are asked,
+        and without tables every label is scored.
+
+        Parameters
+        ----------
+        X : sparse [rows, n_features]
+        n : int
+            1 to n_labels.
+        n_candidates : int or None
+            Labels that are scored, n or more. None: what held nearly all true labels of rows kept back when the leaves
+            were learned, and never under twice n; 4,000 of tables.
+
+        Returns
+        -------
+        ids : int32 [rows, n]
+            Best first; -1 where fewer were found.
+        logits : float32 [rows, n]
+
+        Raises
+        ------
+        ValueError
+            Of a network with a sparse part, whose scores are no logits.
+        """
+        require(self.wide is None, "shortlist of a network with wide", self.wide, "None")
+        require(isinstance(n, int | np.integer) and 1 <= n <= self.n_labels, "n", n, f"an int, 1 to {self.n_labels:,}")
+        if n_candidates is None:
+            leaves = self._leaves_for(2 * n)
+            wanted = max(2 * n, leaves.n_candidates) if leaves else max(2 * n, TABLES_CANDIDATES)
+            n_candidates = min(wanted, self.n_labels) if self.states[-1].lsh is not None else self.n_labels
+        least = n if self.states[-1].lsh is not None else self.n_labels
+        require(least <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"{least:,} to {self.n_labels:,}")
+        return self._predict(check_X(X, self.n_features), int(n), int(n_candidates) % self.n_labels)
+
+    def true_recall(
+        self, X: Any, Y: Any, n: int = 100, *, n_candidates: int | None = None
+    ) -> tuple[float, float]:
+        """Share of the true labels of rows that their shortlist holds, and that the exact best n hold."""
+        from slide.leaves import true_recall
+
+        labels = Examples.of(sp.csr_array(Y))
+        exact = self._predict(check_X(X, self.n_features), n, 0)[0]
+        return true_recall(self.shortlist(X, n, n_candidates=n_candidates)[0], labels), true_recall(exact, labels)
 
     def build_index(self, kind: str = "hnsw", *, M: int = 16, ef_construction: int = 200, ef: int = 100) -> HnswIndex:
         """Builds the graph that ``predict_topk(index="hnsw")`` searches, and keeps it until training goes on.
@@ -161,16 +222,18 @@ class Answers:
         blocks = [queries[i : i + rows] @ last.weights.T + last.biases for i in range(0, len(queries), rows)]
         return np.concatenate([np.argpartition(-b, min(k, last.n) - 1, axis=1)[:, :k] for b in blocks]).astype(np.int32)
 
-    def lsh_report(self, X: Any = None, *, layer: int = -1) -> LshReport:
+    def lsh_report(self, X: Any = None, Y: Any = None, *, layer: int = -1) -> LshReport:
         """What a sampled layer's tables are worth: print it, or take its fields (slide.lsh_report.LshReport).
 
         Parameters
         ----------
         X : sparse [n, n_features] or None
             Rows that were not trained on, whose first 1,000 are the queries for recall. None: no recall.
+        Y : sparse [n, n_labels] or None
+            Their labels, for the recall of true labels.
         layer : int
             A Sampled layer with tables; the last by default.
         """
         from slide.lsh_report import lsh_report
 
-        return lsh_report(cast("Network", self), None if X is None else check_X(X, self.n_features), layer)
+        return lsh_report(cast("Network", self), None if X is None else check_X(X, self.n_features), layer, Y)

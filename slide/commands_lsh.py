@@ -25,14 +25,14 @@ def lsh(args: Namespace) -> int:
         _pyplot()  # before the work, not after it
     model = load_model(args)
     net = network_of(model)
-    X = None
+    X = Y = None
     if args.data:
         train_part, test_part = read_data(args.data)
         data = test_part or train_part
         data = check_columns(data, net.n_features, net.n_labels, args.model)
-        X = data.X[:MAX_QUERIES]
+        X, Y = data.X[:MAX_QUERIES], data.Y[:MAX_QUERIES]
         X = model._rows(X) if isinstance(model, slide.SlideClassifier) else X
-    report = net.lsh_report(X)
+    report = net.lsh_report(X, Y)
     print(report)
     if args.plot:
         plot(net, X, report, args.plot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TOP = (1, 10, 100)
 MAX_QUERIES = 1000
+SHORTLISTS = (100, 300)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class LshReport:
     rebuild_share : float or None
         Of the last fit's time, what went into tables.
     table_bytes, parameter_bytes : int
+    recall_true : dict
+        Share of the true labels that the shortlists of 100 and 300 hold, each beside that of the exact best; empty
+        without labels.
+    leaf_bytes : int
+        Of the leaves that shortlists come from, 0 without.
     """
 
     layer: int
@@ -65,6 +71,8 @@ class LshReport:
     rebuild_share: float | None
     table_bytes: int
     parameter_bytes: int
+    recall_true: dict[int, tuple[float, float]] = field(default_factory=dict)
+    leaf_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, the advice included."""
@@ -76,6 +84,9 @@ class LshReport:
         if self.recall.get(10, 1) < max(0.5, 2 * self.chance):
             told = f"only {self.recall[10]:.0%} of the best ten are found (chance {self.chance:.1%})"
             found.append(f"{told}: more cells or tables, more probes, or a larger n_active")
+        short = [n for n, (held, exact) in self.recall_true.items() if held < 0.95 * exact]
+        if short:
+            found.append(f"shortlists of {short[0]} lose over 5 % of the true labels: more candidates, or rows to fit on")
         if self.n_tables > 1 and self.empty > 0.5:
             found.append(f"K is too large: {self.empty:.0%} of the buckets are empty")
         if self.n_tables > 1 and self.full > 0.3:
@@ -98,6 +109,8 @@ class LshReport:
         if self.recall:
             recalls = ", ".join(f"top {k} {r:.3f}" for k, r in self.recall.items())
             lines.append(f"  recall       {recalls}; chance {self.chance:.3f}")
+        for n, (held, exact) in self.recall_true.items():
+            lines.append(f"  true labels  {held:.3f} in shortlists of {n}; {exact:.3f} in the exact best {n}")
         if self.active:
             least, median, most = self.active
             lines.append(f"  found        {least:,} to {most:,} neurons a query, median {median:,}")
@@ -112,7 +125,7 @@ class LshReport:
         return "\n".join(lines + [f"  advice       {a}" for a in self.advice()])
 
 
-def lsh_report(net: Network, X: Any = None, layer: int = -1) -> LshReport:
+def lsh_report(net: Network, X: Any = None, layer: int = -1, Y: Any = None) -> LshReport:
     """See Network.lsh_report."""
     index = range(len(net.layers))[layer]
     state, described = net.states[index], net.layers[index]
@@ -142,7 +155,16 @@ def lsh_report(net: Network, X: Any = None, layer: int = -1) -> LshReport:
         rebuild_share=net.rebuild_share,
         table_bytes=lsh.slots.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
         parameter_bytes=state.n_bytes,
+        recall_true=_true_recalls(net, X, Y) if X is not None and Y is not None and index == len(net.layers) - 1 else {},
+        leaf_bytes=net.leaves.n_bytes if net.leaves else 0,
     )
+
+
+def _true_recalls(net: Network, X: Any, Y: Any) -> dict[int, tuple[float, float]]:
+    if net.wide is not None:
+        return {}
+    some = X[:MAX_QUERIES], Y[:MAX_QUERIES]
+    return {n: net.true_recall(*some, n) for n in SHORTLISTS if n <= net.n_labels}
 
 
 def _recall(net: Network, X: Any, layer: int, wanted: int) -> tuple[dict[int, float], tuple[int, int, int]]:

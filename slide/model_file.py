@@ -64,6 +64,8 @@ def network_arrays(net: Network, tables: bool = False) -> dict[str, Array]:
             arrays[f"layer{i}.homes"] = s.lsh.homes
     if net.wide_state is not None:
         arrays |= {f"wide.{name}": a for name, a in net.wide_state.arrays.items()}
+    if net.leaves is not None:
+        arrays |= {f"leaves.{name}": a for name, a in net.leaves.arrays.items()}
     return arrays
 
 

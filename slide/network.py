@@ -21,6 +21,7 @@ from slide.answers import Answers
 from slide.checks import check_XY
 from slide.compressed import CompressedPairs, make_pairs
 from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.leaves import Leaves, learn_leaves, leaves_from
 from slide.lsh import require
 from slide.optim import Adagrad, Optimizer, Rebuild, Schedule
 from slide.rebuilding import families, rebuild
@@ -132,6 +133,7 @@ class Network(Answers):
         self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
         self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
         self.index: HnswIndex | None = None
+        self.leaves: Leaves | None = leaves_from(self, arrays or {})
         self._takes_time = False
         self.states = self._make_states(arrays)
         self.wide = wide
@@ -392,6 +394,18 @@ class Network(Answers):
             )
             self.generation += 1
             self.tables_step = -1 if refreshed else self.step
+
+    def learn_leaves(self, X: Examples, Y: Examples) -> None:
+        """Makes the leaves that shortlists come from (slide.leaves) anew, from training rows and their labels.
+
+        They are None where they would not pay or not fit, and beside a sparse part, which asks the tables.
+        """
+        with self.lock:
+            self.leaves = None
+            if self.wide is None:
+                rng = np.random.default_rng([self.seed, self.generation])
+                last = len(self.states) - 1
+                self.leaves = learn_leaves(self._engine, last, self.states[last], X, Y, rng)
 
     def resolved_batch_size(self, n_samples: int) -> int:
         """Samples that share an active set when training on so many; 1 where the network does not allow it."""

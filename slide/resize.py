@@ -25,7 +25,9 @@ def resized(net: Network, keep: IntArray, n_new: int) -> Network:
     last = len(net.layers) - 1
     layer = net.layers[last]
     assert isinstance(layer, Sampled)
-    arrays = {k: a for k, a in network_arrays(net).items() if k not in [f"layer{last}.{name}" for name in OF_TABLES]}
+    arrays = network_arrays(net)
+    stale = [f"layer{last}.{name}" for name in OF_TABLES]
+    arrays = {k: a for k, a in arrays.items() if k not in stale and not k.startswith("leaves.")}
     arrays[f"layer{last}.rows"] = _rows(net.states[last], keep, n_new)
     if net.wide_state is not None:
         arrays |= _pairs(net, keep, n_new)

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slide._state import MAX_BATCH, Examples, FloatArray, IntArray, LayerState, TrainStats
+from slide.leaves import CELLS, Leaves
 from slide.optim import Optimizer
 from slide.reference import active, batches, cells, infer, loop, tables
+from slide.reference import leaves as tree
 from slide.reference.cells import QUERY_CELLS
 from slide.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
 from slide.wide import WideState
@@ -188,6 +190,40 @@ class Engine:
             self._reserve(0, 0)
             active.retrieve(self.net.layers[layer], self._scratch[0], queries, n_candidates, ids)
         return ids
+
+    def leaf_codes(self, leaves: Leaves, vectors: FloatArray, its_cells: IntArray) -> IntArray:
+        """int32 [n]: the nearest leaf of each vector float32 [n, H], of those of its cell."""
+        codes = np.empty(len(vectors), np.int32)
+
+        def share(thread: int) -> None:
+            tree.leaf_codes(leaves.centres, leaves.blocks, vectors, its_cells, thread, self.n_threads, codes)
+
+        self._on_threads(share)
+        return codes
+
+    def fill_leaves(self, leaves: Leaves, indptr: npt.NDArray[np.int64], ids: IntArray) -> None:
+        """Fills the leaves' lists from the last layer's rows: of block b from ids[indptr[b]:indptr[b + 1]]."""
+        last = self.net.layers[self.net.n_layers - 1]
+
+        def share(thread: int) -> None:
+            tree.fill_leaves(last, leaves.centres, leaves.lists, indptr, ids, thread, self.n_threads)
+
+        with self._lock:
+            self._on_threads(share)
+
+    def shortlist(self, leaves: Leaves, X: Examples, n: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
+        """ids int32 [rows, n], logits float32 [rows, n], best first, of that many candidates from the leaves' lists."""
+        ids, logits = np.empty((len(X.indptr) - 1, n), np.int32), np.empty((len(X.indptr) - 1, n), np.float32)
+        n_leaves = leaves.leaves_for(n_candidates)
+
+        def share(thread: int) -> None:
+            scratch = make_scratch(self.net, longest(X), 1, dense=True)
+            arrays = leaves.cells, leaves.centres, leaves.blocks, leaves.lists
+            numbers = CELLS, n_leaves, n_candidates, thread, self.n_threads
+            tree.shortlist_samples(self.net, scratch, X, *arrays, *numbers, ids, logits)
+
+        self._on_threads(share)
+        return ids, logits
 
     def active_set(self, layer: int, query: FloatArray, labels: IntArray, step: int) -> tuple[IntArray, FloatArray]:
         """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""
