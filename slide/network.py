@@ -133,9 +133,9 @@ class Network(Answers):
         self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
         self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
         self.index: HnswIndex | None = None
-        self.leaves: Leaves | None = leaves_from(self, arrays or {})
         self._takes_time = False
         self.states = self._make_states(arrays)
+        self.leaves: Leaves | None = leaves_from(self, arrays or {})
         self.wide = wide
         self.wide_state: WideState | CompressedPairs | None = None
         if wide is not None:
