@@ -149,9 +149,7 @@ class Answers:
         require(least <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"{least:,} to {self.n_labels:,}")
         return self._predict(check_X(X, self.n_features), int(n), int(n_candidates) % self.n_labels)
 
-    def true_recall(
-        self, X: Any, Y: Any, n: int = 100, *, n_candidates: int | None = None
-    ) -> tuple[float, float]:
+    def true_recall(self, X: Any, Y: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[float, float]:
         """Share of the true labels of rows that their shortlist holds, and that the exact best n hold."""
         from slide.leaves import true_recall
 

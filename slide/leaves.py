@@ -90,7 +90,9 @@ class Leaves:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], dim: int, n_labels: int) -> Leaves:
         """Of a file; raises ValueError where the C core could not trust them."""
-        cells, centres, blocks, lists = (arrays[name] for name in ("cells", "centres", "blocks", "lists"))  # KeyError: none is left out
+        cells, centres, blocks, lists = (
+            arrays[name] for name in ("cells", "centres", "blocks", "lists")
+        )  # KeyError: none is left out
         for name, a, n_dim in (("cells", cells, 3), ("centres", centres, 3)):
             ok = a.ndim == n_dim and a.dtype == np.float32 and a.shape[1:] == (dim, DIRECTION_BLOCK) and len(a) > 0
             require(ok, f"leaves.{name}", (a.shape, a.dtype), f"float32 [blocks, {dim}, {DIRECTION_BLOCK}]")

@@ -86,7 +86,9 @@ class LshReport:
             found.append(f"{told}: more cells or tables, more probes, or a larger n_active")
         short = [n for n, (held, exact) in self.recall_true.items() if held < 0.95 * exact]
         if short:
-            found.append(f"shortlists of {short[0]} lose over 5 % of the true labels: more candidates, or rows to fit on")
+            found.append(
+                f"shortlists of {short[0]} lose over 5 % of the true labels: more candidates, or rows to fit on"
+            )
         if self.n_tables > 1 and self.empty > 0.5:
             found.append(f"K is too large: {self.empty:.0%} of the buckets are empty")
         if self.n_tables > 1 and self.full > 0.3:
@@ -155,7 +157,9 @@ def lsh_report(net: Network, X: Any = None, layer: int = -1, Y: Any = None) -> L
         rebuild_share=net.rebuild_share,
         table_bytes=lsh.slots.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
         parameter_bytes=state.n_bytes,
-        recall_true=_true_recalls(net, X, Y) if X is not None and Y is not None and index == len(net.layers) - 1 else {},
+        recall_true=_true_recalls(net, X, Y)
+        if X is not None and Y is not None and index == len(net.layers) - 1
+        else {},
         leaf_bytes=net.leaves.n_bytes if net.leaves else 0,
     )
 

@@ -66,7 +66,9 @@ def centres_of(directions: Any) -> Any:
 
 
 def with_one(queries: Any) -> Any:
-    return np.concatenate([round_to_12_bits(queries), np.ones((len(queries), 1), np.float32)], axis=1).astype(np.float64)
+    return np.concatenate([round_to_12_bits(queries), np.ones((len(queries), 1), np.float32)], axis=1).astype(
+        np.float64
+    )
 
 
 def test_nearest_leaf_of_a_cell_is_that_of_brute_force(net: slide.Network, data: Any) -> None:

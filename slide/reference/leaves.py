@@ -48,9 +48,7 @@ def leaves_of(centres: Any, blocks: Any, cells: Any, rounded: Any, wanted: Any, 
 
 
 @loop
-def leaf_codes(
-    centres: Any, blocks: Any, vectors: Any, cells: Any, thread: Any, n_threads: Any, out: Any
-) -> None:
+def leaf_codes(centres: Any, blocks: Any, vectors: Any, cells: Any, thread: Any, n_threads: Any, out: Any) -> None:
     """out[i] = the nearest leaf of this thread's vectors, of the leaves of its cell."""
     for i in range(thread, len(vectors), n_threads):
         rounded = round_query(vectors[i], centres.shape[1])
@@ -107,7 +105,11 @@ def shortlist_samples(
     """The best labels of this thread's rows, of n_candidates from the lists of their nearest leaves."""
     layer = net.layers[net.n_layers - 1]
     dim, scores = centres.shape[1], np.empty(len(blocks), np.float32)
-    near, candidates, is_in = np.empty(n_leaves, np.int32), np.empty(n_candidates, np.int32), np.zeros(layer.n, np.bool_)
+    near, candidates, is_in = (
+        np.empty(n_leaves, np.int32),
+        np.empty(n_candidates, np.int32),
+        np.zeros(layer.n, np.bool_),
+    )
     for row in range(thread, len(X.indptr) - 1, n_threads):
         x, _ = forward_dense(net, s, X, row, net.n_layers - 1)
         rounded = round_query(x.val, dim)
