@@ -1,8 +1,8 @@
 """Leaves: a finer partition of the queries below the query cells, whose lists shortlists are made from.
 
 A two-level inverted file (a coarse quantiser over cells, as in Jegou et al., PAMI 2011), solved for the maximum inner
-product. Here are its arrays; slide/model/leaves.py learns them, csrc/lsh/leaves.c and csrc/net/shortlist.c read them, of which
-slide/engine/reference/leaves.py is the twin.
+product. Here are its arrays; slide/model/leaves.py learns them, csrc/lsh/leaves.c and csrc/net/shortlist.c read
+them, and slide/engine/reference/leaves.py is the twin of both.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,11 +17,17 @@ import slide
 from slide.engine.leaves import Leaves
 from slide.engine.protocol import Examples
 from slide.lsh.query_cells import round_to_12_bits
+from slide.metrics import precision_at_k
 from slide.model import leaves as module
 from slide.model.leaves import learn_leaves, true_recall
+from slide.model.ranker import log_sums
 from slide.model.resize import resized
+from slide.model.shortlists import leaf_candidates
+from slide.training.ranking import held_for_calibration, learn_ranker
 
 N_LABELS, HELD_OUT = 600, 500
+BEST_AGREES, FIVE_AGREE = 0.98, 0.97  # of eight seeds, on one thread and on two: 0.996 and 0.991 at least
+COPIES: dict[str, bytes] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +204,111 @@ def test_other_labels_need_other_leaves(net: slide.Network, data: Any) -> None:
     fewer = resized(net, np.arange(0, N_LABELS, 2, dtype=np.int32), 3)
     assert fewer.leaves is None
     assert fewer.shortlist(data[2], 5)[0].max() < N_LABELS // 2 + 3
+
+
+@pytest.fixture
+def ranked(data: Any) -> slide.Network:
+    """Trained as `net`, then taught to rank the best 30 of a shortlist from its leaves; a copy for each test."""
+    if "ranked" not in COPIES:
+        COPIES["ranked"] = pickle.dumps(with_ranker(trained(data), data))
+    again: slide.Network = pickle.loads(COPIES["ranked"])
+    return again
+
+
+def with_ranker(net: slide.Network, data: Any) -> slide.Network:
+    apart = held_for_calibration(data[0].shape[0], 0)
+    learn_ranker(net, data[0], data[1], apart, slide.Rank(n_negatives=30, C=1.0), 0)
+    return net
+
+
+def test_ranked_labels_come_from_leaves_and_agree_with_exact_ones(ranked: slide.Network, data: Any) -> None:
+    ids, scores = ranked.predict_topk(data[2], 5)
+    exact, best = ranked.predict_topk(data[2], 5, n_candidates=N_LABELS)
+    leaves = leaves_of(ranked)
+    direct = ranked.engine.shortlist(leaves, Examples.of(sp.csr_array(data[2])), 5, leaf_candidates(ranked, 30), True)
+    np.testing.assert_array_equal(ids, direct[0])
+    assert (ids[:, 0] == exact[:, 0]).mean() >= BEST_AGREES
+    assert (ids == exact).mean() >= FIVE_AGREE
+    assert precision_at_k(sp.csr_array(data[3]), ids, k=1) >= precision_at_k(sp.csr_array(data[3]), exact, k=1) - 0.02
+    same = (ids == exact).all(axis=1)
+    np.testing.assert_allclose(scores[same], best[same], atol=0.3)  # another shortlist has another sum; 0.17 at most
+
+
+def test_one_call_ranks_the_shortlist(ranked: slide.Network, data: Any) -> None:
+    assert ranked.ranker is not None
+    ids, logits = ranked.shortlist(data[2], 30, n_candidates=60)  # as it was before there was a ranker
+    found, scores = ranked.predict_topk(data[2], 30, n_candidates=60)
+    assert [set(row) for row in ids] == [set(row) for row in found]
+    z = ranked.ranker.rows.scores(sp.csr_array(data[2]), found)
+    order = [[int(np.flatnonzero(a == label)[0]) for label in b] for a, b in zip(ids, found, strict=True)]
+    logits = np.take_along_axis(logits, np.array(order), 1)
+    np.testing.assert_allclose(ranked.ranker.log_odds(z, logits, log_sums(logits)), scores, atol=1e-4)
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_ranked_labels_are_the_same_for_any_number_of_threads_and_row_by_row(
+    ranked: slide.Network, data: Any, tmp_path: Path
+) -> None:
+    wanted = ranked.predict_topk(data[2], 5)
+    ranked.save(tmp_path / "n.slide")
+    for threads in (2, 4):
+        many = slide.load(tmp_path / "n.slide", n_threads=threads).predict_topk(data[2], 5)
+        for a, b in zip(many, wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for i in range(40):
+        for a, b in zip(ranked.predict_topk(data[2][i : i + 1], 5), wanted, strict=True):
+            np.testing.assert_array_equal(a[0], b[i])
+
+
+def test_both_back_ends_rank_alike(ranked: slide.Network, data: Any, tmp_path: Path) -> None:
+    ranked.save(tmp_path / "n.slide")
+    twin = slide.load(tmp_path / "n.slide", backend="numba")
+    for asked in (None, 60, N_LABELS):
+        ids, scores = ranked.predict_topk(data[2][:100], 5, n_candidates=asked)
+        twin_ids, twin_scores = twin.predict_topk(data[2][:100], 5, n_candidates=asked)
+        np.testing.assert_allclose(scores, twin_scores, rtol=1e-4, atol=1e-4)
+        assert (ids == twin_ids).mean() > 0.99
+
+
+def test_files_pickles_eight_bits_and_other_labels_go_on_ranking(
+    ranked: slide.Network, data: Any, tmp_path: Path
+) -> None:
+    wanted = ranked.predict_topk(data[2], 5)
+    ranked.save(tmp_path / "n.slide")
+    for again in (slide.load(tmp_path / "n.slide"), pickle.loads(pickle.dumps(ranked))):
+        for a, b in zip(again.predict_topk(data[2], 5), wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+    small = ranked.compress()
+    assert small.leaves is not None
+    assert (small.predict_topk(data[2], 5)[0][:, 0] == wanted[0][:, 0]).mean() > 0.9
+    small.save(tmp_path / "s.slide")
+    twin = slide.load(tmp_path / "s.slide", backend="numba").predict_topk(data[2][:100], 5)
+    np.testing.assert_allclose(twin[1], small.predict_topk(data[2][:100], 5)[1], rtol=1e-3, atol=1e-3)
+    fewer = resized(ranked, np.arange(0, N_LABELS, 2, dtype=np.int32), 3)
+    assert fewer.leaves is None
+    assert fewer.ranker is not None
+    assert fewer.predict_topk(data[2], 5)[0].max() < N_LABELS // 2 + 3
+
+
+def test_a_row_with_short_lists_is_ranked_from_all_labels(ranked: slide.Network, data: Any) -> None:
+    exact = ranked.predict_topk(data[2], 5, n_candidates=N_LABELS)
+    lists = leaves_of(ranked).lists.copy()
+    lists[:, 0] = np.minimum(lists[:, 0], 0)
+    ranked.leaves = replace(leaves_of(ranked), lists=lists)
+    for a, b in zip(ranked.predict_topk(data[2], 5), exact, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (ranked.predict_topk(data[2], 5, n_candidates=60)[0] == -1).all()
+
+
+def test_leaves_are_of_the_weights_as_they_are(net: slide.Network, data: Any) -> None:
+    old, seen = leaves_of(net), []
+    net.fit(data[0], data[1], epochs=1, callback=lambda progress: seen.append(net.leaves))
+    assert seen
+    assert not any(seen)
+    assert leaves_of(net) is not old
+    now = leaves_of(net)
+    net.fit(data[0], data[1], epochs=0)
+    assert leaves_of(net) is now
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Leaves: the nearest ones of a query, their lists, and shortlists of those. As csrc/lsh/leaves.c, csrc/net/shortlist.c.
+"""Leaves: the nearest ones of a query, and shortlists from their lists. As csrc/lsh/leaves.c and csrc/net/shortlist.c.
 
 The order in which rows are visited is left out: it changes no result.
 """
