@@ -1,4 +1,5 @@
-/* slide.h: the public face of the C core: all that Python calls but the parser, which is parse/xmc.h.
+/* slide.h: the public face of the C core: all that Python calls but the parser, which is parse/xmc.h, sparse
+ * rows (linear/linear.h) and leaves (net/shortlist.h).
  *
  * The core trains and serves LSH-sampled networks (SLIDE: Chen et al., MLSys 2020, arXiv 1903.03129). It never
  * prints, never exits, and holds no global mutable state: memory for parameters and tables belongs to the caller,
@@ -50,9 +51,10 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh);
 
 /* net/infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
- * n_candidates 0: exact over all neurons; else the best among that many neurons which the tables return. */
-slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int32_t *ids,
-                           float *scores);
+ * n_candidates 0: exact over all neurons; else the best among that many neurons which the tables return. ranks: by the
+ * network's sparse rows, where it has some, instead of its own scores. net/shortlist.h: the same by way of leaves. */
+slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int ranks,
+                           int32_t *ids, float *scores);
 
 /* net/infer.c: the vectors that enter a layer, one row of width fan_in padded to 16 floats per example. */
 slide_status slide_hidden(slide_network *net, const slide_examples *ex, int layer, float *out, int64_t out_stride);

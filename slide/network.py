@@ -17,11 +17,10 @@ from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
 from slide.inference import hnsw, onnx
 from slide.inference.hnsw import HnswIndex
-from slide.inference.lsh_report import LshReport, lsh_report
+from slide.inference.lsh_report import LshReport, lsh_report, retrieval_recall, true_recalls
 from slide.io.model_file import save_model
 from slide.model.compress import quantized
 from slide.model.model import Model
-from slide.model.recall import found_share
 from slide.optim import Schedule
 from slide.training.callbacks import Callbacks
 from slide.training.checkpoint import Additions, Checkpoint, CheckpointWriter, resume_key
@@ -186,7 +185,8 @@ class Network(Model):
             1 to n_labels.
         n_candidates : int or None
             None scores every label exactly, in blocks: the n x n_labels matrix never exists. Else only that many labels
-            which the last layer's tables return are scored.
+            which the last layer's leaves (slide.engine.leaves) or tables return. Where labels are ranked (slide.Rank),
+            None takes those to rank from the leaves, if there are some; n_labels scores every label to find them.
         index : {"hnsw", None}
             Where the labels to score come from instead: a graph, built with the defaults of ``build_index`` where there
             is none of the present weights. n_candidates is then how many it looks for.
@@ -196,16 +196,14 @@ class Network(Model):
         ids : int32 [n, k]
             Best first; -1 where the tables or the graph returned fewer than k.
         scores : float32 [n, k]
-            Logits.
+            Logits; log odds where labels are ranked.
         """
         if index is None:
             return super().predict_topk(X, k, n_candidates=n_candidates)
         require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
         require(index == "hnsw", "index", index, "'hnsw' or None")
-        if self.index is None or self.index.step != self.step:
-            self.build_index()
-        assert self.index is not None
-        return hnsw.predict(self, self.index, check_X(X, self.n_features), int(k), n_candidates)
+        graph = self.index if self.index is not None and self.index.step == self.step else self.build_index()
+        return hnsw.predict(self, graph, check_X(X, self.n_features), int(k), n_candidates)
 
     def build_index(self, kind: str = "hnsw", *, M: int = 16, ef_construction: int = 200, ef: int = 100) -> HnswIndex:
         """Builds the graph that ``predict_topk(index="hnsw")`` searches, and keeps it until training goes on.
@@ -237,28 +235,28 @@ class Network(Model):
         """Share of the exact top k that the last layer's tables return, labels not forced, and its chance level.
 
         The exact top k are the neurons with the largest logits of the network itself, a sparse linear part left out.
-
         Chance is a random set of the same size: n_candidates / n_labels (n_candidates defaults to the tables' part of
         the active set).
         """
-        last = self.states[-1]
-        wanted = n_candidates or max(last.n_active - last.n_random, k)
-        exact = last.top(self.hidden(X), k)
-        found = self.retrieve(X, wanted)
-        sizes = (found >= 0).sum(axis=1)
-        return found_share(exact, found), float(np.mean(sizes) / self.n_labels)
+        return retrieval_recall(self, X, k, n_candidates)
 
-    def lsh_report(self, X: Any = None, *, layer: int = -1) -> LshReport:
+    def true_recall(self, X: Any, Y: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[float, float]:
+        """Share of the true labels of rows, Y sparse [rows, n_labels], that their shortlists and exact best n hold."""
+        return true_recalls(self, X, Y, n, n_candidates)
+
+    def lsh_report(self, X: Any = None, Y: Any = None, *, layer: int = -1) -> LshReport:
         """What a sampled layer's tables are worth: print it, or take its fields (slide.inference.lsh_report.LshReport).
 
         Parameters
         ----------
         X : sparse [n, n_features] or None
             Rows that were not trained on, whose first 1,000 are the queries for recall. None: no recall.
+        Y : sparse [n, n_labels] or None
+            Their labels, for the recall of true labels.
         layer : int
             A Sampled layer with tables; the last by default.
         """
-        return lsh_report(self, None if X is None else check_X(X, self.n_features), layer)
+        return lsh_report(self, None if X is None else check_X(X, self.n_features), layer, Y)
 
     # -- files ------------------------------------------------------------------------------------------------------
 

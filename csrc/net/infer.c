@@ -107,7 +107,6 @@ static void predictor_free(const slide_network *net, predictor *p)
 /* Room to rank, at least k labels. */
 static slide_status reserve_shortlists(const slide_network *net, predictor *p, int k)
 {
-    if (!net->rank.n) return SLIDE_OK;
     p->n_shortlist = net->rank.n > k ? net->rank.n : k;
     size_t n = (size_t)p->n_shortlist;
     p->shortlists = malloc(n * Q * sizeof(int32_t));
@@ -326,8 +325,8 @@ static void predict_block(const slide_network *net, predictor *p, const slide_ex
     }
 }
 
-slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int32_t *ids,
-                           float *scores)
+slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, int64_t n_candidates, int ranks,
+                           int32_t *ids, float *scores)
 {
     int failed = 0;
     int64_t max_features, max_labels;
@@ -336,7 +335,7 @@ slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, 
     {
         predictor p;
         failed = predictor_new(net, &p, max_features, n_candidates) != SLIDE_OK ||
-                 reserve_shortlists(net, &p, k) != SLIDE_OK;
+                 (ranks && net->rank.n && reserve_shortlists(net, &p, k) != SLIDE_OK);
 #pragma omp for schedule(dynamic)
         for (int64_t first = 0; first < ex->n; first += Q)
             if (!failed) predict_block(net, &p, ex, first, k, n_candidates, ids, scores);
@@ -350,7 +349,7 @@ slide_status slide_hidden(slide_network *net, const slide_examples *ex, int laye
     int failed = 0;
     int64_t max_features, max_labels;
     slide_largest(ex, &max_features, &max_labels);
-#pragma omp parallel num_threads(net->n_threads) reduction(| : failed)
+#pragma omp parallel num_threads(net->n_threads) reduction(| : failed) if (ex->n > Q)
     {
         predictor p;
         failed = predictor_new(net, &p, max_features, 0) != SLIDE_OK;

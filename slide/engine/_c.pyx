@@ -104,7 +104,7 @@ cdef extern from "slide.h":
     slide_status slide_train(slide_network *, const slide_examples *, int64_t, const float *, int,
                              slide_train_stats *) nogil
     slide_status slide_rebuild(slide_network *, int, uint64_t, int) nogil
-    slide_status slide_predict(slide_network *, const slide_examples *, int, int64_t, int32_t *, float *) nogil
+    slide_status slide_predict(slide_network *, const slide_examples *, int, int64_t, int, int32_t *, float *) nogil
     slide_status slide_hidden(slide_network *, const slide_examples *, int, float *, int64_t) nogil
     slide_status slide_hash_codes(slide_network *, int, const float *, int64_t, int64_t, uint32_t *) nogil
     slide_status slide_retrieve(slide_network *, int, const float *, int64_t, int64_t, int64_t, int32_t *) nogil
@@ -313,8 +313,11 @@ cdef class Engine:
             self.filling = False
             self.tables.notify_all()
 
-    def predict(self, X, int k, int64_t n_candidates):
-        """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons."""
+    def predict(self, X, int k, int64_t n_candidates, bint ranked=True):
+        """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons.
+
+        ranked: by the ranker, if there is one (rank_by); else by the network's own scores.
+        """
         cdef _Examples ex = _Examples(X)
         ids = np.empty((ex.c.n, k), np.int32)
         scores = np.empty((ex.c.n, k), np.float32)
@@ -329,7 +332,7 @@ cdef class Engine:
                     self.tables.wait()
                 self.readers += 1
         with nogil:
-            status = slide_predict(self.net, &ex.c, k, n_candidates, &i[0, 0], &s[0, 0])
+            status = slide_predict(self.net, &ex.c, k, n_candidates, ranked, &i[0, 0], &s[0, 0])
         if n_candidates:
             with self.tables:
                 self.readers -= 1
@@ -376,6 +379,53 @@ cdef class Engine:
             with nogil:
                 slide_retrieve(self.net, layer, &q[0, 0], q.shape[0], q.shape[1], n_candidates, &i[0, 0])
         return ids
+
+    def leaf_codes(self, leaves, vectors, const int32_t[::1] cells):
+        """int32 [n]: the nearest leaf of each vector float32 [n, H], of those of its cell."""
+        cdef slide_leaves t
+        cdef float[:, ::1] v = vectors
+        codes = np.empty(v.shape[0], np.int32)
+        cdef int32_t[::1] c = codes
+        cdef slide_status status
+        if v.shape[0] == 0:
+            return codes
+        _describe_leaves(&t, leaves)
+        with nogil:
+            status = slide_leaf_codes(self.net, &t, &v[0, 0], v.shape[0], v.shape[1], &cells[0], &c[0])
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get scratch memory for the leaves")
+        return codes
+
+    def fill_leaves(self, leaves, const int64_t[::1] indptr, const int32_t[::1] ids):
+        """Fills the leaves' lists from the last layer's rows: of block b from ids[indptr[b]:indptr[b + 1]]."""
+        cdef slide_leaves t
+        cdef slide_status status
+        _describe_leaves(&t, leaves)
+        with self.lock:
+            with nogil:
+                status = slide_fill_leaves(self.net, &t, &indptr[0], &ids[0] if ids.shape[0] else NULL)
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get memory for the leaves' lists")
+
+    def shortlist(self, leaves, X, int k, int64_t n_candidates, bint ranked=False):
+        """ids int32 [n, k], scores float32 [n, k], best first, of n_candidates labels from the leaves' lists.
+
+        Scores are logits; ranked: the ranker's, if there is one, of those that are best by logit.
+        """
+        cdef _Examples ex = _Examples(X)
+        cdef slide_leaves t
+        ids, scores = np.empty((ex.c.n, k), np.int32), np.empty((ex.c.n, k), np.float32)
+        if ex.c.n == 0:
+            return ids, scores
+        cdef int32_t[:, ::1] i = ids
+        cdef float[:, ::1] s = scores
+        cdef slide_status status
+        _describe_leaves(&t, leaves)
+        with nogil:
+            status = slide_shortlist(self.net, &t, &ex.c, k, n_candidates, ranked, &i[0, 0], &s[0, 0])
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get scratch memory for shortlists")
+        return ids, scores
 
     def active_set(self, int layer, query, labels, uint64_t step):
         """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""
@@ -485,3 +535,4 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
 
 include "_c_xmc.pxi"
 include "_c_linear.pxi"
+include "_c_leaves.pxi"

@@ -74,8 +74,9 @@ class Predictions(Estimator):
     ) -> tuple[Any, FloatArray]:
         """The k best labels of each row: ids int32 [n, k] and scores float32 [n, k], best first.
 
-        n_candidates None scores every label exactly; else only about that many which the tables return. Scores rank
-        labels within a row; they are no probabilities. With names, labels stand as in `classes_` instead of their
+        n_candidates None scores every label exactly, or ranks those which leaves return (slide.Network.predict_topk);
+        else only about that many which leaves or tables return. Scores rank labels within a row; they are no
+        probabilities. With names, labels stand as in `classes_` instead of their
         column numbers, and None where the tables returned fewer than k. index="hnsw" finds the labels to score by a
         graph, built at the first such call after training (``network_.build_index``; needs the extra `hnsw`).
         """

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from slide.checks import require
+from slide.checks import check_Y, require
+from slide.engine.protocol import Examples
 from slide.engine.state import LayerState
 from slide.layers import Sampled
+from slide.model.leaves import true_recall
 from slide.model.model import Model
 from slide.model.recall import found_share
 
 TOP = (1, 10, 100)
 MAX_QUERIES = 1000
+SHORTLISTS = (100, 300)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class LshReport:
     rebuild_share : float or None
         Of the last fit's time, what went into tables.
     table_bytes, parameter_bytes : int
+    recall_true : dict
+        Share of the true labels that the shortlists of 100 and 300 hold, each beside that of the exact best; empty
+        without labels.
+    leaf_bytes : int
+        Of the leaves that shortlists come from, 0 without.
     """
 
     layer: int
@@ -64,6 +72,8 @@ class LshReport:
     rebuild_share: float | None
     table_bytes: int
     parameter_bytes: int
+    recall_true: dict[int, tuple[float, float]] = field(default_factory=dict)
+    leaf_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, the advice included."""
@@ -75,6 +85,11 @@ class LshReport:
         if self.recall.get(10, 1) < max(0.5, 2 * self.chance):
             told = f"only {self.recall[10]:.0%} of the best ten are found (chance {self.chance:.1%})"
             found.append(f"{told}: more cells or tables, more probes, or a larger n_active")
+        lossy = [n for n, (held, exact) in self.recall_true.items() if held < 0.95 * exact]
+        if lossy:
+            found.append(
+                f"shortlists of {lossy[0]} lose over 5 % of the true labels: more candidates, or rows to fit on"
+            )
         if self.n_tables > 1 and self.empty > 0.5:
             found.append(f"K is too large: {self.empty:.0%} of the buckets are empty")
         if self.n_tables > 1 and self.full > 0.3:
@@ -97,6 +112,8 @@ class LshReport:
         if self.recall:
             recalls = ", ".join(f"top {k} {r:.3f}" for k, r in self.recall.items())
             lines.append(f"  recall       {recalls}; chance {self.chance:.3f}")
+        for n, (held, exact) in self.recall_true.items():
+            lines.append(f"  true labels  {held:.3f} in shortlists of {n}; {exact:.3f} in the exact best {n}")
         if self.active:
             least, median, most = self.active
             lines.append(f"  found        {least:,} to {most:,} neurons a query, median {median:,}")
@@ -106,12 +123,14 @@ class LshReport:
             f"  neurons      {self.unreachable:.1%} in no bucket; {self.stale:.1%} of the entries are out of date",
             f"  memory       tables {self.table_bytes / 1e6:,.1f} MB, parameters {self.parameter_bytes / 1e6:,.1f} MB",
         ]
+        if self.leaf_bytes:
+            lines.append(f"  leaves       {self.leaf_bytes / 1e6:,.1f} MB, of which shortlists are made")
         if self.rebuild_share is not None:
             lines.append(f"  time         {self.rebuild_share:.1%} of the last fit went into tables")
         return "\n".join(lines + [f"  advice       {a}" for a in self.advice()])
 
 
-def lsh_report(net: Model, X: Any = None, layer: int = -1) -> LshReport:
+def lsh_report(net: Model, X: Any = None, layer: int = -1, Y: Any = None) -> LshReport:
     """See Network.lsh_report."""
     index = range(len(net.layers))[layer]
     state, described = net.states[index], net.layers[index]
@@ -123,6 +142,7 @@ def lsh_report(net: Model, X: Any = None, layer: int = -1) -> LshReport:
     recall, active = _recall(net, X, index, wanted) if X is not None else ({}, None)
     sizes = np.minimum(lsh.buckets[:, :, 0], lsh.capacity)
     used = sizes[sizes > 0]
+    has_labels = X is not None and Y is not None and index == len(net.layers) - 1
     return LshReport(
         layer=index,
         family=repr(described.lsh),
@@ -141,7 +161,30 @@ def lsh_report(net: Model, X: Any = None, layer: int = -1) -> LshReport:
         rebuild_share=net.rebuild_share,
         table_bytes=lsh.buckets.nbytes + lsh.directions.nbytes + lsh.positions.nbytes,
         parameter_bytes=state.n_bytes,
+        recall_true=_true_recalls(net, X, Y) if has_labels else {},
+        leaf_bytes=net.leaves.n_bytes if net.leaves and index == len(net.layers) - 1 else 0,
     )
+
+
+def _true_recalls(net: Model, X: Any, Y: Any) -> dict[int, tuple[float, float]]:
+    some = X[:MAX_QUERIES], check_Y(Y, net.n_labels)[:MAX_QUERIES]
+    return {n: true_recalls(net, *some, n, None) for n in SHORTLISTS if n <= net.n_labels}
+
+
+def true_recalls(net: Model, X: Any, Y: Any, n: int, n_candidates: int | None) -> tuple[float, float]:
+    """See Network.true_recall."""
+    labels = Examples.of(check_Y(Y, net.n_labels))
+    asked = n_candidates, net.n_labels
+    found, exact = (true_recall(net.shortlist(X, n, n_candidates=wanted)[0], labels) for wanted in asked)
+    return found, exact
+
+
+def retrieval_recall(net: Model, X: Any, k: int, n_candidates: int | None) -> tuple[float, float]:
+    """See Network.retrieval_recall."""
+    last = net.states[-1]
+    exact = last.top(net.hidden(X), k)
+    found = net.retrieve(X, n_candidates or max(last.n_active - last.n_random, k))
+    return found_share(exact, found), float(np.mean((found >= 0).sum(axis=1)) / net.n_labels)
 
 
 def _recall(net: Model, X: Any, layer: int, wanted: int) -> tuple[dict[int, float], tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""What owns an engine over its arrays: makes it, makes another for other threads or in a forked child."""
+"""What owns an engine over its arrays: knows their sizes, makes it, makes another for other threads or after a fork."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import threading
 
 from slide.checks import require
 from slide.engine import select
+from slide.engine.layout import FloatArray
+from slide.engine.leaves import Leaves
 from slide.engine.protocol import Engine
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
 from slide.engine.threads import resolve_threads, usable_threads
-from slide.layers import Layer
+from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.model.ranker import Ranker
 from slide.optim import Optimizer
 
@@ -23,6 +25,7 @@ class EngineOwner:
     states: list[LayerState]
     wide_state: WideState | CompressedPairs | None
     ranker: Ranker | None
+    leaves: Leaves | None  # that the engine is handed with each call
     optimizer: Optimizer
     loss: str
     seed: int
@@ -37,6 +40,49 @@ class EngineOwner:
         self._pid = os.getpid()
         self.n_threads = usable_threads(self.n_threads)
         self.engine = self._make_engine()
+
+    @property
+    def n_features(self) -> int:
+        """Columns of X."""
+        first = self.layers[0]
+        assert isinstance(first, SparseInput)
+        return first.n_features
+
+    @property
+    def n_labels(self) -> int:
+        """Columns of Y: neurons of the last layer."""
+        last = self.layers[-1]
+        assert isinstance(last, Dense | Sampled)
+        return last.n
+
+    @property
+    def isa(self) -> str:
+        """Instruction set in use."""
+        return self.engine.isa
+
+    def weights(self, layer: int) -> FloatArray:
+        """Weights of a layer, [n_features, n] for the first, [n, fan_in] for others; without a copy if float32."""
+        return self.states[layer].weights
+
+    def biases(self, layer: int) -> FloatArray:
+        """Biases [n] of a layer."""
+        return self.states[layer].biases
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of parameters and optimizer state, tables left out."""
+        return sum(s.n_bytes for s in self.states)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether weights have 8 bits: such a network only predicts."""
+        return isinstance(self.wide_state, CompressedPairs) or any(s.is_compressed for s in self.states)
+
+    def rank_by(self, ranker: Ranker | None) -> None:
+        """From now on predictions are the best, by the ranker, of its n best labels by logit; None: by logit alone."""
+        with self.lock:
+            self.ranker = ranker
+            self.engine = self._make_engine()  # whoever predicts goes on with the old one
 
     def set_threads(self, n_threads: int) -> None:
         """Changes how many threads train and predict."""

@@ -6,8 +6,7 @@ Training, files and inference know a Model only; slide/network.py is the Network
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ import scipy.sparse as sp
 from slide.checks import check_X, require
 from slide.engine import select
 from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, FloatArray, IntArray
+from slide.engine.leaves import Leaves
 from slide.engine.protocol import Examples
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
@@ -24,18 +24,18 @@ from slide.engine.threads import resolve_threads
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
 from slide.model.engine_owner import EngineOwner
+from slide.model.leaves import PREFIX, learn_leaves, stored_leaves
 from slide.model.pairs import PairCounts, Wide, add_pairs, drop_pairs
 from slide.model.parameters import stored_layers, stored_pairs
 from slide.model.ranker import Ranker
 from slide.model.rebuild import rebuild
+from slide.model.shortlists import best_candidates, best_labels
 from slide.model.snapshot import Snapshot, families, layer_from, model_config, optimizer_from, wide_from
 from slide.optim import Adagrad, Optimizer, Rebuild
 
 LOSSES = ("softmax", "binary")
 STORAGES = ("float32", "bfloat16")
 SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
-FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
-BLOCK_SECONDS = 0.5
 #: What a snapshot brings back; all else (threads, lock, history) is of the object that lives on.
 RESTORED = (
     *(
@@ -50,6 +50,7 @@ RESTORED = (
         "states",
         "wide_state",
         "ranker",
+        "leaves",
     ),
     *("step", "epoch", "n_rebuilds", "next_rebuild", "tables_built_at"),
 )
@@ -104,51 +105,13 @@ class Model(EngineOwner):
         self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
         own = {k.removeprefix("rank."): a for k, a in (arrays or {}).items() if k.startswith("rank.")}
         self.ranker: Ranker | None = Ranker.stored(own, self.n_features, self.n_labels) if own else None
+        self.leaves: Leaves | None = stored_leaves(self.states[-1], arrays or {})
         self.start_engine()
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.layers))
         name = type(self).__name__
         return f"{name}([{inside}], optimizer={self.optimizer!r}, loss={self.loss!r}, backend={self.backend!r})"
-
-    # -- sizes and parameters -------------------------------------------------------------------------------------
-
-    @property
-    def n_features(self) -> int:
-        """Columns of X."""
-        first = self.layers[0]
-        assert isinstance(first, SparseInput)
-        return first.n_features
-
-    @property
-    def n_labels(self) -> int:
-        """Columns of Y: neurons of the last layer."""
-        last = self.layers[-1]
-        assert isinstance(last, Dense | Sampled)
-        return last.n
-
-    @property
-    def isa(self) -> str:
-        """Instruction set in use."""
-        return self.engine.isa
-
-    def weights(self, layer: int) -> FloatArray:
-        """Weights of a layer, [n_features, n] for the first, [n, fan_in] for others; without a copy if float32."""
-        return self.states[layer].weights
-
-    def biases(self, layer: int) -> FloatArray:
-        """Biases [n] of a layer."""
-        return self.states[layer].biases
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of parameters and optimizer state, tables left out."""
-        return sum(s.n_bytes for s in self.states)
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether weights have 8 bits: such a network only predicts."""
-        return isinstance(self.wide_state, CompressedPairs) or any(s.is_compressed for s in self.states)
 
     def refuse_compressed(self, what: str) -> None:
         """Raises ValueError where there are no weights to change."""
@@ -190,6 +153,8 @@ class Model(EngineOwner):
             arrays |= {f"wide.{name}": a for name, a in self.wide_state.arrays.items()}
         if self.ranker is not None:
             arrays |= {f"rank.{name}": a for name, a in self.ranker.arrays.items()}
+        if self.leaves is not None:
+            arrays |= {f"{PREFIX}{name}": a for name, a in self.leaves.arrays.items()}
         return Snapshot(self.config(), arrays)
 
     @classmethod
@@ -241,12 +206,6 @@ class Model(EngineOwner):
             counts.add(*pair)
         return counts
 
-    def rank_by(self, ranker: Ranker | None) -> None:
-        """From now on predictions are the best, by the ranker, of its n best labels by logit; None: by logit alone."""
-        with self.lock:
-            self.ranker = ranker
-            self.engine = self._make_engine()  # whoever predicts goes on with the old one
-
     def add_pairs(self, counts: PairCounts) -> None:
         """Gives weights to the pairs of the sparse part that were counted and have none."""
         with self.lock:
@@ -285,6 +244,17 @@ class Model(EngineOwner):
             self.n_rebuilds += 1
             self.tables_built_at = -1 if refreshed else self.step
 
+    def learn_leaves(self, X: Examples, Y: Examples) -> None:
+        """Makes the leaves that shortlists come from anew, from training rows and their labels (slide.model.leaves).
+
+        There are none where they would not pay or not fit, and beside a sparse part, which asks the tables.
+        """
+        with self.lock:
+            self.leaves, last = None, len(self.states) - 1
+            if self.wide is None:
+                rng = np.random.default_rng([self.seed, self.n_rebuilds])
+                self.leaves = learn_leaves(self.engine, last, self.states[last], X, Y, rng)
+
     def n_queries(self, final: bool = False) -> int:
         """Examples that `rebuild_tables` should get: the most that a hash family learns from."""
         return max((f.n_queries(self.states[i].n, final) for i, f in families(self.layers)), default=0)
@@ -298,8 +268,32 @@ class Model(EngineOwner):
             has_tables = self.states[-1].lsh is not None
             require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
             require(k <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
-        X, n = check_X(X, self.n_features), int(n_candidates or 0)
-        return _in_blocks(X, int(k), self.n_threads, lambda rows: self.engine.predict(rows, int(k), n))
+        return best_labels(self, check_X(X, self.n_features), int(k), n_candidates)
+
+    def shortlist(self, X: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
+        """The n best labels of each row of X by the network's own scores, whether or not they are ranked afterwards.
+
+        Candidates come from the leaves of a row's query (slide.engine.leaves), for which the result is the same for any
+        number of threads. Where there are no leaves, or not for so many, the tables are asked; without those, every
+        label is scored.
+
+        Parameters
+        ----------
+        X : sparse [rows, n_features]
+        n : int
+            1 to n_labels.
+        n_candidates : int or None
+            Labels that are scored, n or more; n_labels: all of them. None: what held nearly all true labels of rows
+            kept back when the leaves were learned, and never under twice n; 4,000 of tables.
+
+        Returns
+        -------
+        ids : int32 [rows, n]
+            Best first; -1 where fewer were found.
+        logits : float32 [rows, n]
+        """
+        require(isinstance(n, int | np.integer) and 1 <= n <= self.n_labels, "n", n, f"an int, 1 to {self.n_labels:,}")
+        return best_candidates(self, check_X(X, self.n_features), int(n), n_candidates)
 
     def hidden(self, X: Any, layer: int = -1) -> FloatArray:
         """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""
@@ -317,22 +311,6 @@ class Model(EngineOwner):
 def _unpickled(cls: type[Model], snapshot: Snapshot, n_threads: int | None, backend: str | None) -> Model:
     """A pickle leaves arrays anywhere."""
     return cls.of(snapshot.placed(), n_threads, backend)
-
-
-def _in_blocks(
-    X: sp.csr_array, k: int, n_threads: int, predict: Callable[[Examples], tuple[IntArray, FloatArray]]
-) -> tuple[IntArray, FloatArray]:
-    """Blocks of rows that take about half a second each, so that Ctrl-C is served in between."""
-    n = X.shape[0]
-    ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
-    first, size = 0, FIRST_ROWS
-    while first < n:
-        rows = slice(first, min(first + size, n))
-        begin = time.perf_counter()
-        ids[rows], scores[rows] = predict(Examples.of(X[rows]))
-        rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
-        first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * n_threads, 4 * size))
-    return ids, scores
 
 
 def _check_stack(layers: Sequence[Layer]) -> None:

@@ -1,7 +1,7 @@
 """Labels that come later and labels taken out: the same model with other rows in its last layer.
 
 What it has learned of the labels that stay is kept to the bit, the state of the optimizer too. Hash functions follow
-the number of labels, so the tables are made anew.
+the number of labels, so the tables are made anew; there are no leaves until training has made some.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from slide.engine import memory
 from slide.engine.layout import BIAS, IntArray
 from slide.engine.state import LayerState
 from slide.layers import Sampled
+from slide.model.leaves import PREFIX
 from slide.model.model import Model
 from slide.model.pairs import INITIAL_BIAS
 from slide.model.snapshot import TABLE_ARRAYS, Array, Snapshot, layer_config
@@ -29,7 +30,7 @@ def resized(model: M, keep: IntArray, n_new: int) -> M:
     layer = model.layers[last]
     assert isinstance(layer, Sampled)
     whole = model.snapshot()
-    arrays = whole.without(*(f"layer{last}.{name}" for name in TABLE_ARRAYS))
+    arrays = whole.without(PREFIX, *(f"layer{last}.{name}" for name in TABLE_ARRAYS))
     arrays[f"layer{last}.rows"] = _rows(model.states[last], keep, n_new)
     if model.wide_state is not None:
         arrays |= _pairs(model, keep, n_new)

@@ -41,6 +41,8 @@ def run(net: Model, source: Source, plan: Plan, progress: Progress | None = None
     progress.columns = [*RECORDED, *plan.judge.columns]
     net.history = progress.history
     plan.judge.begin(progress)
+    if epochs:
+        net.leaves = None  # of weights that are about to change; made anew at the end
     fit = _Fit(net, source, plan, progress)
     try:
         plan.callbacks.tell("on_fit_begin", progress, net)
@@ -88,7 +90,7 @@ class _Fit:
         while first < n and not progress.stop:
             if plan.saver and plan.saver.save_if_due(net, progress):
                 plan.callbacks.tell("on_checkpoint", progress, net)
-            self.tables.follow(X)
+            self.tables.follow(X, Y)
             size = min(WINDOW if batch_size > 1 else chunk, n - first, self.tables.samples_left())
             took = _train_chunk(net, X, Y, order[first : first + size], batch_size, plan.schedule, progress)
             first += size
@@ -131,16 +133,17 @@ class _Tables:
 
     def __init__(self, net: Model, progress: Progress, callbacks: Callbacks) -> None:
         self._net, self._progress, self._callbacks = net, progress, callbacks
-        self._X: Examples | None = None  # rows to ask with
+        self._X: Examples | None = None  # rows to ask with, and their labels
+        self._Y: Examples | None = None
         self._second: BackgroundTables | None = None
         self._meter = DriftMeter(net) if net.rebuild.drift is not None else None
         if self._meter and net.tables_built_at == net.step > 0:
             self._meter.mark()
 
-    def follow(self, X: Examples) -> None:
+    def follow(self, X: Examples, Y: Examples) -> None:
         """Rebuilds when it is time, unless the rows are seen to have moved too little; queries come from X."""
         begin = time.perf_counter()
-        self._X = X
+        self._X, self._Y = X, Y
         if self._second and self._second.is_full:
             self._second.swap()
         before = self._progress.rebuilds
@@ -156,11 +159,13 @@ class _Tables:
         return WINDOW if filling else self._net.next_rebuild - self._net.step
 
     def finish(self, source: Source) -> None:
-        """The last rebuild, with more care."""
+        """The last rebuild, with more care, and the leaves below it."""
         begin = time.perf_counter()
         if self._X is None:  # a fit that was resumed at its end
-            self._X = next(iter(source.blocks()))[0]
+            self._X, self._Y = next(iter(source.blocks()))
         self._rebuild(final=True)
+        assert self._Y is not None
+        self._net.learn_leaves(self._X, self._Y)
         self._progress.rebuild_seconds += time.perf_counter() - begin
 
     def wait(self) -> None:

@@ -18,6 +18,7 @@ from slide.checks import require
 from slide.engine.layout import FloatArray, IntArray
 from slide.model.model import Model
 from slide.model.ranker import Ranker, calibrate, found_among, log_loss
+from slide.model.shortlists import leaf_candidates
 from slide.model.sparse_rows import SolverOptions, SparseRows, solve
 
 PAIRS = 6_000_000  # negative pairs that are learned on, about, where rows and labels are many
@@ -29,7 +30,7 @@ TRIED_SHARE, FEWEST_TRIED = 0.1, 20  # labels that it is chosen on
 DEFAULT_C = 1.0
 FEW_HELD = 0.04  # a share of the rows
 UPDATE_C, UPDATE_BLOCKS, UPDATE_ROWS = 1.0, 8, 256  # of rows that come later
-EXACT_LABELS = 30_000  # up to so many, shortlists are found without the tables
+EXACT_LABELS = 30_000  # up to so many, a network without leaves scores all of them for its shortlists
 CANDIDATES_OF = 20  # labels that the tables are asked for, for each one of a shortlist
 
 
@@ -145,16 +146,9 @@ def held_for_calibration(n_rows: int, seed: int) -> npt.NDArray[np.bool_]:
 
 def shortlists(net: Model, X: sp.csr_array, m: int) -> tuple[IntArray, FloatArray]:
     """ids int32 [n, m] and logits float32 [n, m] of the network's best labels, best first, -1 where there are fewer."""
-    ranker = net.ranker
-    if ranker is not None:
-        net.rank_by(None)
-    try:
-        exact = net.n_labels <= EXACT_LABELS or net.states[-1].lsh is None
-        n_candidates = None if exact else min(max(CANDIDATES_OF * m, 2_000), net.n_labels)
-        return net.predict_topk(X, m, n_candidates=n_candidates)
-    finally:
-        if ranker is not None:
-            net.rank_by(ranker)
+    exact = net.n_labels <= EXACT_LABELS or net.states[-1].lsh is None
+    n_candidates = net.n_labels if exact else min(max(CANDIDATES_OF * m, 2_000), net.n_labels)
+    return net.shortlist(X, m, n_candidates=leaf_candidates(net, m) or n_candidates)
 
 
 def learn_ranker(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from slide.engine import layout
+from slide.engine import layout, leaves
 from slide.lsh.family import APPENDED, MAX_TABLES
 
 #: C's enumerations whose values Python hands over by name (slide.engine.state.KINDS).
@@ -48,6 +48,8 @@ CONSTANTS = {
     "SLIDE_BIAS_S2": layout.BIAS_S2,
     "SLIDE_ROW_ACC": layout.ROW_ACC,
     "SLIDE_ROW_COUNT": layout.ROW_COUNT,
+    "SLIDE_LEAF_CELLS": leaves.CELLS,
+    "SLIDE_MOST_LEAVES": leaves.MOST_LEAVES,
     "SLIDE_PHASES": len(layout.PHASES),
 }
 

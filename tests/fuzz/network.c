@@ -200,7 +200,7 @@ static void predict(model *m, reader *r, int sampled)
     example e;
     make_example(m, r, &e);
     e.ex.order = NULL;
-    HOLDS(slide_predict(m->net, &e.ex, k, candidates, ids, scores) == SLIDE_OK);
+    HOLDS(slide_predict(m->net, &e.ex, k, candidates, 0, ids, scores) == SLIDE_OK);
     check_set(ids, k, out->n, 0);
     free(ids);
     free(scores);

@@ -157,7 +157,7 @@ static void *ask(void *argument)
     ex.y_indptr = NULL;
     int32_t *ids = zeroed(ROWS * K, sizeof *ids);
     float *scores = zeroed(ROWS * K, sizeof *scores);
-    CHECK(slide_predict(q->net, &ex, K, q->n_candidates, ids, scores) == SLIDE_OK);
+    CHECK(slide_predict(q->net, &ex, K, q->n_candidates, 1, ids, scores) == SLIDE_OK);
     for (int i = 0; i < ROWS * K; i++) CHECK(ids[i] >= -1 && ids[i] < LABELS);
     free(ids);
     free(scores);

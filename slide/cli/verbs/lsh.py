@@ -43,11 +43,12 @@ def run(args: Namespace) -> int:
         _pyplot()  # before the work, not after it
     model = load_model(args)
     net = network_of(model)
-    X = None
+    X = Y = None
     if args.data:
         rows, _ = input_of(model, args.model).scored(args.data)
-        X = network_rows(model, rows.X[0 : min(MAX_QUERIES, rows.X.shape[0])])
-    report = net.lsh_report(X)
+        some = slice(0, min(MAX_QUERIES, rows.X.shape[0]))
+        X, Y = network_rows(model, rows.X[some]), rows.Y[some]
+    report = net.lsh_report(X, Y)
     print(report)
     if args.plot:
         plot(net, X, report, args.plot)

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.engine.layout import MAX_BATCH, FloatArray, IntArray
+from slide.engine.leaves import CELLS, Leaves
 from slide.engine.protocol import Examples, StepRule, TrainStats
 from slide.engine.reference import active, batch, infer, query_cells, tables, train
-from slide.engine.reference.linear_calls import rank_shortlists
+from slide.engine.reference import leaves as tree
+from slide.engine.reference.linear_calls import best_ranked
 from slide.engine.reference.network import SAMPLED, Plan, Scratch, describe, longest, make_scratch
 from slide.engine.reference.query_cells import QUERY_CELLS
 from slide.engine.state import LayerState, WideState
@@ -151,14 +153,14 @@ class Engine:
         with self._lock:
             change()
 
-    def predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
-        """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons."""
-        if self._ranker is None:
+    def predict(self, X: Examples, k: int, n_candidates: int, ranked: bool = True) -> tuple[IntArray, FloatArray]:
+        """ids int32 [n, k], scores float32 [n, k], best first; n_candidates 0 scores all neurons.
+
+        ranked: by the ranker, if there is one (rank_by); else by the network's own scores.
+        """
+        if self._ranker is None or not ranked:
             return self._predict(X, k, n_candidates)
-        ids, logits = self._predict(X, max(k, self._ranker.n), n_candidates)
-        scores = rank_shortlists(self._ranker, X, ids, logits)
-        order = np.lexsort((ids, -scores), axis=1)[:, :k]
-        return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+        return best_ranked(self._ranker, X, k, self._predict(X, max(k, self._ranker.n), n_candidates))
 
     def _predict(self, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
         """By the network's own scores."""
@@ -203,6 +205,50 @@ class Engine:
             self._reserve(0, 0)
             active.retrieve(self.net.layers[layer], self._scratch[0], queries, n_candidates, ids)
         return ids
+
+    def leaf_codes(self, leaves: Leaves, vectors: FloatArray, cells: IntArray) -> IntArray:
+        """int32 [n]: the nearest leaf of each vector float32 [n, H], of those of its cell."""
+        codes = np.empty(len(vectors), np.int32)
+
+        def share(thread: int) -> None:
+            tree.leaf_codes(leaves.centres, leaves.blocks, vectors, cells, thread, self.n_threads, codes)
+
+        self._on_threads(share)
+        return codes
+
+    def fill_leaves(self, leaves: Leaves, indptr: npt.NDArray[np.int64], ids: IntArray) -> None:
+        """Fills the leaves' lists from the last layer's rows: of block b from ids[indptr[b]:indptr[b + 1]]."""
+        last = self.net.layers[self.net.n_layers - 1]
+
+        def share(thread: int) -> None:
+            tree.fill_leaves(last, leaves.centres, leaves.lists, indptr, ids, thread, self.n_threads)
+
+        with self._lock:
+            self._on_threads(share)
+
+    def shortlist(
+        self, leaves: Leaves, X: Examples, k: int, n_candidates: int, ranked: bool = False
+    ) -> tuple[IntArray, FloatArray]:
+        """ids int32 [n, k], scores float32 [n, k], best first, of n_candidates labels from the leaves' lists.
+
+        Scores are logits; ranked: the ranker's, if there is one, of those that are best by logit.
+        """
+        if self._ranker is None or not ranked:
+            return self._shortlist(leaves, X, k, n_candidates)
+        return best_ranked(self._ranker, X, k, self._shortlist(leaves, X, max(k, self._ranker.n), n_candidates))
+
+    def _shortlist(self, leaves: Leaves, X: Examples, k: int, n_candidates: int) -> tuple[IntArray, FloatArray]:
+        ids, logits = np.empty((len(X.indptr) - 1, k), np.int32), np.empty((len(X.indptr) - 1, k), np.float32)
+        n_leaves = leaves.leaves_for(n_candidates)
+
+        def share(thread: int) -> None:
+            scratch = make_scratch(self.net, longest(X), 1, dense=True)
+            arrays = leaves.cells, leaves.centres, leaves.blocks, leaves.lists
+            numbers = CELLS, n_leaves, n_candidates, thread, self.n_threads
+            tree.shortlist_samples(self.net, scratch, X, *arrays, *numbers, ids, logits)
+
+        self._on_threads(share)
+        return ids, logits
 
     def active_set(self, layer: int, query: FloatArray, labels: IntArray, step: int) -> tuple[IntArray, FloatArray]:
         """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""

@@ -60,5 +60,12 @@ def rank_shortlists(ranker: Any, X: Examples, ids: IntArray, logits: FloatArray)
     return found
 
 
+def best_ranked(ranker: Any, X: Examples, k: int, found: tuple[IntArray, FloatArray]) -> tuple[IntArray, FloatArray]:
+    """The best k of shortlists, ids and logits, by log odds."""
+    scores = rank_shortlists(ranker, X, *found)
+    order = np.lexsort((found[0], -scores), axis=1)[:, :k]
+    return np.take_along_axis(found[0], order, 1), np.take_along_axis(scores, order, 1)
+
+
 def _plain(rows: Any) -> linear.Rows:
     return linear.Rows(rows.indptr, rows.features.astype(np.int32, copy=False), rows.floats, rows.bias, rows.n_features)

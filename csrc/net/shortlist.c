@@ -1,0 +1,142 @@
+/* shortlist.c: the best labels of samples by way of leaves, by logit or ranked. Read-only and re-entrant, as infer.c.
+ *
+ * Rows of a call are visited in the order of their nearest leaf: neighbours score much the same labels, whose weights are
+ * then in cache. */
+#include "net/shortlist.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsh/select.h"
+#include "net/layer.h"
+
+#define FEW 32  /* rows that one thread takes alone */
+#define AHEAD 8 /* labels whose weights are on their way while one is scored */
+
+slide_status slide_leaf_codes(slide_network *net, const slide_leaves *leaves, const float *vectors, int64_t n,
+                              int64_t stride, const int32_t *cells, int32_t *codes)
+{
+    return slide_leaves_codes(net->kernels, leaves, vectors, n, stride, cells, net->n_threads, codes);
+}
+
+slide_status slide_fill_leaves(slide_network *net, const slide_leaves *leaves, const int64_t *indptr, const int32_t *ids)
+{
+    return slide_leaves_fill(net->kernels, leaves, slide_last_layer(net), indptr, ids, net->n_threads);
+}
+
+/* One thread's own. m: labels of a shortlist, of which k are wanted. */
+typedef struct {
+    slide_candidates candidates;
+    uint64_t *items;      /* candidates with their scores */
+    int64_t k, m;
+    int32_t *ids;         /* [m] a shortlist that is to be ranked, */
+    float *scores, *z;    /* with its scores */
+    float *dense;         /* [D] */
+} shortlister;
+
+static slide_status shortlister_new(const slide_network *net, shortlister *s, int64_t n_candidates, int k, int ranks)
+{
+    memset(s, 0, sizeof *s);
+    s->k = s->m = k;
+    s->items = malloc((size_t)(n_candidates + 1) * sizeof *s->items);
+    if (slide_candidates_new(&s->candidates, n_candidates) || !s->items) return SLIDE_NO_MEMORY;
+    if (!ranks) return SLIDE_OK;
+    s->m = net->rank.n > k ? net->rank.n : k;
+    s->ids = malloc((size_t)s->m * sizeof *s->ids);
+    s->scores = malloc((size_t)s->m * sizeof *s->scores);
+    s->z = malloc((size_t)s->m * sizeof *s->z);
+    s->dense = calloc((size_t)net->rank.rows.n_features + 1, sizeof *s->dense);
+    return s->ids && s->scores && s->z && s->dense ? SLIDE_OK : SLIDE_NO_MEMORY;
+}
+
+static void shortlister_free(shortlister *s)
+{
+    slide_candidates_free(&s->candidates);
+    free(s->items);
+    free(s->ids);
+    free(s->scores);
+    free(s->z);
+    free(s->dense);
+}
+
+/* The best k of n items, best first, (-1, -inf) where there are fewer. */
+static void write_best(uint64_t *items, int64_t n, int64_t k, int32_t *ids, float *scores)
+{
+    int64_t found = n < k ? n : k;
+    if (found) slide_select_best(items, n, found);
+    slide_sort_packed(items, found);
+    for (int64_t i = 0; i < k; i++) {
+        ids[i] = i < found ? (int32_t)items[i] : -1;
+        scores[i] = i < found ? slide_packed_score(items[i]) : -INFINITY;
+    }
+}
+
+/* Packs the candidates with their logits. */
+static void score_candidates(const slide_network *net, shortlister *s, const float *x, int64_t n)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    const int32_t *ids = s->candidates.ids;
+    for (int64_t i = 0; i < n; i++) {
+        if (i + AHEAD < n) slide_prefetch_weights(layer, ids[i + AHEAD]);
+        s->items[i] = slide_pack(slide_logit(net, layer, ids[i], x), ids[i]);
+    }
+}
+
+/* The best k of the shortlist by log odds. */
+static void rank_row(const slide_network *net, shortlister *s, const slide_examples *ex, int64_t row, int32_t *ids,
+                     float *scores)
+{
+    int64_t begin = ex->x_indptr[row], n = 0;
+    slide_rank_scores(&net->rank, ex->x_indices + begin, ex->x_data + begin, ex->x_indptr[row + 1] - begin, s->ids, s->m,
+                      s->dense, s->z, s->scores);
+    for (; n < s->m && s->ids[n] >= 0; n++) s->items[n] = slide_pack(s->scores[n], s->ids[n]);
+    write_best(s->items, n, s->k, ids, scores);
+}
+
+static slide_status answer_all(slide_network *net, const slide_leaves *leaves, const slide_examples *ex, const float *x,
+                               const int32_t *near, const int64_t *visit, int k, int64_t n_candidates, int ranks,
+                               int32_t *ids, float *scores)
+{
+    int64_t padded = slide_last_layer(net)->padded;
+    int failed = 0, n_leaves = slide_leaves_for(leaves, n_candidates);
+#pragma omp parallel num_threads(net->n_threads) reduction(| : failed) if (ex->n > FEW)
+    {
+        shortlister s;
+        failed = shortlister_new(net, &s, n_candidates, k, ranks) != SLIDE_OK;
+#pragma omp for schedule(dynamic, 64)
+        for (int64_t v = 0; v < ex->n; v++) {
+            if (failed) continue;
+            int64_t i = visit[v];
+            int64_t n = slide_leaves_take(leaves, &s.candidates, near + i * n_leaves, n_leaves, n_candidates);
+            score_candidates(net, &s, x + i * padded, n);
+            write_best(s.items, n, s.m, ranks ? s.ids : ids + i * k, ranks ? s.scores : scores + i * k);
+            if (ranks) rank_row(net, &s, ex, i, ids + i * k, scores + i * k);
+        }
+        shortlister_free(&s);
+    }
+    return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
+}
+
+slide_status slide_shortlist(slide_network *net, const slide_leaves *leaves, const slide_examples *ex, int k,
+                             int64_t n_candidates, int ranks, int32_t *ids, float *scores)
+{
+    int64_t padded = slide_last_layer(net)->padded;
+    int n_leaves = slide_leaves_for(leaves, n_candidates);
+    float *x = slide_floats(ex->n * padded);
+    int32_t *near = malloc((size_t)(ex->n * n_leaves + 1) * sizeof *near);
+    int64_t *visit = malloc((size_t)(ex->n + 1) * sizeof *visit);
+    slide_status status = x && near && visit ? SLIDE_OK : SLIDE_NO_MEMORY;
+    if (!status) {
+        memset(x, 0, (size_t)(ex->n * padded) * sizeof *x);
+        status = slide_hidden(net, ex, net->n_layers - 1, x, padded);
+    }
+    if (!status) status = slide_leaves_find(net->kernels, leaves, x, ex->n, padded, n_leaves, net->n_threads, near);
+    if (!status) status = slide_leaves_order(leaves, near, n_leaves, ex->n, visit);
+    if (!status)
+        status = answer_all(net, leaves, ex, x, near, visit, k, n_candidates, ranks && net->rank.n, ids, scores);
+    free(x);
+    free(near);
+    free(visit);
+    return status;
+}

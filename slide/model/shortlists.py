@@ -1,0 +1,91 @@
+"""Where predictions come from: every label, the tables' candidates, or those of the leaves; and in blocks of rows.
+
+For rows that have been checked; Model has the methods that check them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+
+from slide.checks import require
+from slide.engine.layout import FloatArray, IntArray
+from slide.engine.leaves import Leaves
+from slide.engine.protocol import Examples
+from slide.model.engine_owner import EngineOwner
+
+FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
+BLOCK_SECONDS = 0.5
+TABLES_CANDIDATES = 4000
+EVERY_LABEL = 0  # as a number of candidates, in calls of the engine
+
+Found = tuple[IntArray, FloatArray]
+
+
+def best_labels(model: EngineOwner, X: sp.csr_array, k: int, n_candidates: int | None) -> Found:
+    """The k best labels of each row; see slide.Network.predict_topk.
+
+    What is ranked comes from leaves if n_candidates is None and there are some; a row for which their lists hold fewer
+    than k labels is then ranked from all labels.
+    """
+    ranks, n = model.ranker is not None, n_candidates or EVERY_LABEL
+    if model.ranker is not None and n_candidates is None:
+        n = leaf_candidates(model, max(k, model.ranker.n))
+    elif ranks and n == model.n_labels:
+        n = EVERY_LABEL
+    ids, scores = _best(model, X, k, n, ranks)
+    if n_candidates is None and n != EVERY_LABEL and ids[:, -1].min(initial=0) < 0:
+        short = ids[:, -1] < 0
+        ids[short], scores[short] = _best(model, X[short], k, EVERY_LABEL, ranks)
+    return ids, scores
+
+
+def best_candidates(model: EngineOwner, X: sp.csr_array, n: int, n_candidates: int | None) -> Found:
+    """The n best labels of each row by the network's own scores; see Model.shortlist."""
+    has_tables = model.states[-1].lsh is not None
+    if n_candidates is None:
+        wanted = leaf_candidates(model, n) or min(max(2 * n, TABLES_CANDIDATES), model.n_labels)
+        n_candidates = wanted if has_tables else model.n_labels
+    least = n if has_tables else model.n_labels
+    require(least <= n_candidates <= model.n_labels, "n_candidates", n_candidates, f"{least:,} to {model.n_labels:,}")
+    return _best(model, X, n, EVERY_LABEL if n_candidates == model.n_labels else int(n_candidates), ranks=False)
+
+
+def leaf_candidates(model: EngineOwner, n: int) -> int:
+    """How many labels from leaves make a good shortlist of n; 0 where there are no leaves, or not for so many."""
+    leaves = leaves_for(model, 2 * n)
+    return 0 if leaves is None else min(max(2 * n, leaves.n_candidates), model.n_labels)
+
+
+def leaves_for(model: EngineOwner, n_candidates: int) -> Leaves | None:
+    """The leaves, where so many candidates can come from them."""
+    leaves = model.leaves if model.wide_state is None else None  # a sparse part nominates labels: the tables' way
+    return leaves if leaves is not None and 0 < n_candidates <= leaves.most_candidates else None
+
+
+def _best(model: EngineOwner, X: sp.csr_array, k: int, n_candidates: int, ranks: bool) -> Found:
+    leaves, engine = leaves_for(model, n_candidates), model.engine
+    if leaves is None:
+        return in_blocks(X, k, model.n_threads, lambda rows: engine.predict(rows, k, n_candidates, ranks))
+    return in_blocks(X, k, model.n_threads, lambda rows: engine.shortlist(leaves, rows, k, n_candidates, ranks))
+
+
+def in_blocks(
+    X: sp.csr_array, k: int, n_threads: int, predict: Callable[[Examples], tuple[IntArray, FloatArray]]
+) -> tuple[IntArray, FloatArray]:
+    """Blocks of rows that take about half a second each, so that Ctrl-C is served in between."""
+    n = X.shape[0]
+    if n <= FIRST_ROWS:
+        return predict(Examples.of(X))  # slicing and copying take longer than a row
+    ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    first, size = 0, FIRST_ROWS
+    while first < n:
+        rows = slice(first, min(first + size, n))
+        begin = time.perf_counter()
+        ids[rows], scores[rows] = predict(Examples.of(X[rows]))
+        rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
+        first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * n_threads, 4 * size))
+    return ids, scores
