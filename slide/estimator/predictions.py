@@ -76,9 +76,9 @@ class Predictions(Estimator):
 
         n_candidates None scores every label exactly, or ranks those which leaves return (slide.Network.predict_topk);
         else only about that many which leaves or tables return. Scores rank labels within a row; they are no
-        probabilities. With names, labels stand as in `classes_` instead of their
-        column numbers, and None where the tables returned fewer than k. index="hnsw" finds the labels to score by a
-        graph, built at the first such call after training (``network_.build_index``; needs the extra `hnsw`).
+        probabilities. With names, labels stand as in `classes_` instead of their column numbers, and None where fewer
+        than k were returned. index="hnsw" finds the labels to score by a graph, built at the first such call after
+        training (``network_.build_index``; needs the extra `hnsw`).
         """
         rows = self._rows(X)
         ids, scores = self.network_.predict_topk(Checked(rows), k, n_candidates=n_candidates, index=index)
