@@ -59,7 +59,7 @@ def read_table(
 
     Examples
     --------
-    >>> from slide import datasets
+    >>> import slide
     >>> rows = {"text": ["a cat", "a dog"], "tags": ["pet, feline", "pet"]}
     >>> slide.read_table(rows, "text", "tags", label_separator=",")
     TextTable(texts=['a cat', 'a dog'], labels=[['pet', 'feline'], ['pet']])

@@ -26,7 +26,8 @@ FEWEST, MOST = 30, 1_000  # negatives of a row
 CALIBRATION_SHARE, CALIBRATION_ROWS = 0.05, 5_000
 LEAST_CALIBRATION = 500  # rows, but a fifth of them where they are few
 WEIGHTS_TRIED = (0.3, 1.0, 3.0, 10.0, 30.0)  # of C, where none was given
-TRIED_SHARE, FEWEST_TRIED = 0.1, 20  # labels that it is chosen on
+FIRST_TRIED = 3.0
+TRIED_SHARE, FEWEST_TRIED = 0.05, 20  # labels that it is chosen on
 DEFAULT_C = 1.0
 FEW_HELD = 0.04  # a share of the rows
 UPDATE_C, UPDATE_BLOCKS, UPDATE_ROWS = 1.0, 8, 256  # of rows that come later
@@ -51,7 +52,7 @@ class Rank:
         apart from a row's own, and would come up.
     C : float or None
         Weight of a row's loss against that of the norm. None: the one of 0.3, 1, 3, 10 and 30 under which the rows held
-        out for the calibration are most probable, found on a tenth of the labels.
+        out for the calibration are most probable, found on a twentieth of the labels.
     positive_weight : float
         Of the loss of a label's examples, beside that of the negatives.
     prune : float
@@ -249,7 +250,7 @@ def _tried(
 ) -> dict[float, float]:
     """By C: what the held rows' log loss is, after the calibration, over some of the labels in their shortlists.
 
-    From 1 on upwards, for as long as it gets better; if it never does, downwards.
+    From 3 on upwards, for as long as it gets better; if it never does, downwards.
     """
     X, Y = pair
     ids, logits = shortlists(net, X[held], min(options.n_negatives or FEWEST, FEWEST))
@@ -267,12 +268,15 @@ def _tried(
         z = warm.scores(X[held], own, net.n_threads, net.backend)
         return log_loss(z, np.where(own < 0, -np.inf, logits), hits)
 
-    for C in WEIGHTS_TRIED[1:]:
-        losses[C] = loss(C)
-        if losses[C] > min(losses.values()):
+    at = WEIGHTS_TRIED.index(FIRST_TRIED)
+    losses[FIRST_TRIED] = loss(FIRST_TRIED)
+    for way in (WEIGHTS_TRIED[at + 1 :], WEIGHTS_TRIED[:at][::-1]):
+        for C in way:
+            losses[C] = loss(C)
+            if losses[C] > min(losses.values()):
+                break
+        if min(losses, key=losses.__getitem__) != FIRST_TRIED:
             break
-    if min(losses, key=losses.__getitem__) == WEIGHTS_TRIED[1]:
-        losses[WEIGHTS_TRIED[0]] = loss(WEIGHTS_TRIED[0])
     return losses
 
 

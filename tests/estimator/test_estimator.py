@@ -614,7 +614,7 @@ def test_rows_are_checked_and_fingerprinted_once_in_a_fit(tmp_path: Path, monkey
         return call
 
     monkeypatch.setattr("slide.checks._csr", counting("csr", slide.checks._csr))
-    for module in ("slide.io.fingerprint", "slide.estimator.card", "slide.training.evaluation"):
+    for module in ("slide.io.fingerprint", "slide.estimator.card", "slide.training.early_stopping"):
         monkeypatch.setattr(f"{module}.fingerprint", counting("fingerprint", fingerprint))
     checkpoint = slide.Checkpoint(tmp_path / "m.checkpoint")
     clf = classifier(epochs=1).fit(X[:200], Y[:200], eval_set=(X[200:], Y[200:]), checkpoint=checkpoint)

@@ -227,7 +227,7 @@ def test_without_hnswlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_too_little_memory_is_said_before_it_is_taken(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
     net, before = trained(), Exhaustive.built
-    monkeypatch.setattr(hnsw.backends, "available_memory", lambda: 1000)
+    monkeypatch.setattr(hnsw.memory, "available_memory", lambda: 1000)
     with pytest.raises(MemoryError, match=r"200 labels needs [\d,]+ bytes, available are 1,000"):
         net.build_index()
     assert Exhaustive.built == before

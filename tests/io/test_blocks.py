@@ -311,7 +311,7 @@ def test_pairs_of_blocks_are_those_of_all_rows(rows: int) -> None:
     for x, y in cut(X, Y, rows):
         parts.add(x, y)
     none = sp.csr_array((D, N), dtype=np.float32)
-    whole, found = PairCounts.of(X, Y).beside(none), parts.beside(none)
+    whole, found = PairCounts.of(X, Y).merged_with(none), parts.merged_with(none)
     np.testing.assert_allclose(found.toarray(), whole.toarray(), rtol=1e-5)
 
 
@@ -323,8 +323,8 @@ def test_a_limit_is_kept_to_in_blocks() -> None:
     for x, y in cut(X, Y, 250):
         parts.add(x, y)
         most = max(most, parts._met.nnz)
-    whole, found = PairCounts.of(X, Y, limit).beside(none), parts.beside(none)
-    assert PairCounts.of(X, Y).beside(none).nnz > 1.3 * most > whole.nnz
+    whole, found = PairCounts.of(X, Y, limit).merged_with(none), parts.merged_with(none)
+    assert PairCounts.of(X, Y).merged_with(none).nnz > 1.3 * most > whole.nnz
     assert np.bincount(X.indices, minlength=300) / 4000 @ np.diff(found.indptr) <= limit
     assert (found != 0).multiply(whole != 0).nnz > 0.95 * whole.nnz
 

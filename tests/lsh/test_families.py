@@ -483,7 +483,7 @@ def test_a_saved_family_is_the_same_family(family: slide.lsh.HashFamily, tmp_pat
     np.testing.assert_array_equal(again.states[1].lsh.frame, net.states[1].lsh.frame)
 
 
-@pytest.mark.parametrize("module", [slide.lsh.family, slide.lsh, slide.lsh.euclidean])
+@pytest.mark.parametrize("module", [slide.lsh.family, slide.lsh.simhash, slide.lsh.query_cells, slide.lsh.euclidean])
 def test_the_examples_in_the_docstrings(module: Any) -> None:
     tried = doctest.testmod(module)
     assert tried.attempted > 0

@@ -81,7 +81,7 @@ def test_more_probes_find_more_of_the_best(directions: str, engine: str) -> None
     for probes in (1, 4):
         net = make(slide.SimHash(K=7, L=6, capacity=256, directions=directions, probes=probes), engine, n)
         x = queries(100)
-        exact = net._top_neurons(x, 10)
+        exact = net.states[-1].top(x, 10)
         found = net.engine.retrieve(1, x, n // 10)
         recall[probes] = np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)])
     assert recall[4] > recall[1] + 0.15, recall

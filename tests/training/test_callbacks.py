@@ -312,7 +312,7 @@ def test_the_page_about_it_runs(checkout: Path, capsys: pytest.CaptureFixture[st
     assert "kept the model of epoch" in out
 
 
-@pytest.mark.parametrize("module", ["training.callbacks", "training.evaluation"])
+@pytest.mark.parametrize("module", ["training.callbacks", "training.early_stopping"])
 def test_examples_in_docstrings(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(f"slide.{module}"))
     assert tried.attempted > 1
