@@ -87,7 +87,7 @@ def test_training_goes_on_while_tables_are_filled(engine: str, monkeypatch: pyte
             waited.append(went_on.wait(60))
         return original(*args, **options)
 
-    monkeypatch.setattr(rebuild, "rebuild", slow)
+    monkeypatch.setattr(background_tables, "rebuild", slow)
     progress = []
     net.fit(X, Y, epochs=2, callback=lambda p: (progress.append(p), went_on.set() if p.done > 500 else None))
     assert waited
