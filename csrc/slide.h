@@ -66,8 +66,8 @@ slide_status slide_hash_codes(slide_network *net, int layer, const float *vector
 slide_status slide_retrieve(slide_network *net, int layer, const float *queries, int64_t n, int64_t stride,
                             int64_t n_candidates, int32_t *ids);
 /* net/inspect.c: the active set that a training step would choose for one query and the labels of the one example; ids
- * and corrections need n_active + n_random + labels places. Returns its size, -1 when out of memory. */
+ * and neg_log_q need n_active + n_random + labels places. Returns its size, -1 when out of memory. */
 int64_t slide_active_inspect(slide_network *net, int layer, const float *query, const slide_examples *example,
-                             uint64_t step, int32_t *ids, float *corrections);
+                             uint64_t step, int32_t *ids, float *neg_log_q);
 
 #endif

@@ -67,9 +67,9 @@ slide_status slide_active_scratch_new(slide_active_scratch *s, const slide_layer
     s->codes = malloc((size_t)buckets * sizeof(uint32_t));
     s->projection = slide_floats(projection);
     s->query = slide_floats(query);
-    s->corrections = slide_floats(active);
+    s->neg_log_q = slide_floats(active);
     int ok = s->counter.direct && s->counter.entries && s->counter.candidates && s->histogram && s->winners && s->codes &&
-             s->projection && s->query && s->corrections;
+             s->projection && s->query && s->neg_log_q;
     return ok ? SLIDE_OK : SLIDE_NO_MEMORY;
 }
 
@@ -83,7 +83,7 @@ void slide_active_scratch_free(slide_active_scratch *s)
     free(s->codes);
     free(s->projection);
     free(s->query);
-    free(s->corrections);
+    free(s->neg_log_q);
     memset(s, 0, sizeof *s);
 }
 
@@ -205,7 +205,7 @@ static int64_t take_retrieved(const slide_layer *layer, slide_active_scratch *s,
 }
 
 int64_t slide_active_negatives(const slide_layer *layer, slide_counter *counter, slide_rng *rng, int64_t sure, int32_t *ids,
-                          float *corrections)
+                          float *neg_log_q)
 {
     int64_t negatives = layer->n_active - sure;
     if (negatives < layer->n_random) negatives = layer->n_random; /* though labels leave no room for them */
@@ -215,18 +215,18 @@ int64_t slide_active_negatives(const slide_layer *layer, slide_counter *counter,
         n += slide_counter_join(counter, ids[n]);
     }
     slide_counter_end(counter, ids, sure + negatives);
-    float correction = negatives > 0 ? logf((float)(layer->n - sure) / (float)negatives) : 0;
-    for (int64_t i = 0; i < sure + negatives; i++) corrections[i] = i < sure ? 0 : correction;
+    float of_negatives = negatives > 0 ? logf((float)(layer->n - sure) / (float)negatives) : 0;
+    for (int64_t i = 0; i < sure + negatives; i++) neg_log_q[i] = i < sure ? 0 : of_negatives;
     return sure + negatives;
 }
 
 int64_t slide_active_all(const slide_layer *layer, slide_counter *counter, int64_t n, int32_t *ids,
-                              float *corrections)
+                              float *neg_log_q)
 {
     for (int32_t id = 0; id < layer->n; id++)
         if (slide_counter_join(counter, id)) ids[n++] = id;
     slide_counter_end(counter, ids, n);
-    memset(corrections, 0, (size_t)n * sizeof *corrections);
+    memset(neg_log_q, 0, (size_t)n * sizeof *neg_log_q);
     return n;
 }
 
@@ -239,11 +239,11 @@ int64_t slide_active_set(const slide_layer *layer, slide_active_scratch *s, cons
         if (slide_counter_join(&s->counter, labels[i])) out->ids[out->n++] = labels[i];
     int64_t distinct = out->n, room = layer->n_active - distinct;
     if (slide_active_is_all(layer)) {
-        out->n = slide_active_all(layer, &s->counter, distinct, out->ids, s->corrections);
+        out->n = slide_active_all(layer, &s->counter, distinct, out->ids, s->neg_log_q);
         return distinct;
     }
     if (layer->lsh.L) out->n += take_retrieved(layer, s, room - layer->n_random, rng, out->ids + distinct);
-    out->n = slide_active_negatives(layer, &s->counter, rng, out->n, out->ids, s->corrections);
+    out->n = slide_active_negatives(layer, &s->counter, rng, out->n, out->ids, s->neg_log_q);
     return distinct;
 }
 

@@ -15,7 +15,7 @@ typedef struct {
     uint32_t *codes;          /* [L][probes] */
     float *projection;        /* slide_hash_scratch */
     float *query;             /* hashed vectors: dim coordinates, up to SLIDE_PROJECT_ROWS of them */
-    float *corrections;       /* -log q of each active neuron */
+    float *neg_log_q;       /* -log q of each active neuron */
 } slide_active_scratch;
 
 /* Free it also after a failure. */
@@ -32,7 +32,7 @@ static inline int slide_active_is_all(const slide_layer *layer)
 /* A training step in two halves, with the random numbers that layer `index` draws from in this step. The first hashes
  * what the tables are asked with, the input or a label's row, and remembers the cell of each label; returns 0 where no
  * table is asked. The second fills out->ids with labels (distinct first), what the tables return, and uniform negatives,
- * and s->corrections with -log of the probability with which each came in; returns the number of distinct labels. */
+ * and s->neg_log_q with -log of the probability with which each came in; returns the number of distinct labels. */
 slide_rng slide_active_rng(uint64_t seed, int index, uint64_t step);
 int slide_active_ask(const slide_kernels *kernels, const slide_layer *layer, slide_active_scratch *s,
                      const slide_activations *input, const int32_t *labels, int64_t n_labels, slide_rng *rng);
@@ -40,11 +40,11 @@ int64_t slide_active_set(const slide_layer *layer, slide_active_scratch *s, cons
                          slide_rng *rng, slide_activations *out);
 
 /* Behind the `sure` members of ids that came in with q = 1: neurons drawn until the set is full, each of the others with
- * the same chance; or everyone else. Fills corrections, forgets the members, returns the size of the set. */
+ * the same chance; or everyone else. Fills neg_log_q, forgets the members, returns the size of the set. */
 int64_t slide_active_negatives(const slide_layer *layer, slide_counter *counter, slide_rng *rng, int64_t sure, int32_t *ids,
-                          float *corrections);
+                          float *neg_log_q);
 int64_t slide_active_all(const slide_layer *layer, slide_counter *counter, int64_t n, int32_t *ids,
-                              float *corrections);
+                              float *neg_log_q);
 
 /* Up to n neurons that the tables return for s->codes, most wanted first. Returns how many were found. */
 int64_t slide_active_top(const slide_layer *layer, slide_active_scratch *s, int64_t n, int32_t *ids);

@@ -33,7 +33,7 @@ static void free_set(slide_batch *b)
 {
     free(b->rows);
     free(b->logits);
-    free(b->corrections);
+    free(b->neg_log_q);
     free(b->ids);
     free(b->place_of);
     free(b->places);
@@ -49,11 +49,11 @@ static slide_status reserve_set(const slide_layer *layer, slide_batch *b, int64_
     for (b->slots = 64; b->slots < 2 * labels; b->slots *= 2) continue;
     b->rows = slide_floats(active * layer->padded);
     b->logits = slide_floats(active * Q);
-    b->corrections = slide_floats(active);
+    b->neg_log_q = slide_floats(active);
     b->ids = malloc((size_t)active * sizeof(int32_t));
     b->place_of = malloc((size_t)b->slots * sizeof(int32_t));
     b->places = malloc((size_t)(labels + Q) * sizeof(int32_t));
-    b->max_labels = b->rows && b->logits && b->corrections && b->ids && b->place_of && b->places ? labels : 0;
+    b->max_labels = b->rows && b->logits && b->neg_log_q && b->ids && b->place_of && b->places ? labels : 0;
     return b->max_labels ? SLIDE_OK : SLIDE_NO_MEMORY;
 }
 
@@ -146,7 +146,7 @@ static int cells_of(const slide_batch_plan *plan, int64_t first, int n, int32_t 
     return found;
 }
 
-/* Fills b->ids, b->corrections and the places of labels. The lists get at least half of what the labels leave. */
+/* Fills b->ids, b->neg_log_q and the places of labels. The lists get at least half of what the labels leave. */
 static void choose_active(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
     const slide_layer *layer = slide_last_layer(net);
@@ -158,7 +158,7 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
     b->n = b->first_place[0] = 0;
     for (int q = 0; q < n; q++) take_labels(b, &s->lsh.counter, ex, ex->order[plan->visit[first + q]], q);
     if (slide_active_is_all(layer)) {
-        b->n = slide_active_all(layer, &s->lsh.counter, b->n, b->ids, b->corrections);
+        b->n = slide_active_all(layer, &s->lsh.counter, b->n, b->ids, b->neg_log_q);
         return;
     }
     int64_t listed = layer->n_active - layer->n_random, left = listed - b->n;
@@ -166,7 +166,7 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
     if (plan->cells)
         b->n += slide_cells_take(&layer->lsh, &s->lsh.counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
     slide_rng rng = slide_active_rng(net->seed, net->n_layers - 1, (uint64_t)(plan->first_step + plan->visit[first]));
-    b->n = slide_active_negatives(layer, &s->lsh.counter, &rng, b->n, b->ids, b->corrections);
+    b->n = slide_active_negatives(layer, &s->lsh.counter, &rng, b->n, b->ids, b->neg_log_q);
 }
 
 /* -- forward --------------------------------------------------------------------------------------------------------- */
@@ -186,7 +186,7 @@ static void load_queries(const slide_network *net, slide_scratch *s, const slide
         for (int q = 0; q < Q; q++) b->queries_t[d * Q + q] = b->queries[q * stride + d];
 }
 
-/* Copies the active rows side by side, which both passes read, and computes the logits, shifted by the corrections. */
+/* Copies the active rows side by side, which both passes read, and computes the logits, shifted by the neg_log_q. */
 SLIDE_RACY static void forward_last(const slide_network *net, slide_batch *b)
 {
     const slide_layer *layer = slide_last_layer(net);
@@ -198,13 +198,13 @@ SLIDE_RACY static void forward_last(const slide_network *net, slide_batch *b)
             net->kernels->expand_bf16(b->rows + k * padded, slide_bf16_row(layer, b->ids[k]), padded);
         else
             for (int64_t d = 0; d < padded; d++) b->rows[k * padded + d] = row[d];
-        b->corrections[k] += slide_row_scalars(layer, row)[SLIDE_BIAS];
+        b->neg_log_q[k] += slide_row_scalars(layer, row)[SLIDE_BIAS];
     }
     memset(b->rows + b->n * padded, 0, (size_t)((rows - b->n) * padded) * sizeof(float));
     for (int64_t k = 0; k < rows; k += R)
         net->kernels->tile(b->logits + k * Q, Q, b->rows + k * padded, padded, 1, b->queries_t, Q, padded);
     for (int64_t k = 0; k < b->n; k++)
-        for (int q = 0; q < Q; q++) b->logits[k * Q + q] += b->corrections[k];
+        for (int q = 0; q < Q; q++) b->logits[k * Q + q] += b->neg_log_q[k];
 }
 
 /* -- loss: logits become their gradients; losses[q] per sample ------------------------------------------------------- */

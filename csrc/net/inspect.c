@@ -34,7 +34,7 @@ slide_status slide_retrieve(slide_network *net, int index, const float *queries,
 }
 
 int64_t slide_active_inspect(slide_network *net, int index, const float *query, const slide_examples *example,
-                             uint64_t step, int32_t *ids, float *corrections)
+                             uint64_t step, int32_t *ids, float *neg_log_q)
 {
     if (slide_reserve_for(net, example, 0)) return -1;
     const slide_layer *layer = &net->layers[index];
@@ -45,6 +45,6 @@ int64_t slide_active_inspect(slide_network *net, int index, const float *query, 
     slide_rng rng = slide_active_rng(net->seed, index, step);
     slide_active_ask(net->kernels, layer, &s->lsh, &input, labels, n_labels, &rng);
     slide_active_set(layer, &s->lsh, labels, n_labels, &rng, &out);
-    memcpy(corrections, s->lsh.corrections, (size_t)out.n * sizeof *corrections);
+    memcpy(neg_log_q, s->lsh.neg_log_q, (size_t)out.n * sizeof *neg_log_q);
     return out.n;
 }

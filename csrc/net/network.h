@@ -23,7 +23,7 @@ typedef struct {
     float *rows;              /* [A][P] copies of the active rows */
     float *logits;            /* [A][Q], then their gradients */
     float *gradient;          /* [SLIDE_TILE_ROWS][P] of some rows */
-    float *corrections;       /* [A] -log q, then with the bias */
+    float *neg_log_q;       /* [A] -log q, then with the bias */
     int32_t *ids;             /* [A] the active set, labels first */
     int64_t n, slots, max_labels;
     int32_t *place_of;        /* [slots] hash table from a label to its place in ids; -1 where free */

@@ -428,15 +428,15 @@ cdef class Engine:
         return ids, scores
 
     def active_set(self, int layer, query, labels, uint64_t step):
-        """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""
+        """For inspection: ids int32 [A] that this step would choose, and their neg_log_q float32 [A] (-log q)."""
         state = self.layers[layer]
         most = state.n_active + state.n_random + len(labels)
-        ids, corrections = np.empty(most, np.int32), np.empty(most, np.float32)
+        ids, neg_log_q = np.empty(most, np.int32), np.empty(most, np.float32)
         nothing = np.empty(0, np.float32)
         X = Examples(np.zeros(2, np.int64), np.empty(0, np.int32), nothing)
         Y = Examples(np.array([0, len(labels)], np.int64), labels, nothing)
         cdef _Examples example = _Examples(X, Y)
-        cdef float[::1] q = query, c = corrections
+        cdef float[::1] q = query, c = neg_log_q
         cdef int32_t[::1] i = ids
         cdef int64_t n
         with self.lock:
@@ -444,7 +444,7 @@ cdef class Engine:
                 n = slide_active_inspect(self.net, layer, &q[0], &example.c, step, &i[0], &c[0])
         if n < 0:
             raise MemoryError("could not grow the threads' scratch memory for these labels")
-        return ids[:n], corrections[:n]
+        return ids[:n], neg_log_q[:n]
 
 
 cdef int _describe(slide_layer *c, layer) except -1:

@@ -53,10 +53,8 @@ class SlideClassifier(FittedClassifier):
     dropout : float in [0, 1)
         Chance that a feature is left out of a training sample in the network's input layer.
     wide : Rank, Wide, bool
-        The sparse linear part. A Wide: one weight for each pair of feature and label, added to the logits and trained
-        with the network. A Rank: sparse rows that rank the network's best labels, learned by `fit` after the network.
-        True: a Wide, but where features are so common that its pairs would be too many, `fit` takes a Rank
-        (``print(clf.plan_)``). False: none.
+        The sparse linear part: weights of (feature, label) pairs, added to the logits; or rows that rank the network's
+        best labels, learned after it. True: a Wide, or in `fit` a Rank where that would be too many pairs. False: none.
     lsh : HashFamily, "auto" or None
         Tables of the output layer. "auto": what slide.lsh.auto chooses for the number of labels and n_active, tuned
         further while training goes on; None: uniform sampling.

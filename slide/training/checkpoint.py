@@ -1,7 +1,7 @@
 """Checkpoints: a fit that was killed at any moment goes on from a file as if it had never stopped.
 
 A checkpoint is a model file (slide/io/model_file.py) that also holds the tables as they are and where the fit stands;
-``slide.load`` opens it as the model so far. Order, learning rate and random numbers hang on the step alone, therefore
+``slide.load`` opens it as the model so far. Order, learning rate and random numbers depend on the step alone, therefore
 a resumed fit with one thread ends in the same bits as one that ran through.
 """
 

@@ -1,7 +1,7 @@
 """The training loop: visits shuffled samples in chunks, rebuilds tables between them, reports progress.
 
 A chunk is one call of the engine, so that Ctrl-C and progress bars are served. For single samples it takes about a
-tenth of a second, and where it ends has no influence on the result: order, learning rate and random numbers hang on the
+tenth of a second, and where it ends has no influence on the result: order, learning rate and random numbers depend on the
 step alone. For batches it is a window, among whose samples like ones are sought: of a fixed size, cut where a rebuild
 is due.
 """
@@ -97,7 +97,7 @@ class _Fit:
             progress.epoch_ended = ends_epoch and first == n
             if progress.epoch_ended:
                 self._end_epoch(X)
-            self._told(size)
+            self._notify(size)
             chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
 
     def _end_epoch(self, X: Examples) -> None:
@@ -107,7 +107,7 @@ class _Fit:
             net.prune(float(np.mean(np.abs(X.data), dtype=np.float64)))
         self._plan.judge.evaluate(net, progress)
 
-    def _told(self, size: int) -> None:
+    def _notify(self, size: int) -> None:
         """Callbacks hear of a chunk of that many samples."""
         net, progress, callbacks = self._net, self._progress, self._plan.callbacks
         progress.seconds = time.perf_counter() - self.started

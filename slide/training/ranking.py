@@ -288,7 +288,7 @@ def _some_labels(ids: IntArray, n_labels: int, seed: int) -> IntArray:
 
 
 def _solved(
-    net: Model, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: Rank, seed: int, **told: Any
+    net: Model, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: Rank, seed: int, **more: Any
 ) -> SparseRows:
     solver = SolverOptions(
         n_features=net.n_features,
@@ -300,7 +300,7 @@ def _solved(
         seed=seed,
         n_threads=net.n_threads,
     )
-    return solve(X, Y, lists, solver, backend=net.backend, **told)
+    return solve(X, Y, lists, solver, backend=net.backend, **more)
 
 
 def _calibrated(

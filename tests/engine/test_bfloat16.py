@@ -175,7 +175,7 @@ def test_cells_list_and_batches_train_what_the_halves_stand_for(engine: str) -> 
 
 
 @needs_c
-def test_a_planted_task_is_learnt_as_well() -> None:
+def test_a_planted_task_is_learned_as_well() -> None:
     X, Y, Xt, Yt = (*es.planted_data(600, 100, 50, seed=0), *es.planted_data(300, 100, 50, seed=1))
     for options in ({}, {"batch_size": 8}, {"wide": False}, {"lsh": TABLES, "rebuild": slide.Rebuild(drift=0.05)}):
         found = []

@@ -412,7 +412,7 @@ def test_other_estimators_can_wrap_it() -> None:
     assert f1_score(dense, chain.predict(X.toarray()), average="micro") > 0.7
 
 
-def test_clone_copies_parameters_and_nothing_learnt() -> None:
+def test_clone_copies_parameters_and_nothing_learned() -> None:
     clf = classifier(lsh=slide.SimHash(K=3), random_state=5).fit(*problem())
     twin = clone(clf)
     assert twin.get_params() == clf.get_params()

@@ -177,15 +177,15 @@ static void active(model *m, reader *r)
     make_example(m, r, &e);
     size_t most = (size_t)(out->n_active + out->n_random + e.yp[1]);
     int32_t *ids = malloc(most * sizeof *ids);
-    float *corrections = malloc(most * sizeof *corrections), *query = floats(pad(out->fan_in));
+    float *neg_log_q = malloc(most * sizeof *neg_log_q), *query = floats(pad(out->fan_in));
     for (int64_t i = 0; i < out->fan_in; i++) query[i] = draw_float(r);
-    int64_t n = slide_active_inspect(m->net, 1, query, &e.ex, (uint64_t)m->step, ids, corrections);
+    int64_t n = slide_active_inspect(m->net, 1, query, &e.ex, (uint64_t)m->step, ids, neg_log_q);
     HOLDS(n >= 0 && n <= (int64_t)most);
     check_set(ids, n, out->n, 1);
     for (int64_t i = 0; i < e.yp[1]; i++) HOLDS(ids[i] == e.y[i]);
-    for (int64_t i = 0; i < n; i++) HOLDS(corrections[i] >= 0 && isfinite(corrections[i]));
+    for (int64_t i = 0; i < n; i++) HOLDS(neg_log_q[i] >= 0 && isfinite(neg_log_q[i]));
     free(ids);
-    free(corrections);
+    free(neg_log_q);
     free(query);
 }
 

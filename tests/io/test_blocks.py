@@ -150,7 +150,7 @@ def test_one_block_is_an_ordinary_fit(wide: bool) -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"batch_size": 8}, {"wide": False}], ids=str)
-def test_a_planted_task_is_learnt_in_blocks(more: dict[str, Any]) -> None:
+def test_a_planted_task_is_learned_in_blocks(more: dict[str, Any]) -> None:
     X, Y, Xt, Yt = (*es.planted_data(600, 100, 50, seed=0), *es.planted_data(300, 100, 50, seed=1))
     clf = slide.SlideClassifier(**options(hidden=(32,), epochs=5, **more))
     clf.fit_blocks(cut(X, Y, 130), eval_set=(Xt, Yt))

@@ -143,7 +143,7 @@ def test_scores_are_close_to_those_of_floats(clf: slide.SlideClassifier) -> None
     assert small.explain(X[:1], 3).score == pytest.approx(approximate[0, 3], abs=1e-5)
 
 
-def test_a_planted_task_is_learnt_as_well() -> None:
+def test_a_planted_task_is_learned_as_well() -> None:
     X, Y, Xt, Yt = (*es.planted_data(600, 100, 50, seed=0), *es.planted_data(300, 100, 50, seed=1))
     clf = slide.SlideClassifier(hidden=(32,), epochs=5, n_threads=1).fit(X, Y)
     score = [slide.metrics.evaluate(Yt, m.predict_topk(Xt, 5)[0], Y)["p@1"] for m in (clf, clf.compress())]

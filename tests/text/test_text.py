@@ -36,7 +36,7 @@ TITLES, BODIES, TAGS = (list(column) for column in zip(*ROWS, strict=True))
 SMALL = {"hidden": (8,), "epochs": 30, "n_threads": 1}
 
 
-def learnt(texts: list[str], **options: Any) -> tuple[list[str], np.ndarray, Vocabulary]:
+def learned(texts: list[str], **options: Any) -> tuple[list[str], np.ndarray, Vocabulary]:
     """Names of the features sorted, and the matrix in their order."""
     vocabulary, X = Vocabulary.learn(texts, TextFeatures(**options))
     order = np.argsort(vocabulary.names)
@@ -59,7 +59,7 @@ def learnt(texts: list[str], **options: Any) -> tuple[list[str], np.ndarray, Voc
     ],
 )
 def test_words_and_pairs_are_weighted_as_scikit_learn_does(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    names, X, vocabulary = learnt(BODIES, **ours)
+    names, X, vocabulary = learned(BODIES, **ours)
     options = {"sublinear_tf": True, "token_pattern": r"\w+", "norm": None} | theirs
     reference = TfidfVectorizer(**options).fit(BODIES)
     assert names == list(reference.get_feature_names_out())
@@ -70,7 +70,7 @@ def test_words_and_pairs_are_weighted_as_scikit_learn_does(ours: dict[str, Any],
 
 
 def test_pieces_of_words_are_weighted_as_scikit_learn_does() -> None:
-    names, X, _ = learnt(BODIES, words=0, characters=(2, 4), min_rows=1)
+    names, X, _ = learned(BODIES, words=0, characters=(2, 4), min_rows=1)
     texts = [" ".join(BODY.replace(",", "").split()) for BODY in BODIES]
     reference = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, norm=None).fit(texts)
     expected = dict(zip(reference.get_feature_names_out(), reference.transform(texts).toarray().T, strict=True))
@@ -98,12 +98,12 @@ def test_texts_in_blocks_give_the_same_features(texts: list[str], block: int) ->
 
 
 def test_a_pair_does_not_cross_from_one_column_into_the_next() -> None:
-    names, _, _ = learnt([f"one two {FIELD_SEPARATOR} three four"])
+    names, _, _ = learned([f"one two {FIELD_SEPARATOR} three four"])
     assert names == ["four", "one", "one two", "three", "three four", "two"]
 
 
 def test_the_commonest_features_stay_where_there_is_a_limit() -> None:
-    names, X, _ = learnt(BODIES, max_features=4)
+    names, X, _ = learned(BODIES, max_features=4)
     assert len(names) == 4
     assert {"a", "that"} <= set(names)
     assert X.shape == (5, 4)
@@ -449,7 +449,7 @@ def test_a_text_model_that_knows_no_columns(tmp_path: Path, table: Any, capsys: 
 
 
 @pytest.mark.slow
-def test_the_embedded_glosses_are_learnt_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_embedded_glosses_are_learned_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """After one epoch; the commonest label alone would reach less than 5."""
     out = tmp_path / "m.slide"
     command = ["train", "wordnet-hypernym", "--text", "text", "--labels", "labels", "--epochs", "1", "--out", out]

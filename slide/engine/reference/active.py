@@ -169,16 +169,16 @@ def take_retrieved(layer: Any, s: Any, rng: Any, wanted: Any, ids: Any) -> Any:
 
 @kernel
 def take_uniform(layer: Any, s: Any, rng: Any, ids: Any, sure: Any) -> Any:
-    """Appends the uniform tail to ids[:sure] and fills s.corrections. Returns the size of the set."""
+    """Appends the uniform tail to ids[:sure] and fills s.neg_log_q. Returns the size of the set."""
     tail = min(max(layer.n_active - sure, layer.n_random), layer.n - sure)
     n = sure
     while n < sure + tail:
         n = join(s, below(rng, layer.n), ids, n)
-    correction = np.float32(0)
+    of_negatives = np.float32(0)
     if tail > 0:
-        correction = np.float32(math.log(np.float32(layer.n - sure) / np.float32(tail)))
-    s.corrections[:sure] = 0
-    s.corrections[sure:n] = correction
+        of_negatives = np.float32(math.log(np.float32(layer.n - sure) / np.float32(tail)))
+    s.neg_log_q[:sure] = 0
+    s.neg_log_q[sure:n] = of_negatives
     return n
 
 
@@ -190,7 +190,7 @@ def all_active(layer: Any) -> Any:
 
 @kernel
 def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
-    """Fills ids and s.corrections. Returns the sizes of the set and of its part made of labels."""
+    """Fills ids and s.neg_log_q. Returns the sizes of the set and of its part made of labels."""
     n_labels = 0
     for label in labels:
         n_labels = join(s, label, ids, n_labels)
@@ -198,7 +198,7 @@ def active_set(layer: Any, s: Any, labels: Any, rng: Any, ids: Any) -> Any:
         n = n_labels
         for neuron in range(layer.n):
             n = join(s, neuron, ids, n)
-        s.corrections[:n] = 0
+        s.neg_log_q[:n] = 0
         s.collisions[:n] = 0
         return n, n_labels
     room = layer.n_active - n_labels
@@ -241,7 +241,7 @@ def dense_vector(x: Any, s: Any) -> Any:
 
 @loop
 def inspect(layer: Any, i: Any, s: Any, x: Any, labels: Any, seed: Any, step: Any) -> Any:
-    """The active set of layer i in s.ids[i] and s.corrections. Returns its size and the number of labels."""
+    """The active set of layer i in s.ids[i] and s.neg_log_q. Returns its size and the number of labels."""
     n_labels = choose(layer, i, s, dense_vector(x, s), labels, seed, step)
     return s.size[i], n_labels
 

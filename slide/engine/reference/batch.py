@@ -77,7 +77,7 @@ def place_of_label(s: Any, label: Any, ids: Any, n: Any) -> Any:
 
 @kernel
 def choose_active(net: Any, s: Any, Y: Any, rows: Any, cells: Any, step: Any, ids: Any, targets: Any) -> Any:
-    """Fills ids, s.corrections and targets[q] (places of sample q's labels, -1 behind). Returns the set's size."""
+    """Fills ids, s.neg_log_q and targets[q] (places of sample q's labels, -1 behind). Returns the set's size."""
     layer = net.layers[net.n_layers - 1]
     n = 0
     targets[:] = -1
@@ -92,7 +92,7 @@ def choose_active(net: Any, s: Any, Y: Any, rows: Any, cells: Any, step: Any, id
     if all_active(layer):
         for neuron in range(layer.n):
             n = join(s, neuron, ids, n)
-        s.corrections[:n] = 0
+        s.neg_log_q[:n] = 0
     else:
         listed = layer.n_active - layer.n_random
         if layer.lsh.L > 0:
@@ -202,7 +202,7 @@ def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: 
         for k in range(len(ids)):
             row = layer.rows[ids[k]]
             z[q, k] = dot(row, queries[q], layer.fan_in) + (
-                s.corrections[k] + row[layer.rows.shape[1] - ROW_SCALARS + BIAS]
+                s.neg_log_q[k] + row[layer.rows.shape[1] - ROW_SCALARS + BIAS]
             )
         its_loss = softmax_gradient(z[q], targets[q]) if net.loss == SOFTMAX else binary_gradient(z[q], targets[q])
         if not math.isfinite(its_loss):

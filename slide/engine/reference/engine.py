@@ -251,12 +251,12 @@ class Engine:
         return ids, logits
 
     def active_set(self, layer: int, query: FloatArray, labels: IntArray, step: int) -> tuple[IntArray, FloatArray]:
-        """For inspection: ids int32 [A] that this step would choose, and their corrections float32 [A] (-log q)."""
+        """For inspection: ids int32 [A] that this step would choose, and their neg_log_q float32 [A] (-log q)."""
         with self._lock:
             self._reserve(0, len(labels))
             s = self._scratch[0]
             n, _ = active.inspect(self.net.layers[layer], layer, s, query, labels, self.net.seed, step)
-            return s.ids[layer, :n].copy(), s.corrections[:n].copy()
+            return s.ids[layer, :n].copy(), s.neg_log_q[:n].copy()
 
     def _reserve(self, max_features: int, max_labels: int) -> None:
         """Grows the threads' scratch to samples of that size."""

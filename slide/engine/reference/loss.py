@@ -62,10 +62,10 @@ def binary_gradient(out: Any, labels: Any, n_labels: Any) -> Any:
 
 
 @kernel
-def loss_gradient(kind: Any, out: Any, labels: Any, n_labels: Any, corrections: Any) -> Any:
+def loss_gradient(kind: Any, out: Any, labels: Any, n_labels: Any, neg_log_q: Any) -> Any:
     """Fills out.grad from the logits out.val, shifted by -log q where neurons were sampled. Returns the loss."""
     for i in range(len(out.val)):
-        out.grad[i] = out.val[i] + (corrections[i] if out.sparse else ZERO)
+        out.grad[i] = out.val[i] + (neg_log_q[i] if out.sparse else ZERO)
     if kind == SOFTMAX:
         return softmax_gradient(out, labels, n_labels)
     return binary_gradient(out, labels, n_labels)

@@ -124,7 +124,7 @@ class Scratch(NamedTuple):
     winners: npt.NDArray[np.int32]
     query: npt.NDArray[np.float32]
     shortened: npt.NDArray[np.float32]  # the query with fewer digits
-    corrections: npt.NDArray[np.float32]  # -log q of the output layer's active neurons
+    neg_log_q: npt.NDArray[np.float32]  # -log q of the output layer's active neurons
     ids: npt.NDArray[np.int32]
     val: npt.NDArray[np.float32]
     grad: npt.NDArray[np.float32]
@@ -283,7 +283,7 @@ def make_scratch(net: Net, max_features: int, max_labels: int, *, dense: bool) -
         winners=np.empty(n_hashes, np.int32),
         query=np.empty(largest([layer.lsh.dim for layer in sampled]), np.float32),
         shortened=np.empty(largest([layer.lsh.dim for layer in sampled]), np.float32),
-        corrections=np.zeros(capacity, np.float32),
+        neg_log_q=np.zeros(capacity, np.float32),
         ids=np.empty(shape, np.int32),
         val=np.zeros(shape, np.float32),
         grad=np.zeros(shape, np.float32),
