@@ -1,9 +1,9 @@
 """The training loop: visits shuffled samples in chunks, rebuilds tables between them, reports progress.
 
 A chunk is one call of the engine, so that Ctrl-C and progress bars are served. For single samples it takes about a
-tenth of a second, and where it ends has no influence on the result: order, learning rate and random numbers depend on the
-step alone. For batches it is a window, among whose samples like ones are sought: of a fixed size, cut where a rebuild
-is due.
+tenth of a second, and where it ends has no influence on the result: order, learning rate and random numbers depend on
+the step alone. For batches it is a window, among whose samples like ones are sought: of a fixed size, cut where a
+rebuild is due.
 """
 
 from __future__ import annotations
