@@ -30,7 +30,7 @@ from slide.lsh import HashFamily
 from slide.model.model import Model
 from slide.model.snapshot import Snapshot, as_json, family_config
 
-FORMAT_VERSION = 2  # 2: compressed models, and those of bfloat16
+FORMAT_VERSION = 3  # 2: compressed models, and those of bfloat16; 3: models that rank
 MAX_HEADER = 1 << 26
 ALIGNMENT = 64  # of arrays that are mapped: kernels load whole vectors of them
 DTYPE_NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
@@ -70,9 +70,8 @@ def save_model(
         snapshot = model.snapshot(tables)
         everything = snapshot.arrays | dict(extra_arrays or {})
         arrays = {name: np.ascontiguousarray(a) for name, a in everything.items()}
-        is_plain = model.storage == "float32" and not model.is_compressed
         config = {
-            "format_version": 1 if is_plain else FORMAT_VERSION,  # older readers know what is plain
+            "format_version": _version(model),
             "network": snapshot.config,
             "checksums": {name: _checksum(a) for name, a in arrays.items()},
             **(extra or {}),
@@ -113,6 +112,13 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         config, entries, start = _read_header(file, path)
     sizes = {name: e["data_offsets"][1] - e["data_offsets"][0] for name, e in entries.items()}
     return {**config, "array_bytes": sizes, "file_bytes": start + sum(sizes.values())}
+
+
+def _version(model: Model) -> int:
+    """The oldest whose readers understand this model."""
+    if model.ranker is not None:
+        return 3
+    return 2 if model.storage != "float32" or model.is_compressed else 1
 
 
 def read_model(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int | None = None) -> ModelFile:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import slide
+from slide.cli.main import main
 from slide.model.ranker import Ranker, calibrate, found_among, log_sums
 from slide.model.sparse_rows import SparseRows
 from slide.training.ranking import Rank, held_for_calibration, update_ranker
@@ -172,3 +175,14 @@ def test_no_rows_change_nothing() -> None:
     before = clf.network_.ranker
     update_ranker(clf.network_, sp.csr_array((0, X.shape[1]), dtype=np.float32), sp.csr_array((0, Y.shape[1])))
     assert clf.network_.ranker is before
+
+
+def test_older_readers_refuse_a_ranked_model(fitted, tmp_path, capsys):
+    """They would predict by the network alone without a word, so the format version is one that they do not know."""
+    fitted.save(tmp_path / "m.slide")
+    assert main(["info", str(tmp_path / "m.slide"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert shown["format_version"] == 3
+    assert shown["rank"].endswith("weights of sparse rows")
+    assert str(fitted.plan_).startswith("sparse part: Rank(")
+    assert "negatives a row" in str(fitted.plan_)

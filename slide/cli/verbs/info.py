@@ -66,6 +66,7 @@ def describe_model(path: str) -> dict[str, Any]:
         "n_labels": layers[-1]["n"],
         "layers": [_named(layer) for layer in layers],
         "wide": _options(net["wide"]) if net.get("wide") else "none",
+        "rank": _ranked(header["array_bytes"]),
         "optimizer": _named(net["optimizer"], "name"),
         "loss": net["loss"],
         "samples_trained": net["progress"]["step"],
@@ -76,6 +77,15 @@ def describe_model(path: str) -> dict[str, Any]:
     }
     fitted = header.get("classifier", {}).get("fitted", {})
     return facts | {k.rstrip("_"): v for k, v in fitted.items()}
+
+
+def _ranked(array_bytes: dict[str, int]) -> str:
+    """What the sparse rows hold that rank the network's best labels."""
+    if "rank.weights" in array_bytes:
+        return f"{array_bytes['rank.weights'] // 4:,} weights of sparse rows"
+    if "rank.codes" in array_bytes:
+        return f"{array_bytes['rank.codes']:,} weights of sparse rows, of 8 bits"
+    return "none"
 
 
 def _storage(header: dict[str, Any]) -> str:

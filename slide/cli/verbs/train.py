@@ -111,6 +111,8 @@ def run(args: Namespace) -> int:
     if target:
         facts |= save(clf, target)
     print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: {data.summary(facts)}", flush=True)
+    if clf.plan_.rank:
+        print(clf.plan_, flush=True)
     if target:
         print(f"model: {target} ({size(target)})", flush=True)
     if test:
