@@ -198,6 +198,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "classifier-stopped-early": stopped_early,
     "classifier-compressed": lambda: fitted(lsh=cells()).compress(),
     "classifier-bfloat16": lambda: fitted(lsh=cells(), storage="bfloat16"),
+    "classifier-ranked": lambda: fitted(wide=slide.Rank(n_negatives=8, C=1.0)),
+    "classifier-ranked-compressed": lambda: fitted(lsh=cells(), wide=slide.Rank(n_negatives=8, C=1.0)).compress(),
     "text": lambda: fit_text(text_classifier()),
     "text-pairs": lambda: fit_text(
         text_classifier(features=slide.TextFeatures(max_features=60, stop_words=("w1",)), lsh="auto", wide=False)
