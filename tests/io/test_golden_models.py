@@ -23,7 +23,6 @@ FILES = sorted(GOLDEN.glob("*/*.slide"))
 #: in other bins since 6da6647. What is exact is as it was.
 HASHED_OTHERWISE = {"74507c2/network-minhash"}
 WRITERS = {"611f266", "2e46527", "e676eb7", "74507c2", "c949c36", "6a884d6", "6b246b3", "e896416"}
-#: By the newest slide that wrote any: what there is of every kind.
 EVERY = pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
 
 
