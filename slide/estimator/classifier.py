@@ -69,12 +69,8 @@ class SlideClassifier(FittedClassifier):
     normalize : "auto", bool
         True: rows of X are scaled to unit length, in training and prediction. False: X is taken as it is. "auto": unit
         length, unless more than half of the entries of X are not 0; then its columns are centred and scaled.
-    rebuild : Rebuild or None
-        When tables follow the weights.
-    batch_size : int or None
-        Samples that share an active set: see Network.
-    storage : {"float32", "bfloat16"}
-        Of the network's weights: bfloat16 takes half the memory. See Network.
+    rebuild, batch_size, storage
+        When tables follow the weights, samples that share an active set, and the type of weights: see Network.
     n_threads : int or None
         None: the cores this process may use, and one to fit fewer than 2,000 rows.
     random_state : int
@@ -91,8 +87,7 @@ class SlideClassifier(FittedClassifier):
         Columns of X, if it was a data frame.
     fit_seconds_, samples_per_second_ : float
         Of the last fit, everything counted: finding the pairs, rebuilding tables.
-    plan_ : FitPlan
-        What the last fit chose by itself, and why: ``print(clf.plan_)``.
+    plan_ : what the last fit chose by itself, and why: ``print(clf.plan_)``
     history_ : list of dict
         Of the last fit: epoch, samples, seconds, loss, active neurons, rebuilds and learning rate at some 200 moments,
         and the metrics of `eval_set` at the end of each epoch. ``pandas.DataFrame(clf.history_)`` is a table of it.
