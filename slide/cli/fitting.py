@@ -42,6 +42,7 @@ class FitOptions:
     validation: float | str | None
     early_stopping: slide.EarlyStopping | None
     log: FileLogger | None
+    metric: str
 
     @classmethod
     def of(cls, args: Namespace) -> FitOptions:
@@ -51,9 +52,11 @@ class FitOptions:
         validation = validation_of(args)
         if args.patience is not None and validation is None:
             raise ValueError("--patience: found no --validation, wanted the rows to judge by: a file, or a share")
+        if args.metric != "p@1" and validation is None:
+            raise ValueError("--metric: found no --validation, wanted the rows to score: a file, or a share")
         early = None if args.patience is None else slide.EarlyStopping(args.patience, args.metric)
         log = args.log and file_logger(writable(args.log, args.data, args.test, args.out))
-        return cls(_checkpoint(args), validation, early, log or None)
+        return cls(_checkpoint(args), validation, early, log or None, args.metric)
 
     def eval_set(self, data: TrainingData) -> tuple[Any, Any] | float | None:
         """As ``SlideClassifier.fit`` takes it; files are read as the training data were."""
@@ -181,5 +184,5 @@ def training_facts(clf: SlideClassifier, data: TrainingData, seconds: float) -> 
         "model": None,
         "model_bytes": None,
         **dict.fromkeys(METRICS),
-        **{f"validation_{name}": round(100 * validation[name], 2) for name in METRICS if name in validation},
+        **{f"validation_{name}": round(100 * value, 2) for name, value in validation.items() if "@" in name},
     }

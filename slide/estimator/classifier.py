@@ -18,9 +18,9 @@ from slide.estimator.build import build_network
 from slide.estimator.encoding import Encoding, Pair
 from slide.estimator.fitted import FittedClassifier
 from slide.estimator.fitting import train, train_on_blocks
+from slide.estimator.label_doubts import doubt_labels
 from slide.estimator.labels import class_names, classify
 from slide.estimator.plan import FitPlan
-from slide.estimator.presets import PRESETS
 from slide.inference.scores import SAMPLE
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide
@@ -147,21 +147,6 @@ class SlideClassifier(FittedClassifier):
         self.random_state = random_state
         self.backend = backend
 
-    @classmethod
-    def preset(cls, name: str, **options: Any) -> Self:
-        """A classifier with options for a purpose: "fast", "balanced" (the defaults) or "accurate".
-
-        It is an ordinary one, whose options can be looked at and changed; those given here come first. Measured against
-        the defaults on held-out rows (docs/tuning.md): "fast" takes about half the time and costs 0 to 0.8 points of
-        P@1; "accurate" takes one and a half to twice the time, and gains mostly behind the first label.
-
-        >>> import slide
-        >>> slide.SlideClassifier.preset("fast", random_state=1).epochs
-        3
-        """
-        require(name in PRESETS, "preset", name, f"one of {', '.join(PRESETS)}")
-        return cls(**PRESETS[name] | options)
-
     # -- training ---------------------------------------------------------------------------------------------------
 
     def fit(
@@ -280,6 +265,7 @@ class SlideClassifier(FittedClassifier):
         """An untrained model for these data, and the data as it sees them; an error leaves an earlier fit as it was."""
         encoding, (rows, Y) = Encoding.fit(self._new_reader(), X, y, classes, self.normalize)
         n_threads = 1 if self.n_threads is None and rows.shape[0] < few_rows else self.n_threads
+        doubt_labels(encoding.labels, Y, all_there)
         plan = FitPlan.of(self.wide, *((rows, Y) if all_there else ()))
         self.network_ = build_network(self, rows.shape[1], Y.shape[1], n_threads, plan.wide)
         self.plan_ = plan

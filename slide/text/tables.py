@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 from slide.checks import is_frame
 from slide.datasets import names as dataset_names
 from slide.errors import DataFormatError
+from slide.estimator.label_doubts import doubt_separator
 from slide.text.features import FIELD_SEPARATOR
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
@@ -46,7 +47,7 @@ def read_table(
         The column of labels: a label a cell, or a list of labels.
     label_separator : str or None
         What stands between the labels of a cell, for instance ",". Spaces around labels are dropped, and a cell without
-        text has no label.
+        text has no label. A warning says so where no cell contains it, and what most contain instead.
 
     Raises
     ------
@@ -67,6 +68,8 @@ def read_table(
     names = [text] if isinstance(text, str) else list(text)
     if not names:
         raise ValueError("text: found no column, wanted at least one")
+    if labels in names:
+        raise ValueError(f"labels: found {labels!r}, which is a column of text too, wanted another one")
     wanted = [*names, labels] if labels is not None else names
     columns, where = _columns(source, wanted)
     texts = [_texts(columns[name], name, where) for name in names]
@@ -137,7 +140,9 @@ def _labels(cells: list[Any], separator: str | None, name: str, where: str) -> l
         return cells
     if separator == "":
         raise ValueError("label_separator: found '', wanted at least one character")
-    split = [[] if _missing(cell) else str(cell).split(separator) for cell in cells]
+    texts = ["" if _missing(cell) else str(cell) for cell in cells]
+    doubt_separator(texts, separator, f"{where}column {name!r}: ")
+    split = [text.split(separator) for text in texts]
     return [[label.strip() for label in row if label.strip()] for row in split]
 
 

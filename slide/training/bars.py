@@ -15,14 +15,18 @@ LINE_SECONDS = 5.0  # between plain lines within an epoch
 
 
 class Lines:
-    """Callback of a fit that writes a line every few seconds and one at each epoch's end, for logs."""
+    """Follows a fit with a line every few seconds and one at each epoch's end, for logs."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+    def __init__(self, stream: IO[str], every: float = LINE_SECONDS) -> None:
+        self.stream, self.every = stream, every
         self.last = 0.0
 
+    def begin(self, progress: Progress) -> None:
+        """What is trained on."""
+        print(_data(progress), file=self.stream, flush=True)
+
     def __call__(self, progress: Progress) -> None:
-        if progress.epoch_ended or progress.seconds - self.last >= LINE_SECONDS:
+        if progress.epoch_ended or progress.seconds - self.last >= self.every:
             self.last = progress.seconds
             print(f"{_where(progress)}  {_tail(progress)}", file=self.stream, flush=True)
 
@@ -31,7 +35,7 @@ class Lines:
 
 
 class Bar:
-    """Callback of a fit that keeps a bar up to date on a terminal, and leaves a line behind for each epoch."""
+    """Follows a fit with a bar on a terminal, and leaves a line behind for each epoch."""
 
     def __init__(self, stream: IO[str], total: int) -> None:
         self.stream = stream
@@ -39,6 +43,10 @@ class Bar:
         self.bar = _tqdm(
             total=total, file=stream, bar_format="getting ready |{bar}|", ncols=_columns(stream), leave=False
         )
+
+    def begin(self, progress: Progress) -> None:
+        """What is trained on."""
+        self.bar.write(_data(progress), file=self.stream)
 
     def __call__(self, progress: Progress) -> None:
         if progress.epoch_ended:
@@ -55,12 +63,16 @@ class Bar:
 
 
 class NotebookBar:
-    """Callback of a fit that keeps a notebook's own bar up to date, and writes a line for each epoch."""
+    """Follows a fit with a notebook's own bar, and writes a line for each epoch."""
 
     def __init__(self, total: int) -> None:
         from tqdm.notebook import tqdm
 
         self.bar = tqdm(total=total, unit=" samples")
+
+    def begin(self, progress: Progress) -> None:
+        """What is trained on."""
+        self.bar.write(_data(progress))
 
     def __call__(self, progress: Progress) -> None:
         self.bar.n, self.bar.total = progress.done, progress.total
@@ -89,8 +101,8 @@ def _in_notebook() -> bool:
 
 
 @contextmanager
-def follow_fit(total: int, stream: IO[str] | None = None) -> Iterator[Callable[[Progress], None]]:
-    """A callback for a fit of that many samples, epochs counted, which reports on the stream (standard error)."""
+def follow_fit(total: int, stream: IO[str] | None = None) -> Iterator[Bar | Lines | NotebookBar]:
+    """What shows a fit of that many samples, epochs counted, on the stream (standard error); from now on."""
     follower = shown(total, stream or sys.stderr)
     try:
         yield follower
@@ -151,9 +163,35 @@ def _where(p: Progress) -> str:
     return f"epoch {p.epoch + 1}/{p.epochs} {100 * p.done // max(p.total, 1):3d}%"
 
 
+def _data(p: Progress) -> str:
+    """The rows that are trained on, in a line: who sees that each has a label of its own can stop here."""
+    data = p.data
+    line = "training on {rows:,} rows, {features:,} features, {labels:,} labels, {labels_per_row:.2f} labels a row"
+    empty, unlabelled = data["rows_without_features"], data["rows_without_labels"]
+    line += f"; {empty:,} rows without features" if empty else ""
+    return line.format(**data) + (f"; {unlabelled:,} rows without labels" if unlabelled else "")
+
+
+def metric_name(name: str) -> str:
+    """As papers write it.
+
+    >>> metric_name("psp@3"), metric_name("ndcg@5"), metric_name("recall@1")
+    ('PSP@3', 'nDCG@5', 'recall@1')
+    """
+    kind, at, k = name.partition("@")
+    return {"p": "P", "psp": "PSP", "ndcg": "nDCG", "psndcg": "PSnDCG"}.get(kind, kind) + at + k
+
+
+def _scores(p: Progress) -> str:
+    """P@1, and the metric that early stopping goes by."""
+    values = {name: p.metrics[name] for name in ("p@1", p.metric) if name in p.metrics}
+    # One that a callback added may be of any scale.
+    parts = [f"{metric_name(n)} {100 * v:.2f}" if "@" in n else f"{n} {v:.5g}" for n, v in values.items()]
+    return "".join(part + "  " for part in parts)
+
+
 def _tail(p: Progress) -> str:
-    scored = f"P@1 {100 * p.metrics['p@1']:.2f}  " if "p@1" in p.metrics else ""
-    return f"loss {p.loss:.3f}  {scored}{p.samples_per_second:,.0f} samples/s  {duration(p.seconds_left)} left"
+    return f"loss {p.loss:.3f}  {_scores(p)}{p.samples_per_second:,.0f} samples/s  {duration(p.seconds_left)} left"
 
 
 def _tqdm(**options: Any) -> Any:

@@ -12,7 +12,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from slide.checks import require
 from slide.training.progress import Progress
@@ -180,8 +180,32 @@ def file_logger(path: str | os.PathLike[str]) -> FileLogger:
 # -- bar ---------------------------------------------------------------------------------------------------------------
 
 
+class Follower(Protocol):
+    """What shows a fit: see slide/training/bars.py."""
+
+    def begin(self, progress: Progress) -> None: ...
+    def __call__(self, progress: Progress) -> None: ...
+    def close(self) -> None: ...
+
+
+class Shown(Callback):
+    """Hands a fit to what shows it; who made that closes it. metric : to be shown, where rows are scored."""
+
+    def __init__(self, follower: Follower, metric: str | None = None) -> None:
+        self._follower, self._metric = follower, metric
+
+    def on_fit_begin(self, progress: Progress, network: Any) -> None:
+        progress.metric = self._metric or progress.metric
+        self._follower.begin(progress)
+
+    def on_chunk(self, progress: Progress, network: Any) -> None:
+        self._follower(progress)
+
+
 class ProgressBar(Callback):
     """Shows a live bar: in a notebook, on a terminal, or as a few plain lines on standard error elsewhere.
+
+    What is trained on stands before it: rows, features, labels, and labels a row.
 
     Parameters
     ----------
@@ -197,6 +221,7 @@ class ProgressBar(Callback):
         from slide.training.bars import shown
 
         self._shown = shown(progress.total, self._stream)
+        self._shown.begin(progress)
 
     def on_chunk(self, progress: Progress, network: Any) -> None:
         if self._shown:

@@ -93,6 +93,11 @@ class ModelSelection:
         """Names of the metrics."""
         return list(METRICS) if self._evaluator else []
 
+    @property
+    def metric(self) -> str:
+        """The one to be shown while the fit goes on."""
+        return self._early.metric if self._early else "p@1"
+
     def begin(self, progress: Progress) -> None:
         """Before the first chunk: a best model that an earlier fit left is not this one's."""
         if self._file and not progress.done:

@@ -38,7 +38,8 @@ def run(net: Model, source: Source, plan: Plan, progress: Progress | None = None
     epochs, n = plan.epochs, source.n_rows
     require(isinstance(epochs, int | np.integer) and epochs >= 0, "epochs", epochs, "a whole number, 0 or more")
     progress = progress or Progress(epochs=int(epochs), total=int(epochs) * n)
-    progress.columns = [*RECORDED, *plan.judge.columns]
+    progress.columns, progress.metric = [*RECORDED, *plan.judge.columns], plan.judge.metric
+    progress.data = {"rows": n, "features": net.n_features, "labels": net.n_labels, **source.counts()}
     net.history = progress.history
     plan.judge.begin(progress)
     if epochs:

@@ -33,6 +33,10 @@ class Progress:
         Of the evaluation set, as fractions, at the last epoch's end; empty without one.
     history : list of dict
         A record each 200th of the fit and at the end of each epoch, then with the metrics.
+    metric : str
+        The one to be shown: what early stopping goes by, "p@1" without it.
+    data : dict of str to float
+        Of the rows trained on: rows, features, labels, labels_per_row, rows_without_features, rows_without_labels.
     stop : bool
         Set it to end the fit before the next chunk.
     """
@@ -51,6 +55,8 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     columns: list[str] = field(default_factory=list, repr=False)
+    metric: str = "p@1"
+    data: dict[str, float] = field(default_factory=dict, repr=False)
     stop: bool = False
     phase_seconds: list[float] = field(
         default_factory=list, repr=False

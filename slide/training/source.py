@@ -25,6 +25,9 @@ class Source(Protocol):
     def blocks(self) -> Iterator[tuple[Examples, Examples]]:
         """Rows and their labels."""
 
+    def counts(self) -> dict[str, float]:
+        """What there is to say of the rows before they are trained on: Progress.data."""
+
 
 @dataclass(frozen=True)
 class InMemory:
@@ -41,6 +44,16 @@ class InMemory:
         """The one."""
         yield self.X, self.Y
 
+    def counts(self) -> dict[str, float]:
+        """Of all rows."""
+        empty, unlabelled = (int((np.diff(part.indptr) == 0).sum()) for part in (self.X, self.Y))
+        return _counts(self.n_rows, len(self.Y.indices), empty, unlabelled)
+
+
+def _counts(n_rows: int, n_labels: int, empty: int, unlabelled: int) -> dict[str, float]:
+    means = {"labels_per_row": n_labels / max(n_rows, 1)}
+    return means | {"rows_without_features": empty, "rows_without_labels": unlabelled}
+
 
 WANTED = "pairs (X, y) to go through several times: a list, slide.XMCBlocks, or a class with __iter__"
 
@@ -48,13 +61,13 @@ WANTED = "pairs (X, y) to go through several times: a list, slide.XMCBlocks, or 
 class BlockSource:
     """Blocks as a network takes them, a Source; counts what it meets when gone through the first time.
 
-    n_rows, n_unlabelled : int, rows, and those without a label
+    n_rows, n_empty, n_unlabelled : int, rows, those without a feature, and those without a label
     n_values, n_labels : int, entries of X and of Y
     """
 
     def __init__(self, blocks: Iterable[Any], prepare: Callable[[Any, Any], Pair]) -> None:
         self._blocks, self._prepare, self._is_counted = blocks, prepare, False
-        self.n_rows = self.n_unlabelled = self.n_values = self.n_labels = 0
+        self.n_rows = self.n_empty = self.n_unlabelled = self.n_values = self.n_labels = 0
 
     def __iter__(self) -> Iterator[Pair]:
         for number, block in enumerate(self._blocks, 1):
@@ -66,6 +79,7 @@ class BlockSource:
                 raise ValueError(f"block {number}: {e}") from e
             if not self._is_counted:
                 self.n_rows += X.shape[0]
+                self.n_empty += int((np.diff(X.indptr) == 0).sum())
                 self.n_unlabelled += int((np.diff(Y.indptr) == 0).sum())
                 self.n_values += X.nnz
                 self.n_labels += Y.nnz
@@ -89,6 +103,10 @@ class BlockSource:
         if not self.n_rows:
             raise ValueError(f"blocks: found none, wanted {WANTED}")
         return sp.vstack(labels, format="csr") if keep_labels else None
+
+    def counts(self) -> dict[str, float]:
+        """Of all rows, after a first pass."""
+        return _counts(self.n_rows, self.n_labels, self.n_empty, self.n_unlabelled)
 
     def blocks(self) -> Iterator[tuple[Examples, Examples]]:
         """Rows and labels, after a first pass.

@@ -359,6 +359,7 @@ def test_interrupt_saves_the_model_so_far(folder: Path, request: pytest.FixtureR
     more = ["--epochs", "100000", "--hidden", "16", "--n-threads", "1"]
     with python("train", folder / "train.txt", "--test", folder / "test.txt", "--out", out, *more) as process:
         assert process.stderr is not None
+        assert process.stderr.readline().startswith("training on 600 rows")
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         printed, rest = process.communicate()

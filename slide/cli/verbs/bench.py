@@ -13,6 +13,7 @@ from slide.cli.options import add_classifier, add_json
 from slide.cli.parser import Parser, Verb
 from slide.estimator.classifier import SlideClassifier
 from slide.training import bars
+from slide.training.callbacks import Shown
 
 PREDICTED = 10_000  # rows at most
 SHARE = 0.02  # of the labels that are candidates of the tables
@@ -44,7 +45,7 @@ def run(args: Namespace) -> int:
     rate = f", {n_bytes / 1e6 / seconds:,.0f} MB/s" if n_bytes else ""
     print(f"read in {seconds:.2f} s{rate}", flush=True)
     with bars.follow_fit(clf.epochs * data.n_rows) as shown:
-        found = profile(clf, data.X, data.Y, callback=shown)
+        found = profile(clf, data.X, data.Y, callback=Shown(shown))
     print(found, flush=True)
     rows = (data.test or data).X[:PREDICTED]
     ways: list[int | None] = [None]

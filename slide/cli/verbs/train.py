@@ -29,6 +29,7 @@ from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import score, table
 from slide.estimator.classifier import SlideClassifier
 from slide.training import bars
+from slide.training.callbacks import Shown
 from slide.training.evaluation import METRICS
 
 EXAMPLES = """\
@@ -137,7 +138,8 @@ def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> float
     begin = time.perf_counter()
     try:
         with stoppable(), bars.follow_fit(clf.epochs * data.n_rows) as shown:
-            fit(*data.rows, callback=[shown, options.log] if options.log else shown, **fit_kwargs)
+            callbacks = [Shown(shown, options.metric), *([options.log] if options.log else [])]
+            fit(*data.rows, callback=callbacks, **fit_kwargs)
     except KeyboardInterrupt:
         return None
     if options.early_stopping:
