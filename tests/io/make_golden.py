@@ -75,6 +75,12 @@ def texts(X: sp.csr_array) -> list[str]:
     return [" ".join(f"w{i}" for i in row) for row in np.split(X.indices, X.indptr[1:-1])]
 
 
+def marked_texts(X: sp.csr_array) -> list[str]:
+    """The same in words with marks: Hindi, and accents that stand after their letters."""
+    words = ("w{}", "\u0939\u093f{}\u0928\u094d\u0926\u0940", "e\u0301te\u0301{}")
+    return [" ".join(words[i % 3].format(i) for i in row) for row in np.split(X.indices, X.indptr[1:-1])]
+
+
 def first_label(Y: sp.csr_array) -> Any:
     """int64 [n]: one class a row."""
     return Y.indices[Y.indptr[:-1]].astype(np.int64)
@@ -208,6 +214,7 @@ MODELS: dict[str, Callable[[], Any]] = {
         text_classifier(features=slide.TextFeatures(words=0, characters=(2, 3), buckets=64), wide=False)
     ),
     "text-compressed": lambda: fit_text(text_classifier()).compress(),
+    "text-marks": lambda: text_classifier().fit(marked_texts(rows().X), lists(rows().Y)),
     "network-uniform": trained,
     "network-dense": lambda: slide.Network(
         [slide.SparseInput(N_FEATURES, HIDDEN), slide.Dense(N_LABELS)], optimizer=slide.SGD(0.1), n_threads=1
@@ -291,7 +298,7 @@ def asked(kind: str, model: Any, *, training: bool = False) -> Any:
     if kind == "classifier-dense":
         return dense(X)
     if type(model).__name__ == "SlideTextClassifier":
-        return texts(X)
+        return marked_texts(X) if kind == "text-marks" else texts(X)
     if getattr(model, "feature_names_in_", None) is not None:
         import pandas as pd
 
