@@ -6,7 +6,6 @@ model loads without building a table of strings. With `buckets` there is no voca
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,11 +19,9 @@ import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.layout import FloatArray
+from slide.text.words import BEFORE, CURRENT, FIELD_SEPARATOR, Tokenizer, folded, tokenizer
 
-#: Stands between the texts of several columns: words on its two sides are no pair.
-FIELD_SEPARATOR = "\x1f"
 NGRAM_MARK = "\x1e"  # before an n-gram, so that it is not taken for a word
-TOKEN = re.compile(rf"\w+|{FIELD_SEPARATOR}")
 TEXTS_AT_ONCE = 20_000
 FEW_TEXTS = 1_000
 
@@ -53,6 +50,7 @@ class TextFeatures:
         Features share so many columns by their hash; no vocabulary is kept, and min_rows, max_share and max_features
         say nothing.
     lowercase : bool
+        Case is folded. Whatever this says, texts are normalised (NFC) before they are cut into words.
     stop_words : tuple of str
         Words that are left out, before pairs are made.
     sublinear : bool
@@ -103,10 +101,15 @@ class Vocabulary:
         log((1 + texts) / (1 + texts with the feature)) + 1.
     codes : uint64 [n_features]
         Hashes of the features, ascending; empty with buckets.
+    tokenizer : str
+        What cuts its texts into words (slide/text/words.py).
     """
 
-    def __init__(self, options: TextFeatures, codes: Codes, idf: FloatArray, names: bytes = b"") -> None:
+    def __init__(
+        self, options: TextFeatures, codes: Codes, idf: FloatArray, names: bytes = b"", tokenizer: str = CURRENT
+    ) -> None:
         self.options, self.codes, self.idf, self._names = options, codes, idf, names
+        self.tokenizer = tokenizer
 
     @classmethod
     def learn(cls, texts: Sequence[str], options: TextFeatures) -> tuple[Vocabulary, sp.csr_array]:
@@ -129,7 +132,8 @@ class Vocabulary:
 
     def __call__(self, texts: Sequence[str]) -> sp.csr_array:
         """Features of texts, CSR float32 [n, n_features]; what is not in the vocabulary is left out."""
-        return self._weigh(_stack([self._known(block) for block in _blocks(texts, self.options)], len(self.idf)))
+        blocks = _blocks(texts, self.options, self.tokenizer)
+        return self._weigh(_stack([self._known(block) for block in blocks], len(self.idf)))
 
     def _known(self, block: Block) -> sp.csr_array:
         if self.options.buckets:
@@ -152,7 +156,7 @@ class Vocabulary:
 
     def config(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self.options)
+        return {"tokenizer": self.tokenizer, **asdict(self.options)}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For a model file."""
@@ -162,22 +166,28 @@ class Vocabulary:
     @classmethod
     def restored(cls, config: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Vocabulary:
         """The inverse of `config` and `arrays`; ValueError where they do not fit together."""
-        options = TextFeatures(**config)
+        cut = config.get("tokenizer", BEFORE)  # files of before name none
+        options = TextFeatures(**{name: value for name, value in config.items() if name != "tokenizer"})
+        tokenizer(cut, options.lowercase)
         codes, idf = arrays["text.codes"].view(np.uint64), arrays["text.idf"]
         ascending = bool((codes[1:] > codes[:-1]).all())
         require(ascending, "codes of the vocabulary", "some out of order", "ascending ones")
         wanted = options.buckets or len(codes)
         require(idf.shape == (wanted,), "weights of the vocabulary", idf.shape, f"{wanted:,}")
-        return cls(options, codes, idf, arrays["text.names"].tobytes())
+        return cls(options, codes, idf, arrays["text.names"].tobytes(), cut)
 
 
 # -- texts to counts ---------------------------------------------------------------------------------------------------
 
 
-def _blocks(texts: Iterable[str], options: TextFeatures) -> Iterator[Block]:
+def _blocks(texts: Iterable[str], options: TextFeatures, cut: str = CURRENT) -> Iterator[Block]:
     remaining = iter(texts)
+    words_of = tokenizer(cut, options.lowercase)
+    stop = frozenset(options.stop_words)
+    if cut != BEFORE:
+        stop = frozenset(folded(word, options.lowercase) for word in stop)
     while some := list(islice(remaining, TEXTS_AT_ONCE)):
-        rows, ids, words = _tokens(some, options)
+        rows, ids, words = _tokens(some, words_of, stop)
         hashes = np.array([feature_hash(word) for word in words], np.uint64)
         occurrences = _count(rows[ids > 0], ids[ids > 0], (len(some), len(words)))
         kinds = [Block(occurrences, hashes, words.__getitem__)] if options.words else []
@@ -188,14 +198,13 @@ def _blocks(texts: Iterable[str], options: TextFeatures) -> Iterator[Block]:
         yield _join(kinds)
 
 
-def _tokens(texts: list[str], options: TextFeatures) -> tuple[Ids, Ids, list[str]]:
+def _tokens(texts: list[str], words_of: Tokenizer, stop: frozenset[str]) -> tuple[Ids, Ids, list[str]]:
     """The text and the number of each word in turn, and the distinct words by number; 0 is a break."""
     number: dict[str, int] = {FIELD_SEPARATOR: 0}
-    stop = frozenset(options.stop_words)
     ids: list[int] = []
     lengths = np.empty(len(texts), np.int64)
     for i, text in enumerate(texts):
-        words = TOKEN.findall(text.lower() if options.lowercase else text)
+        words = words_of(text)
         if stop:
             words = [word for word in words if word not in stop]
         ids += [number.setdefault(word, len(number)) for word in words]

@@ -19,7 +19,7 @@ from slide.checks import is_frame
 from slide.datasets import names as dataset_names
 from slide.errors import DataFormatError
 from slide.estimator.label_doubts import doubt_separator
-from slide.text.features import FIELD_SEPARATOR
+from slide.text.words import FIELD_SEPARATOR
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
 CELL_LIMIT = 2**30  # characters of a csv cell; the csv module's own limit is 131,072

@@ -23,7 +23,8 @@ from snippets import run_page
 
 import slide
 from slide.cli.main import main
-from slide.text.features import FIELD_SEPARATOR, TextFeatures, Vocabulary, char_ngrams
+from slide.text.features import TextFeatures, Vocabulary, char_ngrams
+from slide.text.words import FIELD_SEPARATOR
 
 ROWS = [
     ("A cat", "a feline that purrs and hunts mice", ["pet", "animal"]),
