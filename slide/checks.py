@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from slide.csr import canonical_csr, without_zeros
+
 
 def require(ok: bool, argument: str, found: object, wanted: str) -> None:
     """Raises ValueError naming the argument, the value found and the value wanted."""
@@ -31,13 +33,15 @@ class Checked:
     fingerprint: Callable[[], str] | None = None
 
 
-def check_X(X: Any, n_features: int | None = None, owner: str = "Network") -> sp.csr_array:
+def check_X(X: Any, n_features: int | None = None, owner: str = "Network", *, keep_zeros: bool = False) -> sp.csr_array:
     """CSR float32 [n, n_features] with sorted, summed, finite entries; dense arrays and data frames are converted.
+
+    Zeros that a sparse matrix stores are left out, so that they change neither scaling nor model, unless keep_zeros.
 
     Raises
     ------
     ValueError
-        Naming the shape or the row of a value that is not finite.
+        Naming the shape, the row of a value that is not finite, or what makes a sparse matrix none (slide/csr.py).
     TypeError
         For objects that are no numbers.
     """
@@ -45,13 +49,16 @@ def check_X(X: Any, n_features: int | None = None, owner: str = "Network") -> sp
     X = _csr(_numbers(X), "X") if is_new else X.matrix
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]:,} features, but {owner} is expecting {n_features:,} features as input")
-    return check_finite(X) if is_new else X
+    if not is_new:
+        return X
+    return check_finite(X if keep_zeros else without_zeros(X))
 
 
 def check_finite(X: sp.csr_array) -> sp.csr_array:
     """X itself; ValueError naming the first row with a value that is not finite."""
-    bad = np.flatnonzero(~np.isfinite(X.data))
-    if bad.size:
+    finite = np.isfinite(X.data)
+    if np.count_nonzero(finite) < len(finite):
+        bad = np.flatnonzero(~finite)
         row = int(np.searchsorted(X.indptr, bad[0], side="right")) - 1
         raise ValueError(f"X: found {X.data[bad[0]]} in row {row}, wanted finite float32 values, no NaN and no inf")
     return X
@@ -63,16 +70,9 @@ def check_Y(Y: Any, n_labels: int | None = None) -> sp.csr_array:
     Y = _csr(Y, "Y") if is_new else Y.matrix
     if n_labels is not None and Y.shape[1] != n_labels:
         raise ValueError(f"Y: found {Y.shape[1]:,} labels, wanted {n_labels:,}")
-    return _without_zeros(Y) if is_new else Y
-
-
-def _without_zeros(Y: sp.csr_array) -> sp.csr_array:
-    if not np.isfinite(Y.data).all():
+    if is_new and not np.isfinite(Y.data).all():
         raise ValueError("Y: found NaN or infinity, wanted a 0/1 indicator")
-    if (Y.data == 0).any():
-        Y = Y.copy()
-        Y.eliminate_zeros()
-    return Y
+    return without_zeros(Y) if is_new else Y
 
 
 def check_XY(
@@ -115,22 +115,15 @@ def _numbers(X: Any) -> Any:
 
 def _csr(M: Any, name: str) -> sp.csr_array:
     if sp.issparse(M):
-        if M.dtype.kind not in "fiub":
-            raise ValueError(f"{name}: found dtype {M.dtype}, wanted real numbers{_unsupported(M.dtype)}")
-        M = sp.csr_array(M, dtype=np.float32)
-    else:
-        array = np.asarray(M)
-        if array.ndim != 2 or array.dtype.kind not in "fiub":
-            raise ValueError(
-                f"{name}: found {type(M).__name__} of shape {array.shape} and dtype {array.dtype}, "
-                f"wanted a two-dimensional matrix of real numbers{_unsupported(array.dtype)}{_reshape(array)}"
-            )
-        with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-            M = sp.csr_array(array.astype(np.float32))
-    if not M.has_canonical_format:
-        M = M.copy()
-        M.sum_duplicates()
-    return M
+        return canonical_csr(M, name)
+    array = np.asarray(M)
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{name}: found {type(M).__name__} of shape {array.shape} and dtype {array.dtype}, "
+            f"wanted a two-dimensional matrix of real numbers{_unsupported(array.dtype)}{_reshape(array)}"
+        )
+    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+        return sp.csr_array(array.astype(np.float32))
 
 
 def _unsupported(dtype: np.dtype[Any]) -> str:

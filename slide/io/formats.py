@@ -81,7 +81,7 @@ def read(path: str | os.PathLike[str], kind: str | None = None, *, zero_based: b
 
 def write(path: str | os.PathLike[str], X: Any, Y: Any, kind: str | None = None) -> None:
     """Writes rows and labels; the file appears under its name when it is complete."""
-    X, Y = check_X(X), check_Y(Y)
+    X, Y = check_X(X, keep_zeros=True), check_Y(Y)
     check_pair(X, Y)
     FORMATS[kind or format_of(path)].write(path, X, Y)
 
@@ -289,7 +289,7 @@ def _damaged(path: str | os.PathLike[str], *more: Any) -> Iterator[None]:
 
 def _checked(path: str | os.PathLike[str], X: sp.csr_array, Y: sp.csr_array) -> Pair:
     with _damaged(path):
-        X, Y = check_X(X), check_Y(Y)
+        X, Y = check_X(X, keep_zeros=True), check_Y(Y)
         if X.shape[0] != Y.shape[0]:
             raise ValueError(f"found {X.shape[0]:,} rows and labels of {Y.shape[0]:,}")
         if max(X.shape[1], Y.shape[1]) > MAX_COLUMNS:

@@ -127,7 +127,7 @@ def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
     """
     from slide.checks import check_X, check_Y
 
-    X, Y = check_X(X), check_Y(Y)
+    X, Y = check_X(X, keep_zeros=True), check_Y(Y)
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
     target = Path(path)
