@@ -18,6 +18,7 @@ from slide.io import formats as formats
 from slide.io.xmc import read_xmc as read_xmc
 from slide.io.xmc import write_xmc as write_xmc
 from slide.io.xmc_blocks import XMCBlocks as XMCBlocks
+from slide.io.xmc_pair import read_xmc_pair as read_xmc_pair
 from slide.layers import Dense as Dense
 from slide.layers import Sampled as Sampled
 from slide.layers import SparseInput as SparseInput

@@ -1,62 +1,90 @@
-"""Data files by their names: XMC text, SVMlight, NumPy's npz, Parquet; read, written, and turned into each other.
+"""Data files by their names or their first bytes: XMC text in one file or two, SVMlight, npz, Parquet.
 
-XMC text is slide/io/xmc.py's, SVMlight scikit-learn's, Parquet pyarrow's (extras `svmlight` and `text`). Tables of text
-are not read here but in slide/text/tables.py.
+Each format is read and written in a file of its own beside this one; what files are packed in is slide/io/content.py's.
+Tables of text are not read here but in slide/text/table_files.py.
 """
 
 from __future__ import annotations
 
-import errno
-import io
 import os
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-import numpy as np
 import scipy.sparse as sp
 
 from slide.checks import check_pair, check_X, check_Y
 from slide.engine.xmc_fault import MAX_COLUMNS
 from slide.errors import DataFormatError
 from slide.io.atomic import replacing
-from slide.io.xmc import read_xmc, write_xmc
+from slide.io.content import Content, Source, damaged, inner_name, label_of, opened
+from slide.io.npz import is_scipy, read_npz, write_npz
+from slide.io.packed import packed
+from slide.io.parquet import read_parquet, write_parquet
+from slide.io.svmlight import read_svmlight, write_svmlight
+from slide.io.xmc import Pair, read_content, write_rows
+from slide.io.xmc_pair import is_part, read_part, with_labels
 
-Pair = tuple[sp.csr_array, sp.csr_array]
-COLUMNS = ("indices", "values", "labels")  # of a Parquet file
-DAMAGE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    OverflowError,
-    EOFError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)  # what readers of other hands say
-PARTS = ("data", "indices", "indptr", "shape")
+#: Endings of tables of text (slide/text/table_files.py); .parquet may hold either.
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
+ROW = re.compile(rb"[+-]?[\d.]+(?:,[+-]?[\d.]+)*[ \t]+\d+:\S+|[ \t]+\d+:\S+|\d+:\S+[ \t]+\d+:\S+")  # of SVMlight
 
 
-def format_of(path: str | os.PathLike[str]) -> str:
-    """The name of a file's format: "xmc", "svmlight", "npz" or "parquet"; by its ending, XMC text for other ones."""
-    name = os.fspath(path).lower()
-    if name.endswith(tuple(f"{end}.gz" for end in FORMATS["svmlight"].endings)):
-        raise ValueError(f"{os.fspath(path)}: found compressed SVMlight, wanted it unpacked: gunzip it")
-    return next((kind for kind, how in FORMATS.items() if name.endswith(how.endings)), "xmc")
+def format_of(path: Source) -> str:
+    """The name of a file's format: "xmc", "pair" (XMC in two files), "svmlight", "npz", "parquet", or "table" of text.
+
+    By its ending, in upper or lower case and without those of compressions, and by its first bytes where the ending
+    says nothing; XMC text where neither does.
+    """
+    if isinstance(path, str | os.PathLike) and not Path(path).is_file():
+        return format_of_name(inner_name(label_of(path))) or "xmc"  # of a pipe nothing is taken before it is read
+    with opened(path) as content:
+        return _format_in(content)
 
 
-def read(path: str | os.PathLike[str], kind: str | None = None, *, zero_based: bool | None = None) -> Pair:
+def format_of_name(name: str) -> str | None:
+    """The format that an ending says; None where it says none."""
+    if name.endswith(tuple(end for end in TABLES if end != ".parquet")):
+        return "table"
+    return next((kind for kind, how in FORMATS.items() if how.endings and name.endswith(how.endings)), None)
+
+
+def format_of_head(head: bytes) -> str | None:
+    """The format whose files begin like this; None where none does."""
+    if head.startswith(b"PK\x03\x04"):
+        return "npz"
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")) or re.match(rb"\s*{\s*\"", head):
+        return "table"
+    line = head.partition(b"\n")[0].strip(b"\r")
+    if re.fullmatch(rb"[ \t]*\d+[ \t]+\d+[ \t]+\d+[ \t]*", line):
+        return "xmc"
+    if is_part(head):
+        return "pair"
+    return "svmlight" if ROW.match(line) else None
+
+
+def _format_in(content: Content) -> str:
+    """By name, then by content: .txt says no more than text, .npz no more than arrays."""
+    named = format_of_name(content.name)
+    found = named if named not in (None, "xmc") else format_of_head(content.head()) or "xmc"
+    if found == "npz" and is_scipy(content):
+        return "pair"
+    return found if named != "xmc" or found == "pair" else "xmc"
+
+
+def read(path: Source, kind: str | None = None, *, zero_based: bool | None = None) -> Pair:
     """Rows and labels of a file in any format.
 
     Parameters
     ----------
-    path : path
-    kind : {"xmc", "svmlight", "npz", "parquet", None}
-        None: by the file's ending.
+    path : path, or binary file
+        Packed or not: gzip, bzip2, xz, zstd, or a zip archive of one file, told apart by content. Of two files, the one
+        with the features; the labels' is beside it (slide.read_xmc_pair).
+    kind : {"xmc", "pair", "svmlight", "npz", "parquet", None}
+        None: by the file's ending, then by its content.
     zero_based : bool or None
         Whether features of an SVMlight file count from 0, which is what None means: files of one data set must agree,
         and whether a 0 is met says nothing of the others. With False, feature 0 is an error.
@@ -72,223 +100,63 @@ def read(path: str | os.PathLike[str], kind: str | None = None, *, zero_based: b
     ImportError
         If the format needs a package that is not installed.
     """
-    if zero_based is not None:
-        if (kind or format_of(path)) != "svmlight":
-            raise ValueError(f"{os.fspath(path)}: features count from 1 or 0 in SVMlight files only")
-        return _read_svmlight(path, zero_based)
-    return FORMATS[kind or format_of(path)].read(path)
+    X, Y = read_rows(path, kind, zero_based=zero_based)
+    return with_labels(path, X, None) if Y is None else (X, Y)
+
+
+def read_rows(
+    path: Source, kind: str | None = None, *, zero_based: bool | None = None
+) -> tuple[sp.csr_array, sp.csr_array | None]:
+    """As `read`, with None for labels that are in a file of their own."""
+    if zero_based is not None and (kind or format_of(path)) != "svmlight":
+        raise ValueError(f"{label_of(path)}: features count from 1 or 0 in SVMlight files only")
+    with opened(path) as content:
+        kind = kind or _format_in(content)
+        if kind == "table":
+            wanted = "rows of features; texts are read by slide.read_table, and on the command line with --text"
+            raise DataFormatError(f"{content.label}: found a table, wanted {wanted}")
+        if kind == "pair":
+            return read_part(content), None
+        if kind == "xmc":
+            return read_content(content)  # whose parser has checked it
+        pair = read_svmlight(content, zero_based) if kind == "svmlight" else FORMATS[kind].read(content)
+        return _checked(content.label, *pair)
 
 
 def write(path: str | os.PathLike[str], X: Any, Y: Any, kind: str | None = None) -> None:
-    """Writes rows and labels; the file appears under its name when it is complete."""
+    """Writes rows and labels, packed where the name ends in .gz, .bz2 or .xz; the file appears when it is complete."""
     X, Y = check_X(X, keep_zeros=True), check_Y(Y)
     check_pair(X, Y)
-    FORMATS[kind or format_of(path)].write(path, X, Y)
-
-
-# -- SVMlight ----------------------------------------------------------------------------------------------------------
-
-
-def _svmlight() -> Any:
-    try:
-        from sklearn import datasets
-    except ImportError as e:
-        raise ImportError("SVMlight files need scikit-learn: pip install 'slide-xmc[svmlight]'") from e
-    return datasets
-
-
-def _read_svmlight(path: str | os.PathLike[str], zero_based: bool | None = None) -> Pair:
-    load = _svmlight().load_svmlight_file
-    how: dict[str, Any] = {"multilabel": True, "dtype": np.float32}
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        X, labels = load(io.BytesIO(content), zero_based=zero_based is not False, **how)
-    except (ValueError, OverflowError, IndexError) as e:
-        raise DataFormatError(f"{os.fspath(path)}:{_bad_line(content, load, how)}: {e}") from e
-    if not X.shape[0]:
-        raise DataFormatError(f"{os.fspath(path)}: found no row, wanted lines 'label,label feature:value ...'")
-    ids = np.array([label for row in labels for label in row], np.float64)
-    if ids.size and ((ids < 0) | (ids != np.floor(ids)) | (ids >= 2**31)).any():
-        wrong = ids[(ids < 0) | (ids != np.floor(ids)) | (ids >= 2**31)][0]
-        raise DataFormatError(f"{os.fspath(path)}: found the label {wrong:g}, wanted whole numbers from 0")
-    indptr = np.concatenate([[0], np.cumsum([len(row) for row in labels])])
-    n_labels = int(ids.max()) + 1 if ids.size else 1
-    Y = sp.csr_array((np.ones(len(ids), np.float32), ids.astype(np.int32), indptr), shape=(X.shape[0], n_labels))
-    return _checked(path, sp.csr_array(X), Y)
-
-
-def _bad_line(content: bytes, load: Callable[..., Any], how: dict[str, Any]) -> int:
-    """The first line that is no row by itself; from 1."""
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            load(io.BytesIO(line + b"\n"), zero_based=True, **how)
-        except (ValueError, OverflowError, IndexError):
-            return number
-    return len(content.splitlines())
-
-
-def _write_svmlight(path: str | os.PathLike[str], X: sp.csr_array, Y: sp.csr_array) -> None:
-    """Features count from 0."""
-    bare = np.flatnonzero((np.diff(X.indptr) == 0) & (np.diff(Y.indptr) == 0))
-    if bare.size:
-        raise ValueError(f"row {bare[0]:,}: has neither labels nor features, which SVMlight's empty line cannot say")
-    with replacing(Path(path)) as file:
-        for row in range(X.shape[0]):
-            labels = ",".join(map(str, Y.indices[Y.indptr[row] : Y.indptr[row + 1]].tolist()))
-            part = slice(X.indptr[row], X.indptr[row + 1])
-            pairs = zip(X.indices[part].tolist(), X.data[part], strict=True)
-            file.write((labels + "".join(f" {i}:{value!s}" for i, value in pairs) + "\n").encode())
-
-
-# -- npz ---------------------------------------------------------------------------------------------------------------
-
-
-def _read_npz(path: str | os.PathLike[str]) -> Pair:
-    with _damaged(path):
-        _check_size(path)
-        with np.load(path, allow_pickle=False) as found:
-            return _checked(path, *(_matrix(path, found, name) for name in ("X", "Y")))
-
-
-def _check_size(path: str | os.PathLike[str]) -> None:
-    """Refuses what would not fit before it is unpacked: a small file can claim any size."""
-    from slide.engine.memory import available_memory
-
-    with zipfile.ZipFile(path) as packed:
-        wanted = sum(info.file_size for info in packed.infolist())
-    available = available_memory()
-    if available is not None and wanted > available:
-        raise MemoryError(f"{os.fspath(path)}: unpacked it has {wanted:,} bytes, available are {available:,}")
-
-
-def _matrix(path: str | os.PathLike[str], found: Any, name: str) -> sp.csr_array:
-    for part in PARTS:
-        if f"{name}_{part}" not in found:
-            raise DataFormatError(f"{os.fspath(path)}: found no array {name}_{part}, wanted CSR parts of X and Y")
-    data, indices, indptr, shape = (found[f"{name}_{part}"] for part in PARTS)
-    if any(a.dtype.kind not in "iu" for a in (indices, indptr, shape)) or data.dtype.kind not in "fiub":
-        raise DataFormatError(f"{os.fspath(path)}: {name}: found {data.dtype} and {indices.dtype}, wanted numbers")
-    matrix = sp.csr_array((data, indices, indptr), shape=tuple(int(n) for n in shape))
-    matrix.check_format(full_check=True)
-    return matrix
-
-
-def _write_npz(path: str | os.PathLike[str], X: sp.csr_array, Y: sp.csr_array) -> None:
-    parts = {"X": X, "Y": Y}
-    arrays = {f"{name}_{part}": np.asarray(getattr(m, part)) for name, m in parts.items() for part in PARTS}
-    with replacing(Path(path)) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-# -- Parquet -----------------------------------------------------------------------------------------------------------
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as e:
-        raise ImportError("Parquet files need pyarrow: pip install 'slide-xmc[text]'") from e
-    return pyarrow
-
-
-def _read_parquet(path: str | os.PathLike[str]) -> Pair:
-    pa = _pyarrow()
-    with _damaged(path, pa.ArrowException):
-        return _checked(path, *_from_table(path, pa))
-
-
-def _from_table(path: str | os.PathLike[str], pa: Any) -> Pair:
-    table = pa.parquet.read_table(path)
-    for column in COLUMNS:
-        if column not in table.column_names:
-            wanted = "indices, values and labels; for a table with text say --text and --labels"
-            raise DataFormatError(f"{os.fspath(path)}: found the columns {table.column_names}, wanted {wanted}")
-    metadata = table.schema.metadata or {}
-    indices, values, labels = (table.column(name).combine_chunks() for name in COLUMNS)
-    for name, column in (("indices", indices), ("labels", labels)):
-        if hasattr(column, "offsets") and not pa.types.is_integer(column.type.value_type):
-            raise DataFormatError(f"{os.fspath(path)}: {name}: found {column.type}, wanted lists of whole numbers")
-    parts = [(_lists(path, c), _flat(c, d)) for c, d in ((indices, "i8"), (values, "f4"), (labels, "i8"))]
-    (at, ids), (at_values, data), (at_labels, label_ids) = parts
-    if not np.array_equal(at, at_values):
-        row = int(np.flatnonzero(at != at_values)[0]) - 1
-        raise DataFormatError(f"{os.fspath(path)}: row {row:,}: found numbers of indices and values that differ")
-    n_features = _width(path, metadata, b"n_features", ids)
-    n_labels = _width(path, metadata, b"n_labels", label_ids)
-    X = sp.csr_array((data, ids, at), shape=(len(at) - 1, n_features))
-    Y = sp.csr_array((np.ones(len(label_ids), np.float32), label_ids, at_labels), shape=(len(at) - 1, n_labels))
-    return X, Y
-
-
-def _lists(path: str | os.PathLike[str], column: Any) -> np.ndarray:
-    """Where each row's list begins, and where the last one ends."""
-    if column.null_count or not hasattr(column, "offsets") or column.flatten().null_count:
-        raise DataFormatError(f"{os.fspath(path)}: found {column.type} or missing values, wanted lists of numbers")
-    at = column.offsets.to_numpy().astype(np.int64)
-    return at - at[0]
-
-
-def _flat(column: Any, dtype: str) -> np.ndarray:
-    return column.flatten().to_numpy(zero_copy_only=False).astype(dtype)
-
-
-def _width(path: str | os.PathLike[str], metadata: Any, name: bytes, ids: np.ndarray) -> int:
-    """As the file says, or as many as are met."""
-    met = int(ids.max()) + 1 if len(ids) else 1
-    width = int(metadata.get(name, met))
-    if len(ids) and ids.min() < 0:
-        raise DataFormatError(f"{os.fspath(path)}: found the id {ids.min():,}, wanted 0 to {width - 1:,}")
-    if width < met:
-        raise DataFormatError(f"{os.fspath(path)}: found ids up to {met - 1:,}, wanted 0 to {width - 1:,}")
-    return width
-
-
-def _write_parquet(path: str | os.PathLike[str], X: sp.csr_array, Y: sp.csr_array) -> None:
-    pa = _pyarrow()
-    lists = [(X.indptr, X.indices.astype("i4")), (X.indptr, X.data), (Y.indptr, Y.indices.astype("i4"))]
-    columns = [pa.LargeListArray.from_arrays(np.asarray(at, "i8"), pa.array(flat)) for at, flat in lists]
-    sizes = {"n_features": str(X.shape[1]), "n_labels": str(Y.shape[1])}
-    table = pa.table(dict(zip(COLUMNS, columns, strict=True))).replace_schema_metadata(sizes)
-    with replacing(Path(path)) as file:
-        pa.parquet.write_table(table, file)
-
-
-# -- all of them -------------------------------------------------------------------------------------------------------
+    name = os.fspath(path)
+    kind = kind or format_of_name(inner_name(name)) or "xmc"
+    if kind == "table":
+        raise ValueError(f"{name}: found the ending of a table of text, wanted one of {', '.join(FORMATS)}")
+    if kind in ("npz", "parquet") and inner_name(name) != Path(name).name.lower():
+        raise ValueError(
+            f"{name}: found {Path(name).suffix!r}, wanted no such ending: {kind} files are compressed already"
+        )
+    with replacing(Path(path)) as file, packed(file, name) as stream:
+        FORMATS[kind].write(stream, X, Y)
 
 
 class Format(NamedTuple):
     """How files with some endings are read and written."""
 
     endings: tuple[str, ...]
-    read: Callable[[Any], Pair]
-    write: Callable[[Any, sp.csr_array, sp.csr_array], None]
+    read: Callable[[Content], Pair]
+    write: Callable[[BinaryIO, sp.csr_array, sp.csr_array], None]
 
 
 FORMATS: dict[str, Format] = {
-    "svmlight": Format((".svm", ".libsvm", ".svmlight"), _read_svmlight, _write_svmlight),
-    "npz": Format((".npz",), _read_npz, _write_npz),
-    "parquet": Format((".parquet",), _read_parquet, _write_parquet),
-    "xmc": Format((".txt", ".txt.gz"), read_xmc, write_xmc),
+    "svmlight": Format((".svm", ".libsvm", ".svmlight"), read_svmlight, write_svmlight),
+    "npz": Format((".npz",), read_npz, write_npz),
+    "parquet": Format((".parquet",), read_parquet, write_parquet),
+    "xmc": Format((".txt",), read_content, write_rows),
 }
 
 
-@contextmanager
-def _damaged(path: str | os.PathLike[str], *more: Any) -> Iterator[None]:
-    """What a reader says of damaged files becomes one error that names the file."""
-    try:
-        yield
-    except DataFormatError:
-        raise
-    except (OSError, *DAMAGE, *more) as e:
-        if isinstance(e, OSError) and e.errno not in (None, errno.EINVAL):
-            raise  # the file could not be read; else what was read made no sense
-        raise DataFormatError(f"{os.fspath(path)}: not a readable file of its kind: {e}") from e
-
-
-def _checked(path: str | os.PathLike[str], X: sp.csr_array, Y: sp.csr_array) -> Pair:
-    with _damaged(path):
+def _checked(label: str, X: sp.csr_array, Y: sp.csr_array) -> Pair:
+    with damaged(label):
         X, Y = check_X(X, keep_zeros=True), check_Y(Y)
         if X.shape[0] != Y.shape[0]:
             raise ValueError(f"found {X.shape[0]:,} rows and labels of {Y.shape[0]:,}")

@@ -6,11 +6,7 @@ slide/engine/reference/xmc.py's; both report what is wrong as a Fault, which bec
 
 from __future__ import annotations
 
-import errno
-import gzip
-import mmap
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,25 +17,24 @@ import scipy.sparse as sp
 
 from slide.engine.binding import c_core
 from slide.engine.threads import resolve_threads, usable_threads
-from slide.engine.xmc_fault import IN_BLOCKS, MAX_COLUMNS, Buffer, Fault, Kind, Parsed
+from slide.engine.xmc_fault import MAX_COLUMNS, Buffer, Fault, Kind, Parsed
 from slide.errors import DataFormatError
 from slide.io.atomic import replacing
+from slide.io.content import Content, Source, opened
+from slide.io.packed import packed
 
-GZIP_MAGIC = b"\x1f\x8b"
 EXCERPT = 40
 ROWS_AT_ONCE = 8192
-PIECE = 1 << 20  # read at a time
-SHARE_TEXT = 0.5  # of the available memory that text may take: the matrices need the rest
-SHARE_READ = 0.25  # plain text up to this share is read, more is mapped
+Pair = tuple[sp.csr_array, sp.csr_array]
 
 
 def read_xmc(
-    path: str | os.PathLike[str],
+    path: Source,
     *,
     n_threads: int | None = None,
     n_features: int | None = None,
     n_labels: int | None = None,
-) -> tuple[sp.csr_array, sp.csr_array]:
+) -> Pair:
     """Read features and labels from a file in the extreme classification repository's text format.
 
     Ids count from zero. Rows without labels, without features or without either are kept. Feature ids of a row are
@@ -47,9 +42,9 @@ def read_xmc(
 
     Parameters
     ----------
-    path : str or path
-        Plain text or gzip, told apart by content, not by name. Text of more than a quarter of the available memory is
-        mapped, not copied; then no other process may cut the file short.
+    path : path, or binary file
+        Plain text, or packed by gzip, bzip2, xz, zstd or zip, told apart by content, not by name. Text of more than a
+        quarter of the available memory is mapped, not copied; then no other process may cut the file short.
     n_threads : int, optional
         Threads that parse; None for as many as this process may use.
     n_features, n_labels : int, optional
@@ -68,7 +63,7 @@ def read_xmc(
     DataFormatError
         The file is malformed; the message names file, line and column, what was found and what was wanted.
     MemoryError
-        A gzip file expands, or a pipe runs on, to more than half of the available memory; or matrices would not fit.
+        A packed file expands, or a pipe runs on, to more than half of the available memory; or matrices would not fit.
 
     Examples
     --------
@@ -84,13 +79,19 @@ def read_xmc(
     array([[1., 0., 1.],
            [0., 1., 0.]], dtype=float32)
     """
-    threads = usable_threads(resolve_threads(n_threads))
+    n_threads = resolve_threads(n_threads)
     columns = _check_columns(n_features, "n_features"), _check_columns(n_labels, "n_labels")
-    buffer = _read_buffer(Path(path))
+    with opened(path) as content:
+        return read_content(content, n_threads, *columns)
+
+
+def read_content(content: Content, n_threads: int | None = None, n_features: int = -1, n_labels: int = -1) -> Pair:
+    """As read_xmc, of a file that was opened."""
+    buffer = content.buffer()
     try:
-        return matrices(parse(buffer, threads, *columns))
+        return matrices(parse(buffer, usable_threads(resolve_threads(n_threads)), n_features, n_labels))
     except Fault as fault:
-        raise DataFormatError(describe(fault, os.fspath(path), buffer)) from None
+        raise DataFormatError(describe(fault, content.label, buffer)) from None
 
 
 def parse(text: Buffer, n_threads: int, n_features: int = -1, n_labels: int = -1) -> Parsed:
@@ -98,7 +99,7 @@ def parse(text: Buffer, n_threads: int, n_features: int = -1, n_labels: int = -1
     return _parser()(text, n_threads, n_features, n_labels)
 
 
-def matrices(parsed: Parsed) -> tuple[sp.csr_array, sp.csr_array]:
+def matrices(parsed: Parsed) -> Pair:
     """X and Y as `read_xmc` returns them."""
     indptr, indices, data, label_indptr, label_indices, n, d, labels = parsed
     X = _csr(data, indices, indptr, (n, d))
@@ -106,7 +107,7 @@ def matrices(parsed: Parsed) -> tuple[sp.csr_array, sp.csr_array]:
 
 
 def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
-    """Write features and labels so that read_xmc gives them back exactly; gzip where the name ends in ".gz".
+    """Write features and labels so that read_xmc gives them back exactly; packed if the name ends in .gz, .bz2 or .xz.
 
     The file appears under its name only when it is complete: an older file survives an error.
 
@@ -121,7 +122,7 @@ def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
     Raises
     ------
     ValueError
-        Different numbers of rows, or values that are not finite.
+        Different numbers of rows, values that are not finite, or an ending of another compression.
     OSError
         The file cannot be written.
     """
@@ -131,8 +132,8 @@ def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
     target = Path(path)
-    with replacing(target) as file:
-        _write_rows(file, X, Y, compress=target.suffix == ".gz")
+    with replacing(target) as file, packed(file, target.name) as stream:
+        write_rows(stream, X, Y)
 
 
 def _check_columns(n: int | None, name: str) -> int:
@@ -153,55 +154,6 @@ def _parser() -> Callable[..., Parsed]:
     return parser
 
 
-def check_there(path: Path) -> None:
-    """Raises FileNotFoundError, which says what was wanted."""
-    if not path.exists():
-        message = "no such data file (wanted a .txt or .txt.gz in the extreme classification format)"
-        raise FileNotFoundError(errno.ENOENT, message, str(path))
-
-
-def _read_buffer(path: Path) -> Buffer:
-    """The text of a file; a map only of one that would take much of the memory: another process can cut it short."""
-    from slide.engine.memory import available_memory
-
-    check_there(path)
-    free = available_memory()
-    with open(path, "rb") as file:
-        if file.peek(2)[:2] == GZIP_MAGIC:
-            try:
-                with gzip.GzipFile(fileobj=file) as stream:
-                    return _read_pieces(stream, path, free)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise DataFormatError(f"{path}: truncated or altered gzip file ({error})") from error
-        size = os.fstat(file.fileno()).st_size
-        if free is not None and size > free * SHARE_READ:
-            return _map(file, path, size, free)
-        if size == 0:  # or a pipe
-            return _read_pieces(file, path, free)
-        text = np.empty(size, np.uint8).data  # faster than bytes, whose pages are small
-        return text[: file.readinto(text)]
-
-
-def _map(file: BinaryIO, path: Path, size: int, free: int) -> mmap.mmap:
-    try:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as e:
-        if e.errno != errno.ENOMEM:
-            raise
-        raise MemoryError(f"{path}: the text needs {size:,} bytes, available are {free:,}: {IN_BLOCKS}") from e
-
-
-def _read_pieces(stream: BinaryIO | gzip.GzipFile, path: Path, free: int | None) -> bytearray:
-    """All of a stream, in pieces: how long a gzip file or a pipe is shows only at its end."""
-    text = bytearray()
-    while piece := stream.read(PIECE):
-        text += piece
-        if free is not None and len(text) > free * SHARE_TEXT:
-            found = f"found more than {len(text):,} bytes, too many for the {free:,} available"
-            raise MemoryError(f"{path}: {found}: {IN_BLOCKS}")
-    return text
-
-
 def describe(fault: Fault, path: str, buffer: Buffer) -> str:
     """One sentence: where, what was found, what was wanted."""
     raw = bytes(buffer[fault.offset : fault.offset + min(fault.length, EXCERPT)])
@@ -211,7 +163,7 @@ def describe(fault: Fault, path: str, buffer: Buffer) -> str:
     ids = f"0 to {fault.wanted - 1:,}" if fault.wanted else "none"
     sentence = {
         Kind.EMPTY: "the file is empty, wanted a header (rows features labels) and rows",
-        Kind.HEADER: f"found {text}, wanted a header of three whole numbers (rows features labels)",
+        Kind.HEADER: f"found {text}, wanted a header of three whole numbers (rows features labels){_two(raw)}",
         Kind.HEADER_RANGE: f"found {text}, wanted at most {MAX_COLUMNS:,} features and labels",
         Kind.ROWS: f"found {fault.found:,} rows, wanted the {fault.wanted:,} that the header {text} promises",
         Kind.LABEL: f"found {text}, wanted a label (whole numbers with commas between, or feature:value)",
@@ -223,6 +175,14 @@ def describe(fault: Fault, path: str, buffer: Buffer) -> str:
         Kind.SUM: f"found feature {fault.found:,} several times with a sum beyond float32, wanted a finite one",
     }[fault.kind]
     return f"{path}, line {fault.line:,}, column {fault.column:,}: {sentence}"
+
+
+def _two(header: bytes) -> str:
+    """What a header of two numbers is."""
+    words = header.split()
+    if len(words) != 2 or not all(word.isdigit() for word in words):
+        return ""
+    return "; features and labels in two files, each with a header of two (rows columns): slide.read_xmc_pair"
 
 
 def _csr(
@@ -237,11 +197,8 @@ def _csr(
     return matrix
 
 
-def _write_rows(file: BinaryIO | gzip.GzipFile, X: sp.csr_array, Y: sp.csr_array, compress: bool) -> None:
-    if compress:
-        with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as stream:
-            _write_rows(stream, X, Y, compress=False)
-        return
+def write_rows(file: BinaryIO, X: sp.csr_array, Y: sp.csr_array) -> None:
+    """As write_xmc, to an open file."""
     file.write(f"{X.shape[0]} {X.shape[1]} {Y.shape[1]}\n".encode())
     for start in range(0, X.shape[0], ROWS_AT_ONCE):
         stop = min(start + ROWS_AT_ONCE, X.shape[0])

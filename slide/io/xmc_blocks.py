@@ -7,23 +7,20 @@ were met.
 from __future__ import annotations
 
 import codecs
-import gzip
 import os
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.engine.xmc_fault import Fault, Kind
 from slide.errors import DataFormatError
-from slide.io.xmc import GZIP_MAGIC, check_there, describe, matrices, parse
+from slide.io.content import check_there, opened
+from slide.io.xmc import Pair, describe, matrices, parse
 
-Pair = tuple[sp.csr_array, sp.csr_array]
 ROWS = 30_000
 PIECE = 1 << 22  # read at a time
 
@@ -34,7 +31,7 @@ class XMCBlocks:
     Parameters
     ----------
     paths : path, or several
-        Plain text or gzip, told apart by content; files whose headers agree in features and labels follow each other.
+        Plain text or packed, as for read_xmc; files whose headers agree in features and labels follow each other.
     rows : int
         Rows of a block; the last one of a file may have fewer. What reading takes grows with them: measured at 76
         features a row, 100 MB for 10,000 rows and 530 MB for 100,000.
@@ -102,8 +99,8 @@ class XMCBlocks:
         check_there(path)
         if not path.is_file():
             raise ValueError(f"{path}: found no regular file, wanted one that can be read several times")
-        with _opened(path) as file:
-            line = _whole(path, lambda: file.readline(PIECE))
+        with opened(path) as content:
+            line = content.file.readline(PIECE)
         n = _rows_of(line)
         text = line.replace(b"%d" % n, b"0", 1)
         try:
@@ -113,9 +110,9 @@ class XMCBlocks:
         return n, n_features, n_labels
 
     def _blocks(self, path: Path) -> Iterator[Pair]:
-        with _opened(path) as file:
-            wanted, seen = _rows_of(_whole(path, lambda: file.readline(PIECE))), 0
-            for text, n in _line_blocks(path, file, self.rows):
+        with opened(path) as content:
+            wanted, seen = _rows_of(content.file.readline(PIECE)), 0
+            for text, n in _line_blocks(content.file, self.rows):
                 n = min(n, wanted - seen)  # blank lines may follow the last row
                 head = b"%d %d %d\n" % (n, self.n_features, self.n_labels)
                 try:
@@ -142,24 +139,11 @@ def _rows_of(header: bytes) -> int:
     return int(words[0]) if words and words[0].isdigit() and len(words[0]) <= 18 else 0
 
 
-def _opened(path: Path) -> BinaryIO:
-    with open(path, "rb") as file:
-        packed = file.read(2) == GZIP_MAGIC
-    return gzip.open(path, "rb") if packed else open(path, "rb")  # type: ignore[return-value]
-
-
-def _whole(path: Path, read: Callable[[], bytes]) -> bytes:
-    try:
-        return read()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataFormatError(f"{path}: truncated or altered gzip file ({error})") from error
-
-
-def _line_blocks(path: Path, file: BinaryIO, rows: int) -> Iterator[tuple[bytes, int]]:
+def _line_blocks(file: BinaryIO, rows: int) -> Iterator[tuple[bytes, int]]:
     """The rest of a file in pieces of so many lines, and how many there are in each."""
     before: list[bytes] = []  # of the block to come
     missing = rows
-    while piece := _whole(path, lambda: file.read(PIECE)):
+    while piece := file.read(PIECE):
         ends = np.flatnonzero(np.frombuffer(piece, np.uint8) == ord("\n")) + 1
         begin = 0
         for end in ends[missing - 1 :: rows].tolist():

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.protocol import Examples
-from slide.io.xmc_blocks import Pair
+from slide.io.xmc import Pair
 
 
 class Source(Protocol):

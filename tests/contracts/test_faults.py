@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import mmap
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from faults.run import FAULTS
 
 import slide
 from slide.engine import memory, threads
-from slide.io import xmc
+from slide.io import content
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or "libasan" in os.environ.get("LD_PRELOAD", ""),
@@ -67,9 +68,10 @@ def test_lines_that_cost_more_than_they_hold(tmp_path: Path) -> None:
 def test_text_beyond_its_share_of_memory_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "data.txt"
     path.write_bytes(b"1 2 2\n1 1:0.5\n")
-    assert isinstance(xmc._read_buffer(path), memoryview)
-    monkeypatch.setattr(memory, "available_memory", lambda: 20)
-    assert isinstance(xmc._read_buffer(path), xmc.mmap.mmap)
+    with content.opened(path) as file:
+        assert isinstance(file.buffer(), memoryview)
+        monkeypatch.setattr(memory, "available_memory", lambda: 20)
+        assert isinstance(file.buffer(), mmap.mmap)
 
 
 def test_memory_of_a_control_group(tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def test_malformed_files(parser: Callable[..., Any], tmp_path: Path, case: str, 
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no such data file .*nowhere\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"no such data file.*nowhere\.txt"):
         slide.read_xmc(tmp_path / "nowhere.txt")
 
 

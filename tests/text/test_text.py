@@ -226,12 +226,13 @@ def test_cells_without_text_or_labels() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("x.csv", b"text,tags\na,b\nc\n", "line 3: found 1 cells, wanted the 2 of the header"),
-        ("x.csv", b'text,tags\n"a,b\n', "line 2: unexpected end of data"),
+        ("x.csv", b"text,tags\na,b\nc\n", "line 3: found 1 cell, wanted the 2 of the header"),
+        ("x.csv", b'text,tags\nc,d\n"a,b\nc,d\n', "line 3: found a quotation mark that is not closed"),
+        ("x.csv", b'text,tags\n"a,b\nc,"d"\n', "line 3: .* was opened in the row that begins on line 2"),
         ("x.csv", b"", "found no column 'text', wanted one of those there are: none"),
-        ("x.csv", b"text,tags\n\xff\xfe,b\n", "no UTF-8"),
-        ("x.csv.gz", gzip.compress(b"text,tags\n" + b"a,b\n" * 999)[:-20], "cut short"),
-        ("x.csv.gz", b"text,tags\n", "cut short"),
+        ("x.csv", b"text,tags\na,b\ncaf\xe9,b\n", "line 3, column 4: found the byte 0xe9, which is no UTF-8"),
+        ("x.csv.gz", gzip.compress(b"text,tags\n" + b"a,b\n" * 999)[:-20], "truncated or altered gzip"),
+        ("x.csv", b"text,tags,text\n", "found the column 'text' twice"),
         ("x.jsonl", b'{"text": "a", "tags": "b"}\n{"text": \n', "line 2: found no JSON"),
         ("x.jsonl", b'["a"]\n', "line 1: found list, wanted a JSON object"),
         ("x.jsonl", b'{"text": "a"}\n', "line 1: found no column 'tags'"),
@@ -427,7 +428,7 @@ def test_options_of_features_reach_the_model(table: Any, tmp_path: Path, capsys:
         (["predict", "MODEL"], "DATA: found none"),
         (["predict", "MODEL", "ROWS", "--text", "a"], "wanted either texts or a table"),
         (["predict", "MODEL", "--text", "a", "-k", "0"], "k: found 0"),
-        (["eval", "MODEL", "ROWS2"], "No such file"),
+        (["eval", "MODEL", "ROWS2"], "no such data file"),
     ],
 )
 def test_commands_that_make_no_sense(
