@@ -225,12 +225,11 @@ def test_missing_things_are_named(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
-def test_the_page_about_it_runs(checkout: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
+def test_the_page_about_it_runs(checkout: Path, folder: Path) -> None:
     page = checkout / "docs" / "command-line.md"
     (toml,) = (code for language, code in BLOCK.findall(page.read_text()) if language == "toml")
     (folder / "run.toml").write_text(toml)
-    run_page(page)
+    run_page(page, folder)
     assert (folder / "model.slide").exists()
 
 

@@ -16,9 +16,8 @@ PAGES = ["index", "quickstart", "tuning", "production", "coming-from"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_the_page_runs(page: str, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    run_page(checkout / "docs" / f"{page}.md")
+def test_the_page_runs(page: str, checkout: Path, tmp_path: Path) -> None:
+    run_page(checkout / "docs" / f"{page}.md", tmp_path)
 
 
 def test_every_page_is_in_the_menu(checkout: Path) -> None:

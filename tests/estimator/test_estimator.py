@@ -677,9 +677,8 @@ def test_label_names_of_a_file_are_checked(change: dict[str, str]) -> None:
 # -- documentation -----------------------------------------------------------------------------------------------------
 
 
-def test_the_page_about_it_runs(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    names = run_page(checkout / "docs" / "estimator.md")
+def test_the_page_about_it_runs(checkout: Path, tmp_path: Path) -> None:
+    names = run_page(checkout / "docs" / "estimator.md", tmp_path)
     assert names["clf"].classes_.tolist() == ["bee", "cow", "dog", "eel"]
     assert names["search"].best_params_["slideclassifier__epochs"] == 20
 

@@ -144,10 +144,9 @@ def test_it_says_what_to_install(exported: Any, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_the_page_about_it_runs(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    names = run_page(checkout / "docs" / "export.md")
-    clf = slide.load("model.slide")
+def test_the_page_about_it_runs(checkout: Path, tmp_path: Path) -> None:
+    names = run_page(checkout / "docs" / "export.md", tmp_path)
+    clf = slide.load(tmp_path / "model.slide")
     ids, scores = clf.predict_topk(names["X_test"][:100], 5)
     np.testing.assert_allclose(names["scores"], scores, rtol=1e-4, atol=2e-5)
     assert (names["labels"] == ids).mean() > 0.99

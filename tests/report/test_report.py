@@ -313,8 +313,7 @@ def test_examples_in_docstrings(module: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_about_it_runs(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    run_page(checkout / "docs" / "reports.md")
+def test_the_page_about_it_runs(checkout: Path, tmp_path: Path) -> None:
+    run_page(checkout / "docs" / "reports.md", tmp_path)
     assert "Most confused" in (tmp_path / "words.html").read_text()
     assert (tmp_path / "words.md").read_text().startswith("# Model card: SlideTextClassifier for 19,")

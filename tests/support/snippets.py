@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
@@ -12,8 +13,16 @@ from slide.cli.main import main
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def run_page(page: Path) -> dict[str, Any]:
-    """The variables that the page leaves behind; a snippet that fails says where it stands in the page."""
+def run_page(page: Path, folder: Path) -> dict[str, Any]:
+    """Runs a page in a folder where it may leave files; returns the variables that it leaves behind.
+
+    A snippet that fails says where it stands in the page.
+    """
+    with contextlib.chdir(folder):
+        return _run(page)
+
+
+def _run(page: Path) -> dict[str, Any]:
     text = page.read_text()
     names: dict[str, Any] = {}
     for block in BLOCK.finditer(text):

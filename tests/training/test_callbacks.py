@@ -305,8 +305,8 @@ def test_text_is_scored_on_a_validation_table(files: Path, capsys: pytest.Captur
 # -- documentation -----------------------------------------------------------------------------------------------------
 
 
-def test_the_page_about_it_runs(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_page(checkout / "docs" / "training.md")
+def test_the_page_about_it_runs(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_page(checkout / "docs" / "training.md", tmp_path)
     out = capsys.readouterr().out
     assert "on the held-out tenth after 14,400 samples" in out
     assert "kept the model of epoch" in out
