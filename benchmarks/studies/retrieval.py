@@ -111,6 +111,8 @@ def everything(net: slide.Network, rows: Any) -> tuple[Any, Row]:
 
 def theirs(net: slide.Network, rows: Any, exact: Any, threads: int, only: Sequence[str], say: Say) -> list[Row]:
     """A row for each library's index; one that cannot be installed or dies says why."""
+    if not only:
+        return []
     named = [{"index": TITLES[name]} for name in only]
     try:
         python = venvs.ensure("ann", PINS, say=say)
