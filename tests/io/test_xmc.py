@@ -9,7 +9,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -231,17 +231,28 @@ def test_shortest_text_of_a_float_comes_back(value: float) -> None:
                 assert parse(b"1 1 1\n 0:" + text.encode())[2].tolist() == [value]
 
 
-def test_the_locale_changes_nothing(parser: Callable[..., Any]) -> None:
-    before = locale.setlocale(locale.LC_NUMERIC)
-    for name in ("de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8"):
-        try:
-            locale.setlocale(locale.LC_NUMERIC, name)
-            break
-        except locale.Error:
-            continue
-    else:
-        pytest.skip("no locale with a decimal comma is installed")
+@pytest.fixture(scope="module")
+def decimal_comma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a locale that writes 1,5: made here, since few machines have one installed."""
+    folder = tmp_path_factory.mktemp("locale")
+    (folder / "source").write_text('LC_NUMERIC\ndecimal_point ","\nthousands_sep "."\ngrouping 3;3\nEND LC_NUMERIC\n')
+    command = ["localedef", "-c", "-i", str(folder / "source"), "-f", "UTF-8", str(folder / "comma.UTF-8")]
     try:
+        subprocess.run(command, capture_output=True, check=False)  # it warns of every category that is not there
+    except FileNotFoundError:
+        pytest.skip("localedef, which makes a locale with a decimal comma, is not installed")
+    if not (folder / "comma.UTF-8").exists():
+        pytest.skip("localedef has no character maps here to make a locale with a decimal comma from")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCPATH", str(folder))
+        yield "comma.UTF-8"
+
+
+def test_the_locale_changes_nothing(parser: Callable[..., Any], decimal_comma: str) -> None:
+    before = locale.setlocale(locale.LC_NUMERIC)
+    try:
+        locale.setlocale(locale.LC_NUMERIC, decimal_comma)
+        assert locale.localeconv()["decimal_point"] == ","
         assert parser(b"1 2 1\n 0:1.5 1:1.00000005960464477539063")[2].tolist() == [1.5, float(np.float32(1.0000001))]
     finally:
         locale.setlocale(locale.LC_NUMERIC, before)
