@@ -22,6 +22,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def is_fresh(obj: Path) -> bool:
 class BuildEngine(build_ext):
     """build_ext that finds out what the compiler can do, and turns a failure into a warning unless told otherwise.
 
-    Compiles only the sources whose object is older than they are or than a header of theirs; --force compiles all.
+    Compiles only the sources whose object is older than they are or than a header of theirs, as many at once as there
+    are processors; --force compiles all.
     """
 
     def initialize_options(self) -> None:
@@ -138,8 +140,10 @@ class BuildEngine(build_ext):
                 flags.parent.mkdir(parents=True, exist_ok=True)
                 flags.write_text(said)
             stale = [s for s, o in zip(sources, objects, strict=True) if not is_fresh(Path(o))]
-            if stale:
-                compile_all(stale, output_dir=output_dir, **how)
+            stale.sort(key=lambda source: -Path(source).stat().st_size)  # the longest first, so that none is left alone
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # each waits for a compiler
+                for _ in pool.map(lambda source: compile_all([source], output_dir=output_dir, **how), stale):
+                    pass
             return objects
 
         self.compiler.compile = compile_stale
