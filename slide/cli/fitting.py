@@ -121,17 +121,32 @@ def classifier_options(args: Namespace) -> dict[str, Any]:
 # -- the fit -----------------------------------------------------------------------------------------------------------
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; its argument is the signal's number."""
+
+    @property
+    def exit_code(self) -> int:
+        """As shells have it: 130 or 143."""
+        return 128 + int(self.args[0])
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """SIGTERM stops as Ctrl-C does, so that what was learned is not lost. Only the main thread may say so."""
+
+    def stop(number: int, _: object) -> None:
+        raise Stopped(number)
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    wanted = [signal.SIGTERM, *([signal.SIGINT] if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else [])]
+    before = {number: signal.signal(number, stop) for number in wanted}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def which_model(clf: SlideClassifier, early: slide.EarlyStopping) -> str:
@@ -142,7 +157,9 @@ def which_model(clf: SlideClassifier, early: slide.EarlyStopping) -> str:
     return f"best {early.metric} on the validation rows: {100 * scores[best]:.2f} {where}"
 
 
-def interrupted(clf: SlideClassifier, target: Path | None, checkpoint: slide.Checkpoint | None) -> int:
+def interrupted(
+    clf: SlideClassifier, target: Path | None, checkpoint: slide.Checkpoint | None, error: KeyboardInterrupt
+) -> int:
     """Saves and says what is left of a training that was stopped; returns the exit code."""
     done = clf.network_.step if hasattr(clf, "fit_seconds_") else 0
     message = f"\nslide: stopped after {done:,} samples"
@@ -152,9 +169,11 @@ def interrupted(clf: SlideClassifier, target: Path | None, checkpoint: slide.Che
     elif target:
         message += f"; {target} was not written"
     if checkpoint and Path(checkpoint.path).exists():
-        message += f"; --resume goes on from {checkpoint.path}"
+        message += f"; the same command with --resume goes on from {checkpoint.path}"
+    elif checkpoint:
+        message += "; there is nothing to resume yet"
     print(message, file=sys.stderr)
-    return 130
+    return error.exit_code if isinstance(error, Stopped) else 130
 
 
 def save(clf: SlideClassifier, target: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The ``slide`` command: its exit codes, and errors as one sentence. Its verbs: slide/cli/verbs/registry.py.
 
-Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of our output
+Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C, 143 by SIGTERM, 141 the reader of our output
 went away.
 """
 

@@ -36,7 +36,8 @@ class Checkpoint:
     """When a fit saves what it needs to go on, and whether it goes on from there.
 
     The file is replaced as a whole: a kill at any moment leaves the previous checkpoint or the new one. One that cannot
-    be written is a warning, and training goes on. It stays when the fit is over.
+    be written is a warning, and training goes on. It stays when the fit is over. Ctrl-C and SIGTERM save it before they
+    stop the fit, at the end of the present chunk of samples; a second one stops it at once.
 
     With one thread, a resumed fit gives the bits of an uninterrupted one, unless the network rebuilds its tables by
     drift or in the background (`Rebuild`).
@@ -45,9 +46,10 @@ class Checkpoint:
     ----------
     path : path of the file; ``slide.load`` opens it as the model so far
     minutes : float or None
-        Between two checkpoints.
+        Between two checkpoints; the first comes after half a minute, if that is less. There is one at each epoch's end
+        too, as long as saving takes no more than a tenth of the time. None: neither of these.
     samples : int or None
-        Likewise; whichever is due first counts.
+        Between two checkpoints likewise; whichever is due first counts.
     resume : bool
         Go on from `path` if it exists; else start, and replace what is there. Data and options must be those it was
         written with.
@@ -76,6 +78,10 @@ class Checkpoint:
         require(Path(self.path).parent.is_dir(), "Checkpoint(path=)", str(self.path), "a file in a folder that exists")
 
 
+FIRST_SECONDS = 30.0  # before the first checkpoint, at most
+SHARE = 0.1  # of the time, that saving at the ends of epochs takes at most
+
+
 class CheckpointWriter:
     """The checkpoints of one fit.
 
@@ -86,14 +92,24 @@ class CheckpointWriter:
         self._options, self._what, self._add = checkpoint, dict(what), add
         self._path = Path(checkpoint.path)
         self._saved_at, self._saved_done = time.monotonic(), 0
+        self._seconds: float | None = None  # that the last one took
 
-    def save_if_due(self, net: Model, progress: Progress) -> bool:
+    def save_if_due(self, net: Model, progress: Progress, now: bool = False) -> bool:
         """Between two chunks: network and progress say all that decides how the fit goes on. Whether it was saved."""
-        minutes, samples = self._options.minutes, self._options.samples
-        late = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
-        if progress.done > self._saved_done and (late or _passed(samples, progress.done, self._saved_done)):
+        if progress.done > self._saved_done and (now or self._is_due(progress)):
             return self._save(net, progress)
         return False
+
+    def _is_due(self, progress: Progress) -> bool:
+        minutes, samples = self._options.minutes, self._options.samples
+        if samples is not None and progress.done - self._saved_done >= samples:
+            return True
+        if minutes is None:
+            return False
+        seconds, first = time.monotonic() - self._saved_at, self._seconds is None
+        if progress.epoch_ended and (self._seconds is None or SHARE * seconds >= self._seconds):
+            return True
+        return seconds >= (min(60 * minutes, FIRST_SECONDS) if first else 60 * minutes)
 
     def _save(self, net: Model, progress: Progress) -> bool:
         added = dict(self._add())
@@ -106,6 +122,8 @@ class CheckpointWriter:
         except OSError as e:
             warnings.warn(f"{self._path}: no checkpoint could be written, training goes on: {e}", stacklevel=2)
             return False
+        finally:
+            self._seconds = time.monotonic() - self._saved_at
         return True
 
     def resume(self, net: Model) -> Progress | None:
@@ -155,10 +173,6 @@ class CheckpointWriter:
 def _completed(what: Mapping[str, Any]) -> dict[str, Any]:
     """What an older slide stored, with the options that it did not know as all its fits had them."""
     return {"storage": "float32", **what, "rebuild": {"incremental": False, **what["rebuild"]}}
-
-
-def _passed(samples: int | None, done: int, saved: int) -> bool:
-    return samples is not None and done - saved >= samples
 
 
 def resume_key(

@@ -9,6 +9,7 @@ rebuild is due.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from slide.optim import Schedule
 from slide.training.background_tables import BackgroundTables, in_background
 from slide.training.callbacks import Callbacks
 from slide.training.drift import DriftMeter
+from slide.training.interrupts import Interrupts
 from slide.training.plan import Plan
 from slide.training.progress import Progress
 from slide.training.source import Source
@@ -47,11 +49,13 @@ def run(net: Model, source: Source, plan: Plan, progress: Progress | None = None
     fit = _Fit(net, source, plan, progress)
     try:
         plan.callbacks.tell("on_fit_begin", progress, net)
-        for epoch in range(progress.done // max(n, 1), epochs):
-            progress.epoch = epoch
-            fit.train_epoch()
-            if progress.stop:
-                break
+        with fit.interrupts if plan.saver else nullcontext():
+            for epoch in range(progress.done // max(n, 1), epochs):
+                progress.epoch = epoch
+                fit.train_epoch()
+                if progress.stop:
+                    break
+            fit.save_if_due()
     finally:
         fit.tables.wait()
         plan.callbacks.tell("on_fit_end", progress, net)
@@ -70,6 +74,7 @@ class _Fit:
         self._net, self._source, self._plan, self._progress = net, source, plan, progress
         self.started = time.perf_counter() - progress.seconds
         self.tables = _Tables(net, progress, plan.callbacks)
+        self.interrupts = Interrupts()
 
     def train_epoch(self) -> None:
         """Every sample once, in an order of its own, or those that are left of an epoch; then what ends an epoch."""
@@ -89,8 +94,7 @@ class _Fit:
         seed = [net.seed, net.epoch, number] if number else [net.seed, net.epoch]
         order = np.random.default_rng(seed).permutation(n).astype(np.int64)
         while first < n and not progress.stop:
-            if plan.saver and plan.saver.save_if_due(net, progress):
-                plan.callbacks.tell("on_checkpoint", progress, net)
+            self.save_if_due()
             self.tables.follow(X, Y)
             size = min(WINDOW if batch_size > 1 else chunk, n - first, self.tables.samples_left())
             took = _train_chunk(net, X, Y, order[first : first + size], batch_size, plan.schedule, progress)
@@ -100,6 +104,13 @@ class _Fit:
                 self._end_epoch(X)
             self._notify(size)
             chunk = int(np.clip(size * CHUNK_SECONDS / max(took, 1e-6), net.n_threads, 4 * chunk))
+
+    def save_if_due(self) -> None:
+        """Between two chunks: the checkpoint, where there is one, before a signal that was held back stops the fit."""
+        net, progress, plan = self._net, self._progress, self._plan
+        if plan.saver and plan.saver.save_if_due(net, progress, now=bool(self.interrupts.received)):
+            plan.callbacks.tell("on_checkpoint", progress, net)
+        self.interrupts.deliver()
 
     def _end_epoch(self, X: Examples) -> None:
         net, progress = self._net, self._progress

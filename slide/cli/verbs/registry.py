@@ -40,8 +40,8 @@ examples:
   slide predict model.slide test.txt -k 5 --out best.txt        the five best labels of each row
   slide info model.slide                                        what is in a model, or in a data file
 
-slide COMMAND --help says more about each. Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C or
-SIGTERM, 141 the reader of the output went away.
+slide COMMAND --help says more about each. Exit codes: 0 done, 2 bad input or nowhere to write, 130 stopped by Ctrl-C,
+143 by SIGTERM, 141 the reader of the output went away.
 """
 
 

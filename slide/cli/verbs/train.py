@@ -36,13 +36,14 @@ EXAMPLES = """\
 examples:
   slide train wordnet-hypernym --out model.slide
   slide train train.txt.gz --test test.txt.gz --epochs 10 --hidden 256 --n-active 1500
-  slide train train.txt --out model.slide --checkpoint run.checkpoint --resume   after a kill: goes on where it was
+  slide train train.txt --out model.slide --checkpoint run.checkpoint --resume   goes on where it was stopped
   slide train --config run.toml --epochs 3
   slide train data.csv --text title,body --labels tags --label-separator ';' --out tags.slide
   slide train train.txt --validation 0.1 --patience 2 --log run.csv --out model.slide
   slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
 
-Ctrl-C and SIGTERM stop within a second; with --out the model so far is saved. --json: percentages are 0 to 100.
+Ctrl-C and SIGTERM stop within a second; with --out the model so far is saved, with --checkpoint the state to go on
+from. --json: percentages are 0 to 100.
 """
 
 
@@ -58,8 +59,10 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--out", metavar="MODEL", help="save the model to this file")
     text = "read DATA, which is XMC text, N rows at a time: for files larger than memory"
     parser.add_argument("--rows-at-once", type=int, metavar="N", help=text)
-    parser.add_argument("--checkpoint", metavar="FILE", help="save the training's state to this file now and then")
-    text = "minutes between two checkpoints (default: %(default)g)"
+    parser.add_argument("--checkpoint", metavar="FILE", help="save the state of the training to this file")
+    text = (
+        "minutes between two checkpoints; the first comes after 30 s, and one at an epoch's end (default: %(default)g)"
+    )
     parser.add_argument("--checkpoint-minutes", type=float, metavar="X", default=5.0, help=text)
     parser.add_argument("--resume", action="store_true", help="go on from --checkpoint FILE, if it is there")
     text = "score this after each epoch, without training on it: data, or the share of DATA to hold out, like 0.1"
@@ -105,9 +108,10 @@ def run(args: Namespace) -> int:
     data = kind.read(args)
     test = data.held_out(args.test)
     print(data.describe(test), flush=True)
-    seconds = _fit(clf, data, options)
-    if seconds is None:
-        return interrupted(clf, target, options.checkpoint)
+    try:
+        seconds = _fit(clf, data, options)
+    except KeyboardInterrupt as e:
+        return interrupted(clf, target, options.checkpoint, e)
     facts = training_facts(clf, data, seconds)
     if target:
         facts |= save(clf, target)
@@ -129,19 +133,16 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> float | None:
-    """Wall-clock seconds of the fit, preparation included; None if it was interrupted."""
+def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> float:
+    """Wall-clock seconds of the fit, preparation included."""
     fit_kwargs: dict[str, Any] = {"eval_set": options.eval_set(data), "early_stopping": options.early_stopping}
     if options.checkpoint:
         fit_kwargs["checkpoint"] = options.checkpoint
     fit = clf.fit_blocks if isinstance(data, BlockData) else clf.fit
     begin = time.perf_counter()
-    try:
-        with stoppable(), bars.follow_fit(clf.epochs * data.n_rows) as shown:
-            callbacks = [Shown(shown, options.metric), *([options.log] if options.log else [])]
-            fit(*data.rows, callback=callbacks, **fit_kwargs)
-    except KeyboardInterrupt:
-        return None
+    with stoppable(), bars.follow_fit(clf.epochs * data.n_rows) as shown:
+        callbacks = [Shown(shown, options.metric), *([options.log] if options.log else [])]
+        fit(*data.rows, callback=callbacks, **fit_kwargs)
     if options.early_stopping:
         print(which_model(clf, options.early_stopping))
     return time.perf_counter() - begin
