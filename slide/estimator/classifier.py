@@ -76,6 +76,9 @@ class SlideClassifier(FittedClassifier):
     random_state : int
         With one thread, equal values give equal models, bit for bit.
     backend : {"c", "numba", None}
+    verbose : {0, 1, 2}
+        What fits print: 0 nothing; 1 the size of the data, a line for each epoch, and the time; 2 a line every few
+        seconds too, and what was chosen (`plan_`). ``callback=slide.ProgressBar()`` shows a live bar.
 
     Attributes
     ----------
@@ -126,6 +129,7 @@ class SlideClassifier(FittedClassifier):
         n_threads: int | None = None,
         random_state: int = 0,
         backend: str | None = None,
+        verbose: int = 0,
     ) -> None:
         self.hidden = hidden
         self.epochs = epochs
@@ -146,6 +150,7 @@ class SlideClassifier(FittedClassifier):
         self.n_threads = n_threads
         self.random_state = random_state
         self.backend = backend
+        self.verbose = verbose
 
     # -- training ---------------------------------------------------------------------------------------------------
 

@@ -17,12 +17,11 @@ from slide.estimator.encoding import Encoding, MatrixReader, Reader
 from slide.estimator.labels import Values, class_names
 from slide.estimator.plan import FitPlan
 from slide.estimator.predictions import Predictions
-from slide.layers import Sampled
+from slide.estimator.stored_options import restored_options, stored_options
 from slide.network import Network
-from slide.optim import SCHEDULES, Schedule
+from slide.optim import Schedule
 
 FITTED = ("fit_seconds_", "samples_per_second_", "threshold_")
-IN_THE_NETWORK = ("lsh", "optimizer", "rebuild", "wide")  # options that a model file holds with the network
 
 
 class FittedClassifier(Predictions):
@@ -35,6 +34,7 @@ class FittedClassifier(Predictions):
     plan_: FitPlan
     schedule: Schedule | None
     random_state: int
+    verbose: int
 
     # -- how X is read: a subclass may have another reader ------------------------------------------------------------
 
@@ -90,9 +90,9 @@ class FittedClassifier(Predictions):
     def card(self) -> str:
         """The model card, Markdown: data, options, time, memory, scores and limits. `slide card MODEL` prints it."""
         self._check_fitted()
-        defaults = type(self)().get_params()
-        changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
-        return markdown(self.card_, type(self).__name__, self.n_labels_, bool(self.network_.wide), changed)
+        return markdown(
+            self.card_, type(self).__name__, self.n_labels_, bool(self.network_.wide), self.changed_params()
+        )
 
     # -- files ------------------------------------------------------------------------------------------------------
 
@@ -127,16 +127,13 @@ class FittedClassifier(Predictions):
 
     def _config(self) -> dict[str, Any]:
         """Options and what was learned as JSON values; what the network stores itself is left out."""
-        options = self.get_params()
-        for name in (*IN_THE_NETWORK, "schedule"):
-            del options[name]
-        options["hidden"] = [int(n) for n in options["hidden"]]
         return {
             "kind": type(self).__name__,
-            "params": options,
+            "params": stored_options(self.get_params()),
             "schedule": self.schedule and {"name": type(self.schedule).__name__, **asdict(self.schedule)},
             "card": getattr(self, "card_", Card()).config(),
             "history": getattr(self, "history_", self.network_.history),
+            "plan": self.plan_.config() if hasattr(self, "plan_") else None,
             "fitted": {name: getattr(self, name, 0.0) for name in FITTED},  # times are known after the fit
             **self._encoding.config(),
         }
@@ -145,25 +142,14 @@ class FittedClassifier(Predictions):
     def _restore(cls, network: Network, config: Mapping[str, Any], arrays: Mapping[str, Values]) -> Self:
         """The inverse of `save`, with the stored objects taken from the network."""
         reader = cls._restored_reader(config, arrays, network.n_features)
-        clf = cls._with_options(network, config)
+        options = restored_options(config["params"], config.get("schedule"), network)
+        clf = cls(**{name: value for name, value in options.items() if name in cls._parameter_names()})
         clf.network_ = network
         clf._encoding = Encoding.restored(reader, config, arrays, network.n_features, network.n_labels)
         for name in FITTED:
             setattr(clf, name, float(config["fitted"].get(name, 0)))
         clf.card_ = Card.restored(config.get("card"))
+        if config.get("plan") is not None:  # files of before do not say
+            clf.plan_ = FitPlan.restored(config["plan"])
         clf.history_ = network.history = [dict(record) for record in config.get("history", ())]
         return clf
-
-    @classmethod
-    def _with_options(cls, network: Network, config: Mapping[str, Any]) -> Self:
-        """Not fitted, with the options that a file holds."""
-        last = network.layers[-1]
-        assert isinstance(last, Sampled)
-        options = {k: v for k, v in config["params"].items() if k in cls._parameter_names()}
-        options["hidden"] = tuple(options["hidden"])
-        options |= {"lsh": last.lsh, "optimizer": network.optimizer, "rebuild": network.rebuild}
-        schedule = dict(config.get("schedule") or {})
-        if schedule:
-            options["schedule"] = SCHEDULES[schedule.pop("name")](**schedule)
-        options["wide"] = network.wide or network.ranker is not None
-        return cls(**options)

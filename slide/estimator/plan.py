@@ -8,7 +8,7 @@ of pairs, and cutting the lists loses just those that matter. There the network 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,24 @@ class FitPlan:
         few = pairs <= CUT_AT_MOST * Wide().row_pairs
         return cls(Wide() if few else None, None if few else Rank(), pairs)
 
+    def config(self) -> dict[str, Any]:
+        """As JSON values, for a model file."""
+        return asdict(self)
+
+    @classmethod
+    def restored(cls, stored: Any) -> FitPlan:
+        """The inverse of `config`; TypeError or ValueError for what no plan says."""
+        given = dict(stored)
+        ranking = given["ranking"]
+        if ranking is not None:
+            ranking = RankingFacts(
+                **ranking | {"held_losses": {float(C): v for C, v in ranking["held_losses"].items()}}
+            )
+        wide, rank = given["wide"], given["rank"]
+        plan = cls(wide and Wide(**wide), rank and Rank(**rank), given["pairs_a_row"], ranking)
+        str(plan)  # what could not be printed is refused here
+        return plan
+
     def __str__(self) -> str:
         lines = []
         if self.pairs_a_row is not None:
@@ -74,6 +92,8 @@ class FitPlan:
                 f"a row meets about {self.pairs_a_row:,.0f} (feature, label) pairs, {limit:,} is the limit of the walk"
             )
             lines.append(f"sparse part: {'walk over pairs' if self.wide else 'retrieve and rank'}: {why}")
+        elif self.wide == Wide():
+            lines.append("sparse part: walk over pairs, with the defaults")
         elif self.wide or self.rank:
             lines.append(f"sparse part: {self.wide or self.rank}, as given")
         else:

@@ -57,10 +57,13 @@ class Estimator:
         require(name in PRESETS, "preset", name, f"one of {', '.join(PRESETS)}")
         return cls(**PRESETS[name] | options)
 
-    def __repr__(self) -> str:
+    def changed_params(self) -> dict[str, Any]:
+        """Those of `get_params` that are not the defaults."""
         defaults = type(self)().get_params()
-        changed = [f"{k}={v!r}" for k, v in self.get_params().items() if v is not defaults[k] and v != defaults[k]]
-        return f"{type(self).__name__}({', '.join(changed)})"
+        return {name: value for name, value in self.get_params().items() if not _equal(value, defaults[name])}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.changed_params().items())})"
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -79,6 +82,13 @@ class Estimator:
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
             raise not_fitted(f"this {type(self).__name__} is not trained: call fit, or slide.load a saved one")
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """Whether an option is the default; a list of widths may be a tuple's equal, True is not 1."""
+    if isinstance(default, tuple) and isinstance(value, list | np.ndarray):
+        value = tuple(value)
+    return value is default or (isinstance(value, bool) == isinstance(default, bool) and bool(value == default))
 
 
 def feature_names(X: Any) -> npt.NDArray[np.object_] | None:

@@ -78,13 +78,16 @@ class SlideTextClassifier(SlideClassifier):
     def _config(self) -> dict[str, Any]:
         """As that of every classifier, and which columns of a table the texts came from (slide/cli)."""
         config = super()._config()
-        del config["params"]["features"]  # the reader's
+        if self.features is not None:
+            del config["params"]["features"]  # the reader's
         return config | {"table": getattr(self, "table_", None)}
 
     @classmethod
     def _restore(cls, network: Network, config: Mapping[str, Any], arrays: Mapping[str, Values]) -> Self:
         clf = super()._restore(network, config, arrays)
-        clf.features = clf.vocabulary_.options
+        options = clf.vocabulary_.options
+        given = "features" not in config["params"] and options != TextFeatures()
+        clf.features = options if given else None
         if config.get("table"):
             clf.table_ = config["table"]
         return clf

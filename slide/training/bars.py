@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -23,12 +24,16 @@ class Lines:
 
     def begin(self, progress: Progress) -> None:
         """What is trained on."""
-        print(_data(progress), file=self.stream, flush=True)
+        self.say(_data(progress))
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        print(text, file=self.stream, flush=True)
 
     def __call__(self, progress: Progress) -> None:
         if progress.epoch_ended or progress.seconds - self.last >= self.every:
             self.last = progress.seconds
-            print(f"{_where(progress)}  {_tail(progress)}", file=self.stream, flush=True)
+            self.say(f"{_where(progress)}  {_tail(progress)}")
 
     def close(self) -> None:
         """Nothing is left to tidy."""
@@ -46,11 +51,15 @@ class Bar:
 
     def begin(self, progress: Progress) -> None:
         """What is trained on."""
-        self.bar.write(_data(progress), file=self.stream)
+        self.say(_data(progress))
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        self.bar.write(text, file=self.stream)
 
     def __call__(self, progress: Progress) -> None:
         if progress.epoch_ended:
-            self.bar.write(f"{_where(progress)}  {_tail(progress)}", file=self.stream)
+            self.say(f"{_where(progress)}  {_tail(progress)}")
         if progress.epoch_ended or progress.seconds - self.last >= REFRESH_SECONDS:
             self.last = progress.seconds
             self.bar.n, self.bar.total, self.bar.ncols = progress.done, progress.total, _columns(self.stream)
@@ -72,13 +81,17 @@ class NotebookBar:
 
     def begin(self, progress: Progress) -> None:
         """What is trained on."""
-        self.bar.write(_data(progress))
+        self.say(_data(progress))
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self.bar.write(text)
 
     def __call__(self, progress: Progress) -> None:
         self.bar.n, self.bar.total = progress.done, progress.total
         self.bar.set_postfix_str(f"loss {progress.loss:.3f}")
         if progress.epoch_ended:
-            self.bar.write(f"{_where(progress)}  {_tail(progress)}")
+            self.say(f"{_where(progress)}  {_tail(progress)}")
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
@@ -112,14 +125,31 @@ def follow_fit(total: int, stream: IO[str] | None = None) -> Iterator[Bar | Line
 
 @contextmanager
 def follow_rows(what: str, total: int, stream: IO[str] | None = None) -> Iterator[Callable[[int], Any]]:
-    """A function to be told of each number of rows done; shows a bar on a terminal and nothing elsewhere."""
+    """A function to be told of numbers of rows done; shows a bar on a terminal, a line every few seconds elsewhere."""
     stream = stream or sys.stderr
     if not stream.isatty():
-        yield lambda n: None
+        yield _RowLines(what, total, stream)
         return
     form = what + " {percentage:3.0f}% |{bar}| {rate_fmt}  {remaining} left"
     with _tqdm(total=total, file=stream, bar_format=form, unit=" rows", dynamic_ncols=True, leave=False) as bar:
         yield bar.update
+
+
+class _RowLines:
+    """Counts rows, and writes a line every few seconds; what is done before says nothing."""
+
+    def __init__(self, what: str, total: int, stream: IO[str]) -> None:
+        self._what, self._total, self._stream, self._done = what, total, stream, 0
+        self._started = self._last = time.monotonic()
+
+    def __call__(self, n: int) -> None:
+        self._done += n
+        now = time.monotonic()
+        if now - self._last >= LINE_SECONDS and self._done < self._total:
+            self._last, rate = now, self._done / (now - self._started)
+            left = duration((self._total - self._done) / rate)
+            line = f"{self._what} {100 * self._done // self._total:3d}%  {rate:,.0f} rows/s  {left} left"
+            print(line, file=self._stream, flush=True)
 
 
 @contextmanager

@@ -71,6 +71,11 @@ class _Function(Callback):
         self._function(progress)
 
 
+def listed(callback: Any) -> list[Any]:
+    """What `fit` takes as `callback`, as a list."""
+    return list(callback) if isinstance(callback, Iterable) else [] if callback is None else [callback]
+
+
 class Callbacks:
     """Several as one, told in their order."""
 
@@ -86,8 +91,7 @@ class Callbacks:
         ValueError
             For anything else.
         """
-        given = callback if isinstance(callback, Iterable) else [] if callback is None else [callback]
-        members = list(given)
+        members = listed(callback)
         for one in members:
             ok = (isinstance(one, Callback) or callable(one)) and not isinstance(one, type)
             require(ok, "callback", one, "a function, a slide.Callback, or a sequence of them")
@@ -185,6 +189,7 @@ class Follower(Protocol):
 
     def begin(self, progress: Progress) -> None: ...
     def __call__(self, progress: Progress) -> None: ...
+    def say(self, text: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -200,6 +205,10 @@ class Shown(Callback):
 
     def on_chunk(self, progress: Progress, network: Any) -> None:
         self._follower(progress)
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self._follower.say(text)
 
 
 class ProgressBar(Callback):

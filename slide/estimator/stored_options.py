@@ -1,0 +1,79 @@
+"""A classifier's options in a model file: as they were given, so that a loaded one says what was asked for.
+
+The network knows what became of them: "auto" has become a hash family, None an optimizer. Files of before hold that
+alone; there an option counts as the default where the default would have become the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from slide.layers import Sampled
+from slide.lsh import FAMILIES, HashFamily, auto
+from slide.model.pairs import Wide
+from slide.model.snapshot import family_config, optimizer_from
+from slide.network import Network
+from slide.optim import SCHEDULES, Adagrad, Optimizer, Rebuild, Schedule
+from slide.training.ranking import Rank
+
+OBJECTS = ("lsh", "optimizer", "rebuild", "wide")  # options that the network has too, resolved
+
+
+def stored_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The options but for the schedule, as JSON values; a hash family of the user's own is left to the network."""
+    stored = {name: _stored(value) for name, value in params.items() if name != "schedule"}
+    family = params["lsh"]
+    if isinstance(family, HashFamily) and family.is_custom:
+        del stored["lsh"]
+    return stored | {"hidden": [int(n) for n in params["hidden"]]}
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, HashFamily):
+        return family_config(value)
+    if isinstance(value, Optimizer):
+        return {"name": type(value).__name__, **asdict(value)}
+    if isinstance(value, Wide | Rank):
+        return {"kind": type(value).__name__, **asdict(value)}
+    return asdict(value) if isinstance(value, Rebuild) else value
+
+
+def restored_options(stored: Mapping[str, Any], schedule: Mapping[str, Any] | None, network: Network) -> dict[str, Any]:
+    """The inverse; what the file does not say follows from the network."""
+    options = {"schedule": _schedule(schedule), **stored, "hidden": tuple(stored["hidden"])}
+    options["lsh"] = _family(stored["lsh"]) if "lsh" in stored else _family_of(network)
+    if "optimizer" not in stored:
+        options["optimizer"] = None if network.optimizer == Adagrad(stored["lr"]) else network.optimizer
+    elif stored["optimizer"] is not None:
+        options["optimizer"] = optimizer_from(stored["optimizer"])
+    if "rebuild" not in stored:
+        options["rebuild"] = None if network.rebuild == Rebuild() else network.rebuild
+    elif stored["rebuild"] is not None:
+        options["rebuild"] = Rebuild(**stored["rebuild"])
+    if "wide" not in stored:
+        options["wide"] = network.ranker is not None or network.wide == Wide() or network.wide or False
+    elif isinstance(stored["wide"], Mapping):
+        given = dict(stored["wide"])
+        options["wide"] = {"Wide": Wide, "Rank": Rank}[given.pop("kind")](**given)
+    return options
+
+
+def _family(stored: Any) -> Any:
+    if not isinstance(stored, Mapping):
+        return stored
+    options = dict(stored)
+    return FAMILIES[options.pop("kind")](**options)
+
+
+def _family_of(network: Network) -> Any:
+    last = network.layers[-1]
+    assert isinstance(last, Sampled)
+    chosen = auto(last.n, last.n_active, last.n_random) if last.lsh is not None else None
+    return "auto" if last.lsh is not None and last.lsh == chosen else last.lsh
+
+
+def _schedule(stored: Mapping[str, Any] | None) -> Schedule | None:
+    options = dict(stored or {})
+    return SCHEDULES[options.pop("name")](**options) if options else None
