@@ -6,20 +6,20 @@ slide/load.py: importing a module of this name would put it where the function `
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from slide.engine.select import resolve_backend
 from slide.engine.threads import resolve_threads
 from slide.estimator.classifier import SlideClassifier
+from slide.io.file_objects import name_of
 from slide.io.model_file import check_own_family, header_errors, read_model
 from slide.lsh import HashFamily
 from slide.network import Network
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: Any,
     *,
     mmap: bool = False,
     max_bytes: int | None = None,
@@ -31,7 +31,8 @@ def load(
 
     Parameters
     ----------
-    path : path of a file written by ``SlideClassifier.save`` or ``Network.save``
+    path : path of a file written by ``SlideClassifier.save`` or ``Network.save``, or file object
+        Opened for reading bytes; it is read from where it stands, so many bytes as the model has, and stays open.
     mmap : bool
         Map the weights instead of reading them: loading is immediate and processes share the pages; training on them
         changes this process's copy only. Checksums of mapped arrays are not verified, and a file that another process
@@ -54,10 +55,11 @@ def load(
     """
     n_threads, backend = resolve_threads(n_threads), resolve_backend(backend)
     config, arrays = file = read_model(path, mmap=mmap, max_bytes=max_bytes)
-    with header_errors(path):
+    name = name_of(path)
+    with header_errors(name):
         file.snapshot.own_families()
-    check_own_family(file.snapshot, lsh, path)
-    with header_errors(path):
+    check_own_family(file.snapshot, lsh, name)
+    with header_errors(name):
         net = Network.of(file.snapshot, n_threads, backend, lsh)
         if "classifier" not in config:
             return net

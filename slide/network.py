@@ -5,7 +5,6 @@ The training loop is in slide/training/loop.py, files in slide/io/model_file.py.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, Self
@@ -261,7 +260,10 @@ class Network(Model):
     # -- files ------------------------------------------------------------------------------------------------------
 
     def save(self, path: Any) -> None:
-        """Writes everything prediction and further training need (slide.io.model_file)."""
+        """Writes everything prediction and further training need (slide.io.model_file).
+
+        path : of the file, which is replaced when the new one is complete; or a file object opened for writing bytes
+        """
         save_model(self, path)
 
     def compress(self) -> Self:
@@ -274,8 +276,10 @@ class Network(Model):
         again.history = self.history
         return again
 
-    def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
+    def export_onnx(self, path: Any, *, k: int = 5) -> None:
         """Writes a graph that scores every label exactly, for other runtimes (slide.inference.onnx; extra `onnx`).
+
+        path : of a file, or a file object opened for writing bytes
 
         Its inputs are the entries of a sparse matrix: `row_ids` and `feature_ids` int64 [entries], `values` float32
         [entries], and `n_rows` int64 [1]; its outputs `topk_labels` int64 and `topk_scores` float32 [n_rows, k].

@@ -6,24 +6,24 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from slide.io.atomic import replacing
+from slide.io.atomic import Place, descriptor_of, replacing
 
 
 def writable(path: str, *inputs: str | None) -> Path:
-    """Where to write, refused before any work is done: a missing or read-only folder, a folder, one of the inputs."""
-    target = Path(path)
-    folder = target.parent
-    if target.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder, wanted the name of a file")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{path}: cannot write into the folder {folder}")
-    for other in inputs:
+    """Where to write, refused before any work is done: a missing or read-only folder, a folder, one of the inputs.
+
+    "-" is standard output; other names of it, pipes and devices are written through.
+    """
+    target = Path("/dev/stdout" if path == "-" else path)
+    try:
+        place = Place.of(target)
+    except OSError as e:
+        raise type(e)(f"{path}: {e.strerror}") from None
+    for other in () if place.is_stream else inputs:
         if other and os.path.exists(other) and target.exists() and target.samefile(other):
             raise ValueError(f"{path}: is read by this command, and would be overwritten")
     return target
@@ -53,8 +53,21 @@ def whole_file(target: Path) -> Iterator[IO[str]]:
 
 
 def size(path: Path) -> str:
-    """Of a file, for people."""
-    return f"{path.stat().st_size / 1e6:,.1f} MB"
+    """Of a file, for people; a stream has none."""
+    return "written through" if is_stream(path) else f"{path.stat().st_size / 1e6:,.1f} MB"
+
+
+@contextmanager
+def said_apart(out: Any) -> Iterator[None]:
+    """Where a command writes its result to standard output, what it says besides goes to standard error."""
+    is_output = isinstance(out, str) and (out == "-" or descriptor_of(out) == 1)
+    with redirect_stdout(sys.stderr) if is_output else nullcontext():
+        yield
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written there is gone, as into a pipe: it can be written once only."""
+    return Place.of(path).is_stream
 
 
 def opened(target: Path | None) -> AbstractContextManager[IO[str]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import slide
 from slide.cli.data import BlockData, MatrixData, TrainingData, validation_of
-from slide.cli.files import naming, size, writable
+from slide.cli.files import is_stream, naming, size, writable
 from slide.cli.scoring import METRICS
 from slide.cli.text_data import TextData
 from slide.estimator.classifier import SlideClassifier
@@ -180,7 +180,7 @@ def save(clf: SlideClassifier, target: Path) -> dict[str, Any]:
     """SlideClassifier.save, with the file named in what goes wrong; facts of the file."""
     with naming(target):
         clf.save(target)
-    return {"model": str(target), "model_bytes": target.stat().st_size}
+    return {"model": str(target), "model_bytes": None if is_stream(target) else target.stat().st_size}
 
 
 def training_facts(clf: SlideClassifier, data: TrainingData, seconds: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import slide
+from slide.cli.files import said_apart
 from slide.cli.parser import sentence
 from slide.cli.verbs.registry import make_parser
 
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
-            code: int = args.run(args)
+            with said_apart(getattr(args, "out", None)):
+                code: int = args.run(args)
             sys.stdout.flush()
             return code
         except KeyboardInterrupt:

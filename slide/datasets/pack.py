@@ -11,12 +11,14 @@ import argparse
 import gzip
 import lzma
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.datasets.embedded import VALUE_SCALE
+from slide.io.atomic import replacing
 from slide.io.xmc import read_xmc
 
 
@@ -31,21 +33,23 @@ def pack(source: Path, out: Path, name: str) -> None:
     X_train, Y_train = read_xmc(source / "train.txt.gz")
     X_test, Y_test = read_xmc(source / "test.txt.gz")
     X, Y = (sp.vstack(pair, format="csc") for pair in ((X_train, X_test), (Y_train, Y_test)))
-    np.savez_compressed(
-        out / f"{name}.npz",
-        n_train=np.int64(X_train.shape[0]),
-        X_shape=np.array(X.shape, np.int64),
-        X_steps=_steps(X),
-        X_values=_split_bytes(_to_integers(X.data)),
-        Y_shape=np.array(Y.shape, np.int64),
-        Y_steps=_steps(Y),
-    )
+    arrays: dict[str, Any] = {
+        "n_train": np.int64(X_train.shape[0]),
+        "X_shape": np.array(X.shape, np.int64),
+        "X_steps": _steps(X),
+        "X_values": _split_bytes(_to_integers(X.data)),
+        "Y_shape": np.array(Y.shape, np.int64),
+        "Y_steps": _steps(Y),
+    }
     labels = gzip.decompress((source / "labels.txt.gz").read_bytes())
     if len(labels.decode().splitlines()) != Y.shape[1]:
         raise ValueError(f"labels.txt.gz: found {len(labels.splitlines()):,} names, wanted {Y.shape[1]:,}")
     texts = [_texts(source / "train.tsv.gz", X_train.shape[0]), _texts(source / "test.tsv.gz", X_test.shape[0])]
-    (out / f"{name}.labels.xz").write_bytes(_compress(labels))
-    (out / f"{name}.texts.xz").write_bytes(_compress(b"".join(texts)))
+    with replacing(out / f"{name}.npz") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    for kind, data in (("labels", labels), ("texts", b"".join(texts))):
+        with replacing(out / f"{name}.{kind}.xz") as file:
+            file.write(_compress(data))
 
 
 def _to_integers(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:

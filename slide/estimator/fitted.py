@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Self
@@ -96,8 +95,12 @@ class FittedClassifier(Predictions):
 
     # -- files ------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model to one file (slide.io.model_file); ``slide.load`` reads it again."""
+    def save(self, path: Any) -> None:
+        """Writes the model to one file (slide.io.model_file); ``slide.load`` reads it again.
+
+        path : of the file, which is replaced when the new one is complete and keeps its permissions; or a file object
+            opened for writing bytes (``io.BytesIO``, a file, a compressed stream), which stays open
+        """
         from slide.io.model_file import save_model
 
         self._check_fitted()
@@ -110,7 +113,7 @@ class FittedClassifier(Predictions):
         small.network_ = self.network_.compress()
         return small
 
-    def export_onnx(self, path: str | os.PathLike[str], *, k: int = 5) -> None:
+    def export_onnx(self, path: Any, *, k: int = 5) -> None:
         """As ``Network.export_onnx``, for X as `fit` takes it; label names are in the metadata `labels`, as JSON.
 
         A text classifier's graph begins where its features are made: its columns are those of ``vocabulary_``.

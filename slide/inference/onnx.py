@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
-from slide.io.atomic import replacing
+from slide.io.atomic import Place, replacing
+from slide.io.file_objects import is_file_object, name_of
 from slide.model.model import Model
 
 OPSET = 18
@@ -29,7 +31,7 @@ Array = npt.NDArray[Any]
 
 def export(
     net: Model,
-    path: str | os.PathLike[str],
+    path: Any,
     k: int,
     *,
     scaling: ColumnScaling | None = None,
@@ -59,7 +61,7 @@ def export(
     model = graph.model(int(k))
     if names is not None:
         onnx.helper.set_model_props(model, {"labels": json.dumps(list(names))})
-    _write(onnx, model, Path(path), graph.n_bytes)
+    _write(onnx, model, path, graph.n_bytes)
 
 
 def _onnx() -> Any:
@@ -256,12 +258,20 @@ def _pairs_met(graph: _Graph, indptr: Array) -> tuple[str, str]:
     return entry, place
 
 
-def _write(onnx: Any, model: Any, path: Path, n_bytes: int) -> None:
+def _write(onnx: Any, model: Any, path: Any, n_bytes: int) -> None:
     if n_bytes <= MAX_INSIDE:
         with replacing(path) as file:
             file.write(model.SerializeToString())
         return
-    beside = f"{path.name}.data"
+    place = None if is_file_object(path) else Place.of(path)
+    if place is None or place.is_stream:
+        wanted = f"a file, since {n_bytes:,} bytes of weights go into another one beside it"
+        raise ValueError(f"export_onnx: found {name_of(path)}, wanted {wanted}")
+    folder, name = place.path.parent, place.path.name
+    beside = f"{name}.data"
     onnx.external_data_helper.convert_model_to_external_data(model, location=beside, size_threshold=1024)
-    (path.parent / beside).unlink(missing_ok=True)
-    onnx.save_model(model, os.fspath(path))
+    with tempfile.TemporaryDirectory(".part", ".", folder) as made:
+        onnx.save_model(model, os.path.join(made, name))
+        for part in (beside, name):
+            with open(os.path.join(made, part), "rb") as whole, replacing(folder / part) as file:
+                shutil.copyfileobj(whole, file, 1 << 24)

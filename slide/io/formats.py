@@ -19,6 +19,7 @@ from slide.engine.xmc_fault import MAX_COLUMNS
 from slide.errors import DataFormatError
 from slide.io.atomic import replacing
 from slide.io.content import Content, Source, damaged, inner_name, label_of, opened
+from slide.io.file_objects import is_file_object
 from slide.io.npz import is_scipy, read_npz, write_npz
 from slide.io.packed import packed
 from slide.io.parquet import read_parquet, write_parquet
@@ -123,11 +124,14 @@ def read_rows(
         return _checked(content.label, *pair)
 
 
-def write(path: str | os.PathLike[str], X: Any, Y: Any, kind: str | None = None) -> None:
-    """Writes rows and labels, packed where the name ends in .gz, .bz2 or .xz; the file appears when it is complete."""
+def write(path: Any, X: Any, Y: Any, kind: str | None = None) -> None:
+    """Writes rows and labels, packed where the name ends in .gz, .bz2 or .xz; the file appears when it is complete.
+
+    path : or a file object opened for writing bytes, which is written to as it is: in XMC text, unless kind says more
+    """
     X, Y = check_X(X, keep_zeros=True), check_Y(Y)
     check_pair(X, Y)
-    name = os.fspath(path)
+    name = "" if is_file_object(path) else os.fsdecode(path)
     kind = kind or format_of_name(inner_name(name)) or "xmc"
     if kind == "table":
         raise ValueError(f"{name}: found the ending of a table of text, wanted one of {', '.join(FORMATS)}")
@@ -135,7 +139,7 @@ def write(path: str | os.PathLike[str], X: Any, Y: Any, kind: str | None = None)
         raise ValueError(
             f"{name}: found {Path(name).suffix!r}, wanted no such ending: {kind} files are compressed already"
         )
-    with replacing(Path(path)) as file, packed(file, name) as stream:
+    with replacing(path) as file, packed(file, name) as stream:
         FORMATS[kind].write(stream, X, Y)
 
 

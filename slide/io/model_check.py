@@ -55,8 +55,8 @@ def _whole(value: object, least: int = 0, most: int = MAX_STEP) -> int:
     return value
 
 
-def check_entries(entries: Mapping[str, Any], available: int, path: Path) -> None:
-    """Arrays must lie back to back within the file and be as long as their shapes say."""
+def check_entries(entries: Mapping[str, Any], available: int | None, path: Path) -> None:
+    """Arrays must lie back to back within the file, if its size is known, and be as long as their shapes say."""
     position = 0
     for name, entry in entries.items():
         try:
@@ -75,7 +75,7 @@ def check_entries(entries: Mapping[str, Any], available: int, path: Path) -> Non
         except (LookupError, TypeError, ValueError) as e:
             raise ModelFormatError(f"{path}: array {name!r} is described wrongly ({e})") from e
         position = end
-    if position != available:
+    if available is not None and position != available:
         raise ModelFormatError(
             f"{path}: found {available:,} bytes of arrays, wanted {position:,}: truncated or altered"
         )

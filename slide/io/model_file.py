@@ -15,8 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from slide.checks import require
 from slide.engine import memory
 from slide.errors import ModelFormatError
 from slide.io.atomic import replacing
+from slide.io.file_objects import Reader, is_file_object, name_of
 from slide.io.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
 from slide.lsh import HashFamily
 from slide.model.model import Model
@@ -52,13 +52,14 @@ class ModelFile(NamedTuple):
 
 def save_model(
     model: Model,
-    path: str | os.PathLike[str],
+    path: Any,
     extra: Mapping[str, Any] | None = None,
     extra_arrays: Mapping[str, Array] | None = None,
     tables: bool = False,
 ) -> None:
     """Writes a model, and what a classifier adds to it. The old file survives until the new one is complete.
 
+    path: or a file object opened for writing bytes, which is written to from where it stands, in one go.
     tables: also those that loading could fill from the weights.
 
     Raises
@@ -77,7 +78,7 @@ def save_model(
             **(extra or {}),
         }
         header = _header(arrays, json.dumps(config, default=as_json))
-        with replacing(Path(path)) as file:
+        with replacing(path) as file:
             file.write(header)
             for array in arrays.values():
                 file.write(_bytes(array))
@@ -98,18 +99,19 @@ def check_own_family(snapshot: Snapshot, own: HashFamily | None, path: Any) -> N
 
 
 @contextmanager
-def header_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+def header_errors(path: Any) -> Iterator[None]:
     """What a header says that makes no sense is a ModelFormatError."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError) as e:
-        raise ModelFormatError(f"{path}: the header does not describe a model ({type(e).__name__}: {e})") from e
+        found = f"the header does not describe a model ({type(e).__name__}: {e})"
+        raise ModelFormatError(f"{path}: {found}") from e
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What the header says, without reading the arrays."""
     with open_regular(path) as file:
-        config, entries, start = _read_header(file, path)
+        config, entries, start = _read_header(file, os.fstat(file.fileno()).st_size, path)
     sizes = {name: e["data_offsets"][1] - e["data_offsets"][0] for name, e in entries.items()}
     return {**config, "array_bytes": sizes, "file_bytes": start + sum(sizes.values())}
 
@@ -121,39 +123,49 @@ def _version(model: Model) -> int:
     return 2 if model.storage != "float32" or model.is_compressed else 1
 
 
-def read_model(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int | None = None) -> ModelFile:
-    """The header's JSON object and the arrays, checked against each other and against the checksums."""
-    arrays: dict[str, Array] = {}
+def read_model(path: Any, *, mmap: bool = False, max_bytes: int | None = None) -> ModelFile:
+    """The header's JSON object and the arrays, checked against each other and against the checksums.
+
+    path: or a file object, from which so many bytes are read as the model has.
+    """
+    if is_file_object(path):
+        require(not mmap, "mmap", mmap, "False: a file object cannot be mapped")
+        return _read_all(Reader(path), None, name_of(path), max_bytes=max_bytes)
+    if isinstance(path, bytes | bytearray | memoryview) and b"\0" in bytes(path[:64]):
+        raise TypeError(f"found {type(path).__name__} that are no path, wanted a model in memory as io.BytesIO(data)")
     with open_regular(path) as file:
-        config, entries, start = _read_header(file, path)
-        size = start + sum(e["data_offsets"][1] - e["data_offsets"][0] for e in entries.values())
-        check_cost(config, entries, size, max_bytes, path)
-        for name, entry in entries.items():
-            begin, end = entry["data_offsets"]
-            dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
-            if mmap and end > begin and (start + begin) % ALIGNMENT == 0:
-                arrays[name] = np.memmap(file, dtype, "c", start + begin, shape)
-                continue
-            arrays[name] = _read_array(file, start + begin, dtype, shape)
-            if _checksum(arrays[name]) != config["checksums"][name]:
-                raise ModelFormatError(f"{path}: array {name!r} was altered: its checksum does not match")
+        return _read_all(file, os.fstat(file.fileno()).st_size, path, mmap=mmap, max_bytes=max_bytes)
+
+
+def _read_all(file: Any, size: int | None, path: Any, *, mmap: bool = False, max_bytes: int | None) -> ModelFile:
+    arrays: dict[str, Array] = {}
+    config, entries, start = _read_header(file, size, path)
+    needed = start + sum(e["data_offsets"][1] - e["data_offsets"][0] for e in entries.values())
+    check_cost(config, entries, needed, max_bytes, path)
+    for name, entry in entries.items():  # back to back, in this order
+        begin, end = entry["data_offsets"]
+        dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
+        if mmap and end > begin and (start + begin) % ALIGNMENT == 0:
+            arrays[name] = np.memmap(file, dtype, "c", start + begin, shape)
+            continue
+        if mmap:
+            file.seek(start + begin)
+        arrays[name] = memory.allocate(shape, dtype, "the arrays of a model file")
+        if file.readinto(_bytes(arrays[name])) != arrays[name].nbytes:
+            raise ModelFormatError(f"{path}: truncated while it was read")
+        if _checksum(arrays[name]) != config["checksums"][name]:
+            raise ModelFormatError(f"{path}: array {name!r} was altered: its checksum does not match")
     return ModelFile(config, arrays)
 
 
-def _read_array(file: BinaryIO, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    array = memory.allocate(shape, dtype, "the arrays of a model file")
-    file.seek(offset)
-    if file.readinto(_bytes(array)) != array.nbytes:  # type: ignore[attr-defined]
-        raise ModelFormatError(f"{file.name}: truncated while it was read")
-    return array
+def _read_header(file: Any, size: int | None, path: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]], int]:
+    """The JSON object, the arrays' entries and where the arrays start; every number is checked before it is used.
 
-
-def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]], int]:
-    """The JSON object, the arrays' entries and where the arrays start; every number is checked before it is used."""
-    size = os.fstat(file.fileno()).st_size
+    size: bytes of the file; None for what shows only when it ends.
+    """
     head = file.read(8)
     length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-    if not 2 <= length <= min(MAX_HEADER, size - 8):
+    if not 2 <= length <= (MAX_HEADER if size is None else min(MAX_HEADER, size - 8)):
         raise ModelFormatError(f"{path}: no slide model (or truncated): the first 8 bytes are no header length")
     try:
         header = json.loads(file.read(length))
@@ -171,7 +183,7 @@ def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[dict[str
     if metadata.get("checksum") != checksum:
         raise ModelFormatError(f"{path}: the header was altered: its checksum does not match")
     start = 8 + length
-    check_entries(header, size - start, path)
+    check_entries(header, None if size is None else size - start, path)
     check_config(config, header, path)
     return config, header, start
 

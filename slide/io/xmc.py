@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,6 +20,7 @@ from slide.engine.xmc_fault import MAX_COLUMNS, Buffer, Fault, Kind, Parsed
 from slide.errors import DataFormatError
 from slide.io.atomic import replacing
 from slide.io.content import Content, Source, opened
+from slide.io.file_objects import is_file_object
 from slide.io.packed import packed
 
 EXCERPT = 40
@@ -106,14 +106,14 @@ def matrices(parsed: Parsed) -> Pair:
     return X, _csr(np.ones(len(label_indices), np.float32), label_indices, label_indptr, (n, labels))
 
 
-def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
+def write_xmc(path: Any, X: Any, Y: Any) -> None:
     """Write features and labels so that read_xmc gives them back exactly; packed if the name ends in .gz, .bz2 or .xz.
 
     The file appears under its name only when it is complete: an older file survives an error.
 
     Parameters
     ----------
-    path : str or path
+    path : str, path, or file object opened for writing bytes, which is written to as it is
     X : sparse or dense matrix, shape [rows, features]
         Finite real numbers, taken as float32 and written with as few digits as tell them apart.
     Y : sparse or dense matrix, shape [rows, labels]
@@ -131,8 +131,8 @@ def write_xmc(path: str | os.PathLike[str], X: Any, Y: Any) -> None:
     X, Y = check_X(X, keep_zeros=True), check_Y(Y)
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
-    target = Path(path)
-    with replacing(target) as file, packed(file, target.name) as stream:
+    name = "" if is_file_object(path) else os.fsdecode(path)
+    with replacing(path) as file, packed(file, name) as stream:
         write_rows(stream, X, Y)
 
 

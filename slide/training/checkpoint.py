@@ -21,6 +21,7 @@ import numpy as np
 
 from slide.checks import require
 from slide.errors import ModelFormatError
+from slide.io.atomic import Place
 from slide.io.fingerprint import fingerprint
 from slide.io.model_file import read_model, save_model
 from slide.model.model import Model
@@ -136,8 +137,7 @@ class CheckpointWriter:
         ModelFormatError
             If the file is damaged, or a model that is no checkpoint.
         """
-        for part in self._path.parent.glob(f".{self._path.name}.*.part"):  # of a write that was killed
-            part.unlink(missing_ok=True)
+        Place.of(self._path).remove_parts()  # of a write that was killed
         if not self._options.resume or not self._path.exists():
             return None
         file = read_model(self._path)

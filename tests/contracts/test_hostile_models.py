@@ -328,17 +328,6 @@ def test_a_folder_is_an_os_error(tmp_path: Path) -> None:
         slide.load(tmp_path)
 
 
-def test_saving_replaces_a_link_and_leaves_what_it_points_to(model: bytes, tmp_path: Path) -> None:
-    loaded = slide.load(written(tmp_path, model))
-    victim, link = tmp_path / "victim", tmp_path / "link.slide"
-    victim.write_text("precious")
-    link.symlink_to(victim)
-    loaded.save(link)
-    assert victim.read_text() == "precious"
-    assert not link.is_symlink()
-    slide.load(link)
-
-
 def test_saving_never_opens_the_umask(model: bytes, tmp_path: Path) -> None:
     """Another thread could create a file for everybody in that moment."""
     loaded = slide.load(written(tmp_path, model))

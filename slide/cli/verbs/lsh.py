@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slide.cli.files import naming, writable
 from slide.cli.models import load_model, network_of, network_rows
 from slide.cli.options import add_json, add_machine, add_model
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import input_of
+from slide.io.atomic import replacing
 from slide.network import Network
 
 if TYPE_CHECKING:
@@ -39,7 +42,8 @@ def run(args: Namespace) -> int:
     """Reports on the tables of a model's last layer."""
     from slide.inference.lsh_report import MAX_QUERIES
 
-    if args.plot:
+    picture = writable(args.plot, args.model, args.data) if args.plot else None
+    if picture:
         _pyplot()  # before the work, not after it
     model = load_model(args)
     net = network_of(model)
@@ -50,9 +54,9 @@ def run(args: Namespace) -> int:
         X, Y = network_rows(model, rows.X[some]), rows.Y[some]
     report = net.lsh_report(X, Y)
     print(report)
-    if args.plot:
-        plot(net, X, report, args.plot)
-        print(f"plot: {args.plot}")
+    if picture:
+        plot(net, X, report, picture)
+        print(f"plot: {picture}")
     if args.json:
         print(json.dumps(report.to_dict()))
     return 0
@@ -69,7 +73,7 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def plot(net: Network, X: Any, report: LshReport, path: str) -> None:
+def plot(net: Network, X: Any, report: LshReport, path: Path) -> None:
     """Recall against candidates (with queries), and how full the buckets are."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -90,7 +94,8 @@ def plot(net: Network, X: Any, report: LshReport, path: str) -> None:
     axes[1].hist(counts, bins=40, color="#4477aa")
     axes[1].set(xlabel="neurons in a bucket", ylabel="buckets")
     figure.suptitle(f"{report.n_neurons:,} neurons: {report.family.split('(')[0]}")
-    figure.savefig(path, dpi=120)
+    with naming(path), replacing(path) as file:
+        figure.savefig(file, dpi=120, format=path.suffix.lstrip(".").lower() or "png")
     pyplot.close(figure)
 
 

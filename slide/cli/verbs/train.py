@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slide.cli.data import BlockData, TrainingData
-from slide.cli.files import size, writable
+from slide.cli.files import is_stream, size, writable
 from slide.cli.fitting import (
     FitOptions,
     apply_preset,
@@ -113,7 +113,7 @@ def run(args: Namespace) -> int:
     except KeyboardInterrupt as e:
         return interrupted(clf, target, options.checkpoint, e)
     facts = training_facts(clf, data, seconds)
-    if target:
+    if target and not (test and is_stream(target)):  # what went into a pipe cannot be written again
         facts |= save(clf, target)
     print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: {data.summary(facts)}", flush=True)
     if clf.plan_.rank:
