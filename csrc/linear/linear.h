@@ -3,7 +3,8 @@
  * A label's row is learned on its own positives and on the rows whose shortlist holds it wrongly (hard negatives: as
  * Slice, Jain et al., WSDM 2019, does for dense features). Each such problem is small and independent of all others, so
  * it is solved in cache by dual coordinate descent (Hsieh et al., ICML 2008), one thread a label, with the same bits for any
- * number of threads. Reading order: negatives.c, solve.c (one label), train.c (all of them), score.c.
+ * number of threads. Reading order: negatives.c, solve.c (one label), gram.c (the same where rows are few), weights.c
+ * (what both share), train.c (all of them), score.c.
  *
  * The alphabet: N rows, D features, L labels, M labels of a shortlist. */
 #ifndef SLIDE_LINEAR_LINEAR_H
@@ -37,13 +38,14 @@ typedef struct {
     const slide_linear_rows *warm; /* rows of these L labels to start from, or NULL */
 } slide_linear_data;
 
-/* min over w: |w|^2 / 2 + sum over rows of C_i max(0, 1 - y_i (w . x_i + bias))^2, with the bias one more weight, of a
- * feature that is always 1, and C_i = C * the weight of its class * that of its row. */
+/* min over w and bias: (|w|^2 + (bias + 1)^2) / 2 + sum over rows of C_i max(0, 1 - y_i (w . x_i + bias))^2, with
+ * C_i = C * the weight of its class * that of its row. A bias is drawn to -1, the margin of "not this label": rows that
+ * nothing speaks for then need no multiplier. */
 typedef struct {
     float C, positive_weight, negative_weight;
     float eps;     /* a label is solved when its projected gradients lie within this of each other */
     float prune;   /* weights under this in absolute value are dropped, but for the bias */
-    int32_t max_passes, shrinks;
+    int32_t max_passes, shrinks; /* of problems of more than SLIDE_GRAM_ROWS rows: smaller ones are solved */
     uint64_t seed;
     int32_t n_threads;
 } slide_linear_options;
@@ -92,6 +94,19 @@ typedef struct {
 void slide_rank_scores(const slide_rank *rank, const int32_t *features, const float *values, int64_t n, const int32_t *ids,
                        int64_t m, float *dense, float *z, float *scores);
 
+/* gram.c: a problem of few rows by its columns, and the inner products of those rows that have moved. */
+typedef struct {
+    int64_t *begin;                /* [known + 1] of each feature's rows */
+    int32_t *rows;
+    float *values;
+    float *products;               /* [rows][stride] y_i y_j (x_i . x_j + 1), where known */
+    int8_t *known;                 /* [rows] */
+    float *gradient;               /* [stride] y_i z_i - 1 */
+    int32_t *free;                 /* rows whose multiplier is over 0 */
+    double *system, *step;         /* [free][free] and [free]: where all their gradients are 0 */
+    int64_t max_columns, max_values;
+} slide_linear_gram;
+
 /* solve.c: one thread's memory, and one label with it. */
 typedef struct {
     int32_t *place;                /* [D] a feature's number in the problem, -1 for none */
@@ -104,6 +119,7 @@ typedef struct {
     float *alpha, *curvature, *slack, *sign;
     int32_t *active;
     int64_t max_known, max_values, max_rows, n_known, n, n_positive;
+    slide_linear_gram gram;
     int32_t *kept;                 /* the solved row: features that stay, and their weights */
     float *kept_weights;
     int64_t n_kept;
@@ -111,6 +127,18 @@ typedef struct {
 
 slide_status slide_linear_scratch_new(slide_linear_scratch *s, int64_t n_features);
 void slide_linear_scratch_free(slide_linear_scratch *s);
+
+/* weights.c: w . x_i + bias; w += factor {x_i, 1}; w of the multipliers, the bias begun at SLIDE_LINEAR_BIAS. */
+#define SLIDE_LINEAR_BIAS -1.0f
+float slide_linear_margin(const slide_linear_scratch *s, int64_t i);
+void slide_linear_add_row(slide_linear_scratch *s, int64_t i, float factor);
+void slide_linear_weights(slide_linear_scratch *s);
+
+#define SLIDE_GRAM_ROWS 128 /* at most, of a problem that is solved through its inner products */
+
+/* Descends from s->alpha, with w of these on entry and on return. Returns the number of passes, -1 when out of memory. */
+int64_t slide_linear_descend_gram(const slide_linear_options *options, slide_linear_scratch *s);
+void slide_linear_gram_free(slide_linear_gram *gram);
 
 /* Solves label l (0 to L - 1), leaves its row in s->kept. Returns the number of passes, -1 when out of memory. */
 int64_t slide_linear_solve(const slide_linear_data *data, const slide_linear_options *options, int64_t l,

@@ -26,6 +26,7 @@ void slide_linear_scratch_free(slide_linear_scratch *s)
     void *all[] = {s->place, s->known, s->w,     s->indices, s->values, s->begin,        s->rows,
                    s->alpha, s->sign,  s->slack, s->active,  s->kept,   s->kept_weights, s->curvature};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    slide_linear_gram_free(&s->gram);
 }
 
 /* Grows *p to n items of that size; what it held is lost. */
@@ -126,41 +127,21 @@ static int gather(const slide_linear_data *d, const slide_linear_options *o, int
     return 1;
 }
 
-/* Four sums side by side, so that an addition need not wait for the last one. */
-static float margin(const slide_linear_scratch *s, int64_t i)
-{
-    const int32_t *index = s->indices + s->begin[i];
-    const float *value = s->values + s->begin[i];
-    int64_t n = s->begin[i + 1] - s->begin[i], j = 0;
-    float sum[4] = {s->w[s->n_known], 0, 0, 0};
-    for (; j + 4 <= n; j += 4)
-        for (int k = 0; k < 4; k++) sum[k] += value[j + k] * s->w[index[j + k]];
-    for (; j < n; j++) sum[0] += value[j] * s->w[index[j]];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-static void add_row(slide_linear_scratch *s, int64_t i, float factor)
-{
-    for (int64_t j = s->begin[i]; j < s->begin[i + 1]; j++) s->w[s->indices[j]] += factor * s->values[j];
-    s->w[s->n_known] += factor;
-}
-
 /* At the solution alpha_i = 2 C_i max(0, 1 - y_i w . x_i): multipliers for weights that are near it, without storing any. */
 static void start(const slide_linear_data *d, int64_t l, slide_linear_scratch *s)
 {
     memset(s->w, 0, (size_t)(s->n_known + 1) * sizeof *s->w);
+    s->w[s->n_known] = SLIDE_LINEAR_BIAS;
     memset(s->alpha, 0, (size_t)s->n * sizeof *s->alpha);
     if (!d->warm) return;
     for (int64_t p = d->warm->indptr[l]; p < d->warm->indptr[l + 1]; p++)
         if (s->place[d->warm->features[p]] >= 0) s->w[s->place[d->warm->features[p]]] = d->warm->weights[p];
     s->w[s->n_known] = d->warm->bias[l];
     for (int64_t i = 0; i < s->n; i++) {
-        float miss = 1 - s->sign[i] * margin(s, i);
+        float miss = 1 - s->sign[i] * slide_linear_margin(s, i);
         s->alpha[i] = miss > 0 ? miss / s->slack[i] : 0;
     }
-    memset(s->w, 0, (size_t)(s->n_known + 1) * sizeof *s->w);
-    for (int64_t i = 0; i < s->n; i++)
-        if (s->alpha[i] > 0) add_row(s, i, s->alpha[i] * s->sign[i]);
+    slide_linear_weights(s);
 }
 
 static void shuffle(int32_t *a, int64_t n, slide_rng *rng)
@@ -184,7 +165,7 @@ static int64_t pass(slide_linear_scratch *s, int64_t n_active, float limit, spre
     *seen = (spread){-INFINITY, INFINITY};
     for (int64_t k = 0; k < n_active; k++) {
         int32_t i = s->active[k];
-        float gradient = s->sign[i] * margin(s, i) - 1 + s->alpha[i] * s->slack[i], projected = gradient;
+        float gradient = s->sign[i] * slide_linear_margin(s, i) - 1 + s->alpha[i] * s->slack[i], projected = gradient;
         if (s->alpha[i] == 0) {
             if (gradient > limit) {
                 s->active[k--] = s->active[--n_active];
@@ -198,7 +179,7 @@ static int64_t pass(slide_linear_scratch *s, int64_t n_active, float limit, spre
         if (fabsf(projected) <= LEAST_STEP) continue;
         float old = s->alpha[i], next = old - gradient / s->curvature[i];
         s->alpha[i] = next > 0 ? next : 0;
-        add_row(s, i, (s->alpha[i] - old) * s->sign[i]);
+        slide_linear_add_row(s, i, (s->alpha[i] - old) * s->sign[i]);
     }
     return n_active;
 }
@@ -247,7 +228,9 @@ int64_t slide_linear_solve(const slide_linear_data *data, const slide_linear_opt
     s->n_kept = 0;
     if (!gather(data, options, l, s)) return -1;
     start(data, l, s);
-    int64_t passes = descend(options, (uint64_t)(data->first_label + l), s);
+    int64_t passes = s->n <= SLIDE_GRAM_ROWS ? slide_linear_descend_gram(options, s)
+                                             : descend(options, (uint64_t)(data->first_label + l), s);
+    if (passes < 0) return -1;
     *bias = s->w[s->n_known];
     keep_weights(options, s);
     return passes;

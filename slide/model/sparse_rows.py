@@ -24,7 +24,7 @@ PAIRS_AT_ONCE = 2**25  # negative rows that are listed by label at a time: 128 M
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """How rows are learned: min |w|^2 / 2 + sum of C_i max(0, 1 - y_i (w . x_i + b))^2 for each label.
+    """How rows are learned: min (|w|^2 + (b + 1)^2) / 2 + sum of C_i max(0, 1 - y_i (w . x_i + b))^2 for each label.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class SolverOptions:
     eps : float
         A label is solved when its projected gradients lie within this of each other.
     max_passes : int
-        Over a label's rows, at most.
+        Over a label's rows, at most, where these are more than 128; fewer are solved.
     prune : float
         Weights under this in absolute value are dropped.
     shrinks : bool

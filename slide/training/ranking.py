@@ -25,14 +25,15 @@ PAIRS = 6_000_000  # negative pairs that are learned on, about, where rows and l
 FEWEST, MOST = 30, 1_000  # negatives of a row
 CALIBRATION_SHARE, CALIBRATION_ROWS = 0.05, 5_000
 LEAST_CALIBRATION = 500  # rows, but a fifth of them where they are few
-WEIGHTS_TRIED = (0.3, 1.0, 3.0, 10.0, 30.0)  # of C, where none was given
+WEIGHTS_TRIED = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of C, where none was given
 FIRST_TRIED = 3.0
-TRIED_SHARE, FEWEST_TRIED = 0.05, 20  # labels that it is chosen on
+LABELS_TRIED = 3_000  # that it is chosen on
 DEFAULT_C = 1.0
 FEW_HELD = 0.04  # a share of the rows
 UPDATE_C, UPDATE_BLOCKS, UPDATE_ROWS = 1.0, 8, 256  # of rows that come later
 EXACT_LABELS = 30_000  # up to so many, a network without leaves scores all of them for its shortlists
 CANDIDATES_OF = 20  # labels that the tables are asked for, for each one of a shortlist
+LEARNED_OF = 10  # the same of leaves, for what is learned from: more find no wrong labels that matter
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,15 @@ class Rank:
         Labels of a row that are ranked in prediction. None: as many as n_negatives. Labels further down were never told
         apart from a row's own, and would come up.
     C : float or None
-        Weight of a row's loss against that of the norm. None: the one of 0.3, 1, 3, 10 and 30 under which the rows held
-        out for the calibration are most probable, found on a twentieth of the labels.
+        Weight of a row's loss against that of the norm. None: the one of 0.3, 1, 3, 10, 30 and 100 under which the rows
+        held out for the calibration are most probable, found on 3,000 of the labels.
     positive_weight : float
         Of the loss of a label's examples, beside that of the negatives.
     prune : float
         Weights under this in absolute value are dropped. Rows of X of unit length have weights of about 0.1 to 1.
     eps, max_passes : float, int
-        A label is solved when its projected gradients lie within eps of each other, or after so many passes.
+        A label is solved when its projected gradients lie within eps of each other; one of more than 128 rows is left
+        after so many passes.
     """
 
     n_negatives: int | None = None
@@ -145,11 +147,17 @@ def held_for_calibration(n_rows: int, seed: int) -> npt.NDArray[np.bool_]:
     return held
 
 
-def shortlists(net: Model, X: sp.csr_array, m: int) -> tuple[IntArray, FloatArray]:
-    """ids int32 [n, m] and logits float32 [n, m] of the network's best labels, best first, -1 where there are fewer."""
+def shortlists(net: Model, X: sp.csr_array, m: int, at_most: int | None = None) -> tuple[IntArray, FloatArray]:
+    """ids int32 [n, m] and logits float32 [n, m] of the network's best labels, best first, -1 where there are fewer.
+
+    at_most : candidates from leaves for each label of a shortlist
+    """
     exact = net.n_labels <= EXACT_LABELS or net.states[-1].lsh is None
     n_candidates = net.n_labels if exact else min(max(CANDIDATES_OF * m, 2_000), net.n_labels)
-    return net.shortlist(X, m, n_candidates=leaf_candidates(net, m) or n_candidates)
+    from_leaves = leaf_candidates(net, m)
+    if at_most is not None:
+        from_leaves = min(from_leaves, at_most * m)
+    return net.shortlist(X, m, n_candidates=from_leaves or n_candidates)
 
 
 def learn_ranker(
@@ -165,7 +173,7 @@ def learn_ranker(
     assert n_ranked is not None
     clock = [time.perf_counter()]
     main = ~held if held.any() else np.ones(len(held), np.bool_)
-    lists, _ = shortlists(net, X, n_negatives)
+    lists, _ = shortlists(net, X, n_negatives, LEARNED_OF)
     clock.append(time.perf_counter())
     losses: dict[float, float] = {}
     if sized.C is None and held.any():
@@ -254,18 +262,15 @@ def _tried(
     """
     X, Y = pair
     ids, logits = shortlists(net, X[held], min(options.n_negatives or FEWEST, FEWEST))
-    some = _some_labels(ids, net.n_labels, seed)
+    some = _some_labels(ids, seed)
     place = np.full(net.n_labels + 1, -1, np.int32)  # the last is that of an empty one, -1
     place[some] = np.arange(len(some), dtype=np.int32)
     own, hits = place[ids], found_among(Y[held], ids)
     train = X[~held], sp.csr_array(Y[~held][:, some]), place[lists[~held]]
     losses: dict[float, float] = {}
-    warm: SparseRows | None = None
 
-    def loss(C: float) -> float:
-        nonlocal warm
-        warm = _solved(net, *train, replace(options, C=C), seed, warm=warm)
-        z = warm.scores(X[held], own, net.n_threads, net.backend)
+    def loss(C: float) -> float:  # from scratch: the multipliers of another C are a bad start
+        z = _solved(net, *train, replace(options, C=C), seed).scores(X[held], own, net.n_threads, net.backend)
         return log_loss(z, np.where(own < 0, -np.inf, logits), hits)
 
     at = WEIGHTS_TRIED.index(FIRST_TRIED)
@@ -280,11 +285,11 @@ def _tried(
     return losses
 
 
-def _some_labels(ids: IntArray, n_labels: int, seed: int) -> IntArray:
+def _some_labels(ids: IntArray, seed: int) -> IntArray:
     """Labels of the shortlists, drawn at random, ascending."""
     listed = np.unique(ids[ids >= 0])
-    n = min(max(int(TRIED_SHARE * n_labels), FEWEST_TRIED), len(listed))
-    return np.sort(np.random.default_rng([seed, 21]).choice(listed, n, replace=False)).astype(np.int32)
+    drawn = np.random.default_rng([seed, 21]).choice(listed, min(LABELS_TRIED, len(listed)), replace=False)
+    return np.sort(drawn).astype(np.int32)
 
 
 def _solved(

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from slide.engine.reference.jit import kernel, loop
+from slide.engine.reference.linear_gram import GRAM_ROWS, descend_gram
+from slide.engine.reference.linear_weights import ONE, START_BIAS, ZERO, add_row, add_rows, clear, margin
 from slide.engine.reference.rng import SOLVER, below, stream
 
-ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+HALF = np.float32(0.5)
 LAST_STEP = np.float32(1e-12)
 
 
@@ -88,39 +90,6 @@ def negatives(shortlists: Any, y_indptr: Any, y_indices: Any, first_label: Any, 
 
 
 @kernel
-def margin(w: Any, X: Any, row: Any) -> Any:
-    """w . x with the bias, w's last: four sums side by side."""
-    first, last = X.indptr[row], X.indptr[row + 1]
-    whole = last - (last - first) % 4
-    a, b, c, d = w[-1], ZERO, ZERO, ZERO
-    for j in range(first, whole, 4):
-        a += X.data[j] * w[X.indices[j]]
-        b += X.data[j + 1] * w[X.indices[j + 1]]
-        c += X.data[j + 2] * w[X.indices[j + 2]]
-        d += X.data[j + 3] * w[X.indices[j + 3]]
-    for j in range(whole, last):
-        a += X.data[j] * w[X.indices[j]]
-    return (a + b) + (c + d)
-
-
-@kernel
-def add_row(w: Any, X: Any, row: Any, factor: Any) -> None:
-    """w += factor * {x, 1}"""
-    for j in range(X.indptr[row], X.indptr[row + 1]):
-        w[X.indices[j]] += factor * X.data[j]
-    w[-1] += factor
-
-
-@kernel
-def clear(w: Any, X: Any, rows: Any) -> None:
-    """w = 0 where these rows have features, and its bias."""
-    for row in rows:
-        for j in range(X.indptr[row], X.indptr[row + 1]):
-            w[X.indices[j]] = 0
-    w[-1] = 0
-
-
-@kernel
 def shuffle(a: Any, n: Any, rng: Any) -> None:
     """Puts the first n in random order."""
     for i in range(n - 1, 0, -1):
@@ -142,10 +111,7 @@ def start(w: Any, X: Any, rows: Any, sign: Any, slack: Any, warm: Any, label: An
         alpha[i] = miss / slack[i] if miss > 0 else ZERO
     for p in range(warm.indptr[label], warm.indptr[label + 1]):
         w[warm.features[p]] = 0
-    w[-1] = 0
-    for i in range(len(rows)):
-        if alpha[i] > 0:
-            add_row(w, X, rows[i], alpha[i] * sign[i])
+    add_rows(w, X, rows, sign, alpha)
     return alpha
 
 
@@ -240,15 +206,17 @@ def solve(X: Any, positives: Any, negatives: Any, o: Any, first_label: Any, row_
     indptr, bias = np.zeros(n_labels + 1, np.int64), np.zeros(n_labels, np.float32)
     features, weights = np.empty(1024, np.int32), np.empty(1024, np.float32)
     w = np.zeros(o.n_features + 1, np.float32)
+    w[-1] = START_BIAS
     for label in range(n_labels):
         own = positives[1][positives[0][label] : positives[0][label + 1]]
         wrong = negatives[1][negatives[0][label] : negatives[0][label + 1]]
         rows, sign, slack, curvature = problem(X, own, wrong, row_weights, o)
         alpha = start(w, X, rows, sign, slack, warm, label)
-        active = np.arange(len(rows)).astype(np.int32)
-        descend(
-            w, X, Problem(rows, sign, slack, curvature, alpha, active), o, stream(o.seed, SOLVER, first_label + label)
-        )
+        p = Problem(rows, sign, slack, curvature, alpha, np.arange(len(rows)).astype(np.int32))
+        if len(rows) <= GRAM_ROWS:
+            descend_gram(w, X, p, o.eps)
+        else:
+            descend(w, X, p, o, stream(o.seed, SOLVER, first_label + label))
         stay = kept(w, X, rows, o.prune)
         begin = indptr[label]
         end = begin + len(stay)
