@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+# Before NumPy and the engine are loaded. Threads that wait sleep: to spin would take the time of tests that run beside.
+# And NumPy's matrix products, small here, stay in the thread that asks for them.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import pytest
@@ -13,6 +19,23 @@ import pytest
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests one process runs: those of a file, so that what its fixtures train is trained once.
+
+    And all that compile the Numba twin, so that its loops, a minute or two each, are compiled once where they are not
+    kept yet.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "numba" if "numba" in nodeid or file.endswith("test_backends_agree.py") else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
