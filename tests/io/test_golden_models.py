@@ -99,8 +99,10 @@ def test_info_describes_it(path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @EVERY
-def test_it_goes_on_learning(path: Path) -> None:
+def test_it_goes_on_learning(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the rows it was trained on; what is compressed says that it does not."""
+    monkeypatch.setattr("slide.lsh.trained.STEPS", 3)  # of training directions: that they are is seen as well
+    monkeypatch.setattr("slide.lsh.trained.STEPS_AT_THE_END", 3)
     model, data = load(path), rows()
     before, y = network(model).step, labels_as(model)
     if network(model).is_compressed:
