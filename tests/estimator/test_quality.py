@@ -46,6 +46,7 @@ def test_tables_return_the_best_neurons_far_above_chance(
     assert recall > least
 
 
+@pytest.mark.slow
 def test_the_linear_part_earns_its_place(split: Split, trained: slide.SlideClassifier) -> None:
     alone = slide.SlideClassifier(epochs=1, wide=False).fit(split[0], split[1])
     assert trained.score(split[2], split[3]) > alone.score(split[2], split[3]) + 0.02
