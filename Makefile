@@ -16,19 +16,32 @@ STRICT = SLIDE_REQUIRE_EXT=$${SLIDE_REQUIRE_EXT:-$$(echo 'int x;' | $(CC) -x c -
 # The requirements that pyproject.toml lists under these keys, so that they are said once.
 named = $$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1))')
 
+# Tests run in as many processes as there are processors, four at most since each imports everything; tests/conftest.py
+# says which process runs what. make test JOBS=0 runs them in one, in order.
+JOBS ?= auto
+SIDE_BY_SIDE = -n $(JOBS) --maxprocesses 4 -p no:benchmark
+
+# Bytecode is kept even where the environment says not to: pytest rewrites every test file, ten seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: train test test-all bench bench-peers bench-torch bench-report lint lint-c sanitize sanitize-threads fuzz \
+.PHONY: train smoke test test-all bench bench-peers bench-torch bench-report lint lint-c sanitize sanitize-threads fuzz \
     faults soak coverage mutate test-oldest wheel test-wheel docs clean help
 
 train: .venv/extension  ## train a network on the embedded WordNet data, print its accuracy, write model.slide
 	$(PY) -m slide train wordnet-hypernym --out model.slide
 
+smoke: .venv/extension  ## try the essential path of every room, in well under a minute
+	$(PY) -m pytest -q tests/test_smoke.py
+
 test: .venv/extension  ## run the fast tests
-	$(PY) -m pytest -q -m "not slow"
+	@echo "the fast tests: up to 4 minutes of processor time, and 3 more where Numba's machine code is not kept yet"
+	$(PY) -m pytest -q -m "not slow" $(SIDE_BY_SIDE) --durations 5
 
 test-all: .venv/extension  ## run all tests, the slow ones too
-	$(PY) -m pytest -q
+	@echo "all tests: some 10 minutes of processor time, and 3 more where Numba's machine code is not kept yet"
+	$(PY) -m pytest -q $(SIDE_BY_SIDE) --durations 10
 
 bench: .venv/extension  ## time kernels, training and prediction
 	$(PY) -m benchmarks.micro.suite
@@ -87,7 +100,7 @@ wheel: .venv/package  ## build the source distribution and, from it, the wheel, 
 	@$(PY) tests/packaging/repack.py dist/*.tar.gz
 	@ls dist
 
-test-wheel: wheel  ## install the wheel in an empty environment outside the checkout and run the fast tests there
+test-wheel: wheel  ## try the wheel in an empty environment outside the checkout
 	bash tests/packaging/test_wheel.sh $(PY)
 
 clean:  ## remove everything that was built, and the environments
