@@ -7,7 +7,6 @@ hash family, an optimizer, a schedule) is a table. Flags on the command line ove
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import os
 import tomllib
@@ -16,6 +15,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import slide
+from slide.cli.suggestions import nearest
 from slide.lsh import FAMILIES
 from slide.optim import OPTIMIZERS, SCHEDULES
 
@@ -53,7 +53,12 @@ def read_options(path: str, parser: argparse.ArgumentParser) -> dict[str, Any]:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
             raise ValueError(f"{path}: no TOML file: {e}") from e
     actions = {a.dest: a for a in parser._actions if a.dest not in NOT_IN_FILES}
-    options = {key: _value(path, key, value, actions) for key, value in found.items()}
+    options: dict[str, Any] = {}
+    for key, value in found.items():
+        name = _other_flags(actions).get(key, key)
+        if name in options:
+            raise ValueError(f"{path}: found {key} and {name}, which are the same, wanted one of them")
+        options[name] = _value(path, name, value, actions)
     folder = os.path.dirname(path)
     for key in PATHS:
         if isinstance(options.get(key), str) and not _is_no_path(key, options[key]):
@@ -63,6 +68,12 @@ def read_options(path: str, parser: argparse.ArgumentParser) -> dict[str, Any]:
     if "wide" in options:
         options["wide_options"] = options["wide"]  # what --wide means
     return options
+
+
+def _other_flags(actions: Mapping[str, argparse.Action]) -> dict[str, str]:
+    """What options are also called: seed for random_state, threads for n_threads."""
+    pairs = [(flag[2:].replace("-", "_"), name) for name, a in actions.items() for flag in a.option_strings]
+    return {flag: name for flag, name in pairs if flag != name and not flag.startswith("no_")}
 
 
 def _is_no_path(key: str, text: str) -> bool:
@@ -110,8 +121,8 @@ def _object(path: str, key: str, options: Mapping[str, Any]) -> Any:
 
 
 def _wanted(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, 3, 0.5)
-    return f"wanted {' or '.join(near)}" if near else f"wanted one of {', '.join(sorted(known))}"
+    near = nearest(key, known, 3, 0.5)
+    return f"wanted {' or '.join(near)}" if near else f"wanted one of {', '.join(sorted(set(known)))}"
 
 
 def _fits(action: argparse.Action, value: Any) -> bool:

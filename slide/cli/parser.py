@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from slide.cli.suggestions import nearest
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -23,28 +27,60 @@ class Parser(argparse.ArgumentParser):
 
     _inside = False
 
+    _given: Sequence[str] = ()
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Files may stand among the options of a verb: argparse would take DATA only right after MODEL."""
-        if self._inside or self._subparsers is not None:
+        if self._inside:
+            return super().parse_known_args(args, namespace)
+        self._given = list(sys.argv[1:] if args is None else args)
+        if self._subparsers is not None:
+            if self._given and self._unknown(self._given[:1]):
+                self.error(f"unrecognized arguments: {self._given[0]}")
             return super().parse_known_args(args, namespace)
         if any(action.dest == "config" for action in self._actions):
             self._take_config(args or [])
+        if single := [word for word in self._given if self._has_one_dash_too_few(word)]:
+            self.error(f"unrecognized arguments: {' '.join(single)}")
         self._inside = True
         try:
             found, unknown = super().parse_known_intermixed_args(args, namespace)
         finally:
             self._inside = False
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._did_you_mean(unknown)}")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
 
-    def _did_you_mean(self, unknown: Sequence[str]) -> str:
-        """The nearest option to each of those that there are not."""
-        import difflib
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as e:
+            near = nearest(str(value), [str(choice) for choice in action.choices or ()])
+            if near:
+                e.message += f"; did you mean {near[0]!r}?"
+            raise
 
-        options = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
-        flags = [word.split("=")[0] for word in unknown if word.startswith("--")]
-        near = [match for flag in flags for match in difflib.get_close_matches(flag, options, 1)]
+    @property
+    def _flags(self) -> list[str]:
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    def _unknown(self, words: Sequence[str]) -> list[str]:
+        """Those that are long options, but none of this parser."""
+        flags = [word.split("=")[0] for word in words if word.startswith("--") and word != "--"]
+        return [flag for flag in flags if flag not in self._flags]
+
+    def _has_one_dash_too_few(self, word: str) -> bool:
+        """``-hidden``, which argparse takes for ``-h idden``; but not ``-k5``."""
+        if not re.fullmatch(r"-[a-zA-Z][a-zA-Z-]+", word.split("=")[0]):
+            return False
+        return word[:2] not in self._flags or (word[:2] == "-h" and f"-{word.split('=')[0]}" in self._flags)
+
+    def _did_you_mean(self) -> str:
+        """The nearest option to each of those given that there are not."""
+        words = [f"-{word}" if self._has_one_dash_too_few(word) else word for word in self._given]
+        options = [flag for flag in self._flags if flag.startswith("--")]
+        near = [match for flag in self._unknown(words) for match in nearest(flag, options)]
+        near += [flag for word in words if word not in self._given and (flag := word.split("=")[0]) in options]
         return f"; did you mean {' and '.join(dict.fromkeys(near))}?" if near else ""
 
     def _take_config(self, args: Sequence[str]) -> None:
@@ -62,6 +98,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"--config: {e}")
 
     def error(self, message: str) -> NoReturn:
+        message += "" if "did you mean" in message else self._did_you_mean()
         self.exit(2, f"slide: error: {message} (see {self.prog} --help)\n")
 
 
