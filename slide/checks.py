@@ -46,12 +46,19 @@ def check_X(X: Any, n_features: int | None = None, owner: str = "Network", *, ke
         For objects that are no numbers.
     """
     is_new = not isinstance(X, Checked)
+    if n_features is not None and _has_no_rows(X):
+        return sp.csr_array((0, n_features), dtype=np.float32)
     X = _csr(_numbers(X), "X") if is_new else X.matrix
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]:,} features, but {owner} is expecting {n_features:,} features as input")
     if not is_new:
         return X
     return check_finite(X if keep_zeros else without_zeros(X))
+
+
+def _has_no_rows(X: Any) -> bool:
+    """Whether this is an empty list or vector, which says nothing of columns."""
+    return isinstance(X, list | tuple | np.ndarray) and len(np.shape(X)) == 1 and len(X) == 0
 
 
 def check_finite(X: sp.csr_array) -> sp.csr_array:

@@ -139,6 +139,7 @@ def lsh_report(net: Model, X: Any = None, layer: int = -1, Y: Any = None) -> Lsh
     assert isinstance(described, Sampled)
     lsh = state.lsh
     wanted = min(max(state.n_active - state.n_random, 1), state.n)
+    require(X is None or getattr(X, "shape", (1,))[0] > 0, "X", "no rows", "at least one to ask the tables with")
     recall, active = _recall(net, X, index, wanted) if X is not None else ({}, None)
     sizes = np.minimum(lsh.buckets[:, :, 0], lsh.capacity)
     used = sizes[sizes > 0]

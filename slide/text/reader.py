@@ -31,7 +31,10 @@ class TextReader:
         """A reader that knows the features of these texts; and them as CSR float32 [n, n_features]."""
         options = TextFeatures() if self.options is None else self.options
         require(isinstance(options, TextFeatures), "features", options, "a slide.TextFeatures or None")
-        vocabulary, rows = Vocabulary.learn(check_texts(X), options)
+        texts = check_texts(X)
+        if not texts:
+            raise ValueError("X: found no text, wanted at least one")
+        vocabulary, rows = Vocabulary.learn(texts, options)
         return TextReader(options, vocabulary), check_X(rows)
 
     def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
@@ -71,8 +74,6 @@ def check_texts(X: Any) -> list[str]:
     if sp.issparse(X) or isinstance(X, bytes) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) != 1:
         raise ValueError(f"X: found {type(X).__name__}, wanted a sequence of texts")
     texts = X.to_pylist() if hasattr(X, "to_pylist") else list(X)
-    if not texts:
-        raise ValueError("X: found no text, wanted at least one")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"X: found {text!r} in row {row:,}, wanted a string")
