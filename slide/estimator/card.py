@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from slide.io.fingerprint import fingerprint
 from slide.network import Network
+from slide.training.bars import metric_name
 
 Fact = str | int | float | bool | None
 Facts = dict[str, Fact]
@@ -53,7 +54,7 @@ class Card:
 
     def scored(self, on: str, found: Mapping[str, Any]) -> None:
         """Records the metrics of one evaluation, in percent."""
-        kept = {name: value for name, value in found.items() if "@" in name and value is not None}
+        kept = {name: value for name, value in found.items() if "@" in name and "_" not in name and value is not None}
         self.scores = [*self.scores, {"on": on, "rows": found.get("n_test_samples"), **kept}][-MAX_SCORES:]
 
 
@@ -100,10 +101,10 @@ class TrainingFacts:
         data = self._data | {"fingerprint": self.fingerprint() if self._digest else None}
         fit: Facts = {
             "slide": __version__,
-            "seconds": round(seconds, 3),
+            "seconds": round(seconds, 6),
             "samples": net.step,
             "epochs": net.epoch,
-            "samples_per_second": round(samples_per_second, 1),
+            "samples_per_second": round(samples_per_second, 6),
             "threads": net.n_threads,
             "backend": net.backend,
             "instruction_set": net.isa,
@@ -132,15 +133,23 @@ def peak_bytes() -> int | None:
 # -- Markdown ----------------------------------------------------------------------------------------------------------
 
 
-def markdown(card: Card, kind: str, n_labels: int, has_pairs: bool, changed: Mapping[str, Any]) -> str:
+def in_words(net: Network) -> str:
+    """What a network is, as a noun phrase."""
+    last = net.layers[-1]
+    kind = "a network" if getattr(last, "lsh", None) is None else "an LSH-sampled network"
+    if net.ranker is not None:
+        return f"{kind} whose best labels are ranked by sparse rows"
+    return f"{kind} with a sparse linear part" if net.wide else kind
+
+
+def markdown(card: Card, kind: str, net: Network, changed: Mapping[str, Any]) -> str:
     """The card of a fitted classifier.
 
-    kind : its class; has_pairs : whether there is a sparse linear part; changed : options that are not the defaults
+    kind : its class; net : its network; changed : options that are not the defaults
     """
     parts = [
-        f"# Model card: {kind} for {n_labels:,} labels",
-        "An extreme-classification model made by slide: an LSH-sampled network"
-        + (" with a sparse linear part." if has_pairs else "."),
+        f"# Model card: {kind} for {net.n_labels:,} labels",
+        f"An extreme-classification model made by slide: {in_words(net)}.",
         _section("Training data", card.data),
         _section("Training", card.fit),
         "## Options that are not the defaults\n\n"
@@ -154,7 +163,7 @@ def markdown(card: Card, kind: str, n_labels: int, has_pairs: bool, changed: Map
 
 
 def _section(title: str, facts: Facts) -> str:
-    lines = [f"| {name.replace('_', ' ')} | {_format(value)} |" for name, value in facts.items()]
+    lines = [f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in facts.items()]
     return f"## {title}\n\n" + ("\n".join(["| | |", "|---|---|", *lines]) if lines else "Not known.")
 
 
@@ -163,22 +172,37 @@ def _scores(scores: list[Facts]) -> str:
         return "It was not scored. `slide eval MODEL DATA` does so."
     names = list(dict.fromkeys(name for score in scores for name in score if name not in ("on", "rows")))
     lines = [
-        "| scored on | rows |" + "".join(f" {name.upper()} |" for name in names),
+        "| scored on | rows |" + "".join(f" {metric_name(name)} |" for name in names),
         "|---|---:|" + "---:|" * len(names),
     ]
     for score in scores:
-        values = "".join(f" {_format(score.get(name))} |" for name in names)
-        lines.append(f"| {_format(score.get('on'))} | {_format(score.get('rows'))} |{values}")
+        values = "".join(f" {_percent(score.get(name))} |" for name in names)
+        lines.append(f"| {_cell(score.get('on'))} | {_cell(score.get('rows'))} |{values}")
     return "\n".join(lines) + "\n\nIn percent, one training with one seed; how far seeds move it: docs/reliability.md."
 
 
-def _format(value: Fact) -> str:
+def fact_text(value: Fact) -> str:
+    """A fact for people: the same on the card, on the report page and in ``slide info``.
+
+    >>> fact_text(0.57187), fact_text(6994.54), fact_text(80896), fact_text(-0.0), fact_text(True), fact_text(None)
+    ('0.5719', '6,995', '80,896', '0', 'yes', 'not known')
+    """
     if value is None:
         return "not known"
     if isinstance(value, str):
-        return value.replace("|", "\\|").replace("\n", " ")
+        return value
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    value += 0.0  # -0.0 is 0
     return f"{value:,.4g}" if math.isfinite(value) and abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _cell(value: Fact) -> str:
+    """For a table of Markdown."""
+    return fact_text(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _percent(value: Fact) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else fact_text(value)

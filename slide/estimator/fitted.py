@@ -89,9 +89,7 @@ class FittedClassifier(Predictions):
     def card(self) -> str:
         """The model card, Markdown: data, options, time, memory, scores and limits. `slide card MODEL` prints it."""
         self._check_fitted()
-        return markdown(
-            self.card_, type(self).__name__, self.n_labels_, bool(self.network_.wide), self.changed_params()
-        )
+        return markdown(self.card_, type(self).__name__, self.network_, self.changed_params())
 
     # -- files ------------------------------------------------------------------------------------------------------
 

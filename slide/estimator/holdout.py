@@ -46,7 +46,9 @@ def encoded(eval_set: Any, encoding: Encoding) -> Pair:
     found = eval_set if np.isscalar(eval_set) else type(eval_set).__name__
     require(ok, "eval_set", found, "a pair (X, y), or a share")
     try:
-        return encoding.test_pair(*eval_set)
+        rows, Y = encoding.test_pair(*eval_set)
+        require(Y.nnz > 0, "y", f"no known label in {Y.shape[0]:,} rows", "labels to score by")
+        return rows, Y
     except ValueError as e:
         raise ValueError(f"eval_set: {e}") from e
 

@@ -6,7 +6,6 @@ command in slide/cli/verbs/report.py.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,14 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide import metrics
 from slide.engine.layout import FloatArray, IntArray
-from slide.report.charts import Series, bars, lines, number_text
+from slide.estimator.card import fact_text, in_words
+from slide.report.charts import Series, bars, lines
+from slide.training.bars import metric_name
 from slide.training.evaluation import KS
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ ol { margin: 0; padding-left: 22px; } ol .score { color: var(--soft); font-varia
 class ScoredRows:
     """A model's answers to rows with known labels.
 
-    Y : indicator [n, n_labels]; ids, scores : [n, 5], as predict_topk gives them; Y_train : of the training rows.
+    Y : indicator [n, n_labels]; ids, scores : [n, 5], as predict_topk gives them; Y_train : of the training rows;
+    empty : bool [n], rows of which the model knows no feature.
     """
 
     name: str
@@ -77,6 +80,7 @@ class ScoredRows:
     scores: FloatArray
     Y_train: sp.csr_array | None
     propensity: tuple[float, float]
+    empty: npt.NDArray[np.bool_]
 
 
 def page(
@@ -119,8 +123,7 @@ def _figures(*pairs: tuple[str, str]) -> str:
 def _summary(clf: SlideClassifier) -> str:
     data, net = clf.card_.data, clf.network_
     rows = f"{data['rows']:,} rows, " if isinstance(data.get("rows"), int) else ""
-    kind = "a network and a sparse linear part" if net.wide else "a network"
-    return f'<p class="says">{rows}{net.n_features:,} features, {net.n_labels:,} labels; {kind}.</p>'
+    return f'<p class="says">{rows}{net.n_features:,} features, {net.n_labels:,} labels; {in_words(net)}.</p>'
 
 
 def _tiles(clf: SlideClassifier, scored: ScoredRows | None) -> str:
@@ -129,10 +132,10 @@ def _tiles(clf: SlideClassifier, scored: ScoredRows | None) -> str:
         A, B = scored.propensity
         found = metrics.evaluate(scored.Y, scored.ids, scored.Y_train, KS, A, B)
         names = [f"{m}@{k}" for m in ("p", "psp") for k in KS if f"{m}@{k}" in found]
-        tiles += [(f"{100 * found[name]:.1f} %", name.upper()) for name in names]
+        tiles += [(f"{100 * found[name]:.2f} %", metric_name(name)) for name in names]
     tiles += [
-        (f"{clf.fit_seconds_:,.1f} s", f"training, {clf.network_.epoch:,} epochs"),
-        (f"{clf.samples_per_second_:,.0f}", "samples a second"),
+        (f"{fact_text(clf.fit_seconds_)} s", f"training, {clf.network_.epoch:,} epochs"),
+        (fact_text(clf.samples_per_second_), "samples a second"),
     ]
     inside = "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in tiles
@@ -202,11 +205,16 @@ def _retrieval(history: list[dict[str, Any]], tables: LshReport | None) -> str:
 
 
 def _confused(scored: ScoredRows, names: Sequence[Any]) -> str:
-    pairs = confusions(scored.Y, scored.ids[:, 0])
+    shown = ~scored.empty
+    pairs = confusions(scored.Y[shown], scored.ids[shown, 0])
     cells = [[n, _name(names, true), _name(names, said)] for (true, said), n in pairs.most_common(MAX_CONFUSED)]
     if not cells:
         return ""
     caption = "Rows whose best label is wrong: a label they have, and what was said instead."
+    if n := int(scored.empty.sum()):
+        caption += (
+            f" {n:,} rows are left out that have no feature which the model knows: all of them get the same labels."
+        )
     return _section("Most confused", caption, _table(["rows", "has", "said"], cells))
 
 
@@ -234,8 +242,8 @@ def _examples(scored: ScoredRows, names: Sequence[Any], row_text: Callable[[int]
         for label, score in zip(scored.ids[row].tolist(), scored.scores[row].tolist(), strict=True):
             if label >= 0:
                 kind = "good" if label in true else ""
-                item = f'<span class="{kind}">{_escaped(names, label)}</span> <span class="score">{score:.2f}</span>'
-                items.append(f"<li>{item}</li>")
+                name = f'<span class="{kind}">{_escaped(names, label)}</span>'
+                items.append(f'<li>{name} <span class="score">{score_text(score)}</span></li>')
         missed = sorted(true - set(scored.ids[row].tolist()))
         listed = "; ".join(_escaped(names, label) for label in missed[:10])
         more = f" and {len(missed) - 10:,} more" if len(missed) > 10 else ""
@@ -249,18 +257,12 @@ def _examples(scored: ScoredRows, names: Sequence[Any], row_text: Callable[[int]
 
 def _training(clf: SlideClassifier) -> str:
     facts = clf.card_.data | clf.card_.fit
-    cells = [[name.replace("_", " "), _fact(value)] for name, value in facts.items()]
-    caption = "What the model file says of its training; `slide card` has it as text."
+    cells = [[name.replace("_", " "), fact_text(value)] for name, value in facts.items()]
+    caption = "What the model file says of its training; slide card MODEL prints it as text."
     return _section("Training", caption, _table(["", ""], cells)) if cells else ""
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return number_text(value)
-    return str(value)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -272,6 +274,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     top = "".join(cell(name, "th", n) for name, n in zip(head, numbers, strict=True))
     body = "".join(f"<tr>{''.join(cell(v, 'td', n) for v, n in zip(row, numbers, strict=True))}</tr>" for row in rows)
     return f'<div class="wide"><table>{f"<tr>{top}</tr>" if any(head) else ""}{body}</table></div>'
+
+
+def score_text(score: float) -> str:
+    """With two digits, and no sign before 0.
+
+    >>> score_text(1.234), score_text(-0.001), score_text(-1.5)
+    ('1.23', '0.00', '-1.50')
+    """
+    return f"{round(score, 2) + 0.0:.2f}"
 
 
 def _name(names: Sequence[Any], label: int) -> str:

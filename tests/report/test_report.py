@@ -103,7 +103,8 @@ def test_the_card_says_what_the_model_was_trained_on(model: Path, capsys: pytest
     assert found.fit["seed"] == 0
     assert found.fit["samples"] == clf.network_.step == 1890
     assert int(found.fit["process_peak_bytes"] or 0) > int(found.fit["parameter_bytes"] or 0) > 4 * 17 * N
-    (score,) = found.scores
+    held, score = found.scores
+    assert (held["on"], held["p@1"]) == ("rows held out", round(100 * clf.history_[-1]["p@1"], 2))
     assert score["p@1"] == pytest.approx(100 * clf.score(*TEST), abs=0.01)
     assert f"| {score['p@1']:,.4g} |" in card
     assert "- `n_active=40`" in card
@@ -212,7 +213,7 @@ def test_the_page_tells_the_truth(model: Path) -> None:
     page = make(model, f"{model}/test.txt", "--train", f"{model}/train.txt", "--examples", "3")
     clf = slide.load(model / "model.slide")
     assert isinstance(clf, slide.SlideClassifier)
-    assert f"<b>{100 * clf.score(*TEST):.1f} %</b><span>P@1</span>" in page
+    assert f"<b>{100 * clf.score(*TEST):.2f} %</b><span>P@1</span>" in page
     wrong = clf.predict_topk(TEST[0], 1)[0][:, 0]
     missed = TEST[1][np.arange(150), wrong] == 0
     pairs = int(TEST[1][np.flatnonzero(missed)].sum())
@@ -226,6 +227,58 @@ def test_the_page_tells_the_truth(model: Path) -> None:
     for ids, scores in zip(*best, strict=True):
         places = [page.index(f'>{i}</span> <span class="score">{s:.2f}<') for i, s in zip(ids, scores, strict=True)]
         assert len(places) == 5
+
+
+def test_page_card_and_info_say_the_same_numbers(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = make(model, f"{model}/test.txt")
+    clf = slide.load(model / "model.slide")
+    assert isinstance(clf, slide.SlideClassifier)
+    assert main(["info", str(model / "model.slide")]) == 0
+    lines = [line.split("  ", 1) for line in capsys.readouterr().out.splitlines()]
+    info = {name.strip(): value.strip() for name, value in lines}
+    card = clf.card()
+    for on_card, in_info in (("seconds", "fit seconds"), ("samples per second", "samples per second")):
+        assert f"| {on_card} | {info[in_info]} |" in card
+        assert info[in_info] in page
+    assert f"| parameter bytes | {info['weights bytes']} |" in card
+    assert f"| samples | {info['samples trained']} |" in card
+
+
+def test_texts_of_several_columns_are_readable_and_empty_ones_are_not_confused(tmp_path: Path) -> None:
+    """Separators that no one can see, "-0.00", and labels that all rows of empty text get."""
+    rows = [f"cat{i % 3} title,body{i % 4},{'ab'[i % 2]}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["title,body,label", *rows]))
+    (tmp_path / "v.csv").write_text("\n".join(["title,body,label", *[",,a", ",,b"] * 9, "cat0,body1,b", "cat1,,a"]))
+    model, page = str(tmp_path / "m.slide"), tmp_path / "p.html"
+    data = [str(tmp_path / "t.csv"), "--text", "title,body", "--labels", "label"]
+    assert main(["train", *data, "--epochs", "1", "--hidden", "4", "--threads", "1", "--out", model]) == 0
+    assert main(["report", model, str(tmp_path / "v.csv"), "--html", str(page), "--examples", "20"]) == 0
+    text = page.read_text()
+    assert "\x1f" not in text
+    assert "<p>cat0 | body1</p>" in text
+    assert text.count("<p>(no text)</p>") == 18
+    assert "-0.00" not in text
+    assert "`" not in text
+    confused = text.partition("Most confused")[2].partition("<h2>")[0]
+    if confused:
+        assert "18 rows are left out that have no feature which the model knows" in confused
+        counts = [int(n) for n in re.findall(r"<td class=n>(\d+)</td>", confused)]
+        assert sum(counts) <= 2
+
+
+def test_models_are_called_what_they_are(tmp_path: Path) -> None:
+    options = {"hidden": (4,), "epochs": 1, "n_threads": 1}
+    X, Y = planted_data(60, D, N)
+    ranked = slide.SlideClassifier(**options, wide=slide.Rank(n_negatives=3, C=1.0)).fit(X, Y)
+    plain = slide.SlideClassifier(**options, wide=False, lsh=None).fit(X, Y)
+    for clf, says in (
+        (ranked, "an LSH-sampled network whose best labels are ranked by sparse rows"),
+        (plain, "a network"),
+    ):
+        clf.save(tmp_path / "m")
+        assert f"made by slide: {says}.\n" in clf.card()
+        assert main(["report", str(tmp_path / "m"), "--html", str(tmp_path / "p.html")]) == 0
+        assert f"{says}.</p>" in (tmp_path / "p.html").read_text()
 
 
 def test_a_page_without_data_says_what_it_can(model: Path) -> None:
@@ -305,7 +358,9 @@ def test_bars_stand_on_the_axis(values: list[float]) -> None:
         assert bottom == pytest.approx(charts.HEIGHT - charts.BOTTOM, abs=0.6)
 
 
-@pytest.mark.parametrize("module", ["report.charts", "report.page", "metrics"])
+@pytest.mark.parametrize(
+    "module", ["report.charts", "report.page", "metrics", "estimator.card", "training.bars", "cli.verbs.report"]
+)
 def test_examples_in_docstrings(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(f"slide.{module}"))
     assert tried.attempted > 0

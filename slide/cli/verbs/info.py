@@ -14,6 +14,8 @@ from slide.cli.files import opened, writable
 from slide.cli.models import is_model, load_classifier
 from slide.cli.options import add_json, add_machine, add_model
 from slide.cli.parser import Parser, Verb
+from slide.estimator.card import fact_text
+from slide.model.snapshot import TABLE_ARRAYS
 
 EXAMPLES = """\
 examples:
@@ -47,9 +49,7 @@ def _format(value: Any) -> str:
         return ", ".join(f"{k} {_format(v)}" for k, v in value.items())
     if isinstance(value, list):
         return "; ".join(map(_format, value))
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return fact_text(value)
 
 
 def describe_model(path: str) -> dict[str, Any]:
@@ -72,11 +72,17 @@ def describe_model(path: str) -> dict[str, Any]:
         "samples_trained": net["progress"]["step"],
         "epochs_trained": net["progress"]["epoch"],
         "weights": _storage(header),
-        "weights_bytes": sum(header["array_bytes"].values()),
+        "weights_bytes": sum(n for name, n in header["array_bytes"].items() if _is_parameter(name)),
         "model_bytes": header["file_bytes"],
     }
     fitted = header.get("classifier", {}).get("fitted", {})
     return facts | {k.rstrip("_"): v for k, v in fitted.items()}
+
+
+def _is_parameter(name: str) -> bool:
+    """Whether an array is learned; tables, hash functions, and names of labels and features are beside the weights."""
+    layer, _, what = name.partition(".")
+    return (layer.startswith("layer") and what not in TABLE_ARRAYS) or layer in ("wide", "rank")
 
 
 def _ranked(array_bytes: dict[str, int]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 import slide
 from slide.cli.data import LabelledRows
@@ -15,10 +16,11 @@ from slide.cli.files import whole_file, writable
 from slide.cli.models import load_classifier, network_rows
 from slide.cli.options import add_machine, add_model, add_propensity
 from slide.cli.parser import Parser, Verb
-from slide.cli.scoring import input_of, predicted
+from slide.cli.scoring import ROWS_AT_ONCE, input_of, predicted, unlabelled
 from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
 from slide.text.classifier import SlideTextClassifier
+from slide.text.words import FIELD_SEPARATOR
 
 if TYPE_CHECKING:
     from slide.inference.lsh_report import LshReport
@@ -68,13 +70,31 @@ def _scored(clf: SlideClassifier, args: Namespace) -> tuple[ScoredRows, Labelled
     from slide.report.page import ScoredRows
 
     data, Y_train = input_of(clf, args.model).scored(args.data, args.train)
+    unlabelled(data)  # a page on rows without labels would say nothing
     ids, scores = predicted(clf, data)
-    return ScoredRows(data.name, data.Y, ids, scores, Y_train, (args.A, args.B)), data
+    return ScoredRows(data.name, data.Y, ids, scores, Y_train, (args.A, args.B), _without_features(clf, data.X)), data
+
+
+def _without_features(clf: SlideClassifier, X: Any) -> npt.NDArray[np.bool_]:
+    """Which rows have no feature that the model knows, like empty texts; read in blocks as they were scored."""
+    n = X.shape[0]
+    parts = [network_rows(clf, X[first : min(first + ROWS_AT_ONCE, n)]) for first in range(0, n, ROWS_AT_ONCE)]
+    return np.concatenate([np.diff(part.indptr) == 0 for part in parts])
 
 
 def _describer(clf: SlideClassifier, X: Any) -> Callable[[int], str]:
-    """How a row is shown: a text as it is."""
-    return X.texts.__getitem__ if isinstance(X, TextRows) else _features_of(clf, X)
+    """How a row is shown: a text as it is, the columns it was joined of with a bar between."""
+    return (lambda row: readable(X.texts[row])) if isinstance(X, TextRows) else _features_of(clf, X)
+
+
+def readable(text: str) -> str:
+    """A text of one column or several, for people.
+
+    >>> readable("A title \x1f its body"), readable("")
+    ('A title | its body', '(no text)')
+    """
+    parts = [part.strip() for part in text.split(FIELD_SEPARATOR)]
+    return " | ".join(part for part in parts if part) or "(no text)"
 
 
 def _features_of(clf: SlideClassifier, X: Any) -> Callable[[int], str]:
