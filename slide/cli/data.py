@@ -126,6 +126,8 @@ class MatrixData(LabelledRows, TrainingData):
 
     def held_out(self, name: str | None) -> MatrixData | None:
         test = read_test(name) if name else self.test
+        if test:
+            refuse_unlabelled(test.name, test.X.shape[0], test.Y.nnz)
         return test and check_columns(test, *self.sizes[1:], self.name)
 
     def encoded(self, clf: Any) -> LabelledRows:
@@ -174,7 +176,11 @@ class BlockData(TrainingData):
         return self.blocks.n_rows
 
     def held_out(self, name: str | None) -> MatrixData | None:
-        return check_columns(read_test(name), *self.sizes[1:], self.name) if name else None
+        if not name:
+            return None
+        test = read_test(name)
+        refuse_unlabelled(test.name, test.X.shape[0], test.Y.nnz)
+        return check_columns(test, *self.sizes[1:], self.name)
 
     def indicator(self, clf: Any) -> sp.csr_array:
         """Read anew, a block after the other."""
@@ -269,6 +275,16 @@ def check_columns(data: MatrixData, n_features: int, n_labels: int, source: str)
         if found != wanted:
             raise ValueError(f"{data.name}: found {found:,} {what}, wanted the {wanted:,} of {source}")
     return data
+
+
+def refuse_unlabelled(name: str, n_rows: int, n_labels: int, known: str = "") -> None:
+    """Refuses to score on no rows, or on rows none of which has a label; known : which labels count."""
+    if not n_rows:
+        raise ValueError(f"{name}: found no rows, wanted at least one to score")
+    if not n_labels:
+        raise ValueError(
+            f"{name}: found no label{known} in {n_rows:,} rows, wanted labels to score by (slide predict needs none)"
+        )
 
 
 def refuse_table(name: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide.cli.data import LabelledRows, MatrixInput, ModelInput
+from slide.cli.data import LabelledRows, MatrixInput, ModelInput, refuse_unlabelled
 from slide.cli.models import Model
 from slide.cli.text_data import TextInput
 from slide.text.classifier import SlideTextClassifier
@@ -33,14 +33,27 @@ def score(
     """Every metric in percent, and how long scoring took."""
     begin = time.perf_counter()
     n = data.Y.shape[0]
+    n_unlabelled = unlabelled(data)
     ids, _ = predicted(model, data, n_candidates)
     seconds = time.perf_counter() - begin
     found = slide.metrics.evaluate(data.Y, ids, Y_train, KS, **propensity)
-    facts = {"test": data.name, "n_test_samples": n, "predict_seconds": round(seconds, 3), **percent(found)}
+    facts = {
+        "test": data.name,
+        "n_test_samples": n,
+        "n_unlabelled_samples": n_unlabelled,
+        "predict_seconds": round(seconds, 3),
+        **percent(found),
+    }
     if Y_train is None:
         return facts
     groups = slide.metrics.by_frequency(data.Y, ids, Y_train, max(KS))
     return facts | {"by_frequency": [group._asdict() for group in groups]}
+
+
+def unlabelled(data: LabelledRows) -> int:
+    """Rows that have no label which the model knows: they count, and score 0. ValueError if that is all of them."""
+    refuse_unlabelled(data.name, data.Y.shape[0], data.Y.nnz, " that the model knows")
+    return int(np.count_nonzero(np.diff(data.Y.indptr) == 0))
 
 
 def predicted(model: Model, data: LabelledRows, n_candidates: int | None = None) -> tuple[Any, Any]:
@@ -75,7 +88,9 @@ def table(facts: dict[str, Any]) -> str:
         values = [facts[f"{name}@{k}"] for k in KS]
         if None not in values:
             lines.append(f"{name.upper():<6}" + "".join(f"{v:8.2f}" for v in values))
-    n, seconds = facts["n_test_samples"], facts["predict_seconds"]
+    n, seconds, unlabelled = (facts[name] for name in ("n_test_samples", "predict_seconds", "n_unlabelled_samples"))
+    if unlabelled:
+        lines.append(f"{unlabelled:,} of these rows have no label that the model knows, and count as missed")
     lines.append(f"scored {n:,} rows in {bars.duration(seconds)}: {1000 * seconds / max(n, 1):.3g} ms a row")
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide.cli.data import LabelledRows, ModelInput, TrainingData
+from slide.cli.data import LabelledRows, ModelInput, TrainingData, refuse_unlabelled
 from slide.text.classifier import SlideTextClassifier
 from slide.text.features import TextFeatures
 from slide.training.bars import waiting
@@ -75,6 +75,8 @@ class TextData(TrainingData):
 
     def held_out(self, name: str | None) -> TextData | None:
         table = read_test_table(name, self.columns) if name else self.test
+        if table and not any(map(has_label, table.labels or ())):
+            refuse_unlabelled(name or self.name, len(table.texts), 0)
         return table and TextData(f"{name or self.name}, test", table, self.columns)
 
     def encoded(self, clf: SlideTextClassifier) -> LabelledRows:
@@ -132,9 +134,14 @@ def _one_line(name: Any) -> str:
     return " ".join(str(name).split())
 
 
+def has_label(cell: Any) -> bool:
+    """Whether a row has a label: one, or a list that is not empty."""
+    return len(cell) > 0 if isinstance(cell, list) else cell is not None
+
+
 def labelled_rows(clf: SlideTextClassifier, name: str, table: TextTable) -> LabelledRows:
     """A table's texts, and the indicator of those labels that the model knows; of none where it has no labels."""
-    Y = encoded_labels(clf, table) if table.labels else sp.csr_array((len(table.texts), 1))
+    Y = encoded_labels(clf, table) if table.labels else sp.csr_array((len(table.texts), clf.n_labels_))
     return LabelledRows(name, TextRows(table.texts, clf.n_features_in_), Y)
 
 

@@ -27,7 +27,7 @@ def held_out(eval_set: Any, n_features: int, n_labels: int) -> tuple[sp.csr_arra
     """
     X, y = _pair(eval_set, "a pair (X, y)")
     with _named():
-        return check_XY(X, y, n_features, n_labels)
+        return check_XY(X, y, n_features, n_labels)  # which wants a label too
 
 
 def _pair(eval_set: Any, wanted: str) -> tuple[Any, Any]:

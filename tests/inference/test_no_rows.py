@@ -33,7 +33,7 @@ def test_rows_of_features(y: Any, empty: Any) -> None:
     assert clf.predict_topk(empty, 2, names=True)[0].shape == (0, 2)
     assert clf.predict_proba(empty).shape == clf.decision_function(empty).shape == (0, 6)
     assert clf.network_.predict_topk(empty, 2)[0].shape == (0, 2)
-    with pytest.raises(ValueError, match="^X has 0 features|found '0 rows', wanted one row"):
+    with pytest.raises(ValueError, match=r"^X has 0 features|found '0 rows', wanted one row"):
         clf.explain(empty, 0)
 
 

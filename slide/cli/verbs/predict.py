@@ -67,7 +67,7 @@ def _print_texts(args: Namespace) -> int:
             print(("\n" if number else "") + text)
         for name, score in zip(names[number], scores[number], strict=True):
             if name is not None:
-                print(f"{score:8.3f}  {name}")
+                print(f"{round(float(score), 3) + 0.0:8.3f}  {name}")
     return 0
 
 

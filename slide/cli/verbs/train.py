@@ -113,6 +113,9 @@ def run(args: Namespace) -> int:
     except KeyboardInterrupt as e:
         return interrupted(clf, target, options.checkpoint, e)
     facts = training_facts(clf, data, seconds)
+    validation = {name.partition("_")[2]: v for name, v in facts.items() if name.startswith("validation_")}
+    if validation:
+        clf.card_.scored("rows held out", validation)
     if target and not (test and is_stream(target)):  # what went into a pipe cannot be written again
         facts |= save(clf, target)
     print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: {data.summary(facts)}", flush=True)
