@@ -302,7 +302,7 @@ def test_texts_and_names_from_strangers_stay_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["--html", "no/page.html"], "there is no folder no"),
+        (["--html", "no/page.html"], "no/page.html: there is no folder"),
         (["--examples", "-1"], "--examples: found -1"),
         (["nothing.txt"], "nothing.txt: no such file"),
         (["--html", "model.slide"], "is read by this command"),

@@ -279,7 +279,7 @@ def test_train_scores_validation_rows_and_logs(
         (["--validation", "2"], "eval_set: found 2.0, wanted a share of the 700 rows"),
         (["--validation", "nothing.txt"], "nothing.txt: no such file"),
         (["--log", "run.txt"], "wanted a name that ends in .csv"),
-        (["--log", "no/run.csv"], "there is no folder no"),
+        (["--log", "no/run.csv"], "no/run.csv: there is no folder"),
         (["--log", "train.txt"], "is read by this command"),
     ],
 )
