@@ -97,7 +97,7 @@ class TrainingData(ABC):
 
     def summary(self, facts: Mapping[str, Any]) -> str:
         """What is printed after the fit, of the facts of the training (slide/cli/fitting.py: training_facts)."""
-        return f"{facts['samples_per_second']:,.0f} samples/s, {facts['n_threads']} threads"
+        return f"{facts['samples_per_second']:,.0f} samples/s, {counted(facts['n_threads'], 'thread')}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +191,16 @@ class BlockData(TrainingData):
 
 
 def _in_words(sizes: tuple[int, int, int]) -> str:
-    return "{:,} rows, {:,} features, {:,} labels".format(*sizes)
+    return ", ".join(map(counted, sizes, ("row", "feature", "label")))
+
+
+def counted(n: int, noun: str) -> str:
+    """How many, in words.
+
+    >>> counted(1, "thread"), counted(1234, "row")
+    ('1 thread', '1,234 rows')
+    """
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 # -- what a saved model is given ---------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def add_propensity(parser: Parser) -> None:
 
 def add_scoring(parser: Parser) -> None:
     """How labels are scored."""
-    text = "score only about N labels a row, those the tables return (default: all labels, exactly)"
+    text = "score only about N labels a row, those the tables return (default: all, or those that a ranked model takes)"
     parser.add_argument("--n-candidates", type=int, metavar="N", help=text)
     add_machine(parser)
 
@@ -62,7 +62,9 @@ def add_classifier(parser: Parser) -> None:
     option("--dropout", type=float, metavar="X", help="chance that a feature is left out")
     option("--loss", choices=("softmax", "binary"), help="loss of the network")
     option("--activation", choices=("identity", "relu", "tanh"), help="of the hidden layers")
-    option("--wide", action=argparse.BooleanOptionalAction, help="the sparse linear part")
+    option(
+        "--wide", action=argparse.BooleanOptionalAction, help="a sparse linear part, pairs or ranking as the data want"
+    )
     option("--normalize", action=argparse.BooleanOptionalAction, help="rows scaled to unit length")
     option(
         "--lsh",

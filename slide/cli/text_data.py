@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import slide
-from slide.cli.data import LabelledRows, ModelInput, TrainingData, refuse_unlabelled
+from slide.cli.data import LabelledRows, ModelInput, TrainingData, counted, refuse_unlabelled
 from slide.text.classifier import SlideTextClassifier
 from slide.text.features import TextFeatures
 from slide.training.bars import waiting
@@ -88,11 +88,11 @@ class TextData(TrainingData):
 
     def describe(self, test: Any) -> str:
         """How many features and labels there are is known after the fit."""
-        return f"{self.name}: {self.n_rows:,} texts"
+        return f"{self.name}: {counted(self.n_rows, 'text')}"
 
     def summary(self, facts: Mapping[str, Any]) -> str:
         n_features, n_labels, n_threads = (facts[name] for name in ("n_features", "n_labels", "n_threads"))
-        return f"{n_features:,} features, {n_labels:,} labels, {n_threads} threads"
+        return f"{counted(n_features, 'feature')}, {counted(n_labels, 'label')}, {counted(n_threads, 'thread')}"
 
 
 def _columns_of(args: Namespace) -> dict[str, Any]:

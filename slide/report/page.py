@@ -134,7 +134,10 @@ def _tiles(clf: SlideClassifier, scored: ScoredRows | None) -> str:
         names = [f"{m}@{k}" for m in ("p", "psp") for k in KS if f"{m}@{k}" in found]
         tiles += [(f"{100 * found[name]:.2f} %", metric_name(name)) for name in names]
     tiles += [
-        (f"{fact_text(clf.fit_seconds_)} s", f"training, {clf.network_.epoch:,} epochs"),
+        (
+            f"{fact_text(clf.fit_seconds_)} s",
+            f"training, {clf.network_.epoch:,} epoch" + "s" * (clf.network_.epoch != 1),
+        ),
         (fact_text(clf.samples_per_second_), "samples a second"),
     ]
     inside = "".join(

@@ -30,7 +30,8 @@ Train and serve classifiers with 10,000 to 10,000,000 labels on an ordinary CPU.
 
 DATA is a file in the extreme-classification format (.txt or .txt.gz: a line "rows features labels", then
 "label,label feature:value feature:value ..." a row), SVMlight (.svm, .libsvm), .npz or .parquet (docs/command-line.md),
-or the name of an embedded data set: wordnet-hypernym.
+a table of text with labels (.csv, .tsv, .jsonl, .parquet: slide train --text COLUMN --labels COLUMN), or the name of an
+embedded data set: wordnet-hypernym.
 """
 
 EXAMPLES = """\
