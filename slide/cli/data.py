@@ -6,7 +6,6 @@ how the data that a saved model is given are read, and its predictions written.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import scipy.sparse as sp
 
 import slide
 from slide.cli.models import Model, network_of
+from slide.cli.sources import STANDARD_INPUT, check_named, is_text_table, label, read_matrices
 from slide.estimator.classifier import SlideClassifier
 from slide.io import formats
 from slide.training.bars import waiting
@@ -78,6 +78,10 @@ class TrainingData(ABC):
     def rows(self) -> tuple[Any, ...]:
         """Positional arguments of the fit."""
 
+    @abstractmethod
+    def encoded(self, clf: Any) -> LabelledRows:
+        """As a fitted classifier is scored on them; labels that it does not know are left out."""
+
     @property
     @abstractmethod
     def n_rows(self) -> int:
@@ -104,16 +108,15 @@ class TrainingData(ABC):
 class MatrixData(LabelledRows, TrainingData):
     """Rows and labels in memory, and the test part of an embedded data set."""
 
-    open_ended: bool = False  # the file does not say how many columns there are
     test: MatrixData | None = None
 
     @classmethod
     def check(cls, args: Namespace) -> None:
-        refuse_table(args.data)
+        refuse_table(args.data, args.format)
 
     @classmethod
     def read(cls, args: Namespace) -> MatrixData:
-        return read_data(args.data)
+        return read_data(args.data, args.format)
 
     @property
     def rows(self) -> tuple[Any, Any]:
@@ -128,7 +131,7 @@ class MatrixData(LabelledRows, TrainingData):
         test = read_test(name) if name else self.test
         if test:
             refuse_unlabelled(test.name, test.X.shape[0], test.Y.nnz)
-        return test and check_columns(test, *self.sizes[1:], self.name)
+        return test and widened(test, *self.sizes[1:], self.name)
 
     def encoded(self, clf: Any) -> LabelledRows:
         """Themselves: labels are numbers already."""
@@ -147,7 +150,7 @@ class BlockData(TrainingData):
 
     @classmethod
     def check(cls, args: Namespace) -> None:
-        refuse_table(args.data)
+        refuse_table(args.data, args.format)
         if args.checkpoint:
             raise ValueError("--checkpoint: found --rows-at-once, wanted one of them: only a fit in memory is resumed")
         if isinstance(validation_of(args), float):
@@ -156,8 +159,10 @@ class BlockData(TrainingData):
     @classmethod
     def read(cls, args: Namespace) -> BlockData:
         name = args.data
-        if name in slide.datasets.names() or formats.format_of(name) != "xmc":
-            kind = "an embedded data set" if name in slide.datasets.names() else formats.format_of(name)
+        kind = args.format or formats.format_of(name)
+        if name in slide.datasets.names() or name == STANDARD_INPUT:
+            kind = "an embedded data set" if name != STANDARD_INPUT else "standard input"
+        if kind != "xmc":
             raise ValueError(f"{name}: found {kind}, wanted a file of XMC text, which alone is read in blocks")
         return cls(name, slide.XMCBlocks(name, args.rows_at_once))
 
@@ -180,7 +185,12 @@ class BlockData(TrainingData):
             return None
         test = read_test(name)
         refuse_unlabelled(test.name, test.X.shape[0], test.Y.nnz)
-        return check_columns(test, *self.sizes[1:], self.name)
+        return widened(test, *self.sizes[1:], self.name)
+
+    def encoded(self, clf: Any) -> LabelledRows:
+        """All of them in memory."""
+        X, Y = (sp.csr_array(sp.vstack(parts, format="csr")) for parts in zip(*self.blocks, strict=True))
+        return LabelledRows(self.name, X, Y)
 
     def indicator(self, clf: Any) -> sp.csr_array:
         """Read anew, a block after the other."""
@@ -210,13 +220,15 @@ class ModelInput(ABC):
     """Reads the data that a saved model is given, and writes its predictions as lines."""
 
     @abstractmethod
-    def scored(self, name: str, train: str | None = None) -> tuple[LabelledRows, sp.csr_array | None]:
+    def scored(
+        self, name: str, train: str | None = None, kind: str | None = None
+    ) -> tuple[LabelledRows, sp.csr_array | None]:
         """Rows to score (an embedded data set's test part), and the labels it was trained on: train's, an embedded
-        data set's own, or None.
+        data set's own, or None. kind is the format of the first file, None for what it looks like.
         """
 
     @abstractmethod
-    def predicted(self, name: str) -> LabelledRows:
+    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
         """Rows to predict; their labels are not read where they need not be there."""
 
     @abstractmethod
@@ -231,19 +243,27 @@ class MatrixInput(ModelInput):
         net = network_of(model)
         self._n_features, self._n_labels, self._source = net.n_features, net.n_labels, source
 
-    def scored(self, name: str, train: str | None = None) -> tuple[LabelledRows, sp.csr_array | None]:
-        data = read_data(name)
+    def scored(
+        self, name: str, train: str | None = None, kind: str | None = None
+    ) -> tuple[LabelledRows, sp.csr_array | None]:
+        data = self._read(name, kind)
         Y_train = data.Y if data.test else None
         scored = self._checked(data.test or data)
         if train:
-            Y_train = self._checked(read_data(train)).Y
+            Y_train = self._checked(self._read(train)).Y
         return scored, Y_train
 
-    def _checked(self, data: MatrixData) -> MatrixData:
-        return check_columns(data, self._n_features, self._n_labels, self._source)
+    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
+        data = self._read(name, kind, labels=False)
+        return widened(data.test or data, self._n_features, None, self._source)
 
-    def predicted(self, name: str) -> LabelledRows:
-        return read_test(name)
+    def _read(self, name: str, kind: str | None = None, *, labels: bool = True) -> MatrixData:
+        wanted = f"rows of features: {self._source} was not trained on text"
+        refuse_table(name, kind, wanted)
+        return read_data(name, kind, labels=labels)
+
+    def _checked(self, data: MatrixData) -> MatrixData:
+        return widened(data, self._n_features, self._n_labels, self._source)
 
     def lines(self, ids: Any, scores: Any) -> Iterator[str]:
         for labels, values in zip(ids.tolist(), scores.tolist(), strict=True):
@@ -253,18 +273,16 @@ class MatrixInput(ModelInput):
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def read_data(name: str) -> MatrixData:
-    """A file, or an embedded data set with its test part."""
-    known = slide.datasets.names()
-    if name in known:
+def read_data(name: str, kind: str | None = None, *, labels: bool = True) -> MatrixData:
+    """A file or two, standard input, or an embedded data set with its test part; labels False: they may be missing."""
+    if name in slide.datasets.names():
         with waiting(f"unpacking {name} ..."):
             X, Y, X_test, Y_test = slide.datasets.load(name)
         return MatrixData(name, X, Y, test=MatrixData(f"{name}, test part", X_test, Y_test))
-    if not os.path.exists(name) and os.path.basename(name) == name:
-        names = ", ".join(known)
-        raise FileNotFoundError(f"{name}: no such file, and no embedded data set of that name (there are: {names})")
+    check_named(name)
     with waiting(f"reading {name} ..."):
-        return MatrixData(name, *formats.read(name), formats.format_of(name) == "svmlight")
+        X, Y = read_matrices(name, kind, labels=labels)
+        return MatrixData(label(name), X, sp.csr_array((X.shape[0], 0)) if Y is None else Y)
 
 
 def read_test(name: str) -> MatrixData:
@@ -273,17 +291,30 @@ def read_test(name: str) -> MatrixData:
     return data.test or data
 
 
-def check_columns(data: MatrixData, n_features: int, n_labels: int, source: str) -> MatrixData:
-    """The data, of these widths; refuses what does not fit. Only files that do not say their widths are widened."""
-    if data.open_ended:
-        X, Y = data.X.copy(), data.Y.copy()
-        X.resize(X.shape[0], max(X.shape[1], n_features))
-        Y.resize(Y.shape[0], max(Y.shape[1], n_labels))
-        data = replace(data, X=X, Y=Y)
-    for what, found, wanted in (("features", data.X.shape[1], n_features), ("labels", data.Y.shape[1], n_labels)):
-        if found != wanted:
-            raise ValueError(f"{data.name}: found {found:,} {what}, wanted the {wanted:,} of {source}")
-    return data
+def widened(data: MatrixData, n_features: int, n_labels: int | None, source: str) -> MatrixData:
+    """The data, of these widths; n_labels None: whatever their labels are.
+
+    A file may be narrower, whatever its format: rows need not hold the last features and labels of those trained on.
+
+    Raises
+    ------
+    ValueError
+        For what is wider: source does not know those features or labels.
+    """
+    widths = [("features", data.X, n_features), ("labels", data.Y, data.Y.shape[1] if n_labels is None else n_labels)]
+    for what, matrix, wanted in widths:
+        if matrix.shape[1] > wanted:
+            raise ValueError(
+                f"{data.name}: found {matrix.shape[1]:,} {what}, wanted the {wanted:,} of {source}, or fewer"
+            )
+    X, Y = (_of_width(matrix, wanted) for _, matrix, wanted in widths)
+    return replace(data, X=X, Y=Y)
+
+
+def _of_width(matrix: sp.csr_array, width: int) -> sp.csr_array:
+    if matrix.shape[1] == width:
+        return matrix
+    return sp.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], width))
 
 
 def refuse_unlabelled(name: str, n_rows: int, n_labels: int, known: str = "") -> None:
@@ -296,12 +327,13 @@ def refuse_unlabelled(name: str, n_rows: int, n_labels: int, known: str = "") ->
         )
 
 
-def refuse_table(name: str) -> None:
+def refuse_table(name: str, kind: str | None = None, wanted: str = "") -> None:
     """Refuses a table where nothing says which columns hold what; Parquet may hold matrices (slide/io/formats.py)."""
-    from slide.text.tables import is_table
-
-    if is_table(name) and formats.format_of(name) != "parquet":
-        raise ValueError(f"{name}: is a table; say which columns hold what with --text and --labels")
+    if not is_text_table(name, kind):
+        return
+    if wanted:
+        raise ValueError(f"{label(name)}: found a table of text, wanted {wanted}")
+    raise ValueError(f"{label(name)}: is a table; say which columns hold what with --text and --labels")
 
 
 def validation_of(args: Namespace) -> float | str | None:

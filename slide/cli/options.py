@@ -8,12 +8,34 @@ from typing import Any
 
 import slide
 from slide.cli.parser import Parser
+from slide.cli.sources import MATRICES, TABLES
 from slide.estimator.presets import PRESETS
 
 
 def add_model(parser: Parser) -> None:
     """The file of a model."""
     parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+
+
+def add_format(parser: Parser) -> None:
+    """The format of DATA, where neither its name nor its content says it."""
+    kinds = (*MATRICES, *(kind for kind in TABLES if kind not in MATRICES), "lines")
+    text = "format of DATA: one of %(choices)s (default: by its ending, or how it begins); lines: a text each"
+    parser.add_argument("--format", choices=kinds, metavar="NAME", help=text)
+
+
+def add_text(parser: Parser) -> None:
+    """Columns of a table; names and defaults of slide.TextFeatures."""
+    group = parser.add_argument_group("where DATA is a table with text (.csv, .tsv, .jsonl, .parquet, .arrow)")
+    group.add_argument("--text", metavar="COLUMN[,...]", help="columns of text; for embedded data: text")
+    group.add_argument("--labels", metavar="COLUMN", help="column of labels; for embedded data: labels")
+    group.add_argument("--label-separator", metavar="S", help="between the labels of a cell (default: one a cell)")
+    group.add_argument("--words", type=int, metavar="N", help="0, 1, or 2 with pairs of words (default: 2)")
+    group.add_argument("--characters", type=widths, metavar="N,N", help="pieces of words of N to N characters")
+    group.add_argument("--min-rows", type=int, metavar="N", help="texts a feature is in (default: 2, of few texts 1)")
+    group.add_argument("--max-share", type=float, metavar="X", help="of the texts a feature is in (default: 1)")
+    group.add_argument("--max-features", type=int, metavar="N", help="the most frequent (default: no limit)")
+    group.add_argument("--buckets", type=int, metavar="N", help="features share N columns, without a vocabulary")
 
 
 def add_json(parser: Parser) -> None:

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 import slide
 from slide.cli.data import LabelledRows, ModelInput, TrainingData, counted, refuse_unlabelled
+from slide.cli.sources import TABLES, check_named, label, source_of
 from slide.text.classifier import SlideTextClassifier
 from slide.text.features import TextFeatures
 from slide.training.bars import waiting
@@ -31,6 +32,13 @@ class TextRows:
 
     def __getitem__(self, rows: slice) -> Sequence[str]:
         return self.texts[rows]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.texts)
+
+    def first(self, n: int) -> TextRows:
+        """So many of them."""
+        return TextRows(self.texts[:n], self.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +61,8 @@ class TextData(TrainingData):
     @classmethod
     def read(cls, args: Namespace) -> TextData:
         columns = _columns_of(args)
-        table, test = read_tables(args.data, columns)
-        return cls(args.data, table, columns, test)
+        table, test = read_tables(args.data, columns, args.format)
+        return cls(label(args.data), table, columns, test)
 
     @staticmethod
     def classifier(args: Namespace, options: Mapping[str, Any]) -> SlideTextClassifier:
@@ -105,17 +113,29 @@ class TextInput(ModelInput):
     def __init__(self, clf: SlideTextClassifier, source: str) -> None:
         self._clf, self._source = clf, source
 
-    def scored(self, name: str, train: str | None = None) -> tuple[LabelledRows, sp.csr_array | None]:
-        scored = labelled_rows(self._clf, name, read_test_table(name, self._columns))
+    def scored(
+        self, name: str, train: str | None = None, kind: str | None = None
+    ) -> tuple[LabelledRows, sp.csr_array | None]:
+        if kind == "lines":
+            raise ValueError(f"{label(name)}: found --format lines, wanted a table with labels to score by")
+        scored = labelled_rows(self._clf, label(name), read_test_table(name, self._columns, kind))
         if not train and name not in slide.datasets.names():
             return scored, None
         return scored, encoded_labels(self._clf, read_tables(train or name, self._columns)[0])
 
-    def predicted(self, name: str) -> LabelledRows:
-        columns = self._columns
-        if name not in slide.datasets.names():
-            columns = columns | {"labels": None}
-        return labelled_rows(self._clf, name, read_test_table(name, columns)._replace(labels=None))
+    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
+        """Of a file that is no table, a text a line."""
+        from slide.text.tables import TextTable, is_table, read_texts
+
+        if name in slide.datasets.names():
+            texts = read_test_table(name, self._columns).texts
+        else:
+            check_named(name)
+            known = hasattr(self._clf, "table_") or is_table(name) or kind in TABLES
+            columns = self._columns["text"] if known else None
+            with waiting(f"reading {name} ..."):
+                texts = read_texts(source_of(name), columns, kind=kind)
+        return labelled_rows(self._clf, label(name), TextTable(texts, None))
 
     @property
     def _columns(self) -> dict[str, Any]:
@@ -153,7 +173,7 @@ def encoded_labels(clf: SlideTextClassifier, table: TextTable) -> sp.csr_array:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def read_tables(name: str, columns: Mapping[str, Any]) -> tuple[TextTable, TextTable | None]:
+def read_tables(name: str, columns: Mapping[str, Any], kind: str | None = None) -> tuple[TextTable, TextTable | None]:
     """A table, or an embedded data set's texts with its test part."""
     from slide.text.tables import TextTable, read_table
 
@@ -163,12 +183,16 @@ def read_tables(name: str, columns: Mapping[str, Any]) -> tuple[TextTable, TextT
         with waiting(f"unpacking {name} ..."):
             raw = slide.datasets.load_text(name)
         return TextTable(raw.train_texts, raw.train_labels), TextTable(raw.test_texts, raw.test_labels)
+    check_named(name)
+    if kind is not None and kind not in TABLES:
+        raise ValueError(f"--format: found {kind}, wanted one of {', '.join(TABLES)} for a table with text")
     with waiting(f"reading {name} ..."):
         separator = columns["separator"] if columns["labels"] else None
-        return read_table(name, columns["text"], columns["labels"], label_separator=separator), None
+        source = source_of(name)
+        return read_table(source, columns["text"], columns["labels"], label_separator=separator, kind=kind), None
 
 
-def read_test_table(name: str, columns: Mapping[str, Any]) -> TextTable:
+def read_test_table(name: str, columns: Mapping[str, Any], kind: str | None = None) -> TextTable:
     """A table, or an embedded data set's test part."""
-    table, test = read_tables(name, columns)
+    table, test = read_tables(name, columns, kind)
     return test or table

@@ -43,8 +43,9 @@ class LshReport:
         Neurons in a bucket that is not empty.
     unreachable : float
         Share of the neurons that are in no bucket.
-    stale : float
-        Share of the entries that a refill from the present weights would not make.
+    stale : float or None
+        Share of the entries that a refill from the present weights would not make. None for a compressed model, whose
+        weights are not hashed again.
     rebuild_share : float or None
         Of the last fit's time, what went into tables.
     table_bytes, parameter_bytes : int
@@ -68,7 +69,7 @@ class LshReport:
     full: float
     mean_size: float
     unreachable: float
-    stale: float
+    stale: float | None
     rebuild_share: float | None
     table_bytes: int
     parameter_bytes: int
@@ -94,7 +95,7 @@ class LshReport:
             found.append(f"K is too large: {self.empty:.0%} of the buckets are empty")
         if self.n_tables > 1 and self.full > 0.3:
             found.append(f"K or capacity is too small: {self.full:.0%} of the buckets are full and drop neurons")
-        if self.stale > 0.3:
+        if self.stale is not None and self.stale > 0.3:
             found.append(
                 f"{self.stale:.0%} of the entries are out of date: rebuild more often, or call rebuild_tables()"
             )
@@ -118,9 +119,10 @@ class LshReport:
             least, median, most = self.active
             lines.append(f"  found        {least:,} to {most:,} neurons a query, median {median:,}")
         sizes = f"{self.mean_size:,.1f} neurons in a bucket in use, {self.empty:.1%} empty, {self.full:.1%} full"
+        stale = f"; {self.stale:.1%} of the entries are out of date" if self.stale is not None else ""
         lines += [
             f"  buckets      {self.n_tables} x {self.n_buckets:,}: {sizes}",
-            f"  neurons      {self.unreachable:.1%} in no bucket; {self.stale:.1%} of the entries are out of date",
+            f"  neurons      {self.unreachable:.1%} in no bucket{stale}",
             f"  memory       tables {self.table_bytes / 1e6:,.1f} MB, parameters {self.parameter_bytes / 1e6:,.1f} MB",
         ]
         if self.leaf_bytes:
@@ -209,8 +211,10 @@ def _entries(state: LayerState) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     return buckets, slots[:, 1 : 1 + state.lsh.capacity][used].astype(np.int64)
 
 
-def _stale(net: Model, layer: int) -> float:
+def _stale(net: Model, layer: int) -> float | None:
     """Refills the tables for comparison, from the same random numbers, and puts the old ones back."""
+    if net.is_compressed:
+        return None
     state = net.states[layer]
     assert state.lsh is not None
     with net.lock:

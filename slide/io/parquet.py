@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.errors import DataFormatError
-from slide.io.content import Content, damaged
+from slide.io.content import Content, Source, damaged, opened
 from slide.io.packages import pyarrow
 from slide.io.xmc import Pair
 
@@ -22,10 +22,17 @@ def read_parquet(content: Content) -> Pair:
         return _from_table(content.label, pa.parquet.read_table(content.file), pa)
 
 
+def is_matrices(source: Source) -> bool:
+    """Whether a Parquet file has the columns of rows and labels, or others: a table of text."""
+    pa = pyarrow("Parquet files")
+    with opened(source) as content, damaged(content.label, pa.ArrowException):
+        return set(COLUMNS) <= set(pa.parquet.ParquetFile(content.file).schema_arrow.names)
+
+
 def _from_table(label: str, table: Any, pa: Any) -> Pair:
     for column in COLUMNS:
         if column not in table.column_names:
-            wanted = "indices, values and labels; for a table with text say --text and --labels"
+            wanted = "indices, values and labels; a table with text: slide.read_table, slide train --text"
             raise DataFormatError(f"{label}: found the columns {table.column_names}, wanted {wanted}")
     metadata = table.schema.metadata or {}
     indices, values, labels = (table.column(name).combine_chunks() for name in COLUMNS)

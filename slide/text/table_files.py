@@ -20,7 +20,7 @@ from typing import IO, Any
 from slide.errors import DataFormatError
 from slide.io.atomic import replacing
 from slide.io.content import Content, Source, inner_name, opened
-from slide.io.formats import TABLES
+from slide.io.formats import TABLES, format_of_head, format_of_name
 from slide.io.packages import pyarrow
 from slide.io.packed import packed
 
@@ -29,6 +29,13 @@ KINDS = {
     **{end: end[1:] for end in TABLES},
     ".ndjson": "jsonl",
     ".feather": "arrow",
+}
+FEATURES = {
+    "xmc": "XMC text",
+    "pair": "XMC text in two files",
+    "svmlight": "SVMlight",
+    "npz": "npz",
+    "table": "a table",
 }
 BINARY = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
 DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -54,9 +61,35 @@ def read_columns(source: Source, wanted: Sequence[str] | None = None, kind: str 
     with opened(source) as content:
         kind = kind or kind_in(content, wanted)
         if kind is None:
+            refuse_features(content, "a table of text")
             ending = Path(content.name).suffix
-            raise DataFormatError(f"{content.label}: found the ending {ending!r}, wanted one of {', '.join(TABLES)}")
+            found = f"the ending {ending!r}" if ending else f"no header with {', '.join(map(repr, wanted or ()))}"
+            raise DataFormatError(f"{content.label}: found {found}, wanted one of {', '.join(TABLES)}")
         return READERS[kind](content, wanted)
+
+
+def read_columns_or_lines(source: Source, wanted: Sequence[str] | None, kind: str | None = None) -> Columns | list[str]:
+    """As read_columns; and of what is no table, a text a line. kind may be "lines" too.
+
+    Raises
+    ------
+    DataFormatError
+        As read_columns, and for rows of features.
+    """
+    with opened(source) as content:
+        kind = kind or kind_in(content, wanted)
+        if kind is None:
+            refuse_features(content)
+        return READERS[kind](content, wanted) if kind in READERS else _lines(content)
+
+
+def refuse_features(content: Content, wanted: str = "a table of text, or a text a line") -> None:
+    """Raises DataFormatError for what by its name or beginning is no text, but rows of features."""
+    named = format_of_name(content.name)
+    kind = named if named not in (None, "xmc") else format_of_head(content.head())
+    if kind is not None:
+        found = f"rows of features ({FEATURES[kind]})"
+        raise DataFormatError(f"{content.label}: found {found}, wanted {wanted}")
 
 
 def kind_in(content: Content, wanted: Sequence[str] | None) -> str | None:
@@ -70,6 +103,8 @@ def kind_in(content: Content, wanted: Sequence[str] | None) -> str | None:
             return kind
     if re.match(rb"\s*{", head):
         return "jsonl"
+    if re.match(rb"\s*\[\s*{", head):
+        raise DataFormatError(f"{content.label}: found a JSON array, wanted JSON lines: an object a line")
     line = head.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
     for kind, delimiter in DELIMITERS.items():
         if wanted and set(wanted) <= set(next(csv.reader([line], delimiter=delimiter), [])):
@@ -89,7 +124,12 @@ def check_columns(wanted: Sequence[str] | None, there: Sequence[Any], where: str
 
 def read_lines(source: Source) -> list[str]:
     """A text a line, blank ones too: what is made of them belongs to lines by their number."""
-    with opened(source) as content, _text(content) as file:
+    with opened(source) as content:
+        return _lines(content)
+
+
+def _lines(content: Content) -> list[str]:
+    with _text(content) as file:
         return [line.rstrip("\r\n") for line in file]
 
 

@@ -6,14 +6,14 @@ Files are slide/text/table_files.py's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from slide.checks import is_frame
 from slide.datasets import names as dataset_names
 from slide.estimator.label_doubts import doubt_separator
-from slide.io.content import label_of
-from slide.text.table_files import check_columns, kind_of_name, read_columns
+from slide.io.content import Source, label_of
+from slide.text.table_files import check_columns, kind_of_name, read_columns, read_columns_or_lines
 from slide.text.words import FIELD_SEPARATOR
 
 
@@ -66,16 +66,55 @@ def read_table(
     >>> slide.read_table(rows, "text", "tags", label_separator=",")
     TextTable(texts=['a cat', 'a dog'], labels=[['pet', 'feline'], ['pet']])
     """
-    names = [text] if isinstance(text, str) else list(text)
-    if not names:
-        raise ValueError("text: found no column, wanted at least one")
+    names = _text_columns(text)
     if labels in names:
         raise ValueError(f"labels: found {labels!r}, which is a column of text too, wanted another one")
     wanted = [*names, labels] if labels is not None else names
     columns, where = _columns(source, wanted, kind)
+    return TextTable(
+        _joined(columns, names, where),
+        None if labels is None else _labels(columns[labels], label_separator, labels, where),
+    )
+
+
+def read_texts(source: Source, text: str | Sequence[str] | None, *, kind: str | None = None) -> list[str]:
+    """Texts of a file: of a table's columns of text, or of what is no table a text a line.
+
+    Parameters
+    ----------
+    source : path, or binary file
+    text : str, sequence of str, or None
+        Columns of text, as read_table takes them. None: they are not known, and a table is refused.
+    kind : {"csv", "tsv", "jsonl", "parquet", "arrow", "lines", None}
+        None: a table by its ending, or where the first line names those columns; else lines.
+
+    Raises
+    ------
+    DataFormatError
+        For what is neither; names file and row.
+    ValueError
+        For a column that is not there.
+    """
+    names = None if text is None else _text_columns(text)
+    found = read_columns_or_lines(source, names, kind)
+    if isinstance(found, list):
+        return found
+    label = label_of(source)
+    if names is None:
+        raise ValueError(f"{label}: found a table, wanted texts, one a line: which columns to read is not known")
+    return _joined(found, names, f"{label}: ")
+
+
+def _text_columns(text: str | Sequence[str]) -> list[str]:
+    names = [text] if isinstance(text, str) else list(text)
+    if not names:
+        raise ValueError("text: found no column, wanted at least one")
+    return names
+
+
+def _joined(columns: Mapping[str, list[Any]], names: Sequence[str], where: str) -> list[str]:
     texts = [_texts(columns[name], name, where) for name in names]
-    joined = texts[0] if len(texts) == 1 else [f" {FIELD_SEPARATOR} ".join(row) for row in zip(*texts, strict=True)]
-    return TextTable(joined, None if labels is None else _labels(columns[labels], label_separator, labels, where))
+    return texts[0] if len(texts) == 1 else [f" {FIELD_SEPARATOR} ".join(row) for row in zip(*texts, strict=True)]
 
 
 def is_table(name: str) -> bool:

@@ -50,6 +50,18 @@ def test_stale_entries_are_those_that_a_refill_would_not_make(family: str) -> No
     assert any("out of date" in advice for advice in net.lsh_report().advice())
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_compressed_model_is_reported_on_too(family: str) -> None:
+    layers = [slide.SparseInput(D, 24), slide.Sampled(N, lsh=FAMILIES[family], n_active=30, n_random=6)]
+    net = slide.Network(layers, n_threads=1).fit(*planted_data(1000, D, N), epochs=2)
+    X, _ = planted_data(100, D, N, seed=1)
+    report, wanted = net.compress().lsh_report(X), net.lsh_report(X)
+    assert report.stale is None
+    assert "out of date" not in str(report)
+    assert report.recall[10] == pytest.approx(wanted.recall[10], abs=0.1)
+    assert report.unreachable == wanted.unreachable
+
+
 def test_advice_names_what_is_wrong() -> None:
     sparse, crowded = slide.SimHash(K=8, L=4, capacity=16), slide.SimHash(K=1, L=4, capacity=4)
     assert any("K is too large" in a for a in trained(sparse).lsh_report().advice())

@@ -101,7 +101,7 @@ def test_files_without_an_ending_are_told_by_their_header(file: Any) -> None:
     for text in ("label,text\nx,a\n", "label\ttext\nx\ta\n", '{"label": "x", "text": "a"}\n'):
         assert slide.read_table(file(text, "rows"), "text", "label") == (["a"], ["x"])
     assert slide.read_table(file("text,label\na,x\n", "rows.dat"), "text", kind="csv").texts == ["a"]
-    with pytest.raises(slide.DataFormatError, match=r"rows: found the ending '', wanted one of \.csv"):
+    with pytest.raises(slide.DataFormatError, match=r"rows: found no header with 'text', wanted one of \.csv"):
         slide.read_table(file("words of a text\n", "rows"), "text")
 
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import slide
 from slide.cli.data import MatrixData, read_data, read_test
 from slide.cli.files import naming, size, writable
-from slide.cli.models import load_model
+from slide.cli.models import load_model, network_of
 from slide.cli.options import add_machine, add_model
 from slide.cli.parser import Parser, Verb
+from slide.cli.sources import MATRICES, TABLES, is_text_table, label, source_of
 from slide.io import formats
+from slide.io.content import inner_name
+from slide.text.table_files import kind_of_name, read_columns, write_columns
 from slide.training import bars
 
 EXAMPLES = """\
@@ -20,6 +23,7 @@ examples:
   slide convert train.svm train.txt.gz
   slide convert train.txt train.npz
   slide convert wordnet-hypernym test.parquet --part test
+  slide convert table.tsv table.jsonl.gz
 """
 
 
@@ -32,28 +36,53 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("out", metavar="OUT", help="the file to write")
     for flag, dest, text in (("--from", "source", "of DATA"), ("--to", "target", "of OUT")):
         text = f"format {text} (default: by its ending)"
-        parser.add_argument(flag, dest=dest, choices=("xmc", "svmlight", "npz", "parquet"), help=text)
+        parser.add_argument(flag, dest=dest, choices=tuple(dict.fromkeys((*MATRICES, *TABLES))), help=text)
     text = "features of an SVMlight file count from 1 (default: from 0)"
     parser.add_argument("--one-based", action=argparse.BooleanOptionalAction, help=text)
     parser.add_argument("--part", choices=("train", "test"), help="of an embedded data set (default: train)")
 
 
 def run(args: Namespace) -> int:
-    """Writes data in another format."""
+    """Writes data in another format: matrices as matrices, a table as a table."""
     target = writable(args.out, args.data)
-    kinds = args.source or formats.format_of(args.data), args.target or formats.format_of(args.out)
-    if args.data in slide.datasets.names():
-        data = read_test(args.data) if args.part == "test" else read_data(args.data)
-    elif args.part:
-        raise ValueError(f"--part: {args.data} is a file, and has no parts")
-    else:
-        zero_based = None if args.one_based is None else not args.one_based
-        with bars.waiting(f"reading {args.data} ..."):
-            data = MatrixData(args.data, *formats.read(args.data, kinds[0], zero_based=zero_based))
+    to_table = args.target or kind_of_name(args.out)
+    if is_text_table(args.data, args.source):
+        return _convert_table(args, target, to_table)
+    kind = args.target or (formats.format_of_name(inner_name(args.out)) or "xmc")
+    if to_table not in (None, *MATRICES):
+        wanted = f"one of {', '.join(MATRICES)}, or a table as DATA (--from says what it is)"
+        raise ValueError(f"{args.out}: found the name of a table, wanted {wanted}")
+    data = _matrices(args)
     print(data, flush=True)
     with naming(target), bars.waiting(f"writing {target} ..."):
-        formats.write(target, data.X, data.Y, kinds[1])
-    print(f"{kinds[1]}: {target} ({size(target)})")
+        formats.write(target, data.X, data.Y, kind)
+    print(f"{kind}: {target} ({size(target)})")
+    return 0
+
+
+def _matrices(args: Namespace) -> MatrixData:
+    if args.data in slide.datasets.names():
+        return read_test(args.data) if args.part == "test" else read_data(args.data)
+    if args.part:
+        raise ValueError(f"--part: {args.data} is a file, and has no parts")
+    if args.one_based is None:
+        return read_data(args.data, args.source)
+    with bars.waiting(f"reading {args.data} ..."):
+        X, Y = formats.read(source_of(args.data), args.source, zero_based=not args.one_based)
+    return MatrixData(label(args.data), X, Y)
+
+
+def _convert_table(args: Namespace, target: Path, kind: str | None) -> int:
+    if kind not in TABLES:
+        wanted = f"one, {', '.join(TABLES)}: texts become features by a model's vocabulary (slide train --text)"
+        raise ValueError(f"{args.out}: found the name of no table, wanted {wanted}")
+    with bars.waiting(f"reading {args.data} ..."):
+        columns = read_columns(source_of(args.data), None, args.source)
+    n = len(next(iter(columns.values()), []))
+    print(f"{label(args.data)}: {n:,} rows, columns {', '.join(columns)}", flush=True)
+    with naming(target), bars.waiting(f"writing {target} ..."):
+        write_columns(target, columns, kind)
+    print(f"{kind}: {target} ({size(target)})")
     return 0
 
 
@@ -81,7 +110,7 @@ def add_export_options(parser: Parser) -> None:
     """The model, the graph, and how many labels it answers with."""
     add_model(parser)
     parser.add_argument("out", metavar="OUT", help="the .onnx file to write")
-    parser.add_argument("-k", type=int, default=5, metavar="N", help="labels a row (default: 5)")
+    parser.add_argument("-k", type=int, metavar="N", help="labels a row (default: 5, or all there are)")
     add_machine(parser)
 
 
@@ -90,7 +119,7 @@ def run_export(args: Namespace) -> int:
     target = writable(args.out, args.model)
     model = load_model(args)
     with naming(target):
-        model.export_onnx(target, k=args.k)
+        model.export_onnx(target, k=min(5, network_of(model).n_labels) if args.k is None else args.k)
     print(f"onnx: {target} ({size(target)})")
     return 0
 

@@ -8,7 +8,7 @@ from argparse import Namespace
 
 import slide
 from slide.cli.models import load_model, network_of
-from slide.cli.options import add_json, add_model, add_propensity, add_scoring
+from slide.cli.options import add_format, add_json, add_model, add_propensity, add_scoring
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import METRICS, frequency_table, input_of, score, table
 
@@ -23,6 +23,7 @@ def add_options(parser: Parser) -> None:
     """The model, rows, and where label frequencies come from."""
     add_model(parser)
     parser.add_argument("data", metavar="DATA", help="a file, or an embedded data set (its test part)")
+    add_format(parser)
     parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies for PSP@k")
     text = "also recall and precision of rare and frequent labels"
     parser.add_argument("--by-frequency", action="store_true", help=text)
@@ -37,7 +38,7 @@ def run(args: Namespace) -> int:
     if args.by_frequency and not known:
         raise ValueError("--by-frequency: found no --train, wanted the training data to count labels in")
     model = load_model(args)
-    data, Y_train = input_of(model, args.model).scored(args.data, args.train)
+    data, Y_train = input_of(model, args.model).scored(args.data, args.train, args.format)
     print(data, flush=True)
     net = network_of(model)
     facts = {

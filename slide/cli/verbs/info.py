@@ -12,10 +12,13 @@ import slide
 from slide.cli.data import read_data
 from slide.cli.files import opened, writable
 from slide.cli.models import is_model, load_classifier
-from slide.cli.options import add_json, add_machine, add_model
+from slide.cli.options import add_format, add_json, add_machine, add_model
 from slide.cli.parser import Parser, Verb
+from slide.cli.sources import is_text_table, label, source_of
 from slide.estimator.card import fact_text
 from slide.model.snapshot import TABLE_ARRAYS
+from slide.text.table_files import read_columns
+from slide.training import bars
 
 EXAMPLES = """\
 examples:
@@ -30,12 +33,13 @@ examples:
 def add_options(parser: Parser) -> None:
     """A file of either kind."""
     parser.add_argument("path", metavar="MODEL|DATA", help="a model, a data file, or the name of an embedded data set")
+    add_format(parser)
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
     """Describes a model or data."""
-    facts = describe_model(args.path) if is_model(args.path) else describe_data(args.path)
+    facts = describe_model(args.path) if is_model(args.path) else describe_data(args.path, args.format)
     width = max(map(len, facts)) + 2
     for name, value in facts.items():
         print(f"{name.replace('_', ' '):<{width}}{_format(value)}")
@@ -45,8 +49,10 @@ def run(args: Namespace) -> int:
 
 
 def _format(value: Any) -> str:
+    if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values()):
+        return "; ".join(f"{k!r}: {_format(v)}" for k, v in value.items())
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_format(v)}" for k, v in value.items())
+        return ", ".join(f"{k.replace('_', ' ')} {_format(v)}" for k, v in value.items())
     if isinstance(value, list):
         return "; ".join(map(_format, value))
     return fact_text(value)
@@ -110,9 +116,11 @@ def _options(config: dict[str, Any]) -> str:
     return ", ".join(f"{k}={v}" for k, v in config.items())
 
 
-def describe_data(name: str) -> dict[str, Any]:
-    """Sizes and frequencies of a data file or of an embedded data set's training part."""
-    data = read_data(name)
+def describe_data(name: str, kind: str | None = None) -> dict[str, Any]:
+    """Sizes and frequencies of a data file or of an embedded data set's training part; of a table, its columns."""
+    if is_text_table(name, kind):
+        return describe_table(name, kind)
+    data = read_data(name, kind)
     n, d = data.X.shape
     features, labels = np.diff(data.X.indptr), np.diff(data.Y.indptr)
     frequency = np.unique(data.Y.indices, return_counts=True)[1]  # of those met: a header may promise 2^31 labels
@@ -131,6 +139,21 @@ def describe_data(name: str) -> dict[str, Any]:
         "samples_per_label_max": int(frequency.max(initial=0)),
     }
     return facts | ({"n_test_samples": data.test.n_rows} if data.test else {})
+
+
+def describe_table(name: str, kind: str | None = None) -> dict[str, Any]:
+    """Rows of a table, and of each column how many cells are filled and how many differ; of text, its mean length."""
+    with bars.waiting(f"reading {name} ..."):
+        columns = read_columns(source_of(name), None, kind)
+    n = len(next(iter(columns.values()), []))
+    return {"data": label(name), "n_samples": n, "columns": {k: _column(v) for k, v in columns.items()}}
+
+
+def _column(cells: list[Any]) -> dict[str, Any]:
+    filled = [cell for cell in cells if cell is not None and cell != "" and cell != []]
+    facts: dict[str, Any] = {"filled": len(filled), "distinct": len({str(cell) for cell in filled})}
+    lengths = [len(cell) for cell in filled if isinstance(cell, str | list)]
+    return facts | ({"mean_length": sum(lengths) / len(lengths)} if lengths else {})
 
 
 def _median(ascending: Any, zeros: int) -> float:

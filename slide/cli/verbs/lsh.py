@@ -11,7 +11,7 @@ import numpy as np
 
 from slide.cli.files import naming, writable
 from slide.cli.models import load_model, network_of, network_rows
-from slide.cli.options import add_json, add_machine, add_model
+from slide.cli.options import add_format, add_json, add_machine, add_model
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import input_of
 from slide.io.atomic import replacing
@@ -33,6 +33,7 @@ def add_options(parser: Parser) -> None:
     """The model, rows to measure recall on, and a picture."""
     add_model(parser)
     parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, for recall")
+    add_format(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw recall and buckets (.png, .svg; needs matplotlib)")
     add_json(parser)
     add_machine(parser)
@@ -49,7 +50,7 @@ def run(args: Namespace) -> int:
     net = network_of(model)
     X = Y = None
     if args.data:
-        rows, _ = input_of(model, args.model).scored(args.data)
+        rows, _ = input_of(model, args.model).scored(args.data, kind=args.format)
         some = slice(0, min(MAX_QUERIES, rows.X.shape[0]))
         X, Y = network_rows(model, rows.X[some]), rows.Y[some]
     report = net.lsh_report(X, Y)

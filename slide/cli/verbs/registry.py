@@ -28,10 +28,10 @@ VERBS = (
 DESCRIPTION = """\
 Train and serve classifiers with 10,000 to 10,000,000 labels on an ordinary CPU.
 
-DATA is a file in the extreme-classification format (.txt or .txt.gz: a line "rows features labels", then
-"label,label feature:value feature:value ..." a row), SVMlight (.svm, .libsvm), .npz or .parquet (docs/command-line.md),
-a table of text with labels (.csv, .tsv, .jsonl, .parquet: slide train --text COLUMN --labels COLUMN), or the name of an
-embedded data set: wordnet-hypernym.
+DATA is a file in the extreme-classification format (.txt: a line "rows features labels", then "label,label
+feature:value feature:value ..." a row), SVMlight (.svm, .libsvm), .npz or .parquet, a table of text with labels (.csv,
+.tsv, .jsonl, .parquet, .arrow: slide train --text COLUMN --labels COLUMN), each packed or not (docs/command-line.md);
+- for standard input; or the name of an embedded data set: wordnet-hypernym.
 """
 
 EXAMPLES = """\

@@ -14,7 +14,7 @@ import slide
 from slide.cli.data import LabelledRows
 from slide.cli.files import whole_file, writable
 from slide.cli.models import load_classifier, network_rows
-from slide.cli.options import add_machine, add_model, add_propensity
+from slide.cli.options import add_format, add_machine, add_model, add_propensity
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import ROWS_AT_ONCE, input_of, predicted, unlabelled
 from slide.cli.text_data import TextRows
@@ -39,6 +39,7 @@ def add_options(parser: Parser) -> None:
     """The model, rows, the page, and what is on it."""
     add_model(parser)
     parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, with labels")
+    add_format(parser)
     parser.add_argument("--html", metavar="FILE", required=True, help="write the page here")
     parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies")
     parser.add_argument("--examples", type=int, metavar="N", default=12, help="rows shown (default: %(default)s)")
@@ -69,7 +70,7 @@ def _scored(clf: SlideClassifier, args: Namespace) -> tuple[ScoredRows, Labelled
     """The model's predictions with what is known of the rows, and the rows."""
     from slide.report.page import ScoredRows
 
-    data, Y_train = input_of(clf, args.model).scored(args.data, args.train)
+    data, Y_train = input_of(clf, args.model).scored(args.data, args.train, args.format)
     unlabelled(data)  # a page on rows without labels would say nothing
     ids, scores = predicted(clf, data)
     return ScoredRows(data.name, data.Y, ids, scores, Y_train, (args.A, args.B), _without_features(clf, data.X)), data

@@ -24,7 +24,7 @@ from slide.cli.fitting import (
     training_facts,
     which_model,
 )
-from slide.cli.options import add_classifier, add_json, add_propensity, widths
+from slide.cli.options import add_classifier, add_format, add_json, add_propensity, add_text
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import score, table
 from slide.estimator.classifier import SlideClassifier
@@ -51,6 +51,7 @@ def add_options(parser: Parser) -> None:
     """Data, files, and every option of a fit."""
     text = "training data: a file, or the name of an embedded data set"
     parser.add_argument("data", metavar="DATA", nargs="?", help=text)
+    add_format(parser)
     text = "options from this TOML file, named as here with _ for -; flags override it"
     parser.add_argument("--config", metavar="FILE", help=text)
     text = "print all options in effect as such a file, and do nothing else"
@@ -74,22 +75,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--log", metavar="FILE", help="write how the training went to this file (.csv, .jsonl)")
     add_json(parser)
     add_propensity(parser)
-    _add_text(parser)
+    add_text(parser)
     add_classifier(parser)
-
-
-def _add_text(parser: Parser) -> None:
-    """Names and defaults of slide.TextFeatures."""
-    group = parser.add_argument_group("where DATA is a table with text (.csv, .tsv, .jsonl, .parquet, .arrow)")
-    group.add_argument("--text", metavar="COLUMN[,...]", help="columns of text; for embedded data: text")
-    group.add_argument("--labels", metavar="COLUMN", help="column of labels; for embedded data: labels")
-    group.add_argument("--label-separator", metavar="S", help="between the labels of a cell (default: one a cell)")
-    group.add_argument("--words", type=int, metavar="N", help="0, 1, or 2 with pairs of words (default: 2)")
-    group.add_argument("--characters", type=widths, metavar="N,N", help="pieces of words of N to N characters")
-    group.add_argument("--min-rows", type=int, metavar="N", help="texts a feature is in (default: 2, of few texts 1)")
-    group.add_argument("--max-share", type=float, metavar="X", help="of the texts a feature is in (default: 1)")
-    group.add_argument("--max-features", type=int, metavar="N", help="the most frequent (default: no limit)")
-    group.add_argument("--buckets", type=int, metavar="N", help="features share N columns, without a vocabulary")
 
 
 def run(args: Namespace) -> int:

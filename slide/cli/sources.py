@@ -1,0 +1,85 @@
+"""Where the data of a command come from: a file, two files, standard input; and the formats that --format names."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any
+
+import slide
+from slide.io import formats
+from slide.io.content import Source, opened
+from slide.io.parquet import is_matrices
+
+STANDARD_INPUT = "-"
+MATRICES = ("xmc", "svmlight", "npz", "parquet")
+TABLES = ("csv", "tsv", "jsonl", "parquet", "arrow")
+
+
+class _Named(io.BytesIO):
+    name = "standard input"
+
+
+def source_of(name: str) -> Source:
+    """What is opened for a name on the command line: ``-`` is standard input, which is read whole, once."""
+    if name != STANDARD_INPUT:
+        return name
+    stream: Any = _NamedStream(getattr(sys.stdin, "buffer", sys.stdin))
+    with opened(stream) as content:
+        return _Named(bytes(content.buffer()))
+
+
+class _NamedStream:
+    """Standard input under the name that messages give it; it is not rewound, whatever it is."""
+
+    name = _Named.name
+
+    def __init__(self, stream: Any) -> None:
+        self.read = stream.read
+
+
+def two_files(name: str) -> tuple[str, str] | None:
+    """Features and labels, of ``FEATURES,LABELS`` where both are files and the whole is none."""
+    features, comma, labels = name.partition(",")
+    ok = comma and not os.path.exists(name) and os.path.exists(features) and os.path.exists(labels)
+    return (features, labels) if ok else None
+
+
+def read_matrices(name: str, kind: str | None = None, *, labels: bool = True) -> tuple[Any, Any]:
+    """X and Y of a file; Y is None where they are in a file of their own and are not asked for."""
+    both = two_files(name)
+    if both:
+        return slide.read_xmc_pair(*both)
+    source = source_of(name)
+    return formats.read(source, kind) if labels else formats.read_rows(source, kind)
+
+
+def is_text_table(name: str, kind: str | None = None) -> bool:
+    """Whether a file holds a table of text rather than matrices: by --format, its name, or how it begins."""
+    if kind is not None and kind != "parquet":
+        return kind not in MATRICES
+    if name in slide.datasets.names() or name == STANDARD_INPUT:
+        return False
+    if not os.path.isfile(name):  # which reading it says; a pipe is read once
+        return formats.format_of(name) == "table"
+    if (kind or formats.format_of(name)) != "parquet":
+        return formats.format_of(name) == "table"
+    try:
+        return not is_matrices(name)
+    except slide.DataFormatError:
+        return False  # which reading it says again, in its own words
+
+
+def check_named(name: str) -> None:
+    """Raises FileNotFoundError for what is neither a file nor a data set."""
+    if name == STANDARD_INPUT or two_files(name):
+        return
+    if not os.path.exists(name) and os.path.basename(name) == name:
+        names = ", ".join(slide.datasets.names())
+        raise FileNotFoundError(f"{name}: no such file, and no embedded data set of that name (there are: {names})")
+
+
+def label(name: str) -> str:
+    """What people call it."""
+    return _Named.name if name == STANDARD_INPUT else name
