@@ -45,3 +45,8 @@ def checkout() -> Path:
     if not (root / "setup.py").exists():
         pytest.skip("needs the source tree, and this run tests an installed package")
     return root
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are no names: some differ between processes (gzip holds the time), which must collect the same tests."""
+    return argname if isinstance(val, bytes) else None
