@@ -76,6 +76,9 @@ def default_threads() -> tuple[int | None, str]:
     why = f"{cores} cores in the machine"
     if usable < cores:
         why = f"{usable} of {cores} cores by affinity"
+    openmp = threads._openmp_limit()
+    if openmp is not None and n == openmp < usable:
+        return n, f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
     if limit is not None and n < usable:
         why = f"the control group allows {limit:g} of {usable} cores"
     return n, why

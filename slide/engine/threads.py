@@ -30,7 +30,9 @@ def _cgroup_limit(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 def available_threads() -> int:
-    """Threads to use by default: SLIDE_NUM_THREADS, else cores by affinity and control group, whichever is less."""
+    """Threads to use by default: SLIDE_NUM_THREADS, else the least of OMP_NUM_THREADS, cores by affinity, and the limit
+    of the control group.
+    """
     wanted = os.environ.get("SLIDE_NUM_THREADS")
     if wanted:
         return resolve_threads(wanted, "SLIDE_NUM_THREADS")
@@ -38,8 +40,20 @@ def available_threads() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         cores = os.cpu_count() or 1
-    limit = _cgroup_limit()
-    return max(1, min(cores, round(limit)) if limit else cores)
+    limits = [limit for limit in (_cgroup_limit(), _openmp_limit()) if limit]
+    return max(1, min([cores, *map(round, limits)]))
+
+
+def _openmp_limit() -> int | None:
+    """What OMP_NUM_THREADS says of the outermost level ("4" or "4,2"), None if it says nothing that OpenMP reads.
+
+    Pools of workers set it, joblib's for instance, so that all of them together take no more cores than there are.
+    """
+    try:
+        wanted = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+    except ValueError:
+        return None
+    return wanted if wanted > 0 else None
 
 
 def resolve_threads(n_threads: int | str | None, argument: str = "n_threads") -> int:

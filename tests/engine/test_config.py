@@ -21,6 +21,7 @@ from slide.engine.info import config, default_threads, huge_pages
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLIDE_ISA", raising=False)
     monkeypatch.delenv("SLIDE_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
 def tiny_network() -> slide.Network:
@@ -86,6 +87,13 @@ def test_threads_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert n is None
     assert "SLIDE_NUM_THREADS" in why
     assert "'many'" in why
+
+
+def test_threads_from_openmp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(threads, "_cgroup_limit", lambda: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert default_threads() == (3, "OMP_NUM_THREADS=3,2")
 
 
 def test_threads_from_the_control_group(monkeypatch: pytest.MonkeyPatch) -> None:

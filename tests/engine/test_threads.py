@@ -15,6 +15,7 @@ from slide.engine.threads import available_threads, resolve_threads
 def _eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that may use eight cores, and a control group that does not say."""
     monkeypatch.delenv("SLIDE_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(threads, "_cgroup_limit", lambda: None)
 
@@ -44,6 +45,15 @@ def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_threads(3) == 3
     monkeypatch.setenv("SLIDE_NUM_THREADS", "")
     assert available_threads() == 2
+
+
+@pytest.mark.parametrize(("value", "n"), [("1", 1), ("4", 4), ("4,2", 4), ("64", 8), ("0", 8), ("", 8), ("all", 8)])
+def test_openmp_limits(monkeypatch: pytest.MonkeyPatch, value: str, n: int) -> None:
+    """As pools of workers set it; what OpenMP would not read says nothing. SLIDE_NUM_THREADS comes first."""
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert available_threads() == n
+    monkeypatch.setenv("SLIDE_NUM_THREADS", "5")
+    assert available_threads() == 5
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "1025"])
