@@ -6,7 +6,7 @@ matrix are turned into one by slide/estimator/labels.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.csr import canonical_csr, without_zeros
+from slide.frames import column_called, column_names, numbers_of
 
 
 def require(ok: bool, argument: str, found: object, wanted: str) -> None:
@@ -48,26 +49,28 @@ def check_X(X: Any, n_features: int | None = None, owner: str = "Network", *, ke
     is_new = not isinstance(X, Checked)
     if n_features is not None and _has_no_rows(X):
         return sp.csr_array((0, n_features), dtype=np.float32)
-    X = _csr(_numbers(X), "X") if is_new else X.matrix
+    names = column_names(X) if is_new else None
+    X = _csr(X if sp.issparse(X) else numbers_of(X), "X", type(X)) if is_new else X.matrix
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]:,} features, but {owner} is expecting {n_features:,} features as input")
     if not is_new:
         return X
-    return check_finite(X if keep_zeros else without_zeros(X))
+    return check_finite(X if keep_zeros else without_zeros(X), names)
 
 
 def _has_no_rows(X: Any) -> bool:
     """Whether this is an empty list or vector, which says nothing of columns."""
-    return isinstance(X, list | tuple | np.ndarray) and len(np.shape(X)) == 1 and len(X) == 0
+    return (isinstance(X, list | tuple) and not X) or (isinstance(X, np.ndarray) and X.shape == (0,))
 
 
-def check_finite(X: sp.csr_array) -> sp.csr_array:
-    """X itself; ValueError naming the first row with a value that is not finite."""
+def check_finite(X: sp.csr_array, names: Sequence[Any] | None = None) -> sp.csr_array:
+    """X itself; ValueError naming the first value that is not finite by column and row. names : of the columns"""
     finite = np.isfinite(X.data)
     if np.count_nonzero(finite) < len(finite):
         bad = np.flatnonzero(~finite)
         row = int(np.searchsorted(X.indptr, bad[0], side="right")) - 1
-        raise ValueError(f"X: found {X.data[bad[0]]} in row {row}, wanted finite float32 values, no NaN and no inf")
+        where = f"{column_called(names, int(X.indices[bad[0]]))} in row {row}"
+        raise ValueError(f"X: found {X.data[bad[0]]} in {where}, wanted finite float32 values, no NaN and no inf")
     return X
 
 
@@ -93,8 +96,7 @@ def check_XY(
 
 def check_pair(X: sp.csr_array, Y: sp.csr_array) -> None:
     """Refuses checked matrices of different lengths, and such as nothing can be learned from."""
-    if X.shape[0] != Y.shape[0]:
-        raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")
+    check_lengths(X.shape[0], Y.shape[0])
     if X.shape[1] == 0:
         raise ValueError(
             f"X: found 0 feature(s) (shape={X.shape}) while a minimum of 1 is required: wanted at least one"
@@ -105,37 +107,35 @@ def check_pair(X: sp.csr_array, Y: sp.csr_array) -> None:
         raise ValueError(f"Y: found shape {Y.shape} with {Y.nnz} labels set, wanted at least one")
 
 
-def is_frame(data: Any) -> bool:
-    """Whether this is a data frame, of pandas or another library whose `columns` are names (pyarrow's are not)."""
-    return hasattr(data, "columns") and not hasattr(data, "column_names") and len(getattr(data, "shape", ())) == 2
+def check_lengths(n_rows: int, n_labelled: int) -> None:
+    """Refuses X and Y of different lengths."""
+    if n_rows != n_labelled:
+        raise ValueError(f"X and Y: found {n_rows:,} and {n_labelled:,} rows, wanted equal numbers")
 
 
-def _numbers(X: Any) -> Any:
-    """X, with what hides numbers opened: sparse data frames, and arrays of objects (TypeError for what is none)."""
-    if sp.issparse(X):
-        return X
-    if is_frame(X) and hasattr(X, "sparse") and all(hasattr(t, "fill_value") for t in X.dtypes):
-        return X.sparse.to_coo()
-    array = np.asarray(X)
-    return array.astype(np.float64) if array.dtype.kind == "O" and array.ndim == 2 else array if array.ndim else X
-
-
-def _csr(M: Any, name: str) -> sp.csr_array:
+def _csr(M: Any, name: str, kind: type | None = None) -> sp.csr_array:
+    """kind : of what M was made from, for a message."""
     if sp.issparse(M):
         return canonical_csr(M, name)
     array = np.asarray(M)
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise ValueError(
-            f"{name}: found {type(M).__name__} of shape {array.shape} and dtype {array.dtype}, "
-            f"wanted a two-dimensional matrix of real numbers{_unsupported(array.dtype)}{_reshape(array)}"
+            f"{name}: found {(kind or type(M)).__name__}{_shape(array)}, "
+            f"wanted a two-dimensional matrix of real numbers{_unsupported(array.dtype)}{_advice(array)}"
         )
     with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
         return sp.csr_array(array.astype(np.float32))
+
+
+def _shape(array: np.ndarray) -> str:
+    return f" of shape {array.shape} and dtype {array.dtype}" if array.ndim else ""
 
 
 def _unsupported(dtype: np.dtype[Any]) -> str:
     return ". Complex data not supported" if dtype.kind == "c" else ""
 
 
-def _reshape(array: np.ndarray) -> str:
+def _advice(array: np.ndarray) -> str:
+    if array.ndim == 1 and array.dtype.kind in "OUS" and len(array) and isinstance(array[0], str):
+        return ". Texts are what SlideTextClassifier reads. Reshape your data if they are numbers"
     return ". Reshape your data: array.reshape(1, -1) makes it one row" if array.ndim == 1 else ""

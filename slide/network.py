@@ -6,10 +6,7 @@ The training loop is in slide/training/loop.py, files in slide/io/model_file.py.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Self
-
-import numpy as np
 
 from slide.checks import Checked, check_X, check_XY, require
 from slide.engine.layout import FloatArray, IntArray
@@ -20,6 +17,7 @@ from slide.inference.lsh_report import LshReport, lsh_report, retrieval_recall, 
 from slide.io.model_file import save_model
 from slide.model.compress import quantized
 from slide.model.model import Model
+from slide.model.shortlists import at_most_all
 from slide.optim import Schedule
 from slide.training.callbacks import Callbacks
 from slide.training.checkpoint import Additions, Checkpoint, CheckpointWriter, resume_key
@@ -28,6 +26,7 @@ from slide.training.evaluation import held_out
 from slide.training.loop import run
 from slide.training.plan import Plan
 from slide.training.source import BlockSource, InMemory, check_blocks
+from slide.training.weights import TrainingRows
 
 
 class Network(Model):
@@ -91,6 +90,7 @@ class Network(Model):
         X: Any,
         Y: Any,
         *,
+        sample_weight: Any = None,
         epochs: int = 1,
         schedule: Schedule | None = None,
         callback: Any = None,
@@ -106,6 +106,7 @@ class Network(Model):
 
         Parameters
         ----------
+        sample_weight : how many times each row's loss counts, [n] or one number, 0 or more; None: once
         callback : slide.Callback, or a function of a Progress that is called ten times a second, or several of them
         eval_set : pair of X and Y like those above, scored at the end of each epoch; or None
         early_stopping : whether a worse score there ends the fit, and whether the best model comes back
@@ -123,19 +124,21 @@ class Network(Model):
         """
         self.check_trains()
         known = X.fingerprint if isinstance(X, Checked) else None
-        X, Y = check_XY(X, Y, self.n_features, self.n_labels)
+        rows = TrainingRows.of(*check_XY(X, Y, self.n_features, self.n_labels), sample_weight)
+        X, Y = rows.X, rows.Y
         callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
         selection = model_selection(held, Y, early_stopping, checkpoint.path if checkpoint else None)
         if checkpoint is not None:
-            start = resume_key(self, epochs, schedule, X, Y, held_out_key(early_stopping, held), known)
+            more = held_out_key(early_stopping, held) | rows.key()
+            start = resume_key(self, epochs, schedule, X, Y, more, known)
             saver = CheckpointWriter(checkpoint, start, checkpoint_adds)
             progress = saver.resume(self)
         self.samples_resumed = progress.done if progress else 0
         if not progress:  # pairs that were pruned before a checkpoint stay away
             self.add_pairs(self.pair_counts(X, Y))
         plan = Plan(epochs, schedule, callbacks, selection, saver)
-        run(self, InMemory(Examples.of(X), Examples.of(Y)), plan, progress)
+        run(self, InMemory(Examples.of(X, rows.weights), Examples.of(Y)), plan, progress)
         return self
 
     def fit_blocks(
@@ -150,9 +153,10 @@ class Network(Model):
     ) -> Self:
         """As `fit`, for rows that come in blocks, of which two are in memory at a time.
 
-        blocks: pairs of X and Y as `fit` takes them; they are passed through once before training and once an epoch,
-        and must be the same each time. The rows of a block are shuffled, the blocks come in their order: where rows are
-        sorted, shuffle them before. The labels of all rows are held where there is an eval_set, for PSP@k.
+        blocks: pairs of X and Y as `fit` takes them, or triples with the weights of the samples. They are passed
+        through once before training and once an epoch, and must be the same each time. The rows of a block are
+        shuffled, the blocks come in their order: where rows are sorted, shuffle them before. The labels of all rows are
+        held where there is an eval_set, for PSP@k.
 
         Raises
         ------
@@ -162,13 +166,15 @@ class Network(Model):
         self.check_trains()
         check_blocks(blocks)
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
-        check = partial(check_XY, n_features=self.n_features, n_labels=self.n_labels)
-        source, counts = BlockSource(blocks, check), self.pair_counts()
+        source, counts = BlockSource(blocks, self._checked_block), self.pair_counts()
         labels = source.first_pass(counts.add if self.wide else None, keep_labels=held is not None)
         selection = model_selection(held, labels, early_stopping, None)
         self.add_pairs(counts)
         run(self, source, Plan(epochs, schedule or Schedule(), Callbacks.of(callback), selection))
         return self
+
+    def _checked_block(self, X: Any, Y: Any, sample_weight: Any = None) -> TrainingRows:
+        return TrainingRows.of(*check_XY(X, Y, self.n_features, self.n_labels), sample_weight)
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
@@ -181,7 +187,7 @@ class Network(Model):
         ----------
         X : sparse [n, n_features]
         k : int
-            1 to n_labels.
+            1 or more; all labels where it is more than there are.
         n_candidates : int or None
             None scores every label exactly, in blocks: the n x n_labels matrix never exists. Else only that many labels
             which the last layer's leaves (slide.engine.leaves) or tables return. Where labels are ranked (slide.Rank),
@@ -192,17 +198,17 @@ class Network(Model):
 
         Returns
         -------
-        ids : int32 [n, k]
+        ids : int32 [n, min(k, n_labels)]
             Best first; -1 where the tables or the graph returned fewer than k.
-        scores : float32 [n, k]
+        scores : float32, as many
             Logits; log odds where labels are ranked.
         """
         if index is None:
             return super().predict_topk(X, k, n_candidates=n_candidates)
-        require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
+        k = at_most_all(k, self.n_labels)
         require(index == "hnsw", "index", index, "'hnsw' or None")
         graph = self.index if self.index is not None and self.index.step == self.step else self.build_index()
-        return hnsw.predict(self, graph, check_X(X, self.n_features), int(k), n_candidates)
+        return hnsw.predict(self, graph, check_X(X, self.n_features), k, n_candidates)
 
     def build_index(self, kind: str = "hnsw", *, M: int = 16, ef_construction: int = 200, ef: int = 100) -> HnswIndex:
         """Builds the graph that ``predict_topk(index="hnsw")`` searches, and keeps it until training goes on.

@@ -1,4 +1,5 @@
-/* rows.h: reads where a layer keeps its weights and the scalars behind them (slide_layer in types.h). */
+/* rows.h: reads where a layer keeps its weights and the scalars behind them (slide_layer in types.h), and what an example's
+ * row counts. */
 #ifndef SLIDE_CORE_ROWS_H
 #define SLIDE_CORE_ROWS_H
 
@@ -33,6 +34,12 @@ static inline float slide_from_bf16(uint16_t bf16)
 SLIDE_RACY static inline float slide_weight(const slide_layer *layer, const float *row, int64_t d)
 {
     return layer->is_bf16 ? slide_from_bf16(((const uint16_t *)(const void *)row)[d]) : row[d];
+}
+
+/* How many times the loss of an example's row counts. */
+static inline float slide_weight_of(const slide_examples *ex, int64_t row)
+{
+    return ex->weights ? ex->weights[row] : 1;
 }
 
 /* Brings the first lines of a row on their way; the hardware follows a sequence once it has begun. */

@@ -128,13 +128,15 @@ typedef struct {
     float lr_ratio, bias_ratio, deep_share;
 } slide_wide;
 
-/* CSR examples; order[i] is the row of the i-th sample to visit. */
+/* CSR examples; order[i] is the row of the i-th sample to visit. A row's loss counts weights[row] times, or once where
+ * weights is NULL. */
 typedef struct {
     const int64_t *x_indptr, *y_indptr;
     const int32_t *x_indices, *y_indices;
     const float *x_data;
     const int64_t *order;
     int64_t n;
+    const float *weights;
 } slide_examples;
 
 /* What threads spend their time on while they train (clock.h); the last layer's backward pass and its update are one walk

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/rows.h"
 #include "core/vector.h"
 
 void slide_wide_scratch_free(slide_wide_scratch *w, int64_t n_labels)
@@ -150,6 +151,16 @@ SLIDE_RACY static int64_t take_labels(const slide_wide *wide, slide_wide_scratch
     return taken;
 }
 
+/* The step that does what `weight` steps one after the other would: each leaves 1 - a of what a label misses its margin by,
+ * so their sum never overshoots, however large the weight is (as in Karampatziakis & Langford, UAI 2011, section 2). */
+static float weighted_step(float step, float sqnorm, float bias_ratio, float weight)
+{
+    float a = 2 * step * (sqnorm + bias_ratio);
+    if (weight == 1 || !(a > 0)) return step;
+    if (a >= 1) return weight < 1 ? step * weight : step; /* a step that overshoots by itself */
+    return step * -expm1f(weight * log1pf(-a)) / a;
+}
+
 SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *wide, slide_wide_scratch *scratch,
                                 const slide_examples *ex, int64_t row, float lr, slide_train_stats *stats)
 {
@@ -158,9 +169,13 @@ SLIDE_RACY int slide_wide_train(const slide_kernels *kernels, const slide_wide *
     const float *values = ex->x_data + ex->x_indptr[row];
     int64_t n = ex->x_indptr[row + 1] - ex->x_indptr[row];
     float sqnorm = slide_wide_accumulate(wide, features, values, n, &w);
+    double loss = 0;
     int64_t active = take_labels(wide, &w, ex->y_indices + ex->y_indptr[row],
-                                 ex->y_indptr[row + 1] - ex->y_indptr[row], &stats->wide_loss);
+                                 ex->y_indptr[row + 1] - ex->y_indptr[row], &loss);
     float step = lr * wide->lr_ratio / (sqnorm > 1 ? sqnorm : 1); /* a long row must not overshoot */
+    float weight = slide_weight_of(ex, row);
+    step = weighted_step(step, sqnorm, wide->bias_ratio, weight);
+    stats->wide_loss += loss * weight;
     w.ids += active, w.gradient += active;
     int64_t others = slide_wide_margin_violators(kernels, wide, &w);
     w.ids -= active, w.gradient -= active;

@@ -244,6 +244,18 @@ static void binary_gradient(slide_batch *b, int n, float *losses)
         for (int i = b->first_place[q]; i < b->first_place[q + 1]; i++) b->logits[(int64_t)b->places[i] * Q + q] -= 1;
 }
 
+/* Losses and gradients count as many times as their sample's row. */
+static void weigh(slide_batch *b, const slide_batch_plan *plan, int64_t first, int n, float *losses)
+{
+    float weight[Q] = {0};
+    for (int q = 0; q < n; q++) {
+        weight[q] = slide_weight_of(plan->examples, plan->examples->order[plan->visit[first + q]]);
+        losses[q] *= weight[q];
+    }
+    for (int64_t k = 0; k < b->n; k++)
+        for (int q = 0; q < Q; q++) b->logits[k * Q + q] *= weight[q];
+}
+
 /* -- backward -------------------------------------------------------------------------------------------------------- */
 
 /* Gradients of the queries from the rows as they were read. */
@@ -363,6 +375,7 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
         softmax_gradient(net, b, n, losses);
     else
         binary_gradient(b, n, losses);
+    if (ex->weights) weigh(b, plan, first, n, losses);
     if (!all_finite(net, s, plan, first, n, losses)) return 0;
     for (int q = 0; q < n; q++) {
         s->stats.loss += losses[q];

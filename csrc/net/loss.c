@@ -52,9 +52,12 @@ static float binary_gradient(slide_activations *out, const int32_t *labels, int6
 }
 
 float slide_loss_gradient(const slide_network *net, slide_activations *out, const int32_t *labels, int64_t n_labels,
-                          const float *neg_log_q)
+                          const float *neg_log_q, float weight)
 {
     for (int64_t i = 0; i < out->n; i++) out->grad[i] = out->val[i] + (neg_log_q ? neg_log_q[i] : 0);
-    if (net->loss == SLIDE_SOFTMAX) return softmax_gradient(net, out, labels, n_labels);
-    return binary_gradient(out, labels, n_labels);
+    float loss = net->loss == SLIDE_SOFTMAX ? softmax_gradient(net, out, labels, n_labels)
+                                            : binary_gradient(out, labels, n_labels);
+    if (weight == 1) return loss;
+    for (int64_t i = 0; i < out->n; i++) out->grad[i] *= weight;
+    return loss * weight;
 }

@@ -76,7 +76,8 @@ static int train_deep(const slide_network *net, slide_scratch *s, const slide_ex
     int sampled = net->layers[net->n_layers - 1].kind == SLIDE_SAMPLED;
     slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
     n_labels = forward(net, s, labels, n_labels, step);
-    float loss = slide_loss_gradient(net, out, labels, n_labels, sampled ? s->lsh.neg_log_q : NULL);
+    float loss = slide_loss_gradient(net, out, labels, n_labels, sampled ? s->lsh.neg_log_q : NULL,
+                                     slide_weight_of(ex, row));
     slide_clock_stop(&s->clock, SLIDE_PHASE_LOSS);
     if (!isfinite(loss)) return stop_at(s, step, first_bad_layer(net, s), 0);
     s->stats.loss += loss;

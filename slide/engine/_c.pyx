@@ -74,6 +74,7 @@ cdef extern from "slide.h":
         const float *x_data
         const int64_t *order
         int64_t n
+        const float *weights
 
     ctypedef struct slide_train_stats:
         double loss, wide_loss
@@ -179,7 +180,7 @@ cdef class _Examples:
     def __cinit__(self, X, Y=None, order=None):
         cdef const int64_t[::1] xp = X.indptr, yp, visit
         cdef const int32_t[::1] xi = X.indices, yi
-        cdef const float[::1] xd = X.data
+        cdef const float[::1] xd = X.data, weights
         memset(&self.c, 0, sizeof(self.c))
         self.c.x_indptr = &xp[0]
         if xi.shape[0]:
@@ -192,10 +193,12 @@ cdef class _Examples:
             if yi.shape[0]:
                 self.c.y_indices = &yi[0]
         if order is not None:
-            visit = order
+            visit, weights = order, X.weights
             self.c.n = visit.shape[0]
             if self.c.n:
                 self.c.order = &visit[0]
+            if weights.shape[0]:
+                self.c.weights = &weights[0]
         self.held = (X, Y, order)
 
 

@@ -17,23 +17,31 @@ from slide.engine.leaves import Leaves
 ROWS_AT_ONCE = 4096  # that are copied
 
 
+NO_WEIGHTS = np.empty(0, np.float32)
+
+
 class Examples(NamedTuple):
-    """CSR arrays as the engines read them: indptr int64, indices int32, data float32."""
+    """CSR arrays as the engines read them: indptr int64, indices int32, data float32.
+
+    weights : float32 [n], how many times the loss of each row counts in training; empty: once each
+    """
 
     indptr: npt.NDArray[np.int64]
     indices: IntArray
     data: FloatArray
+    weights: FloatArray = NO_WEIGHTS
 
     @classmethod
-    def of(cls, X: sp.csr_matrix | sp.csr_array) -> Examples:
+    def of(cls, X: sp.csr_matrix | sp.csr_array, weights: FloatArray | None = None) -> Examples:
         return cls(
             np.ascontiguousarray(X.indptr, np.int64),
             np.ascontiguousarray(X.indices, np.int32),
             np.ascontiguousarray(X.data, np.float32),
+            NO_WEIGHTS if weights is None else np.ascontiguousarray(weights, np.float32),
         )
 
     def take(self, rows: npt.NDArray[np.int64]) -> Examples:
-        """Copies some rows."""
+        """Copies some rows, to ask with: their weights stay behind."""
         lengths = np.diff(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from slide.checks import require
-from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.layers import MAX_NEURONS, Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, auto
 from slide.model.pairs import Wide
 from slide.network import Network
@@ -18,7 +18,7 @@ from slide.optim import Adagrad, Optimizer, Rebuild
 class NetworkOptions(Protocol):
     """Those options of a classifier that say what its network is: see slide.SlideClassifier."""
 
-    hidden: Sequence[int]
+    hidden: int | Sequence[int]
     n_active: int
     n_random: int | None
     lr: float
@@ -30,18 +30,16 @@ class NetworkOptions(Protocol):
     rebuild: Rebuild | None
     batch_size: int | None
     storage: str
-    random_state: int
     backend: str | None
 
 
 def build_network(
-    options: NetworkOptions, n_features: int, n_labels: int, n_threads: int | None, wide: Wide | None
+    options: NetworkOptions, n_features: int, n_labels: int, n_threads: int | None, wide: Wide | None, seed: int
 ) -> Network:
     """Untrained; raises ValueError for options that make no sense, naming them."""
-    hidden = tuple(options.hidden)
-    require(len(hidden) >= 1, "hidden", options.hidden, "at least one width")
-    layers: list[Layer] = [SparseInput(n_features, int(hidden[0]), options.activation, options.dropout, bias=False)]
-    layers += [Dense(int(n), options.activation) for n in hidden[1:]]
+    hidden = widths(options.hidden)
+    layers: list[Layer] = [SparseInput(n_features, hidden[0], options.activation, options.dropout, bias=False)]
+    layers += [Dense(n, options.activation) for n in hidden[1:]]
     layers.append(_output_layer(options, n_labels))
     return Network(
         layers,
@@ -52,9 +50,23 @@ def build_network(
         batch_size=options.batch_size,
         storage=options.storage,
         n_threads=n_threads,
-        seed=options.random_state,
+        seed=seed,
         backend=options.backend,
     )
+
+
+def widths(hidden: Any) -> tuple[int, ...]:
+    """Of the layers that the option asks for: one number, or several in a sequence."""
+    given = [hidden] if isinstance(hidden, int | np.integer) else hidden
+    ok = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    found = list(given) if ok else []
+    ok = ok and bool(found) and all(_is_width(n) for n in found)
+    require(ok, "hidden", hidden, f"a whole number, or a sequence of at least one, each 1 to {MAX_NEURONS:,}")
+    return tuple(int(n) for n in found)
+
+
+def _is_width(n: Any) -> bool:
+    return isinstance(n, int | np.integer) and not isinstance(n, bool) and 1 <= int(n) <= MAX_NEURONS
 
 
 def _output_layer(options: NetworkOptions, n_labels: int) -> Sampled:

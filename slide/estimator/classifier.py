@@ -14,25 +14,20 @@ import numpy as np
 
 from slide.checks import require
 from slide.engine.threads import resolve_threads
-from slide.estimator.build import build_network
-from slide.estimator.encoding import Encoding, Pair
 from slide.estimator.fitted import FittedClassifier
-from slide.estimator.fitting import train, train_on_blocks
-from slide.estimator.label_doubts import doubt_labels
+from slide.estimator.fitting import begin, refuse_balanced, train, train_on_blocks
 from slide.estimator.labels import class_names, classify
-from slide.estimator.plan import FitPlan
 from slide.inference.scores import SAMPLE
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide
 from slide.optim import Constant, Linear, Optimizer, Rebuild, Schedule
 from slide.training.ranking import Rank
 from slide.training.source import first_of
+from slide.training.weights import FEW_ROWS
 
 if TYPE_CHECKING:
     from slide.training.checkpoint import Checkpoint
     from slide.training.early_stopping import EarlyStopping
-
-FEW_ROWS = 2_000  # below this, threads that race cost more than they give
 
 
 class SlideClassifier(FittedClassifier):
@@ -40,7 +35,7 @@ class SlideClassifier(FittedClassifier):
 
     Parameters
     ----------
-    hidden : sequence of int
+    hidden : int or sequence of int
         Widths of the dense layers between the sparse input and the labels; at least one.
     epochs : int
         Passes over the data in ``fit``.
@@ -71,10 +66,15 @@ class SlideClassifier(FittedClassifier):
         length, unless more than half of the entries of X are not 0; then its columns are centred and scaled.
     rebuild, batch_size, storage
         When tables follow the weights, samples that share an active set, and the type of weights: see Network.
+    class_weight : dict of labels and numbers, "balanced" or None
+        How many times a row of that label counts, beside its sample_weight; a row with several labels counts as their
+        mean. Labels that a dict leaves out count once. "balanced": as often as gives every label of the training rows
+        the same sum; `fit` alone takes it.
     n_threads : int or None
-        None: the cores this process may use, and one to fit fewer than 2,000 rows.
-    random_state : int
-        With one thread, equal values give equal models, bit for bit.
+        None: the cores this process may use (SLIDE_NUM_THREADS, OMP_NUM_THREADS), and one to fit fewer than 2,000 rows.
+    random_state : int, numpy.random.Generator or RandomState, or None
+        With one thread, equal numbers give equal models, bit for bit. Each fit asks a generator for a number; None
+        stands for one that nobody knows.
     backend : {"c", "numba", None}
     verbose : {0, 1, 2}
         What fits print: 0 nothing; 1 the size of the data, a line for each epoch, and the time; 2 a line every few
@@ -109,7 +109,7 @@ class SlideClassifier(FittedClassifier):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (128,),
+        hidden: int | Sequence[int] = (128,),
         *,
         epochs: int = 5,
         n_active: int = 300,
@@ -126,8 +126,9 @@ class SlideClassifier(FittedClassifier):
         rebuild: Rebuild | None = None,
         batch_size: int | None = None,
         storage: str = "float32",
+        class_weight: Any = None,
         n_threads: int | None = None,
-        random_state: int = 0,
+        random_state: Any = 0,
         backend: str | None = None,
         verbose: int = 0,
     ) -> None:
@@ -147,6 +148,7 @@ class SlideClassifier(FittedClassifier):
         self.rebuild = rebuild
         self.batch_size = batch_size
         self.storage = storage
+        self.class_weight = class_weight
         self.n_threads = n_threads
         self.random_state = random_state
         self.backend = backend
@@ -158,6 +160,7 @@ class SlideClassifier(FittedClassifier):
         self,
         X: Any,
         y: Any,
+        sample_weight: Any = None,
         *,
         classes: Any = None,
         callback: Any = None,
@@ -172,6 +175,9 @@ class SlideClassifier(FittedClassifier):
         X : sparse or dense [n, n_features], real numbers; or a data frame
         y : [n] classes; or sparse or dense indicator [n, n_labels]; or n lists of labels
             Predictions come in the same form. Lists of equal lengths that hold 0 and 1 only are an indicator.
+        sample_weight : [n] numbers of 0 or more, or None
+            How many times a row counts: 2 is about like the row twice, 0 is like the row absent, whose label is known
+            though. Weights with a mean under 1 are shares, and are scaled up to it.
         classes : sequence or None
             All classes there are, or names of an indicator's columns. None: what y holds; a data frame's columns.
         callback : slide.Callback, function, or a sequence of them
@@ -195,11 +201,20 @@ class SlideClassifier(FittedClassifier):
             If the loss overflows; names step and layer.
         """
         require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        pair = self._begin(X, y, classes, few_rows=FEW_ROWS, all_there=True)
+        rows = begin(
+            self,
+            X,
+            y,
+            classes,
+            sample_weight,
+            few_rows=FEW_ROWS,
+            all_there=True,
+            repeats=not isinstance(eval_set, float),
+        )
         how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "rank": self.plan_.rank}
         how |= {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
         try:
-            train(self, pair, eval_set, **how)
+            train(self, rows, eval_set, **how)
         finally:
             self.network_.set_threads(resolve_threads(self.n_threads))
         return self
@@ -217,7 +232,7 @@ class SlideClassifier(FittedClassifier):
 
         Parameters
         ----------
-        blocks : iterable of pairs (X, y) as `fit` takes them
+        blocks : iterable of pairs (X, y) as `fit` takes them, or triples (X, y, sample_weight)
             Gone through once before training and once an epoch, with the same rows each time: a list, `XMCBlocks`, or
             an object whose ``__iter__`` begins anew. Rows are shuffled within their block. What `normalize` means is
             decided by the first block.
@@ -234,9 +249,9 @@ class SlideClassifier(FittedClassifier):
         first = first_of(blocks)
         if classes is None and classify(first[1])[0] in ("classes", "lists"):
             raise ValueError("classes: found None, wanted all labels: the first block may not have them all")
-        rows, Y = self._begin(first[0], first[1], classes)
-        sample = rows[:SAMPLE], Y[:SAMPLE]
-        del first, rows, Y
+        rows = begin(self, first[0], first[1], classes)
+        sample = rows.X[:SAMPLE], rows.Y[:SAMPLE]
+        del first, rows
         how = {"epochs": self.epochs, "schedule": self.schedule or Linear()}
         how |= {"callback": callback, "early_stopping": early_stopping}
         train_on_blocks(self, blocks, sample, eval_set, **how)
@@ -247,32 +262,23 @@ class SlideClassifier(FittedClassifier):
         X: Any,
         y: Any,
         classes: Any = None,
+        sample_weight: Any = None,
         *,
         epochs: int = 1,
         callback: Any = None,
         eval_set: tuple[Any, Any] | float | None = None,
     ) -> Self:
-        """Goes on training at a constant learning rate.
+        """Goes on training at a constant learning rate; a row of sample_weight 2 moves the model about twice as far.
 
         The first call decides features, labels and what `normalize` means: name all labels to come in `classes`, or
         bring them in with ``add_labels``.
         """
         if not self.__sklearn_is_fitted__():
-            pair = self._begin(X, y, classes)
+            rows = begin(self, X, y, classes, sample_weight)
         elif classes is None or set(class_names(classes).tolist()) == set(self.classes_.tolist()):
-            pair = self._encoding.pair(X, y)
+            refuse_balanced(self.class_weight)
+            rows = self._encoding.training_rows(X, y, sample_weight, self.class_weight)
         else:
             raise ValueError("classes: found other labels than in the first call; add_labels brings in new ones")
-        train(self, pair, eval_set, epochs=epochs, schedule=Constant(), callback=callback)
+        train(self, rows, eval_set, epochs=epochs, schedule=Constant(), callback=callback)
         return self
-
-    def _begin(self, X: Any, y: Any, classes: Any, few_rows: int = 0, all_there: bool = False) -> Pair:
-        """An untrained model for these data, and the data as it sees them; an error leaves an earlier fit as it was."""
-        encoding, (rows, Y) = Encoding.fit(self._new_reader(), X, y, classes, self.normalize)
-        n_threads = 1 if self.n_threads is None and rows.shape[0] < few_rows else self.n_threads
-        doubt_labels(encoding.labels, Y, all_there)
-        plan = FitPlan.of(self.wide, *((rows, Y) if all_there else ()))
-        self.network_ = build_network(self, rows.shape[1], Y.shape[1], n_threads, plan.wide)
-        self.plan_ = plan
-        self._encoding = encoding
-        return rows, Y

@@ -7,7 +7,7 @@ texts. The options of `normalize` are in slide/estimator/scaling.py, the forms o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
@@ -15,13 +15,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_pair, check_X
+from slide.checks import check_lengths, check_pair, check_X
 from slide.engine.layout import IntArray
+from slide.estimator.class_weight import row_weights
 from slide.estimator.labels import Labels, Values
 from slide.estimator.scaling import Scaling
 from slide.estimator.sklearn_api import check_feature_names, feature_names
+from slide.training.weights import TrainingRows
 
 Pair = tuple[sp.csr_array, sp.csr_array]
+Mask = npt.NDArray[np.bool_]
 
 #: Labels of files from before labels had names.
 UNNAMED = {"kind": "sparse", "dtype": "float32", "named": False, "nonempty": True, "class_dtype": "<i8"}
@@ -49,8 +52,8 @@ class Reader(Protocol):
     @property
     def names(self) -> Sequence[Any] | None: ...
 
-    def fit(self, X: Any) -> tuple[Self, sp.csr_array]:
-        """A reader of such data, and X as checked rows; this one stays as it is."""
+    def fit(self, X: Any, counts: Mask | None = None) -> tuple[Self, sp.csr_array]:
+        """A reader of such data, and X as checked rows, of which only those that count; this one stays as it is."""
         ...
 
     def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
@@ -80,9 +83,12 @@ class MatrixReader:
         """Names of a data frame's columns."""
         return None if self.column_names is None else self.column_names.tolist()
 
-    def fit(self, X: Any) -> tuple[MatrixReader, sp.csr_array]:
+    def fit(self, X: Any, counts: Mask | None = None) -> tuple[MatrixReader, sp.csr_array]:
         """A reader of matrices with as many columns as X, of the same names if it is a data frame; and X."""
         rows = check_X(X, owner=self.owner)
+        if counts is not None:
+            check_lengths(rows.shape[0], len(counts))
+            rows = rows[counts]
         return replace(self, n_features=rows.shape[1], column_names=feature_names(X)), rows
 
     def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
@@ -115,35 +121,57 @@ class Encoding:
     labels: Labels
 
     @classmethod
-    def fit(cls, reader: Reader, X: Any, y: Any, classes: Any, normalize: bool | str) -> tuple[Encoding, Pair]:
+    def fit(
+        cls,
+        reader: Reader,
+        X: Any,
+        y: Any,
+        classes: Any,
+        normalize: bool | str,
+        sample_weight: Any,
+        class_weight: Any,
+        prepare: Callable[[TrainingRows], TrainingRows],
+    ) -> tuple[Encoding, TrainingRows]:
         """What training data say of features, scale and labels, and these data encoded.
+
+        Labels are known of all rows; rows of weight 0 have no say in anything else. prepare : what is done to the rows
+        before their scale is found
 
         Raises
         ------
         ValueError
             For data that cannot be read, or of which nothing can be learned; says what was found.
         """
-        reader, rows = reader.fit(X)
         labels = Labels.of(y, classes)
         Y = labels.encode(y)
-        check_pair(rows, Y)
+        weights = row_weights(sample_weight, class_weight, labels, Y)
+        counts = None if weights is None or weights.all() else weights > 0
+        reader, X = reader.fit(X, counts)
+        if weights is not None and counts is not None:
+            Y, weights = Y[counts], weights[counts]
+        check_pair(X, Y)
+        rows = prepare(TrainingRows.of(X, Y, weights))
         labels = replace(labels, nonempty=bool(np.diff(Y.indptr).all()))
         # A text that has most of a small vocabulary is still no row of measurements.
-        scaling = Scaling.of(rows, True if normalize == "auto" and not reader.reads_tables else normalize)
-        return cls(reader, scaling, labels), (scaling(rows), Y)
+        normalize = True if normalize == "auto" and not reader.reads_tables else normalize
+        scaling = Scaling.of(rows.X, normalize, rows.weights)
+        return cls(reader, scaling, labels), replace(rows, X=scaling(rows.X))
 
     def rows(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
         """X as the network sees it: CSR float32 [n, n_features], checked and scaled."""
         return self.scaling(self.reader.read(X, check_names=check_names))
 
-    def pair(self, X: Any, y: Any) -> Pair:
+    def training_rows(
+        self, X: Any, y: Any, sample_weight: Any = None, class_weight: Any = None, *, some_count: bool = True
+    ) -> TrainingRows:
         """More training data, of the labels that are known: X as the network sees it, and an indicator."""
         rows, Y = self.reader.read(X), self.labels.encode(y)
         check_pair(rows, Y)
-        return self.scaling(rows), Y
+        weights = row_weights(sample_weight, class_weight, self.labels, Y, some_count=some_count)
+        return TrainingRows.of(self.scaling(rows), Y, weights)
 
     def test_pair(self, X: Any, y: Any) -> Pair:
-        """As `pair`, to score by: a label that is not known is no label, and counts as missed."""
+        """X as the network sees it and an indicator, to score by; a label that is not known is no label, but missed."""
         return self.rows(X), self.labels.encode(y, drop_unknown=True)
 
     def decode(self, predicted: sp.csr_array) -> Any:

@@ -32,7 +32,7 @@ class FittedClassifier(Predictions):
     card_: Card
     plan_: FitPlan
     schedule: Schedule | None
-    random_state: int
+    class_weight: Any
     verbose: int
 
     # -- how X is read: a subclass may have another reader ------------------------------------------------------------
@@ -130,7 +130,7 @@ class FittedClassifier(Predictions):
         """Options and what was learned as JSON values; what the network stores itself is left out."""
         return {
             "kind": type(self).__name__,
-            "params": stored_options(self.get_params()),
+            "params": stored_options(self.get_params(), self._labels, self.network_.seed),
             "schedule": self.schedule and {"name": type(self.schedule).__name__, **asdict(self.schedule)},
             "card": getattr(self, "card_", Card()).config(),
             "history": getattr(self, "history_", self.network_.history),
@@ -147,6 +147,9 @@ class FittedClassifier(Predictions):
         clf = cls(**{name: value for name, value in options.items() if name in cls._parameter_names()})
         clf.network_ = network
         clf._encoding = Encoding.restored(reader, config, arrays, network.n_features, network.n_labels)
+        if isinstance(clf.class_weight, list):
+            names = clf.classes_.tolist()
+            clf.class_weight = {names[column]: weight for column, weight in clf.class_weight}
         for name in FITTED:
             setattr(clf, name, float(config["fitted"].get(name, 0)))
         clf.card_ = Card.restored(config.get("card"))

@@ -6,51 +6,102 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import scipy.sparse as sp
 
 from slide.checks import Checked, require
+from slide.estimator.build import build_network
 from slide.estimator.card import TrainingFacts
-from slide.estimator.encoding import Pair
+from slide.estimator.encoding import Encoding, Pair
 from slide.estimator.fitted import FittedClassifier
 from slide.estimator.holdout import encoded, hold_out
+from slide.estimator.label_doubts import doubt_labels
+from slide.estimator.plan import FitPlan
+from slide.estimator.sklearn_api import seed_of
 from slide.inference.scores import threshold
 from slide.training import bars
 from slide.training.callbacks import Callback, Shown, listed
 from slide.training.ranking import Rank, held_for_calibration, learn_ranker, update_ranker
 from slide.training.source import BlockSource
+from slide.training.weights import TrainingRows
+
+
+def begin(
+    clf: Any,
+    X: Any,
+    y: Any,
+    classes: Any,
+    sample_weight: Any = None,
+    *,
+    few_rows: int = 0,
+    all_there: bool = False,
+    repeats: bool = False,
+) -> TrainingRows:
+    """Gives a classifier an untrained model for these data; the data as it sees them. An error leaves an earlier fit.
+
+    few_rows : fewer are trained on by one thread, where their number is not given
+    all_there : no others will come, so what can be chosen from them is
+    repeats : whether few rows may be there as often as their weights say
+    """
+    if not all_there:
+        refuse_balanced(clf.class_weight)
+
+    def prepare(rows: TrainingRows) -> TrainingRows:
+        rows = rows.scaled_up() if all_there else rows
+        return rows.repeated() if repeats else rows
+
+    weights = sample_weight, clf.class_weight
+    encoding, rows = Encoding.fit(clf._new_reader(), X, y, classes, clf.normalize, *weights, prepare)
+    n_threads = 1 if clf.n_threads is None and rows.X.shape[0] < few_rows else clf.n_threads
+    doubt_labels(encoding.labels, rows.Y, all_there)
+    plan = FitPlan.of(clf.wide, *((rows.X, rows.Y) if all_there else ()))
+    sizes = rows.X.shape[1], rows.Y.shape[1]
+    clf.network_ = build_network(clf, *sizes, n_threads, plan.wide, seed_of(clf.random_state))
+    clf.plan_, clf._encoding = plan, encoding
+    return rows
+
+
+def refuse_balanced(class_weight: Any) -> None:
+    """Where not all rows are seen at once."""
+    ok = not (isinstance(class_weight, str) and class_weight == "balanced")
+    require(ok, "class_weight", class_weight, "a dict or None: only fit sees all rows and can balance them")
 
 
 def train(
-    clf: FittedClassifier, pair: Pair, eval_set: Any, callback: Any, rank: Rank | None = None, **fit_kwargs: Any
+    clf: FittedClassifier,
+    rows: TrainingRows,
+    eval_set: Any,
+    callback: Any,
+    rank: Rank | None = None,
+    **fit_kwargs: Any,
 ) -> None:
     """Trains on rows in memory.
 
-    pair : as the network sees them; eval_set, callback : as SlideClassifier.fit takes it; fit_kwargs : of Network.fit
+    rows : as the network sees them; eval_set, callback : as SlideClassifier.fit takes it; fit_kwargs : of Network.fit
     rank : how to learn to rank, once the network is trained; None: sparse rows that rank already learn of these rows
     """
-    callbacks = [*verbose_callbacks(clf.verbose), *listed(callback)]
-    (rows, Y), held = hold_out(*pair, eval_set, clf._encoding, clf.random_state)
-    facts = TrainingFacts.of(rows, Y)
+    net, callbacks = clf.network_, [*verbose_callbacks(clf.verbose), *listed(callback)]
+    rows, held = hold_out(rows, eval_set, clf._encoding, net.seed)
+    facts = TrainingFacts.of(rows.X, rows.Y)
 
     def stored() -> dict[str, Any]:
-        clf.threshold_ = threshold(clf.network_, rows, Y)
+        clf.threshold_ = threshold(net, rows.X, rows.Y)
         return clf._stored()
 
-    apart = held_for_calibration(rows.shape[0] if rank else 0, clf.random_state)
-    main = (rows[~apart], Y[~apart]) if apart.any() else (rows, Y)
-    with recorded(clf, rows, Y, lambda: facts):
-        X = Checked(main[0], facts.fingerprint)
-        fit_kwargs |= {"callback": callbacks, "checkpoint_adds": stored}
-        clf.network_.fit(X, Checked(main[1]), eval_set=_checked(held), **fit_kwargs)
+    apart = held_for_calibration(rows.X.shape[0] if rank else 0, net.seed)
+    main = rows.take(~apart) if apart.any() else rows
+    with recorded(clf, rows.X, rows.Y, lambda: facts):
+        fit_kwargs |= {"callback": callbacks, "checkpoint_adds": stored, "sample_weight": main.weights}
+        net.fit(Checked(main.X, facts.fingerprint), Checked(main.Y), eval_set=_checked(held), **fit_kwargs)
         if rank is None:
-            update_ranker(clf.network_, rows, Y)
+            update_ranker(net, rows.X, rows.Y, rows.weights)
         else:
             for one in callbacks:
                 if isinstance(one, Shown):
                     one.say("learning to rank the best labels of each row")
-            clf.plan_.ranking = learn_ranker(clf.network_, rows, Y, apart, rank, clf.random_state)
+            clf.plan_.ranking = learn_ranker(net, rows.X, rows.Y, apart, rank, net.seed, rows.weights)
     say_what_was_done(clf)
 
 
@@ -63,15 +114,16 @@ def train_on_blocks(
     """
     callbacks = [*verbose_callbacks(clf.verbose), *listed(callback)]
     held = _checked(None if eval_set is None else encoded(eval_set, clf._encoding))
-    pairs = BlockSource(blocks, clf._encoding.pair)
+    prepare = partial(clf._encoding.training_rows, class_weight=clf.class_weight, some_count=False)
+    source = BlockSource(blocks, prepare)
 
     def facts() -> TrainingFacts:
-        clf._encoding = clf._encoding.with_unlabelled(pairs.n_unlabelled)
-        sizes = pairs.n_rows, clf.n_features_in_, clf.n_labels_
-        return TrainingFacts.counted(*sizes, pairs.n_values, pairs.n_labels)
+        clf._encoding = clf._encoding.with_unlabelled(source.n_unlabelled)
+        sizes = source.n_rows, clf.n_features_in_, clf.n_labels_
+        return TrainingFacts.counted(*sizes, source.n_values, source.n_labels)
 
     with recorded(clf, *sample, facts):
-        clf.network_.fit_blocks(CheckedBlocks(pairs), eval_set=held, callback=callbacks, **fit_kwargs)
+        clf.network_.fit_blocks(CheckedBlocks(source), eval_set=held, callback=callbacks, **fit_kwargs)
     say_what_was_done(clf)
 
 
@@ -114,12 +166,12 @@ def say_what_was_done(clf: FittedClassifier) -> None:
 class CheckedBlocks:
     """Blocks that a classifier has checked, anew in each pass: the network need not."""
 
-    def __init__(self, pairs: Iterable[Pair]) -> None:
-        self._pairs = pairs
+    def __init__(self, blocks: Iterable[TrainingRows]) -> None:
+        self._blocks = blocks
 
-    def __iter__(self) -> Iterator[tuple[Checked, Checked]]:
-        for X, Y in self._pairs:
-            yield Checked(X), Checked(Y)
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for rows in self._blocks:
+            yield Checked(rows.X), Checked(rows.Y), rows.weights
 
 
 def _checked(pair: Pair | None) -> tuple[Checked, Checked] | None:

@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.layout import IntArray
 from slide.estimator.encoding import Encoding, Pair
+from slide.training.weights import TrainingRows
 
 
-def hold_out(
-    rows: sp.csr_array, Y: sp.csr_array, eval_set: Any, encoding: Encoding, seed: int
-) -> tuple[Pair, Pair | None]:
-    """The pair to train on, and the pair to score by if there is one, as the network sees them.
+def hold_out(rows: TrainingRows, eval_set: Any, encoding: Encoding, seed: int) -> tuple[TrainingRows, Pair | None]:
+    """The rows to train on, and the pair to score by if there is one, as the network sees them.
 
     Parameters
     ----------
-    rows : float32 CSR [n, n_features]
-    Y : indicator CSR [n, n_labels]
+    rows : all there are
     eval_set : a share of the rows, a pair (X, y) as the classifier takes them, or None
 
     Raises
@@ -29,9 +26,9 @@ def hold_out(
         For what is no pair and no share, or does not fit; the message begins with eval_set.
     """
     if isinstance(eval_set, float | np.floating):
-        train, held = split(rows.shape[0], float(eval_set), seed)
-        return (rows[train], Y[train]), (rows[held], Y[held])
-    return (rows, Y), None if eval_set is None else encoded(eval_set, encoding)
+        train, held = split(rows.X.shape[0], float(eval_set), seed)
+        return rows.take(train), (rows.X[held], rows.Y[held])
+    return rows, None if eval_set is None else encoded(eval_set, encoding)
 
 
 def encoded(eval_set: Any, encoding: Encoding) -> Pair:

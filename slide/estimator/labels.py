@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_Y, is_frame, require
+from slide.checks import check_Y, require
 from slide.engine.layout import ROW_SCALARS, IntArray
 from slide.engine.memory import require_memory
 from slide.estimator.sklearn_api import warn_of_column
+from slide.frames import is_frame
 
 KINDS = ("classes", "dense", "sparse", "lists")
 Values = npt.NDArray[Any]

@@ -13,13 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import Checked, require
+from slide.checks import Checked, check_lengths, require
 from slide.engine.layout import FloatArray, IntArray
 from slide.estimator.encoding import Encoding
 from slide.estimator.labels import Labels, Values
 from slide.estimator.sklearn_api import Estimator
+from slide.frames import as_row
 from slide.inference.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
+from slide.model.ranker import found_among
 from slide.network import Network
+from slide.training.weights import check_weights
 
 if TYPE_CHECKING:
     from slide.inference.explain import Explanation
@@ -72,7 +75,7 @@ class Predictions(Estimator):
     def predict_topk(
         self, X: Any, k: int = 5, *, n_candidates: int | None = None, names: bool = False, index: str | None = None
     ) -> tuple[Any, FloatArray]:
-        """The k best labels of each row: ids int32 [n, k] and scores float32 [n, k], best first.
+        """The k best labels of each row, or all where there are fewer: ids int32 [n, k] and scores float32, best first.
 
         n_candidates None scores every label exactly, or ranks those which leaves return (slide.Network.predict_topk);
         else only about that many which leaves or tables return. Scores rank labels within a row; they are no
@@ -120,12 +123,20 @@ class Predictions(Estimator):
         places = tuple(np.concatenate(part) for part in zip(*found, strict=True))
         return sp.csr_array((np.ones(len(places[0])), places), shape=shape)
 
-    def score(self, X: Any, y: Any) -> float:
-        """Share of rows whose best label is one of theirs: accuracy for classes, precision at 1 for several labels."""
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows whose best label is one of theirs: accuracy for classes, precision at 1 for several labels.
+
+        sample_weight : [n] numbers of 0 or more, how many times each row counts; or None
+        """
         from slide.metrics import precision_at_k
 
-        rows = self._rows(X)
-        return float(precision_at_k(self._labels.encode(y, drop_unknown=True), self._topk(rows, 1)[0], k=1))
+        rows, Y = self._rows(X), self._labels.encode(y, drop_unknown=True)
+        ids, weights = self._topk(rows, 1)[0], check_weights(sample_weight, rows.shape[0])
+        if weights is None:
+            return float(precision_at_k(Y, ids, k=1))
+        require(bool(weights.any()), "sample_weight", "zero for every row", "a weight over 0")
+        check_lengths(rows.shape[0], Y.shape[0])
+        return float(np.average(found_among(Y, ids)[:, 0], weights=weights))
 
     # -- every label ------------------------------------------------------------------------------------------------
 
@@ -160,7 +171,7 @@ class Predictions(Estimator):
 
         Parameters
         ----------
-        x : sparse or dense [1, n_features] or [n_features]; one text for a text classifier
+        x : sparse or dense [1, n_features] or [n_features], a list, a row of a data frame; or one text
         label : int or str
             Its column, 0 to n_labels - 1, or its name.
 
@@ -178,7 +189,7 @@ class Predictions(Estimator):
 
         self._check_fitted()
         net = self.network_
-        row = self._encoding.rows(np.atleast_2d(x) if isinstance(x, np.ndarray) else x, check_names=False)
+        row = self._encoding.rows(as_row(x) if self._encoding.reader.reads_tables else x, check_names=False)
         require(row.shape[0] == 1, "x", f"{row.shape[0]:,} rows", "one row")
         if isinstance(label, str) and self._labels.named:
             label = int(self._labels.ids([label])[0])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import check_finite, require
+from slide.engine.layout import FloatArray
 
 DENSE = 0.5  # share of entries that are not 0 from which "auto" takes X for a dense table
 ROWS_AT_ONCE = 4096
@@ -33,12 +34,12 @@ class Scaling:
     factor: Floats
 
     @classmethod
-    def of(cls, X: sp.csr_array, normalize: bool | str) -> Scaling:
-        """What `normalize` means for training rows X."""
+    def of(cls, X: sp.csr_array, normalize: bool | str, weights: FloatArray | None = None) -> Scaling:
+        """What `normalize` means for training rows X, which count so many times."""
         require(normalize in (True, False, "auto"), "normalize", normalize, "'auto', True or False")
         none = np.empty(0)
         if normalize == "auto" and X.nnz > DENSE * X.shape[0] * X.shape[1]:
-            return cls("standard", *_standard(X))
+            return cls("standard", *_standard(X, weights))
         return cls("unit" if normalize else "none", none, none)
 
     def __call__(self, X: sp.csr_array) -> sp.csr_array:
@@ -66,11 +67,23 @@ class Scaling:
         return cls(kind, mean, factor)
 
 
-def _standard(X: sp.csr_array) -> tuple[Floats, Floats]:
+def _standard(X: sp.csr_array, weights: FloatArray | None) -> tuple[Floats, Floats]:
     """Means, and factors that give every column the same variance and rows a mean squared length of about 1."""
-    n, n_features = X.shape
+    if weights is not None:
+        return _standardised(*_weighted_moments(X, weights.astype(np.float64)))
+    n = X.shape[0]
     mean = sum(block.sum(axis=0) for block in _blocks(X)) / n
-    deviation = np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for block in _blocks(X)) / n)
+    return _standardised(mean, np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for block in _blocks(X)) / n))
+
+
+def _weighted_moments(X: sp.csr_array, weights: Floats) -> tuple[Floats, Floats]:
+    parts, total = np.split(weights, range(ROWS_AT_ONCE, len(weights), ROWS_AT_ONCE)), weights.sum()
+    mean = sum(w @ block for w, block in zip(parts, _blocks(X), strict=True)) / total
+    return mean, np.sqrt(sum(w @ (block - mean) ** 2 for w, block in zip(parts, _blocks(X), strict=True)) / total)
+
+
+def _standardised(mean: Floats, deviation: Floats) -> tuple[Floats, Floats]:
+    n_features = len(mean)
     varies = deviation > CONSTANT * np.abs(mean)
     factor = np.zeros(n_features)
     factor[varies] = 1 / (deviation[varies] * np.sqrt(n_features))

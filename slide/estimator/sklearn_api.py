@@ -6,6 +6,8 @@ inherited from it: docs/estimator.md.
 
 from __future__ import annotations
 
+import copy
+import difflib
 import inspect
 import sys
 import warnings
@@ -14,12 +16,22 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from slide.checks import is_frame, require
+from slide.checks import require
 from slide.errors import NotFittedError
 from slide.estimator.presets import PRESETS
+from slide.frames import is_frame
 
 MISMATCH = "The feature names should match those that were passed during fit.\n"
 SHOWN = 5  # names in a message
+#: Arguments of methods that metadata routing may pass on.
+ROUTED = {"fit": ("sample_weight",), "partial_fit": ("classes", "sample_weight"), "score": ("sample_weight",)}
+
+
+class _Requests(dict[str, dict[str, Any]]):
+    """Arguments that were asked for by method: an attribute that scikit-learn's clone() hands on."""
+
+    def __sklearn_clone__(self) -> _Requests:
+        return copy.deepcopy(self)
 
 
 class Estimator:
@@ -38,7 +50,10 @@ class Estimator:
     def set_params(self, **params: Any) -> Self:
         """Sets constructor arguments; an unknown name is a ValueError."""
         for name, value in params.items():
-            require(name in self._parameter_names(), "set_params", name, f"one of {self._parameter_names()}")
+            if name not in self._parameter_names():
+                near = difflib.get_close_matches(name, self._parameter_names(), 1)
+                meant = f" (did you mean {near[0]!r}?)" if near else ""
+                raise ValueError(f"set_params: found {name!r}, wanted one of {self._parameter_names()}{meant}")
             setattr(self, name, value)
         return self
 
@@ -68,6 +83,37 @@ class Estimator:
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
+    # -- metadata routing -------------------------------------------------------------------------------------------
+
+    def get_metadata_routing(self) -> Any:
+        """Which arguments of its methods scikit-learn should pass on to this one, where routing is switched on."""
+        from sklearn.utils.metadata_routing import MetadataRequest
+
+        request, asked = MetadataRequest(owner=self), getattr(self, "_metadata_request", {})
+        for method, names in ROUTED.items():
+            for name in names:
+                getattr(request, method).add_request(param=name, alias=asked.get(method, {}).get(name))
+        return request
+
+    def set_fit_request(self, *, sample_weight: bool | str | None) -> Self:
+        """Whether `fit` wants a sample_weight that is handed to what contains this estimator; or under which name."""
+        return self._request("fit", sample_weight=sample_weight)
+
+    def set_partial_fit_request(self, **wanted: bool | str | None) -> Self:
+        """The same for `classes` and `sample_weight` of ``partial_fit``."""
+        return self._request("partial_fit", **wanted)
+
+    def set_score_request(self, *, sample_weight: bool | str | None) -> Self:
+        """The same for `score`."""
+        return self._request("score", sample_weight=sample_weight)
+
+    def _request(self, method: str, **wanted: bool | str | None) -> Self:
+        for name in wanted:
+            require(name in ROUTED[method], f"set_{method}_request", name, f"one of {ROUTED[method]}")
+        asked = getattr(self, "_metadata_request", {})
+        self._metadata_request = _Requests(asked | {method: asked.get(method, {}) | wanted})
+        return self
+
     def __sklearn_tags__(self) -> Any:
         """Asked by scikit-learn 1.6 and later, which is loaded then."""
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
@@ -89,6 +135,26 @@ def _equal(value: Any, default: Any) -> bool:
     if isinstance(default, tuple) and isinstance(value, list | np.ndarray):
         value = tuple(value)
     return value is default or (isinstance(value, bool) == isinstance(default, bool) and bool(value == default))
+
+
+def seed_of(random_state: Any) -> int:
+    """The number that a fit's random choices follow from; see SlideClassifier.
+
+    Raises
+    ------
+    ValueError
+        For what is no source of one.
+    """
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**32))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**32))
+    if isinstance(random_state, np.random.RandomState) or random_state is np.random:
+        return int(random_state.randint(2**31))
+    ok = isinstance(random_state, int | np.integer) and 0 <= int(random_state) < 2**64
+    wanted = "an int, 0 to 2^64 - 1, a numpy.random.Generator or RandomState, or None"
+    require(ok, "random_state", random_state, wanted)
+    return int(random_state)
 
 
 def feature_names(X: Any) -> npt.NDArray[np.object_] | None:

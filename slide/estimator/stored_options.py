@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from slide.estimator.build import widths
+from slide.estimator.labels import Labels
 from slide.layers import Sampled
 from slide.lsh import FAMILIES, HashFamily, auto
 from slide.model.pairs import Wide
@@ -21,13 +23,22 @@ from slide.training.ranking import Rank
 OBJECTS = ("lsh", "optimizer", "rebuild", "wide")  # options that the network has too, resolved
 
 
-def stored_options(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The options but for the schedule, as JSON values; a hash family of the user's own is left to the network."""
+def stored_options(params: Mapping[str, Any], labels: Labels, seed: int) -> dict[str, Any]:
+    """The options but for the schedule, as JSON values; a hash family of the user's own is left to the network.
+
+    labels : by whose columns class weights are stored; seed : of the network, for a random_state that is a generator
+    """
     stored = {name: _stored(value) for name, value in params.items() if name != "schedule"}
     family = params["lsh"]
     if isinstance(family, HashFamily) and family.is_custom:
         del stored["lsh"]
-    return stored | {"hidden": [int(n) for n in params["hidden"]]}
+    if params["random_state"] is not None:
+        stored["random_state"] = seed
+    if isinstance(params["class_weight"], Mapping):
+        columns = labels.ids(list(params["class_weight"]), drop_unknown=True).tolist()
+        pairs = zip(columns, params["class_weight"].values(), strict=True)
+        stored["class_weight"] = [[column, float(weight)] for column, weight in pairs if column >= 0]
+    return stored | {"hidden": list(widths(params["hidden"]))}
 
 
 def _stored(value: Any) -> Any:

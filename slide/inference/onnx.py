@@ -22,6 +22,7 @@ from slide.checks import require
 from slide.io.atomic import Place, replacing
 from slide.io.file_objects import is_file_object, name_of
 from slide.model.model import Model
+from slide.model.shortlists import at_most_all
 
 OPSET = 18
 MAX_INSIDE = 1_900_000_000  # bytes of weights that one protobuf message may hold; more go into a file beside it
@@ -49,7 +50,7 @@ def export(
         If the file cannot be written; none is left half-written.
     """
     onnx = _onnx()
-    require(isinstance(k, int | np.integer) and 1 <= k <= net.n_labels, "k", k, f"an int, 1 to {net.n_labels:,}")
+    k = at_most_all(k, net.n_labels)
     require(
         net.ranker is None, "export_onnx", "sparse rows that rank", "a model fitted with wide=slide.Wide() or False"
     )

@@ -29,7 +29,7 @@ from slide.model.pairs import PairCounts, Wide, add_pairs, drop_pairs
 from slide.model.parameters import stored_layers, stored_pairs
 from slide.model.ranker import Ranker
 from slide.model.rebuild import rebuild
-from slide.model.shortlists import best_candidates, best_labels
+from slide.model.shortlists import at_most_all, best_candidates, best_labels
 from slide.model.snapshot import Snapshot, families, layer_from, model_config, optimizer_from, wide_from
 from slide.optim import Adagrad, Optimizer, Rebuild
 
@@ -263,12 +263,12 @@ class Model(EngineOwner):
 
     def predict_topk(self, X: Any, k: int = 5, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
         """The k highest-scoring labels of each row: see slide.Network.predict_topk."""
-        require(isinstance(k, int | np.integer) and 1 <= k <= self.n_labels, "k", k, f"an int, 1 to {self.n_labels:,}")
+        k = at_most_all(k, self.n_labels)
         if n_candidates is not None:
             has_tables = self.states[-1].lsh is not None
             require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
             require(k <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
-        return best_labels(self, check_X(X, self.n_features), int(k), n_candidates)
+        return best_labels(self, check_X(X, self.n_features), k, n_candidates)
 
     def shortlist(self, X: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
         """The n best labels of each row of X by the network's own scores, whether or not they are ranked afterwards.
@@ -281,7 +281,7 @@ class Model(EngineOwner):
         ----------
         X : sparse [rows, n_features]
         n : int
-            1 to n_labels.
+            1 or more; all labels where it is more than there are.
         n_candidates : int or None
             Labels that are scored, n or more; n_labels: all of them. None: what held nearly all true labels of rows
             kept back when the leaves were learned, and never under twice n; 4,000 of tables.
@@ -292,8 +292,8 @@ class Model(EngineOwner):
             Best first; -1 where fewer were found.
         logits : float32 [rows, n]
         """
-        require(isinstance(n, int | np.integer) and 1 <= n <= self.n_labels, "n", n, f"an int, 1 to {self.n_labels:,}")
-        return best_candidates(self, check_X(X, self.n_features), int(n), n_candidates)
+        n = at_most_all(n, self.n_labels, "n")
+        return best_candidates(self, check_X(X, self.n_features), n, n_candidates)
 
     def hidden(self, X: Any, layer: int = -1) -> FloatArray:
         """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +24,13 @@ TABLES_CANDIDATES = 4000
 EVERY_LABEL = 0  # as a number of candidates, in calls of the engine
 
 Found = tuple[IntArray, FloatArray]
+
+
+def at_most_all(k: Any, n_labels: int, argument: str = "k") -> int:
+    """k as an int, or the number of labels where it is more; ValueError for what is no number of labels."""
+    ok = isinstance(k, int | np.integer) and not isinstance(k, bool) and k >= 1
+    require(bool(ok), argument, k, f"an int, 1 to {n_labels:,}, the number of labels; more is taken for all")
+    return min(int(k), n_labels)
 
 
 def best_labels(model: EngineOwner, X: sp.csr_array, k: int, n_candidates: int | None) -> Found:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_X, require
+from slide.checks import check_lengths, check_X, require
 from slide.estimator.labels import Values
 from slide.text.features import TextFeatures, Vocabulary
 
@@ -27,13 +30,16 @@ class TextReader:
         """The features' texts; with buckets there are none."""
         return (self.vocabulary and self.vocabulary.names) or None
 
-    def fit(self, X: Any) -> tuple[TextReader, sp.csr_array]:
-        """A reader that knows the features of these texts; and them as CSR float32 [n, n_features]."""
+    def fit(self, X: Any, counts: npt.NDArray[np.bool_] | None = None) -> tuple[TextReader, sp.csr_array]:
+        """A reader that knows the features of those texts that count; and them as CSR float32 [n, n_features]."""
         options = TextFeatures() if self.options is None else self.options
         require(isinstance(options, TextFeatures), "features", options, "a slide.TextFeatures or None")
         texts = check_texts(X)
         if not texts:
             raise ValueError("X: found no text, wanted at least one")
+        if counts is not None:
+            check_lengths(len(texts), len(counts))
+            texts = list(compress(texts, counts))
         vocabulary, rows = Vocabulary.learn(texts, options)
         return TextReader(options, vocabulary), check_X(rows)
 

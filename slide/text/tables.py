@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from slide.checks import is_frame
 from slide.datasets import names as dataset_names
 from slide.estimator.label_doubts import doubt_separator
+from slide.frames import is_frame
 from slide.io.content import Source, label_of
 from slide.text.table_files import check_columns, kind_of_name, read_columns, read_columns_or_lines
 from slide.text.words import FIELD_SEPARATOR

@@ -161,9 +161,17 @@ def shortlists(net: Model, X: sp.csr_array, m: int, at_most: int | None = None) 
 
 
 def learn_ranker(
-    net: Model, X: sp.csr_array, Y: sp.csr_array, held: npt.NDArray[np.bool_], options: Rank, seed: int
+    net: Model,
+    X: sp.csr_array,
+    Y: sp.csr_array,
+    held: npt.NDArray[np.bool_],
+    options: Rank,
+    seed: int,
+    weights: FloatArray | None = None,
 ) -> RankingFacts:
     """Gives a trained network a ranker, learned on X and Y; rows that are `held` were not trained on.
+
+    weights : of the rows' losses; C and the calibration follow from held rows as if all had the same
 
     Returns what was chosen and how long each part took.
     """
@@ -177,17 +185,17 @@ def learn_ranker(
     clock.append(time.perf_counter())
     losses: dict[float, float] = {}
     if sized.C is None and held.any():
-        losses = _tried(net, (X, Y), lists, held, sized, seed)
+        losses = _tried(net, (X, Y), lists, held, sized, seed, _some(weights, ~held))
     if sized.C is None:
         sized = replace(sized, C=min(losses, key=losses.__getitem__) if losses else DEFAULT_C)
     clock.append(time.perf_counter())
-    first = _solved(net, X[main], Y[main], lists[main], sized, seed)
+    first = _solved(net, X[main], Y[main], lists[main], sized, seed, row_weights=_some(weights, main))
     clock.append(time.perf_counter())
     sample = np.flatnonzero(held) if held.any() else np.arange(len(held))[:CALIBRATION_ROWS]
     curve, logit_share, sum_share = _calibrated(net, first, X[sample], Y[sample], n_ranked)
     clock.append(time.perf_counter())
     few = held.mean() < FEW_HELD  # then they are not worth a second solution with them
-    rows = first if few else _solved(net, X, Y, lists, sized, seed, warm=first)
+    rows = first if few else _solved(net, X, Y, lists, sized, seed, row_weights=weights, warm=first)
     clock.append(time.perf_counter())
     net.rank_by(Ranker(rows, n_ranked, curve, logit_share, sum_share))
     seconds = dict(
@@ -205,8 +213,8 @@ def learn_ranker(
     )
 
 
-def update_ranker(net: Model, X: sp.csr_array, Y: sp.csr_array) -> None:
-    """Sparse rows that rank learn of more rows; nothing where there are none.
+def update_ranker(net: Model, X: sp.csr_array, Y: sp.csr_array, weights: FloatArray | None = None) -> None:
+    """Sparse rows that rank learn of more rows, whose losses have these weights; nothing where there are none.
 
     Each row moves its labels, and those of its shortlist that are not its own, to their side of the margin: one step of
     dual coordinate ascent on the same loss (passive-aggressive II: Crammer et al., JMLR 2006). A label that several
@@ -216,13 +224,13 @@ def update_ranker(net: Model, X: sp.csr_array, Y: sp.csr_array) -> None:
     if ranker is None or not X.shape[0]:
         return
     for block in np.array_split(np.arange(X.shape[0]), min(UPDATE_BLOCKS, -(-X.shape[0] // UPDATE_ROWS))):
-        rows = _moved(net, ranker, X[block], Y[block])
+        rows = _moved(net, ranker, X[block], Y[block], None if weights is None else weights[block])
         ranker = replace(ranker, rows=rows)
         net.rank_by(ranker)
 
 
-def _moved(net: Model, ranker: Ranker, X: sp.csr_array, Y: sp.csr_array) -> SparseRows:
-    old = ranker.rows
+def _moved(net: Model, ranker: Ranker, X: sp.csr_array, Y: sp.csr_array, weights: FloatArray | None) -> SparseRows:
+    old, C = ranker.rows, UPDATE_C * (np.ones(X.shape[0], np.float32) if weights is None else weights)
     ids = _with_own(shortlists(net, X, ranker.n)[0], Y)
     z = old.scores(X, ids, net.n_threads, net.backend)
     sign = np.where(found_among(Y, ids), np.float32(1), np.float32(-1))
@@ -230,13 +238,13 @@ def _moved(net: Model, ranker: Ranker, X: sp.csr_array, Y: sp.csr_array) -> Spar
     row, place = np.nonzero(miss)
     label = ids[row, place]
     lengths = np.asarray(X.multiply(X).sum(axis=1)).reshape(-1)
-    step = (sign * miss)[row, place] / (lengths[row] + 1 + 0.5 / UPDATE_C) / np.bincount(label)[label]
+    step = (sign * miss)[row, place] / (lengths[row] + 1 + 0.5 / C[row]) / np.bincount(label)[label]
     moves = sp.csr_array((step.astype(np.float32), (label, row)), shape=(net.n_labels, X.shape[0]))
-    weights = sp.csr_array(old.matrix() + moves @ X)
-    weights.sort_indices()
+    moved = sp.csr_array(old.matrix() + moves @ X)
+    moved.sort_indices()
     bias = old.bias + np.bincount(label, step, net.n_labels).astype(np.float32)
-    indptr, features = weights.indptr.astype(np.int64), weights.indices.astype(np.int32)
-    return SparseRows(indptr, features, weights.data.astype(np.float32), bias, old.n_features)
+    indptr, features = moved.indptr.astype(np.int64), moved.indices.astype(np.int32)
+    return SparseRows(indptr, features, moved.data.astype(np.float32), bias, old.n_features)
 
 
 def _with_own(ids: IntArray, Y: sp.csr_array) -> IntArray:
@@ -255,6 +263,7 @@ def _tried(
     held: npt.NDArray[np.bool_],
     options: Rank,
     seed: int,
+    weights: FloatArray | None,
 ) -> dict[float, float]:
     """By C: what the held rows' log loss is, after the calibration, over some of the labels in their shortlists.
 
@@ -270,7 +279,8 @@ def _tried(
     losses: dict[float, float] = {}
 
     def loss(C: float) -> float:  # from scratch: the multipliers of another C are a bad start
-        z = _solved(net, *train, replace(options, C=C), seed).scores(X[held], own, net.n_threads, net.backend)
+        rows = _solved(net, *train, replace(options, C=C), seed, row_weights=weights)
+        z = rows.scores(X[held], own, net.n_threads, net.backend)
         return log_loss(z, np.where(own < 0, -np.inf, logits), hits)
 
     at = WEIGHTS_TRIED.index(FIRST_TRIED)
@@ -283,6 +293,10 @@ def _tried(
         if min(losses, key=losses.__getitem__) != FIRST_TRIED:
             break
     return losses
+
+
+def _some(weights: FloatArray | None, rows: npt.NDArray[np.bool_]) -> FloatArray | None:
+    return None if weights is None else weights[rows]
 
 
 def _some_labels(ids: IntArray, seed: int) -> IntArray:

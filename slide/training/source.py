@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.protocol import Examples
-from slide.io.xmc import Pair
+from slide.training.weights import TrainingRows
 
 
 class Source(Protocol):
@@ -65,25 +65,27 @@ class BlockSource:
     n_values, n_labels : int, entries of X and of Y
     """
 
-    def __init__(self, blocks: Iterable[Any], prepare: Callable[[Any, Any], Pair]) -> None:
+    def __init__(self, blocks: Iterable[Any], prepare: Callable[..., TrainingRows]) -> None:
+        """prepare : turns a block's X, Y and weights, if it has any, into checked rows."""
         self._blocks, self._prepare, self._is_counted = blocks, prepare, False
         self.n_rows = self.n_empty = self.n_unlabelled = self.n_values = self.n_labels = 0
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[TrainingRows]:
         for number, block in enumerate(self._blocks, 1):
-            if not isinstance(block, tuple | list) or len(block) != 2:
+            if not _is_block(block):
                 raise ValueError(f"block {number}: found {type(block).__name__}, wanted a pair (X, y)")
             try:
-                X, Y = self._prepare(*block)
-            except ValueError as e:
-                raise ValueError(f"block {number}: {e}") from e
+                rows = self._prepare(*block)
+            except (ValueError, TypeError) as e:
+                raise (TypeError if isinstance(e, TypeError) else ValueError)(f"block {number}: {e}") from e
             if not self._is_counted:
-                self.n_rows += X.shape[0]
-                self.n_empty += int((np.diff(X.indptr) == 0).sum())
-                self.n_unlabelled += int((np.diff(Y.indptr) == 0).sum())
-                self.n_values += X.nnz
-                self.n_labels += Y.nnz
-            yield X, Y
+                self.n_rows += rows.X.shape[0]
+                self.n_empty += int((np.diff(rows.X.indptr) == 0).sum())
+                self.n_unlabelled += int((np.diff(rows.Y.indptr) == 0).sum())
+                self.n_values += rows.X.nnz
+                self.n_labels += rows.Y.nnz
+            if rows.X.shape[0]:
+                yield rows
         self._is_counted = True
 
     def first_pass(self, count: Callable[[Any, Any], None] | None, keep_labels: bool) -> sp.csr_array | None:
@@ -95,11 +97,11 @@ class BlockSource:
             If there are none.
         """
         labels = []
-        for X, Y in prefetch(self):
+        for rows in prefetch(self):
             if count:
-                count(X, Y)
+                count(rows.X, rows.Y)
             if keep_labels:
-                labels.append(Y)
+                labels.append(rows.Y)
         if not self.n_rows:
             raise ValueError(f"blocks: found none, wanted {WANTED}")
         return sp.vstack(labels, format="csr") if keep_labels else None
@@ -117,12 +119,12 @@ class BlockSource:
             If there are more rows than the first time, or fewer.
         """
         seen = 0
-        with closing(prefetch(self)) as pairs:
-            for X, Y in pairs:
-                seen += X.shape[0]
+        with closing(prefetch(self)) as blocks:
+            for rows in blocks:
+                seen += rows.X.shape[0]
                 if seen > self.n_rows:
                     break
-                yield Examples.of(X), Examples.of(Y)
+                yield Examples.of(rows.X, rows.weights), Examples.of(rows.Y)
         if seen != self.n_rows:
             found = "more" if seen > self.n_rows else f"{seen:,}"
             raise ValueError(f"blocks: found {found} rows in a later pass, wanted the {self.n_rows:,} of the first")
@@ -138,17 +140,21 @@ def first_of(blocks: Any) -> tuple[Any, Any]:
     """The first pair; refuses what has none."""
     check_blocks(blocks)
     for first in blocks:
-        is_pair = isinstance(first, tuple | list) and len(first) == 2
-        require(is_pair, "blocks", type(first).__name__, WANTED)
+        require(_is_block(first), "blocks", type(first).__name__, WANTED)
         return first[0], first[1]
     raise ValueError(f"blocks: found none, wanted {WANTED}")
 
 
-def prefetch(pairs: Iterable[Pair]) -> Generator[Pair]:
+def _is_block(block: Any) -> bool:
+    """X and y, and weights where there are some."""
+    return isinstance(block, tuple | list) and len(block) in (2, 3)
+
+
+def prefetch(blocks: Iterable[TrainingRows]) -> Generator[TrainingRows]:
     """The same; each is made by a thread while the one before it is in use."""
-    source = iter(pairs)
+    source = iter(blocks)
     with ThreadPoolExecutor(1, "slide-blocks") as pool:
         coming = pool.submit(next, source, None)
-        while (pair := coming.result()) is not None:
+        while (block := coming.result()) is not None:
             coming = pool.submit(next, source, None)
-            yield pair
+            yield block

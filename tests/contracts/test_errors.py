@@ -389,7 +389,7 @@ def test_predictions_that_make_no_sense() -> None:
     ):
         with pytest.raises(ValueError, match=told):
             clf.predict_topk(bad)
-    for k in (0, 13, 2.0, None):
+    for k in (0, 2.0, None, True):
         with pytest.raises(ValueError, match=rf"k: found {k}, wanted an int, 1 to 12"):
             clf.predict_topk(X, k=k)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="n_candidates: found 2"):

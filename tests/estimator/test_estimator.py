@@ -637,7 +637,7 @@ def test_blocks_are_checked_once_in_a_pass(monkeypatch: pytest.MonkeyPatch) -> N
 def test_values_that_leave_float32_when_they_are_scaled() -> None:
     X = np.random.default_rng(0).normal(size=(40, 3)) * 1e-6
     clf = classifier().fit(X, np.arange(40) % 2)
-    with pytest.raises(ValueError, match="X: found inf in row 0, wanted finite"):
+    with pytest.raises(ValueError, match="X: found inf in column 0 in row 0, wanted finite"):
         clf.predict(np.full((1, 3), 1e38))
 
 

@@ -156,7 +156,7 @@ static void make_example(const model *m, reader *r, example *e)
     int64_t n = m->layers[1].n;
     for (int32_t l = (int32_t)(draw(r) % 40); l < n && e->yp[1] < MOST_LABELS; l += 1 + (int32_t)(draw(r) % 60))
         e->y[e->yp[1]++] = l;
-    e->ex = (slide_examples){e->xp, e->yp, e->x, e->y, e->values, e->order, 1};
+    e->ex = (slide_examples){e->xp, e->yp, e->x, e->y, e->values, e->order, 1, NULL};
 }
 
 static void check_set(const int32_t *ids, int64_t n, int64_t n_neurons, int unique)

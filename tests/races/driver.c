@@ -57,7 +57,7 @@ static slide_examples make_examples(void)
     float *values = zeroed(ROWS * PER_ROW, sizeof *values);
     for (int i = 0; i < ROWS * PER_ROW; i++) values[i] = (float)(draw() % 100) / 200;
     for (int i = 0; i < ROWS; i++) order[i] = i;
-    return (slide_examples){xp, yp, x, y, values, order, ROWS};
+    return (slide_examples){xp, yp, x, y, values, order, ROWS, NULL};
 }
 
 static int halves; /* whether layers without optimizer states are of bfloat16 */

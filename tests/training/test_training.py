@@ -278,6 +278,6 @@ def test_rows_are_taken_in_any_order_and_number() -> None:
     X, _ = random_data(700, 50, 20)
     rows = np.random.default_rng(0).integers(0, 700, 2 * ROWS_AT_ONCE + 5)
     some, whole = Examples.of(X).take(rows), X[rows]
-    for found, expected in zip(some, (whole.indptr, whole.indices, whole.data), strict=True):
+    for found, expected in zip(some[:3], (whole.indptr, whole.indices, whole.data), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert len(Examples.of(X).take(rows[:0]).indptr) == 1

@@ -66,7 +66,7 @@ def _print_texts(args: Namespace) -> int:
     clf = load_model(args)
     if not isinstance(clf, SlideTextClassifier):
         raise ValueError(f"{args.model}: found a model of other features, wanted one trained on text")
-    k = min(DEFAULT_K if args.k is None else args.k, clf.n_labels_)
+    k = DEFAULT_K if args.k is None else args.k
     names, scores = clf.predict_topk(args.text, k, n_candidates=args.n_candidates, names=True)
     for number, text in enumerate(args.text):
         if len(args.text) > 1:

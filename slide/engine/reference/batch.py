@@ -21,7 +21,7 @@ from slide.engine.reference.layer import (
     layer_forward,
     load_features,
 )
-from slide.engine.reference.loss import softplus
+from slide.engine.reference.loss import softplus, weight_of
 from slide.engine.reference.network import output
 from slide.engine.reference.optimizer import Factor, update_fits, update_row
 from slide.engine.reference.rng import BATCH, LAYERS_APART, below, stream
@@ -205,6 +205,8 @@ def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: 
                 s.neg_log_q[k] + row[layer.rows.shape[1] - ROW_SCALARS + BIAS]
             )
         its_loss = softmax_gradient(z[q], targets[q]) if net.loss == SOFTMAX else binary_gradient(z[q], targets[q])
+        z[q] *= weight_of(X, rows[q])
+        its_loss *= weight_of(X, rows[q])
         if not math.isfinite(its_loss):
             return loss, n_losses, 0, q, first_bad_layer(net, outputs[q]), False
         loss += its_loss

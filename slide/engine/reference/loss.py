@@ -62,10 +62,21 @@ def binary_gradient(out: Any, labels: Any, n_labels: Any) -> Any:
 
 
 @kernel
-def loss_gradient(kind: Any, out: Any, labels: Any, n_labels: Any, neg_log_q: Any) -> Any:
-    """Fills out.grad from the logits out.val, shifted by -log q where neurons were sampled. Returns the loss."""
+def weight_of(X: Any, row: Any) -> Any:
+    """How many times the row's loss counts."""
+    return X.weights[row] if len(X.weights) > 0 else ONE
+
+
+@kernel
+def loss_gradient(kind: Any, out: Any, labels: Any, n_labels: Any, neg_log_q: Any, weight: Any) -> Any:
+    """Fills out.grad from the logits out.val, shifted by -log q where neurons were sampled. Returns the loss.
+
+    Both are multiplied by the sample's weight.
+    """
     for i in range(len(out.val)):
         out.grad[i] = out.val[i] + (neg_log_q[i] if out.sparse else ZERO)
-    if kind == SOFTMAX:
-        return softmax_gradient(out, labels, n_labels)
-    return binary_gradient(out, labels, n_labels)
+    loss = softmax_gradient(out, labels, n_labels) if kind == SOFTMAX else binary_gradient(out, labels, n_labels)
+    if weight != ONE:
+        out.grad[:] *= weight
+        loss *= weight
+    return loss

@@ -19,7 +19,7 @@ from slide.engine.reference.layer import (
     layer_forward,
     load_features,
 )
-from slide.engine.reference.loss import loss_gradient
+from slide.engine.reference.loss import loss_gradient, weight_of
 from slide.engine.reference.network import SAMPLED, output
 
 BINARY = KINDS["binary"]
@@ -73,7 +73,8 @@ def train_deep(net: Any, s: Any, X: Any, Y: Any, row: Any, step: Any, lr: Any) -
     n_features = load_features(net.seed, s, X, row, step, net.layers[0].dropout)
     n_labels = forward(net, s, labels, n_features, step)
     out = output(s, net.n_layers - 1)
-    loss, too_far = loss_gradient(net.loss, out, labels, n_labels, s.neg_log_q), -1
+    weight, too_far = weight_of(X, row), -1
+    loss = loss_gradient(net.loss, out, labels, n_labels, s.neg_log_q, weight)
     if math.isfinite(loss):
         too_far = backward(net, s, n_features, lr)
     return loss, int(n_labels > 0 or net.loss == BINARY), len(out.val), too_far

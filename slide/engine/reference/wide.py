@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from slide.engine.reference.jit import kernel
+from slide.engine.reference.loss import weight_of
 from slide.engine.reference.network import WIDE_BLOCK
 from slide.engine.reference.optimizer import LARGEST_SQUARE, magnitude
 
@@ -75,6 +76,17 @@ def take_labels(wide: Any, s: Any, labels: Any) -> Any:
 
 
 @kernel
+def weighted_step(step: Any, sqnorm: Any, bias_ratio: Any, weight: Any) -> Any:
+    """The step that does what `weight` steps one after the other would."""
+    a = TWO * step * (sqnorm + bias_ratio)
+    if weight == ONE or not a > 0:
+        return step
+    if a >= 1:
+        return step * weight if weight < 1 else step
+    return step * np.float32(-math.expm1(weight * np.float32(math.log1p(-a)))) / a
+
+
+@kernel
 def train(wide: Any, s: Any, X: Any, Y: Any, row: Any, lr: Any) -> Any:
     """One sample's step. Returns the loss of its labels and the size of its active set, -1 where the updates would
     leave float32 and are not made.
@@ -85,6 +97,9 @@ def train(wide: Any, s: Any, X: Any, Y: Any, row: Any, lr: Any) -> Any:
     n, loss = take_labels(wide, s, Y.indices[Y.indptr[row] : Y.indptr[row + 1]])
     n = sweep(wide, s, n)
     step = lr * wide.lr_ratio / max(sqnorm, ONE)  # a long row must not overshoot
+    weight = weight_of(X, row)
+    step = weighted_step(step, sqnorm, wide.bias_ratio, weight)
+    loss *= weight
     longest = step * magnitude(s.wide_gradient[:n])
     if not longest * longest * (sqnorm + ONE) <= LARGEST_SQUARE:
         return loss, -1
