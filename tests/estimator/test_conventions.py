@@ -137,5 +137,5 @@ def test_metadata_routing() -> None:
 
 
 def test_a_misspelt_option_gets_a_suggestion() -> None:
-    with pytest.raises(ValueError, match=r"set_params: found 'hiden', wanted one of .* \(did you mean 'hidden'\?\)"):
-        classifier().set_params(hiden=3)
+    with pytest.raises(ValueError, match=r"set_params: found 'epoch', wanted one of .* \(did you mean 'epochs'\?\)"):
+        classifier().set_params(epoch=3)

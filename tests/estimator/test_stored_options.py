@@ -66,7 +66,7 @@ def test_equal_options_of_other_types_are_the_defaults() -> None:
 
 
 def test_files_of_before_say_what_follows_from_their_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def older(params: dict[str, Any]) -> dict[str, Any]:
+    def older(params: dict[str, Any], *_: Any) -> dict[str, Any]:
         return {k: v for k, v in params.items() if k not in ("lsh", "optimizer", "rebuild", "wide", "schedule")}
 
     monkeypatch.setattr("slide.estimator.fitted.stored_options", older)
