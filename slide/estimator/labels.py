@@ -209,7 +209,8 @@ def _check_classes(y: Values) -> Values:
             wrong = y[y != np.floor(y)][0]
             raise ValueError(f"Unknown label type: continuous. y: found {wrong}, wanted classes or whole numbers")
     elif y.dtype.kind not in "biuUSMmO":
-        raise ValueError(f"Unknown label type: y: found dtype {y.dtype}, wanted classes")
+        advice = ". Complex data not supported" if y.dtype.kind == "c" else ""
+        raise ValueError(f"Unknown label type: y: found dtype {y.dtype}, wanted classes{advice}")
     elif y.dtype.kind == "O":
         return as_vector(y.tolist())
     return y
