@@ -56,7 +56,7 @@ def restored_options(stored: Mapping[str, Any], schedule: Mapping[str, Any] | No
     options = {"schedule": _schedule(schedule), **stored, "hidden": tuple(stored["hidden"])}
     options["lsh"] = _family(stored["lsh"]) if "lsh" in stored else _family_of(network)
     if "optimizer" not in stored:
-        options["optimizer"] = None if network.optimizer == Adagrad(stored["lr"]) else network.optimizer
+        options["optimizer"] = None if network.optimizer == Adagrad(stored.get("lr", 0.1)) else network.optimizer
     elif stored["optimizer"] is not None:
         options["optimizer"] = optimizer_from(stored["optimizer"])
     if "rebuild" not in stored:
