@@ -84,7 +84,7 @@ def train(
     """
     net, callbacks = clf.network_, [*verbose_callbacks(clf.verbose), *listed(callback)]
     rows, held = hold_out(rows, eval_set, clf._encoding, net.seed)
-    facts = TrainingFacts.of(rows.X, rows.Y)
+    facts = TrainingFacts.of(*rows.as_they_came())
 
     def stored() -> dict[str, Any]:
         clf.threshold_ = threshold(net, rows.X, rows.Y)

@@ -26,6 +26,7 @@ class TrainingRows:
     X: sp.csr_array
     Y: sp.csr_array
     weights: FloatArray | None = None
+    came: npt.NDArray[np.int64] | None = None  # where each row that came is now, if they were put in order
 
     @classmethod
     def of(cls, X: sp.csr_array, Y: sp.csr_array, sample_weight: Any = None) -> TrainingRows:
@@ -78,8 +79,13 @@ class TrainingRows:
             return X.indices[x].tobytes(), X.data[x].tobytes(), Y.indices[y].tobytes()
 
         order = np.array(sorted(range(X.shape[0]), key=content), np.int64)
-        times = 1 if self.weights is None else self.weights[order].astype(np.int64)
-        return TrainingRows(X, Y).take(np.repeat(order, times))
+        if self.weights is None:
+            return replace(self.take(order), came=np.argsort(order))
+        return TrainingRows(X, Y).take(np.repeat(order, self.weights[order].astype(np.int64)))
+
+    def as_they_came(self) -> tuple[sp.csr_array, sp.csr_array]:
+        """X and Y in their first order, for a fingerprint; rows that were repeated stay where they are."""
+        return (self.X, self.Y) if self.came is None else (self.X[self.came], self.Y[self.came])
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> npt.NDArray[np.float64] | None:

@@ -627,7 +627,7 @@ def test_blocks_are_checked_once_in_a_pass(monkeypatch: pytest.MonkeyPatch) -> N
     X, Y = problem()
     checked = []
     csr = slide.checks._csr
-    monkeypatch.setattr("slide.checks._csr", lambda M, name: checked.append((name, M.shape[0])) or csr(M, name))
+    monkeypatch.setattr("slide.checks._csr", lambda M, name, *kind: checked.append((name, M.shape[0])) or csr(M, name))
     classifier(epochs=2).fit_blocks([(X[:140], Y[:140]), (X[140:], Y[140:])])
     first, passes = 1, 3  # a look at the first block, one pass to count, and two epochs
     assert [checked.count(("X", n)) for n in (140, 160)] == [first + passes, passes]
