@@ -7,6 +7,7 @@
 #include "lsh/rebuild.h"
 #include "net/optimizer.h"
 #include "net/scratch.h"
+#include "net/shortlist.h"
 
 slide_network *slide_network_new(const slide_layer *layers, int n_layers, const slide_wide *wide,
                                  const slide_optimizer *optimizer, int loss, uint64_t seed, int n_threads,
@@ -39,6 +40,7 @@ void slide_network_free(slide_network *net)
 {
     if (!net) return;
     for (int t = 0; net->scratch && t < net->n_threads; t++) slide_scratch_free(net, &net->scratch[t]);
+    slide_shortlister_free(net->spare);
     free(net->scratch);
     free(net->layers);
     free(net);

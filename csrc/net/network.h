@@ -58,6 +58,7 @@ struct slide_network {
     int is_timed;             /* threads take down what their time goes into */
     uint64_t seed;
     slide_scratch *scratch;   /* one per thread */
+    struct slide_shortlister *spare; /* left by one call of slide_shortlist for the next (shortlist.c), or NULL */
 };
 
 static inline const slide_layer *slide_last_layer(const slide_network *net)

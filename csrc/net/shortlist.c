@@ -26,38 +26,69 @@ slide_status slide_fill_leaves(slide_network *net, const slide_leaves *leaves, c
 }
 
 /* One thread's own. m: labels of a shortlist, of which k are wanted. */
-typedef struct {
+struct slide_shortlister {
     slide_candidates candidates;
     uint64_t *items;      /* candidates with their scores */
+    int64_t n_candidates; /* that there is room for */
     int64_t k, m;
     int32_t *ids;         /* [m] a shortlist that is to be ranked, */
     float *scores, *z;    /* with its scores */
     float *dense;         /* [D] */
-} shortlister;
+};
 
-static slide_status shortlister_new(const slide_network *net, shortlister *s, int64_t n_candidates, int k, int ranks)
+static int64_t ranked_labels(const slide_network *net, int k, int ranks)
 {
-    memset(s, 0, sizeof *s);
-    s->k = s->m = k;
-    s->items = malloc((size_t)(n_candidates + 1) * sizeof *s->items);
-    if (slide_candidates_new(&s->candidates, n_candidates) || !s->items) return SLIDE_NO_MEMORY;
-    if (!ranks) return SLIDE_OK;
-    s->m = net->rank.n > k ? net->rank.n : k;
-    s->ids = malloc((size_t)s->m * sizeof *s->ids);
-    s->scores = malloc((size_t)s->m * sizeof *s->scores);
-    s->z = malloc((size_t)s->m * sizeof *s->z);
-    s->dense = calloc((size_t)net->rank.rows.n_features + 1, sizeof *s->dense);
-    return s->ids && s->scores && s->z && s->dense ? SLIDE_OK : SLIDE_NO_MEMORY;
+    return ranks && net->rank.n > k ? net->rank.n : k;
 }
 
-static void shortlister_free(shortlister *s)
+void slide_shortlister_free(slide_shortlister *s)
 {
+    if (!s) return;
     slide_candidates_free(&s->candidates);
     free(s->items);
     free(s->ids);
     free(s->scores);
     free(s->z);
     free(s->dense);
+    free(s);
+}
+
+static slide_shortlister *shortlister_new(const slide_network *net, int64_t n_candidates, int k, int ranks)
+{
+    slide_shortlister *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->n_candidates = n_candidates;
+    s->k = k;
+    s->m = ranked_labels(net, k, ranks);
+    s->items = malloc((size_t)(n_candidates + 1) * sizeof *s->items);
+    int ok = slide_candidates_new(&s->candidates, n_candidates) == SLIDE_OK && s->items;
+    if (ok && ranks) {
+        s->ids = malloc((size_t)s->m * sizeof *s->ids);
+        s->scores = malloc((size_t)s->m * sizeof *s->scores);
+        s->z = malloc((size_t)s->m * sizeof *s->z);
+        s->dense = calloc((size_t)net->rank.rows.n_features + 1, sizeof *s->dense);
+        ok = s->ids && s->scores && s->z && s->dense;
+    }
+    if (ok) return s;
+    slide_shortlister_free(s);
+    return NULL;
+}
+
+/* The one that an earlier call left with the network, if it suits this call. A call of one row would spend a tenth of its
+ * time on memory of its own. Calls side by side never get the same one; what ranks a network is not changed while it
+ * predicts. */
+static slide_shortlister *shortlister_take(slide_network *net, int64_t n_candidates, int k, int ranks)
+{
+    slide_shortlister *s = __atomic_exchange_n(&net->spare, NULL, __ATOMIC_ACQ_REL);
+    if (s && s->n_candidates == n_candidates && s->k == k && s->m == ranked_labels(net, k, ranks) && !s->dense == !ranks)
+        return s;
+    slide_shortlister_free(s);
+    return shortlister_new(net, n_candidates, k, ranks);
+}
+
+static void shortlister_leave(slide_network *net, slide_shortlister *s)
+{
+    slide_shortlister_free(__atomic_exchange_n(&net->spare, s, __ATOMIC_ACQ_REL));
 }
 
 /* The best k of n items, best first, (-1, -inf) where there are fewer. */
@@ -73,7 +104,7 @@ static void write_best(uint64_t *items, int64_t n, int64_t k, int32_t *ids, floa
 }
 
 /* Packs the candidates with their logits. */
-static void score_candidates(const slide_network *net, shortlister *s, const float *x, int64_t n)
+static void score_candidates(const slide_network *net, slide_shortlister *s, const float *x, int64_t n)
 {
     const slide_layer *layer = slide_last_layer(net);
     const int32_t *ids = s->candidates.ids;
@@ -84,7 +115,7 @@ static void score_candidates(const slide_network *net, shortlister *s, const flo
 }
 
 /* The best k of the shortlist by log odds. */
-static void rank_row(const slide_network *net, shortlister *s, const slide_examples *ex, int64_t row, int32_t *ids,
+static void rank_row(const slide_network *net, slide_shortlister *s, const slide_examples *ex, int64_t row, int32_t *ids,
                      float *scores)
 {
     int64_t begin = ex->x_indptr[row], n = 0;
@@ -102,18 +133,18 @@ static slide_status answer_all(slide_network *net, const slide_leaves *leaves, c
     int failed = 0, n_leaves = slide_leaves_for(leaves, n_candidates);
 #pragma omp parallel num_threads(net->n_threads) reduction(| : failed) if (ex->n > FEW)
     {
-        shortlister s;
-        failed = shortlister_new(net, &s, n_candidates, k, ranks) != SLIDE_OK;
+        slide_shortlister *s = shortlister_take(net, n_candidates, k, ranks);
+        failed = !s;
 #pragma omp for schedule(dynamic, 64)
         for (int64_t v = 0; v < ex->n; v++) {
             if (failed) continue;
             int64_t i = visit[v];
-            int64_t n = slide_leaves_take(leaves, &s.candidates, near + i * n_leaves, n_leaves, n_candidates);
-            score_candidates(net, &s, x + i * padded, n);
-            write_best(s.items, n, s.m, ranks ? s.ids : ids + i * k, ranks ? s.scores : scores + i * k);
-            if (ranks) rank_row(net, &s, ex, i, ids + i * k, scores + i * k);
+            int64_t n = slide_leaves_take(leaves, &s->candidates, near + i * n_leaves, n_leaves, n_candidates);
+            score_candidates(net, s, x + i * padded, n);
+            write_best(s->items, n, s->m, ranks ? s->ids : ids + i * k, ranks ? s->scores : scores + i * k);
+            if (ranks) rank_row(net, s, ex, i, ids + i * k, scores + i * k);
         }
-        shortlister_free(&s);
+        shortlister_leave(net, s);
     }
     return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
 }
