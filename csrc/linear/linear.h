@@ -12,8 +12,8 @@
 
 #include "core/types.h"
 
-/* Rows of labels as CSR: indptr [L + 1], features ascending within a row. Compressed, weights is NULL, a weight is a qweight
- * times its label's scale, and where there are no more than 2^16 features narrow holds them instead. */
+/* Rows of labels as CSR: indptr [L + 1], features ascending within a row, in narrow instead where 16 bits hold them (not for
+ * rows to start from). Compressed, weights is NULL, and a weight is a qweight times its label's scale. */
 typedef struct {
     const int64_t *indptr;
     const int32_t *features;

@@ -14,19 +14,17 @@ static void prefetch_row(const slide_linear_rows *rows, int32_t label)
         if (rows->features) __builtin_prefetch(rows->features + p, 0, 2);
         if (rows->weights) __builtin_prefetch(rows->weights + p, 0, 2);
     }
-    for (int64_t p = begin; rows->qweights && p < end && p < begin + 128; p += 64) {
-        __builtin_prefetch(rows->qweights + p, 0, 2);
-        if (rows->narrow) __builtin_prefetch(rows->narrow + p, 0, 2), __builtin_prefetch(rows->narrow + p + 32, 0, 2);
-    }
+    for (int64_t p = begin; rows->narrow && p < end && p < begin + 128; p += 32) __builtin_prefetch(rows->narrow + p, 0, 2);
+    for (int64_t p = begin; rows->qweights && p < end && p < begin + 128; p += 64) __builtin_prefetch(rows->qweights + p, 0, 2);
 }
 
 /* How the rows are stored. */
-enum { FLOATS, QWEIGHTS, NARROW_QWEIGHTS };
+enum { FLOATS, NARROW_FLOATS, QWEIGHTS, NARROW_QWEIGHTS };
 
 static inline __attribute__((always_inline)) float term(const slide_linear_rows *rows, int64_t p, const float *dense, int form)
 {
-    int32_t feature = form == NARROW_QWEIGHTS ? rows->narrow[p] : rows->features[p];
-    return dense[feature] * (form == FLOATS ? rows->weights[p] : (float)rows->qweights[p]);
+    int32_t feature = form == NARROW_FLOATS || form == NARROW_QWEIGHTS ? rows->narrow[p] : rows->features[p];
+    return dense[feature] * (form == FLOATS || form == NARROW_FLOATS ? rows->weights[p] : (float)rows->qweights[p]);
 }
 
 static inline __attribute__((always_inline)) float sum_row(const slide_linear_rows *rows, int64_t begin, int64_t end,
@@ -43,9 +41,11 @@ static inline __attribute__((always_inline)) float sum_row(const slide_linear_ro
 static float score(const slide_linear_rows *rows, int32_t label, const float *dense)
 {
     int64_t begin = rows->indptr[label], end = rows->indptr[label + 1];
-    if (rows->narrow) return rows->scales[label] * sum_row(rows, begin, end, dense, NARROW_QWEIGHTS) + rows->bias[label];
-    if (rows->qweights) return rows->scales[label] * sum_row(rows, begin, end, dense, QWEIGHTS) + rows->bias[label];
-    return sum_row(rows, begin, end, dense, FLOATS) + rows->bias[label];
+    float sum = rows->scales ? rows->narrow ? sum_row(rows, begin, end, dense, NARROW_QWEIGHTS)
+                                            : sum_row(rows, begin, end, dense, QWEIGHTS)
+                : rows->narrow ? sum_row(rows, begin, end, dense, NARROW_FLOATS)
+                               : sum_row(rows, begin, end, dense, FLOATS);
+    return (rows->scales ? rows->scales[label] * sum : sum) + rows->bias[label];
 }
 
 void slide_linear_score_row(const slide_linear_rows *rows, const int32_t *features, const float *values, int64_t n,

@@ -145,7 +145,7 @@ slide_status slide_leaves_codes(const slide_kernels *kernels, const slide_leaves
 }
 
 slide_status slide_leaves_fill(const slide_kernels *kernels, const slide_leaves *leaves, const slide_layer *layer,
-                               const int64_t *indptr, const int32_t *ids, int n_threads)
+                               const int64_t *indptr, const int32_t *ids, int n_threads, int32_t *out)
 {
     int64_t blocks = leaves->n_leaves / BLOCK;
     int failed = 0;
@@ -159,7 +159,7 @@ slide_status slide_leaves_fill(const slide_kernels *kernels, const slide_leaves 
             slide_lists_begin(&lists);
             slide_lists_offer(&lists, kernels, layer, leaves->leaves + b * leaves->dim * BLOCK, ids + indptr[b],
                               indptr[b + 1] - indptr[b]);
-            slide_lists_write(&lists, leaves->lists + b * BLOCK * leaves->stride, leaves->stride);
+            slide_lists_write(&lists, out + b * BLOCK * leaves->stride, leaves->stride);
         }
         slide_lists_free(&lists);
     }
@@ -217,12 +217,21 @@ static int is_new(slide_candidates *c, int32_t id)
 int64_t slide_leaves_take(const slide_leaves *leaves, slide_candidates *c, const int32_t *near, int n_leaves,
                           int64_t wanted)
 {
+    const uint16_t *lists[SLIDE_MOST_LEAVES];
+    const int32_t *labels[SLIDE_MOST_LEAVES];
     int64_t taken = 0;
+    int n = 0;
+    for (int l = 0; l < n_leaves; l++) {
+        if (near[l] < 0) continue;
+        lists[n] = leaves->places + near[l] * leaves->stride;
+        labels[n++] = leaves->labels + leaves->first_label[near[l] / BLOCK];
+    }
     memset(c->set, 0xFF, (size_t)(c->mask + 1) * sizeof *c->set);
     for (int64_t rank = 1; rank < leaves->stride && taken < wanted; rank++)
-        for (int l = 0; l < n_leaves && taken < wanted; l++) {
-            const int32_t *list = near[l] < 0 ? NULL : leaves->lists + near[l] * leaves->stride;
-            if (list && rank <= list[0] && is_new(c, list[rank])) c->ids[taken++] = list[rank];
+        for (int l = 0; l < n && taken < wanted; l++) {
+            if (rank > lists[l][0]) continue;
+            int32_t id = labels[l][lists[l][rank]];
+            if (is_new(c, id)) c->ids[taken++] = id;
         }
     return taken;
 }

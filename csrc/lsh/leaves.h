@@ -2,7 +2,7 @@
  *
  * Each cell has a few blocks of 64 leaves, more where queries are dense; small neighbours share one. A leaf lists the
  * neurons with the largest inner product, bias included, with its centre, of those that its cells' lists and the labels
- * of its training rows offer (slide/model/leaves.py). A query meets the cells, then the leaves of the nearest ones: 2^14
+ * of its training rows offer (slide/model/leaves.py); it holds their places among the labels of its block, in 16 bits. A query meets the cells, then the leaves of the nearest ones: 2^14
  * leaves cost what 2^10 cells cost. Cells are a copy, so that tables may follow training while leaves stay as they are. */
 #ifndef SLIDE_LSH_LEAVES_H
 #define SLIDE_LSH_LEAVES_H
@@ -16,7 +16,9 @@ typedef struct {
     const float *cells;      /* [n_cells / 64][dim][64], as lsh->directions of query cells */
     const float *leaves;     /* [n_leaves / 64][dim][64], the same of leaves */
     const int32_t *blocks;   /* [n_cells][2] first block of a cell's leaves and one past its last */
-    int32_t *lists;          /* [n_leaves][stride] {length, ids best first} */
+    const uint16_t *places;  /* [n_leaves][stride] {length, places best first} */
+    const int32_t *labels;   /* of block b from first_label[b] on: what a place stands for */
+    const int64_t *first_label; /* [n_leaves / 64 + 1] */
     int64_t n_cells, n_leaves, dim, stride;
 } slide_leaves;
 
@@ -24,9 +26,10 @@ typedef struct {
 slide_status slide_leaves_codes(const slide_kernels *kernels, const slide_leaves *leaves, const float *vectors, int64_t n,
                                 int64_t stride, const int32_t *cells, int n_threads, int32_t *codes);
 
-/* Fills every list from the layer's rows; ids[indptr[b]..indptr[b + 1]) are offered to block b. */
+/* The lists themselves, [n_leaves][stride] {length, ids best first}, from the layer's rows; ids[indptr[b]..indptr[b + 1])
+ * are offered to block b. */
 slide_status slide_leaves_fill(const slide_kernels *kernels, const slide_leaves *leaves, const slide_layer *layer,
-                               const int64_t *indptr, const int32_t *ids, int n_threads);
+                               const int64_t *indptr, const int32_t *ids, int n_threads, int32_t *lists);
 
 /* Leaves whose lists are read in turn for so many candidates: those that hold them, and one for what they share. */
 int slide_leaves_for(const slide_leaves *leaves, int64_t n_candidates);

@@ -20,9 +20,10 @@ slide_status slide_leaf_codes(slide_network *net, const slide_leaves *leaves, co
     return slide_leaves_codes(net->kernels, leaves, vectors, n, stride, cells, net->n_threads, codes);
 }
 
-slide_status slide_fill_leaves(slide_network *net, const slide_leaves *leaves, const int64_t *indptr, const int32_t *ids)
+slide_status slide_fill_leaves(slide_network *net, const slide_leaves *leaves, const int64_t *indptr, const int32_t *ids,
+                               int32_t *lists)
 {
-    return slide_leaves_fill(net->kernels, leaves, slide_last_layer(net), indptr, ids, net->n_threads);
+    return slide_leaves_fill(net->kernels, leaves, slide_last_layer(net), indptr, ids, net->n_threads, lists);
 }
 
 /* One thread's own. m: labels of a shortlist, of which k are wanted. */

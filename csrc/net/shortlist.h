@@ -8,7 +8,8 @@
 /* lsh/leaves.c for a network's last layer, on its threads. */
 slide_status slide_leaf_codes(slide_network *net, const slide_leaves *leaves, const float *vectors, int64_t n,
                               int64_t stride, const int32_t *cells, int32_t *codes);
-slide_status slide_fill_leaves(slide_network *net, const slide_leaves *leaves, const int64_t *indptr, const int32_t *ids);
+slide_status slide_fill_leaves(slide_network *net, const slide_leaves *leaves, const int64_t *indptr, const int32_t *ids,
+                               int32_t *lists);
 
 /* The k best labels of each row and their scores, best first, (-1, -inf) where there are fewer, of n_candidates from the
  * lists of its nearest leaves. They are logits; or, where the network has sparse rows to rank by and `ranks` is not 0,

@@ -400,15 +400,18 @@ cdef class Engine:
         return codes
 
     def fill_leaves(self, leaves, const int64_t[::1] indptr, const int32_t[::1] ids):
-        """Fills the leaves' lists from the last layer's rows: of block b from ids[indptr[b]:indptr[b + 1]]."""
+        """int32 [n_leaves, capacity + 1]: leaves' lists from the last layer's rows, of block b from ids[indptr[b]:indptr[b + 1]]."""
         cdef slide_leaves t
         cdef slide_status status
+        lists = np.zeros((leaves.places.shape[0], leaves.places.shape[1]), np.int32)
+        cdef int32_t[:, ::1] out = lists
         _describe_leaves(&t, leaves)
         with self.lock:
             with nogil:
-                status = slide_fill_leaves(self.net, &t, &indptr[0], &ids[0] if ids.shape[0] else NULL)
+                status = slide_fill_leaves(self.net, &t, &indptr[0], &ids[0] if ids.shape[0] else NULL, &out[0, 0])
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not get memory for the leaves' lists")
+        return lists
 
     def shortlist(self, leaves, X, int k, int64_t n_candidates, bint ranked=False):
         """ids int32 [n, k], scores float32 [n, k], best first, of n_candidates labels from the leaves' lists.

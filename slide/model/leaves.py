@@ -111,10 +111,9 @@ def _learn(
     pack = pack_of_cell[cell]
     centres = _first_centres(queries, pack, np.diff(first_block) * DIRECTION_BLOCK, rng)
     blocks = np.stack([first_block[pack_of_cell], first_block[pack_of_cell + 1]], axis=1).astype(np.int32)
-    lists = np.zeros((len(centres), capacity + 1), np.int32)
     cells = allocate_plain(lsh.directions.shape, np.float32)
     cells[:] = lsh.directions
-    leaves = Leaves(cells, as_directions(centres), blocks, lists)
+    leaves = Leaves.empty(cells, as_directions(centres), blocks, capacity)
     for _ in range(STEPS):
         codes = engine.leaf_codes(leaves, queries, cell)
         centres = _means(queries, codes, centres)
@@ -123,8 +122,7 @@ def _learn(
     of_block = np.repeat(np.arange(len(first_block) - 1), np.diff(first_block))
     sizes = np.array([len(offered[p]) for p in of_block])
     indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    engine.fill_leaves(leaves, indptr, np.concatenate([offered[p] for p in of_block]))
-    return leaves
+    return leaves.with_lists(engine.fill_leaves(leaves, indptr, np.concatenate([offered[p] for p in of_block])))
 
 
 def _packs(rows: npt.NDArray[np.int64], n_blocks: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -28,7 +28,7 @@ SMALL_RIDGE = 0.1  # on the weights themselves: few rows that are told apart wit
 MOST_PASSES = 30
 TOLERANCE = 1e-6
 LARGEST = 127
-NARROW = 2**16  # features that fit 16 bits
+DROPPED = 0.02  # of the sum of all squared weights: what compressing leaves out, smallest weights first
 ARRAYS = ("indptr", "features", "bias", "curve", "numbers")
 
 Floats = npt.NDArray[np.float64]
@@ -56,6 +56,9 @@ class Ranker:
     sum_share: float
     first: float = FIRST
     step: float = STEP
+
+    def __post_init__(self) -> None:
+        self.rows = self.rows.narrowed()
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -95,7 +98,11 @@ class Ranker:
         return Ranker(rows, n, self.curve, self.logit_share, self.sum_share, self.first, self.step)
 
     def compressed(self) -> Ranker:
-        """With weights of 8 bits, one scale a label; those that round to 0 are left out."""
+        """With weights of 8 bits, one scale a label, the smallest left out: those of 2 % of all squares, or that round to 0.
+
+        One threshold serves all labels: rows are on one scale, that of the margin, and a small weight of a label with
+        few says as little as one of a label with many.
+        """
         rows = self.rows
         if rows.weights is None:
             return self
@@ -106,10 +113,9 @@ class Ranker:
             scales[lengths > 0] = np.maximum.reduceat(np.abs(rows.weights), starts) / np.float32(LARGEST)
         of_pair = np.repeat(np.where(scales > 0, scales, np.float32(1)), lengths)
         qweights = np.clip(np.rint(rows.weights / of_pair), -LARGEST, LARGEST).astype(np.int8)
-        keep = qweights != 0
+        keep = (qweights != 0) & (np.abs(rows.weights) >= _least(rows.weights))
         kept = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])[rows.indptr]
-        features = rows.features[keep].astype(np.uint16 if rows.n_features <= NARROW else np.int32)
-        small = SparseRows(kept, features, None, rows.bias, rows.n_features, qweights[keep], scales)
+        small = SparseRows(kept, rows.features[keep], None, rows.bias, rows.n_features, qweights[keep], scales)
         return Ranker(small, self.n, self.curve, self.logit_share, self.sum_share, self.first, self.step)
 
     def log_odds(self, z: Floats, logits: Floats, log_sums: Floats) -> Floats:
@@ -141,6 +147,13 @@ def calibrate(z: FloatArray, logits: FloatArray, hits: npt.NDArray[np.bool_]) ->
     steps = np.maximum(np.diff(found[:N_KNOTS]), 0)  # a better z is never worse
     curve = found[0] + np.concatenate([[0.0], np.cumsum(steps)])
     return curve.astype(np.float32), max(_single(found[N_KNOTS]), 0.0), _single(found[N_KNOTS + 1])
+
+
+def _least(weights: FloatArray) -> float:
+    """Weights under this in absolute value have DROPPED of the sum of squares between them, but for one of them."""
+    sizes = np.sort(np.abs(weights))
+    squares = np.cumsum(np.square(sizes, dtype=np.float64))
+    return float(sizes[np.searchsorted(squares, DROPPED * squares[-1])]) if len(sizes) else 0.0
 
 
 def _single(number: float) -> float:

@@ -19,6 +19,7 @@ from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
 from slide.engine.select import resolve_backend
 
+NARROW = 2**16  # features that fit 16 bits
 PAIRS_AT_ONCE = 2**25  # negative rows that are listed by label at a time: 128 MiB
 
 
@@ -56,7 +57,7 @@ class SolverOptions:
 class SparseRows:
     """CSR by label: indptr int64 [L + 1], features int32, ascending in a row, weights float32 or qweights int8; bias.
 
-    With qweights, features are uint16 where there are no more than 65,536.
+    Of rows that rank, features are uint16 where there are no more than 65,536 (`narrowed`).
     """
 
     indptr: npt.NDArray[np.int64]
@@ -73,6 +74,12 @@ class SparseRows:
             self, Examples.of(X), np.ascontiguousarray(ids, np.int32), n_threads
         )
         return found
+
+    def narrowed(self) -> SparseRows:
+        """With features in 16 bits where these hold them: less to store, and to fetch for a prediction."""
+        if self.n_features > NARROW or self.features.dtype == np.uint16:
+            return self
+        return replace(self, features=self.features.astype(np.uint16))
 
     @property
     def floats(self) -> FloatArray:
@@ -104,8 +111,7 @@ def check_rows(rows: SparseRows, n_labels: int) -> None:
     values = rows.qweights if rows.weights is None else rows.weights
     sizes = None if values is None else values.shape, rows.bias.shape
     require(sizes == ((n,), (n_labels,)), "sizes of the rows", sizes, f"{n:,} weights, {n_labels:,} biases")
-    ok = rows.features.dtype == np.int32 or (rows.qweights is not None and rows.features.dtype == np.uint16)
-    require(ok, "features of the rows", rows.features.dtype, "int32, or uint16 beside 8-bit weights")
+    require(rows.features.dtype in (np.int32, np.uint16), "features of the rows", rows.features.dtype, "int32 or uint16")
     scaled = rows.weights is not None or (rows.scales is not None and rows.scales.shape == (n_labels,))
     require(scaled, "scales of the rows", "none or too few", f"{n_labels:,}")
 
@@ -161,9 +167,8 @@ def _some(rows: SparseRows, first: int, last: int) -> SparseRows:
     p = rows.indptr[first : last + 1]
     assert rows.weights is not None
     cut = slice(p[0], p[-1])
-    return replace(
-        rows, indptr=p - p[0], features=rows.features[cut], weights=rows.weights[cut], bias=rows.bias[first:last]
-    )
+    features = rows.features[cut].astype(np.int32, copy=False)
+    return replace(rows, indptr=p - p[0], features=features, weights=rows.weights[cut], bias=rows.bias[first:last])
 
 
 def _joined(parts: list[tuple[Any, ...]], n_features: int) -> SparseRows:

@@ -94,10 +94,9 @@ def test_lists_hold_the_best_of_what_is_offered(net: slide.Network) -> None:
     leaves, state = leaves_of(net), net.states[-1]
     offered = [np.arange(b, N_LABELS, 2, dtype=np.int32) for b in range(len(leaves.centres))]
     indptr = np.concatenate([[0], np.cumsum([len(o) for o in offered])]).astype(np.int64)
-    other = replace(leaves, lists=np.zeros_like(leaves.lists))
-    net.engine.fill_leaves(other, indptr, np.concatenate(offered))
+    lists = net.engine.fill_leaves(leaves, indptr, np.concatenate(offered))
     scores = centres_of(leaves.centres)[:, :-1] @ round_to_12_bits(state.weights).T + state.biases
-    for leaf, ids in enumerate(other.lists):
+    for leaf, ids in enumerate(lists):
         assert ids[0] == leaves.capacity
         mine = offered[leaf // 64]
         want = np.sort(scores[leaf, mine])[::-1][: ids[0]]
@@ -113,12 +112,9 @@ def test_both_back_ends_alike(net: slide.Network, data: Any, tmp_path: Path) -> 
     cells = np.arange(len(queries), dtype=np.int32) % len(leaves.blocks)
     codes = [n.engine.leaf_codes(leaves, queries, cells) for n in (net, other)]
     np.testing.assert_array_equal(*codes)
-    lists = [replace(leaves, lists=np.zeros_like(leaves.lists)) for _ in range(2)]
     ids = np.tile(np.arange(N_LABELS, dtype=np.int32), len(leaves.centres))
     indptr = np.arange(len(leaves.centres) + 1, dtype=np.int64) * N_LABELS
-    for n, one in zip((net, other), lists, strict=True):
-        n.engine.fill_leaves(one, indptr, ids)
-    np.testing.assert_array_equal(lists[0].lists, lists[1].lists)
+    np.testing.assert_array_equal(*(n.engine.fill_leaves(leaves, indptr, ids) for n in (net, other)))
     (a, b), (c, d) = (n.shortlist(data[2], 20, n_candidates=50) for n in (net, other))
     np.testing.assert_allclose(b, d, rtol=1e-4, atol=1e-4)
     assert (a == c).mean() > 0.99  # logits that differ in the last bits may change places
@@ -294,7 +290,7 @@ def test_a_row_with_short_lists_is_ranked_from_all_labels(ranked: slide.Network,
     exact = ranked.predict_topk(data[2], 5, n_candidates=N_LABELS)
     lists = leaves_of(ranked).lists.copy()
     lists[:, 0] = np.minimum(lists[:, 0], 0)
-    ranked.leaves = replace(leaves_of(ranked), lists=lists)
+    ranked.leaves = leaves_of(ranked).with_lists(lists)
     for a, b in zip(ranked.predict_topk(data[2], 5), exact, strict=True):
         np.testing.assert_array_equal(a, b)
     assert (ranked.predict_topk(data[2], 5, n_candidates=60)[0] == -1).all()
@@ -319,9 +315,14 @@ def test_leaves_are_of_the_weights_as_they_are(net: slide.Network, data: Any) ->
         ("blocks", lambda a: a[:-1]),
         ("blocks", lambda a: a + 1000),
         ("blocks", lambda a: a[:, ::-1]),
-        ("lists", lambda a: a[:-1]),
-        ("lists", lambda a: a + N_LABELS),
-        ("lists", lambda a: a - 1),
+        ("places", lambda a: a[:-1]),
+        ("places", lambda a: a.astype(np.int32)),
+        ("places", lambda a: a + N_LABELS),
+        ("places", lambda a: np.where(np.arange(a.shape[1]), a, a.shape[1]).astype(np.uint16)),
+        ("labels", lambda a: a + N_LABELS),
+        ("labels", lambda a: a - N_LABELS),
+        ("first_label", lambda a: a[::-1].copy()),
+        ("first_label", lambda a: np.minimum(a, a[-1] - 1)),
         ("n_candidates", lambda a: a * 0),
     ],
 )
@@ -330,6 +331,30 @@ def test_damaged_arrays_are_refused(net: slide.Network, name: str, change: Any) 
     arrays[name] = change(arrays[name])
     with pytest.raises(ValueError, match=f"leaves.{name}"):
         Leaves.from_arrays(arrays, 17, N_LABELS)
+
+
+@pytest.mark.parametrize("change", [lambda a: a[:-1], lambda a: a + N_LABELS, lambda a: a - 1])
+def test_lists_of_older_files(net: slide.Network, change: Any) -> None:
+    leaves = leaves_of(net)
+    arrays = {name: a for name, a in leaves.arrays.items() if name not in ("places", "labels", "first_label")}
+    again = Leaves.from_arrays(arrays | {"lists": leaves.lists}, 17, N_LABELS)
+    for a, b in zip(again.arrays.values(), leaves.arrays.values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="leaves.lists"):
+        Leaves.from_arrays(arrays | {"lists": change(leaves.lists)}, 17, N_LABELS)
+
+
+def test_lists_of_any_length_come_back(net: slide.Network) -> None:
+    leaves, rng = leaves_of(net), np.random.default_rng(0)
+    shape = len(leaves.places), leaves.capacity
+    labels = rng.permuted(np.tile(np.arange(N_LABELS, dtype=np.int32), (shape[0], 1)), axis=1)[:, : shape[1]]
+    lengths = rng.integers(0, shape[1] + 1, (shape[0], 1), dtype=np.int32)
+    labels[np.arange(shape[1]) >= lengths] = 0
+    lists = np.concatenate([lengths, labels], axis=1)
+    again = leaves.with_lists(lists)
+    np.testing.assert_array_equal(again.lists, lists)
+    for first, last in zip(again.first_label, again.first_label[1:], strict=False):
+        assert len(np.unique(again.labels[first:last])) == last - first
 
 
 def test_none_where_they_do_not_pay_or_fit(net: slide.Network, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:

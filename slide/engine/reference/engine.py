@@ -216,15 +216,17 @@ class Engine:
         self._on_threads(share)
         return codes
 
-    def fill_leaves(self, leaves: Leaves, indptr: npt.NDArray[np.int64], ids: IntArray) -> None:
-        """Fills the leaves' lists from the last layer's rows: of block b from ids[indptr[b]:indptr[b + 1]]."""
+    def fill_leaves(self, leaves: Leaves, indptr: npt.NDArray[np.int64], ids: IntArray) -> IntArray:
+        """int32 [n_leaves, capacity + 1]: leaves' lists from the last layer's rows, of block b from its ids."""
         last = self.net.layers[self.net.n_layers - 1]
+        lists = np.zeros(leaves.places.shape, np.int32)
 
         def share(thread: int) -> None:
-            tree.fill_leaves(last, leaves.centres, leaves.lists, indptr, ids, thread, self.n_threads)
+            tree.fill_leaves(last, leaves.centres, lists, indptr, ids, thread, self.n_threads)
 
         with self._lock:
             self._on_threads(share)
+        return lists
 
     def shortlist(
         self, leaves: Leaves, X: Examples, k: int, n_candidates: int, ranked: bool = False
@@ -243,7 +245,7 @@ class Engine:
 
         def share(thread: int) -> None:
             scratch = make_scratch(self.net, longest(X), 1, dense=True)
-            arrays = leaves.cells, leaves.centres, leaves.blocks, leaves.lists
+            arrays = leaves.cells, leaves.centres, leaves.blocks, leaves.places, leaves.labels, leaves.first_label
             numbers = CELLS, n_leaves, n_candidates, thread, self.n_threads
             tree.shortlist_samples(self.net, scratch, X, *arrays, *numbers, ids, logits)
 

@@ -73,16 +73,18 @@ def fill_leaves(layer: Any, centres: Any, lists: Any, indptr: Any, ids: Any, thr
 
 
 @kernel
-def take(lists: Any, leaves: Any, is_in: Any, wanted: Any, ids: Any) -> Any:
+def take(places: Any, labels: Any, first_label: Any, leaves: Any, is_in: Any, wanted: Any, ids: Any) -> Any:
     """Candidates from these leaves' lists in turn, best first. Returns how many."""
     n = 0
-    for rank in range(1, lists.shape[1]):
+    for rank in range(1, places.shape[1]):
         for leaf in leaves:
-            if n == wanted or leaf < 0 or rank > lists[leaf, 0] or is_in[lists[leaf, rank]]:
+            if n == wanted or leaf < 0 or rank > places[leaf, 0]:
                 continue
-            ids[n] = lists[leaf, rank]
-            is_in[ids[n]] = True
-            n += 1
+            label = labels[first_label[leaf // DIRECTION_BLOCK] + places[leaf, rank]]
+            if not is_in[label]:
+                ids[n] = label
+                is_in[label] = True
+                n += 1
     for i in range(n):
         is_in[ids[i]] = False
     return n
@@ -96,7 +98,9 @@ def shortlist_samples(
     cells: Any,
     centres: Any,
     blocks: Any,
-    lists: Any,
+    places: Any,
+    labels: Any,
+    first_label: Any,
     n_cells: Any,
     n_leaves: Any,
     n_candidates: Any,
@@ -119,7 +123,7 @@ def shortlist_samples(
         score_cells(cells, rounded, dim, scores)
         nearest = np.argsort(-scores, kind="mergesort")[:n_cells].astype(np.int32)
         leaves_of(centres, blocks, nearest, rounded, n_leaves, near)
-        n = take(lists, near, is_in, n_candidates, candidates)
+        n = take(places, labels, first_label, near, is_in, n_candidates, candidates)
         some = np.sort(candidates[:n])
         found = np.empty(n, np.float32)
         for i in range(n):

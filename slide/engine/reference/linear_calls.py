@@ -68,4 +68,4 @@ def best_ranked(ranker: Any, X: Examples, k: int, found: tuple[IntArray, FloatAr
 
 
 def _plain(rows: Any) -> linear.Rows:
-    return linear.Rows(rows.indptr, rows.features.astype(np.int32, copy=False), rows.floats, rows.bias, rows.n_features)
+    return linear.Rows(rows.indptr, rows.features, rows.floats, rows.bias, rows.n_features)
