@@ -137,15 +137,15 @@ class Leaves:
         places, labels, first_label = (np.ascontiguousarray(arrays[n]) for n in ("places", "labels", "first_label"))
         _check_lists("places", places, len(centres), np.uint16)
         ok = labels.ndim == 1 and labels.dtype == np.int32
-        ok = ok and labels.min(initial=0) >= 0 and labels.max(initial=-1) < n_labels
-        require(bool(ok), "leaves.labels", (labels.shape, labels.dtype), "int32, known labels")
+        ok = ok and bool(labels.min(initial=0) >= 0 and labels.max(initial=-1) < n_labels)
+        require(ok, "leaves.labels", (labels.shape, labels.dtype), "int32, known labels")
         ok = first_label.shape == (len(centres) + 1,) and first_label.dtype == np.int64 and first_label[0] == 0
-        ok = ok and (np.diff(first_label) >= 0).all() and first_label[-1] == len(labels)
-        require(bool(ok), "leaves.first_label", "one out of order", f"0 to {len(labels):,}, ascending")
+        ok = ok and bool((np.diff(first_label) >= 0).all() and first_label[-1] == len(labels))
+        require(ok, "leaves.first_label", "one out of order", f"0 to {len(labels):,}, ascending")
         most = places.reshape(len(centres), DIRECTION_BLOCK, -1)
         beyond = (most[:, :, 1:].max(axis=(1, 2)) >= np.diff(first_label)) & (most[:, :, 0].max(axis=1) > 0)
-        ok = not beyond.any() and most[:, :, 0].max() < places.shape[1]
-        require(bool(ok), "leaves.places", "one out of range", "lengths within a list, places within a block's labels")
+        ok = bool(not beyond.any() and most[:, :, 0].max() < places.shape[1])
+        require(ok, "leaves.places", "one out of range", "lengths within a list, places within a block's labels")
         blocks = np.ascontiguousarray(blocks)
         return cls(*aligned, blocks, places, labels, first_label, int(wanted[0]))
 

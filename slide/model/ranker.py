@@ -98,7 +98,7 @@ class Ranker:
         return Ranker(rows, n, self.curve, self.logit_share, self.sum_share, self.first, self.step)
 
     def compressed(self) -> Ranker:
-        """With weights of 8 bits, one scale a label, the smallest left out: those of 2 % of all squares, or that round to 0.
+        """With weights of 8 bits, one scale a label; without the smallest, which have 2 % of all squares together.
 
         One threshold serves all labels: rows are on one scale, that of the margin, and a small weight of a label with
         few says as little as one of a label with many.

@@ -111,7 +111,8 @@ def check_rows(rows: SparseRows, n_labels: int) -> None:
     values = rows.qweights if rows.weights is None else rows.weights
     sizes = None if values is None else values.shape, rows.bias.shape
     require(sizes == ((n,), (n_labels,)), "sizes of the rows", sizes, f"{n:,} weights, {n_labels:,} biases")
-    require(rows.features.dtype in (np.int32, np.uint16), "features of the rows", rows.features.dtype, "int32 or uint16")
+    dtype = rows.features.dtype
+    require(dtype in (np.int32, np.uint16), "features of the rows", dtype, "int32 or uint16")
     scaled = rows.weights is not None or (rows.scales is not None and rows.scales.shape == (n_labels,))
     require(scaled, "scales of the rows", "none or too few", f"{n_labels:,}")
 

@@ -178,6 +178,18 @@ def interrupted() -> Any:
     raise AssertionError("nobody interrupted")
 
 
+def with_leaves() -> Any:
+    """A network as from 4,096 labels and 512 rows on."""
+    from unittest import mock
+
+    from slide.model import leaves
+
+    with mock.patch.multiple(leaves, FROM_LABELS=N_LABELS, ROWS_A_LEAF=2, CAPACITY=15):
+        net = trained(cells(), batch_size=4)
+    assert net.leaves is not None
+    return net
+
+
 def fit_text(clf: Any) -> Any:
     data = rows()
     return clf.fit(texts(data.X), lists(data.Y))
@@ -254,6 +266,8 @@ MODELS: dict[str, Callable[[], Any]] = {
         slide.SimHash(**SMALL), rebuild=slide.Rebuild(every=150, drift=0.05, incremental=True)
     ),
     "network-interrupted": interrupted,
+    "network-leaves": with_leaves,
+    "network-leaves-compressed": lambda: with_leaves().compress(),
     "network-compressed": lambda: trained(slide.SimHash(**SMALL), wide=slide.Wide()).compress(),
     "network-compressed-query-cells": lambda: trained(cells()).compress(),
     "network-bfloat16": lambda: trained(slide.SimHash(**SMALL), storage="bfloat16"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +296,19 @@ def test_a_row_with_short_lists_is_ranked_from_all_labels(ranked: slide.Network,
     assert (ranked.predict_topk(data[2], 5, n_candidates=60)[0] == -1).all()
 
 
+def test_calls_side_by_side_answer_as_one_after_the_other(ranked: slide.Network, data: Any) -> None:
+    """With other k, and with and without the ranker: what one call leaves for the next does not suit them all."""
+    calls = [(i, 1 + i % 4, i % 3 == 0) for i in range(120)]
+
+    def answer(call: tuple[int, int, bool]) -> Any:
+        i, k, ranks = call
+        return (ranked.predict_topk if ranks else ranked.shortlist)(data[2][i : i + 1], k)[0].tolist()
+
+    wanted = [answer(call) for call in calls]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(answer, calls)) == wanted
+
+
 def test_leaves_are_of_the_weights_as_they_are(net: slide.Network, data: Any) -> None:
     old, seen = leaves_of(net), []
     net.fit(data[0], data[1], epochs=1, callback=lambda progress: seen.append(net.leaves))
@@ -340,7 +353,7 @@ def test_lists_of_older_files(net: slide.Network, change: Any) -> None:
     again = Leaves.from_arrays(arrays | {"lists": leaves.lists}, 17, N_LABELS)
     for a, b in zip(again.arrays.values(), leaves.arrays.values(), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="leaves.lists"):
+    with pytest.raises(ValueError, match=r"leaves\.lists"):
         Leaves.from_arrays(arrays | {"lists": change(leaves.lists)}, 17, N_LABELS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 
 import slide
 from slide.cli.main import main
+from slide.metrics import precision_at_k
 from slide.model.ranker import Ranker, calibrate, found_among, log_sums
 from slide.model.sparse_rows import SparseRows
 from slide.training.ranking import Rank, held_for_calibration, update_ranker
@@ -83,7 +85,39 @@ def test_files_and_eight_bits_keep_the_answers(fitted, unseen, tmp_path):
         model.save(tmp_path / name)
         again = slide.load(tmp_path / name).predict_topk(unseen[0], 5)
         assert all(np.array_equal(a, b) for a, b in zip(model.predict_topk(unseen[0], 5), again, strict=True))
-    assert (small.predict_topk(unseen[0], 1)[0] == wanted[0][:, :1]).mean() > 0.97
+    best = small.predict_topk(unseen[0], 1)[0]
+    assert (best == wanted[0][:, :1]).mean() > 0.92
+    assert precision_at_k(unseen[1], best, k=1) > precision_at_k(unseen[1], wanted[0], k=1) - 0.01
+
+
+def test_compressing_leaves_out_the_smallest_weights(fitted):
+    whole, small = fitted.network_.ranker.rows, fitted.compress().network_.ranker.rows
+    before, after = whole.matrix().toarray(), small.matrix().toarray()
+    dropped = (before != 0) & (after == 0)
+    share = np.square(before[dropped], dtype=np.float64).sum() / np.square(before, dtype=np.float64).sum()
+    assert 0.019 < share < 0.021
+    assert np.abs(before[dropped]).max() <= np.abs(before[after != 0]).min()
+    assert np.abs(before - after)[~dropped].max() <= np.abs(before).max() / 253
+
+
+def test_compressing_what_has_no_weights(fitted):
+    none = replace(fitted.network_.ranker, rows=SparseRows(np.zeros(81, np.int64), *empty_rows(80), 400))
+    assert len(none.compressed().rows.features) == 0
+
+
+def empty_rows(n_labels):
+    return np.empty(0, np.int32), np.empty(0, np.float32), np.zeros(n_labels, np.float32)
+
+
+def test_features_of_16_bits_score_as_those_of_32(fitted, unseen):
+    X = fitted._rows(unseen[0])
+    ids = np.tile(np.arange(80, dtype=np.int32), (X.shape[0], 1))
+    for rows in (fitted.network_.ranker.rows, fitted.compress().network_.ranker.rows):
+        assert rows.features.dtype == np.uint16
+        wide = replace(rows, features=rows.features.astype(np.int32))
+        assert np.array_equal(rows.scores(X, ids), wide.scores(X, ids))
+        many = replace(wide, n_features=2**16 + 1)
+        assert many.narrowed().features.dtype == np.int32
 
 
 def test_scores_of_all_labels_agree_with_the_best(fitted, unseen):
@@ -182,7 +216,7 @@ def test_older_readers_refuse_a_ranked_model(fitted, tmp_path, capsys):
     fitted.save(tmp_path / "m.slide")
     assert main(["info", str(tmp_path / "m.slide"), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert shown["format_version"] == 3
+    assert shown["format_version"] == 4
     assert shown["rank"].endswith("weights of sparse rows")
     assert str(fitted.plan_).startswith("sparse part: Rank(")
     assert "negatives a row" in str(fitted.plan_)
