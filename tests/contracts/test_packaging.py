@@ -1,7 +1,7 @@
 """What users get who have no compiler, one that fails, one without OpenMP; and what the distributions hold.
 
 Every test builds a copy of the source tree in a temporary folder and looks at the wheel without installing it. The
-other half, the whole fast suite on the installed wheel, is `make test-wheel`.
+other half, the wheel installed in an empty environment, is `make test-wheel`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def python(code: str, package: Path) -> subprocess.CompletedProcess[str]:
 
 
 def extensions(package: Path) -> list[str]:
-    return [p.name for p in (package / "slide").iterdir() if p.suffix in (".so", ".pyd")]
+    return [p.name for p in (package / "slide" / "engine").iterdir() if p.suffix in (".so", ".pyd")]
 
 
 def assert_trains_on_numba(package: Path) -> None:
@@ -120,7 +120,7 @@ def test_sources_that_do_not_compile_fall_back_and_take_the_older_build_along(tr
         text=True,
         check=True,
     ).stdout.strip()
-    older = tree / "slide" / f"_engine{suffix}"
+    older = tree / "slide" / "engine" / f"_c{suffix}"
     older.write_bytes(b"an older build")
     said = build(tree, "build_ext", "--inplace", ok=False, SLIDE_REQUIRE_EXT="1")
     assert "broken on purpose" in said
@@ -161,8 +161,8 @@ def test_a_compiler_without_openmp_gives_one_thread_and_a_warning(tree: Path, tm
 
 
 def test_the_source_distribution_is_whole_and_holds_nothing_generated(tree: Path) -> None:
-    (tree / "slide" / "_engine.c").write_text("/* generated */")
-    (tree / "slide" / "_engine.so").write_bytes(b"built")
+    (tree / "slide" / "engine" / "_c.c").write_text("/* generated */")
+    (tree / "slide" / "engine" / "_c.so").write_bytes(b"built")
     build(tree, "sdist")
     (archive,) = (tree / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as tar:
