@@ -1,11 +1,14 @@
 """What users hand in: turned into CSR with checked values, or refused with a sentence that says what was found.
 
-Some sentences are worded as scikit-learn's estimator checks want them. Labels given in other ways than as an indicator
-matrix are turned into one by slide/estimator/labels.py.
+Some sentences are worded as scikit-learn's estimator checks want them. Data of other libraries are opened by
+slide/containers.py. Labels given in other ways than as an indicator matrix are turned into one by
+slide/estimator/labels.py.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from slide.containers import matrix_of, names_of_columns
 from slide.csr import canonical_csr, without_zeros
 from slide.frames import column_called, column_names, numbers_of
 
@@ -21,6 +25,14 @@ def require(ok: bool, argument: str, found: object, wanted: str) -> None:
     """Raises ValueError naming the argument, the value found and the value wanted."""
     if not ok:
         raise ValueError(f"{argument}: found {found!r}, wanted {wanted}")
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the line outside of this package that led here, however deep that was."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in ("slide", "contextlib"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 @dataclass(frozen=True)
@@ -74,15 +86,67 @@ def check_finite(X: sp.csr_array, names: Sequence[Any] | None = None) -> sp.csr_
     return X
 
 
-def check_Y(Y: Any, n_labels: int | None = None) -> sp.csr_array:
-    """CSR float32 indicator [n, n_labels]; explicit zeros are dropped."""
-    is_new = not isinstance(Y, Checked)
-    Y = _csr(Y, "Y") if is_new else Y.matrix
+def check_Y(Y: Any, n_labels: int | None = None, columns: Sequence[Any] | None = None) -> sp.csr_array:
+    """CSR float32 indicator [n, n_labels], 1 where a row has a label; an entry that is stored twice counts once.
+
+    columns : what they are called in messages; None: a data frame's say it
+
+    Raises
+    ------
+    ValueError
+        Naming the shape, or the row and column of a value that is neither 0 nor 1.
+    """
+    Y = Y.matrix if isinstance(Y, Checked) else _indicator(Y, columns)
     if n_labels is not None and Y.shape[1] != n_labels:
         raise ValueError(f"Y: found {Y.shape[1]:,} labels, wanted {n_labels:,}")
-    if is_new and not np.isfinite(Y.data).all():
-        raise ValueError("Y: found NaN or infinity, wanted a 0/1 indicator")
-    return without_zeros(Y) if is_new else Y
+    return Y
+
+
+def _indicator(Y: Any, columns: Sequence[Any] | None) -> sp.csr_array:
+    if (names := names_of_columns(Y)) is not None:
+        columns, Y = names, matrix_of(Y, "Y")
+    elif not sp.issparse(Y) and (array := np.asarray(Y)).dtype.kind == "O":
+        Y = _without_objects(array)
+    M = _csr(Y, "Y")
+    if np.count_nonzero(M.data == 1) == len(M.data):
+        return M
+    _check_zero_or_one(Y, columns)
+    M = without_zeros(M).copy()
+    M.data[:] = 1  # entries that were stored twice
+    return M
+
+
+def _without_objects(array: np.ndarray) -> np.ndarray:
+    """An array of objects as numbers, if that is what they are."""
+    are_numbers = all(isinstance(v, int | float | np.number | np.bool) for v in array.flat)
+    return array.astype(np.float64) if are_numbers else array
+
+
+def _check_zero_or_one(Y: Any, columns: Sequence[Any] | None) -> None:
+    """Whatever else is meant by a value, it would be learned as a label that is there."""
+    entries = Y.tocoo() if sp.issparse(Y) else None
+    values = np.asarray(Y) if entries is None else entries.data
+    places = np.argwhere((values != 0) & (values != 1))
+    if not len(places):
+        return
+    row, column = places[0] if entries is None else (entries.row[places[0, 0]], entries.col[places[0, 0]])
+    bad = values[tuple(places.T)]
+    called = f"column {column:,}" if columns is None else f"column {columns[column]!r}"
+    found = f"found {bad[0]:g} in row {row:,}, {called}"
+    raise ValueError(f"Y: {found}, wanted 0 or 1 in an indicator matrix{_meant(bad)}")
+
+
+def _meant(found: np.ndarray) -> str:
+    """What was probably meant by values that are neither 0 nor 1."""
+    if not np.isfinite(found).all():
+        return "; no NaN and no infinity"
+    if (found == -1).all():
+        return "; where -1 says that a row does not have a label, Y > 0 is the indicator"
+    if ((found > 0) & (found < 1)).all():
+        return "; shares and probabilities are not learned: choose which of them count, as Y > 0.5 does"
+    if (found > 1).all():
+        return "; of counts, Y > 0 is the indicator; numbers of labels are given as lists, one for each row"
+    return "; a condition like Y > 0 makes one"
 
 
 def check_XY(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import scipy.sparse as sp
@@ -18,25 +18,33 @@ import slide
 from slide.cli.models import Model, network_of
 from slide.cli.sources import STANDARD_INPUT, check_named, is_text_table, label, read_matrices
 from slide.estimator.classifier import SlideClassifier
+from slide.estimator.labels import Truth
 from slide.io import formats
 from slide.training.bars import waiting
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """Rows that a model predicts, [n, n_features], and the indicator of their labels, CSR [n, n_labels].
+    """Rows that a model predicts, [n, n_features], and the indicator of their labels, CSR [n, at least n_labels].
 
-    X is a CSR matrix, or texts that are cut into blocks and counted as one (slide/cli/text_data.py: TextRows).
+    X is a CSR matrix, or texts that are cut into blocks and counted as one (slide/cli/text_data.py: TextRows). Where
+    labels have names, `truth` has Y with those, and labels that the model does not know behind the others.
     """
 
     name: str
     X: Any
     Y: sp.csr_array
+    truth: Truth | None = field(default=None, kw_only=True)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Rows, features, labels."""
         return *self.X.shape, self.Y.shape[1]
+
+    @property
+    def known(self) -> sp.csr_array:
+        """Y without the labels that the model does not know."""
+        return self.Y if self.truth is None else self.Y[:, : self.Y.shape[1] - self.truth.n_unknown]
 
     def __str__(self) -> str:
         return f"{self.name}: {_in_words(self.sizes)}"
@@ -50,7 +58,7 @@ class HeldOut(Protocol):
         """X and y as ``SlideClassifier.fit`` takes them in eval_set."""
 
     def encoded(self, clf: Any) -> LabelledRows:
-        """As a fitted classifier is scored on them; labels that it does not know are left out."""
+        """As a fitted classifier is scored on them; labels that it does not know are missed ones."""
 
 
 class TrainingData(ABC):

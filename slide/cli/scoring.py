@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,11 +13,11 @@ import scipy.sparse as sp
 
 import slide
 from slide.cli.data import LabelledRows, MatrixInput, ModelInput, refuse_unlabelled
-from slide.cli.models import Model
+from slide.cli.models import Model, network_of
 from slide.cli.text_data import TextInput
 from slide.text.classifier import SlideTextClassifier
 from slide.training import bars
-from slide.training.evaluation import KS
+from slide.training.evaluation import KS, widened
 
 METRICS = [f"{name}@{k}" for name in ("p", "psp") for k in KS]
 ROWS_AT_ONCE = 1024  # scored by one call, so that Ctrl-C and the bar are served in between
@@ -36,11 +37,13 @@ def score(
     n_unlabelled = unlabelled(data)
     ids, _ = predicted(model, data, n_candidates)
     seconds = time.perf_counter() - begin
+    Y_train = None if Y_train is None else widened(Y_train, data.Y.shape[1])
     found = slide.metrics.evaluate(data.Y, ids, Y_train, KS, **propensity)
     facts = {
         "test": data.name,
         "n_test_samples": n,
         "n_unlabelled_samples": n_unlabelled,
+        "n_unknown_labels": data.truth.n_unknown if data.truth else 0,
         "predict_seconds": round(seconds, 3),
         **percent(found),
     }
@@ -52,14 +55,15 @@ def score(
 
 def unlabelled(data: LabelledRows) -> int:
     """Rows that have no label which the model knows: they count, and score 0. ValueError if that is all of them."""
-    refuse_unlabelled(data.name, data.Y.shape[0], data.Y.nnz, " that the model knows")
-    return int(np.count_nonzero(np.diff(data.Y.indptr) == 0))
+    refuse_unlabelled(data.name, data.Y.shape[0], data.known.nnz, " that the model knows")
+    return int(np.count_nonzero(np.diff(data.known.indptr) == 0))
 
 
 def predicted(model: Model, data: LabelledRows, n_candidates: int | None = None) -> tuple[Any, Any]:
     """The five best labels of each row and their scores, [n, 5]; -1 where there are fewer labels."""
-    n, n_labels = data.Y.shape
-    k = min(max(KS), n_labels)
+    if data.truth and (remark := data.truth.remark()):
+        print(f"slide: warning: {data.name}: {remark}", file=sys.stderr, flush=True)
+    n, k = data.Y.shape[0], min(max(KS), network_of(model).n_labels)
     ids, scores = np.full((n, max(KS)), -1, np.int32), np.zeros((n, max(KS)), np.float32)
     for rows, best, values in blocks(model, data.X, k, n_candidates):
         ids[rows, :k], scores[rows, :k] = best, values

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import slide
 from slide.cli.data import LabelledRows, ModelInput, TrainingData, counted, refuse_unlabelled
 from slide.cli.sources import TABLES, check_named, label, source_of
+from slide.estimator.labels import Labels
 from slide.text.classifier import SlideTextClassifier
 from slide.text.features import TextFeatures
 from slide.training.bars import waiting
@@ -88,11 +89,11 @@ class TextData(TrainingData):
         return table and TextData(f"{name or self.name}, test", table, self.columns)
 
     def encoded(self, clf: SlideTextClassifier) -> LabelledRows:
-        """Texts, and the indicator of those labels that the model knows."""
+        """Texts, and the indicator of their labels."""
         return labelled_rows(clf, self.name, self.table)
 
     def indicator(self, clf: SlideTextClassifier) -> sp.csr_array:
-        return encoded_labels(clf, self.table)
+        return encoded_labels(clf._labels, self.table)
 
     def describe(self, test: Any) -> str:
         """How many features and labels there are is known after the fit."""
@@ -121,7 +122,8 @@ class TextInput(ModelInput):
         scored = labelled_rows(self._clf, label(name), read_test_table(name, self._columns, kind))
         if not train and name not in slide.datasets.names():
             return scored, None
-        return scored, encoded_labels(self._clf, read_tables(train or name, self._columns)[0])
+        labels = scored.truth.labels if scored.truth else self._clf._labels
+        return scored, encoded_labels(labels, read_tables(train or name, self._columns)[0])
 
     def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
         """Of a file that is no table, a text a line."""
@@ -160,14 +162,15 @@ def has_label(cell: Any) -> bool:
 
 
 def labelled_rows(clf: SlideTextClassifier, name: str, table: TextTable) -> LabelledRows:
-    """A table's texts, and the indicator of those labels that the model knows; of none where it has no labels."""
-    Y = encoded_labels(clf, table) if table.labels else sp.csr_array((len(table.texts), clf.n_labels_))
-    return LabelledRows(name, TextRows(table.texts, clf.n_features_in_), Y)
+    """A table's texts, and the indicator of their labels; of none where it has no labels."""
+    truth = clf._labels.truth(table.labels) if table.labels else None
+    Y = truth.Y if truth else sp.csr_array((len(table.texts), clf.n_labels_))
+    return LabelledRows(name, TextRows(table.texts, clf.n_features_in_), Y, truth=truth)
 
 
-def encoded_labels(clf: SlideTextClassifier, table: TextTable) -> sp.csr_array:
-    """The indicator of a table's labels, without those that the model does not know."""
-    return clf._labels.encode(table.labels, drop_unknown=True)
+def encoded_labels(labels: Labels, table: TextTable) -> sp.csr_array:
+    """The indicator of a table's labels, without those that are not known."""
+    return labels.encode(table.labels, drop_unknown=True)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from slide.checks import require
 from slide.engine.threads import resolve_threads
 from slide.estimator.fitted import FittedClassifier
 from slide.estimator.fitting import begin, refuse_balanced, train, train_on_blocks
-from slide.estimator.labels import class_names, classify
+from slide.estimator.label_forms import class_names, read_labels
 from slide.inference.scores import SAMPLE
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide
@@ -247,7 +247,7 @@ class SlideClassifier(FittedClassifier):
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
         first = first_of(blocks)
-        if classes is None and classify(first[1])[0] in ("classes", "lists"):
+        if classes is None and not read_labels(first[1]).is_indicator:
             raise ValueError("classes: found None, wanted all labels: the first block may not have them all")
         rows = begin(self, first[0], first[1], classes)
         sample = rows.X[:SAMPLE], rows.Y[:SAMPLE]

@@ -2,7 +2,7 @@
 
 What is learned of X and y when training begins is here, as one value that goes with the network into the model file.
 A reader turns X into rows of features: MatrixReader takes matrices and data frames, TextReader (slide/text/reader.py)
-texts. The options of `normalize` are in slide/estimator/scaling.py, the forms of y in slide/estimator/labels.py.
+texts. The options of `normalize` are in slide/estimator/scaling.py, what y means in slide/estimator/labels.py.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_lengths, check_pair, check_X
+from slide.checks import check_lengths, check_pair, check_X, warn
 from slide.engine.layout import IntArray
 from slide.estimator.class_weight import row_weights
-from slide.estimator.labels import Labels, Values
+from slide.estimator.label_forms import Values, class_names, read_labels
+from slide.estimator.labels import Labels
 from slide.estimator.scaling import Scaling
 from slide.estimator.sklearn_api import check_feature_names, feature_names
 from slide.training.weights import TrainingRows
@@ -142,8 +143,9 @@ class Encoding:
         ValueError
             For data that cannot be read, or of which nothing can be learned; says what was found.
         """
-        labels = Labels.of(y, classes)
-        Y = labels.encode(y)
+        given = read_labels(y, n_labels=None if classes is None else len(class_names(classes)))
+        labels = Labels.of(given, classes)
+        Y = labels.encode(given)
         weights = row_weights(sample_weight, class_weight, labels, Y)
         counts = None if weights is None or weights.all() else weights > 0
         reader, X = reader.fit(X, counts)
@@ -170,9 +172,12 @@ class Encoding:
         weights = row_weights(sample_weight, class_weight, self.labels, Y, some_count=some_count)
         return TrainingRows.of(self.scaling(rows), Y, weights)
 
-    def test_pair(self, X: Any, y: Any) -> Pair:
-        """X as the network sees it and an indicator, to score by; a label that is not known is no label, but missed."""
-        return self.rows(X), self.labels.encode(y, drop_unknown=True)
+    def test_pair(self, X: Any, y: Any, where: str = "") -> Pair:
+        """X as the network sees it and an indicator, to score by; unknown labels have columns behind the others."""
+        rows, truth = self.rows(X), self.labels.truth(y)
+        if remark := truth.remark():
+            warn(f"{where}y: {remark}")
+        return rows, truth.Y
 
     def decode(self, predicted: sp.csr_array) -> Any:
         """Predicted label sets, CSR [n, n_labels], in the form in which y was given."""

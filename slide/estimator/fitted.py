@@ -13,7 +13,7 @@ from slide.checks import require
 from slide.engine.layout import IntArray
 from slide.estimator.card import Card, markdown
 from slide.estimator.encoding import Encoding, MatrixReader, Reader
-from slide.estimator.labels import Values, class_names
+from slide.estimator.label_forms import Values, class_names
 from slide.estimator.plan import FitPlan
 from slide.estimator.predictions import Predictions
 from slide.estimator.stored_options import restored_options, stored_options
@@ -59,9 +59,8 @@ class FittedClassifier(Predictions):
         if not known.named:
             require(bool(isinstance(labels, int | np.integer) and labels > 0), "labels", labels, "how many, 1 or more")
             return self._resize(np.arange(n_labels, dtype=np.int32), np.arange(n_labels, n_labels + labels))
-        new = class_names(labels)
-        if known_already := set(new.tolist()) & set(known.classes.tolist()):
-            raise ValueError(f"labels: found {min(known_already)!r}, which this model has already")
+        new = class_names(labels, "labels")
+        known.check_new(new)
         return self._resize(np.arange(n_labels, dtype=np.int32), new)
 
     def forget(self, labels: Any) -> Self:
@@ -73,7 +72,7 @@ class FittedClassifier(Predictions):
             The columns of those that stay move up.
         """
         self._check_fitted()
-        keep = np.setdiff1d(np.arange(self.n_labels_, dtype=np.int32), self._labels.ids(class_names(labels)))
+        keep = np.setdiff1d(np.arange(self.n_labels_, dtype=np.int32), self._labels.ids(class_names(labels, "labels")))
         require(bool(len(keep)), "labels", f"all {self.n_labels_:,}", "at least one that stays")
         return self._resize(keep, self._labels.classes[:0])
 

@@ -32,7 +32,7 @@ def hold_out(rows: TrainingRows, eval_set: Any, encoding: Encoding, seed: int) -
 
 
 def encoded(eval_set: Any, encoding: Encoding) -> Pair:
-    """An evaluation set as a classifier's network sees it; labels that the classifier does not know are missed ones.
+    """An evaluation set as a classifier's network sees it; labels that the classifier does not know are missed.
 
     Raises
     ------
@@ -42,9 +42,11 @@ def encoded(eval_set: Any, encoding: Encoding) -> Pair:
     ok = isinstance(eval_set, tuple | list) and len(eval_set) == 2
     found = eval_set if np.isscalar(eval_set) else type(eval_set).__name__
     require(ok, "eval_set", found, "a pair (X, y), or a share")
+    X, y = eval_set
     try:
-        rows, Y = encoding.test_pair(*eval_set)
-        require(Y.nnz > 0, "y", f"no known label in {Y.shape[0]:,} rows", "labels to score by")
+        rows, Y = encoding.test_pair(X, y, "eval_set: ")
+        known = Y[:, : len(encoding.labels.classes)].nnz
+        require(known > 0, "y", f"no known label in {Y.shape[0]:,} rows", "labels to score by")
         return rows, Y
     except ValueError as e:
         raise ValueError(f"eval_set: {e}") from e

@@ -1,29 +1,25 @@
-"""Labels as people have them, turned into the indicator matrix that training wants, and predictions turned back.
+"""What y is, decided by the first training and held to afterwards by name, and predictions turned back into its form.
 
-Four kinds: a vector of classes, a dense indicator, a sparse indicator, and lists of labels' names. What columns are
-called goes with the model.
+The forms that y may have are read by slide/estimator/label_forms.py. What columns are called goes with the model.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_Y, require
+from slide.checks import check_Y, require, warn
+from slide.containers import is_missing
 from slide.engine.layout import ROW_SCALARS, IntArray
 from slide.engine.memory import require_memory
-from slide.estimator.sklearn_api import warn_of_column
-from slide.frames import is_frame
-
-KINDS = ("classes", "dense", "sparse", "lists")
-Values = npt.NDArray[Any]
+from slide.estimator.label_forms import KINDS, Given, Values, as_vector, class_names, read_labels, unique
+from slide.estimator.label_names import SHOWN, Names, are_of_one_type, joined, listed
 
 
 @dataclass(frozen=True)
@@ -43,50 +39,126 @@ class Labels:
     def of(cls, y: Any, classes: Any = None) -> Labels:
         """What y says of its labels; classes names all of them, or the columns of an indicator."""
         known = None if classes is None else class_names(classes)
-        kind, values = classify(y)
-        if kind in ("classes", "lists"):
-            flat = values if kind == "classes" else flatten(values)
-            found = unique(flat)[0] if known is None else known if kind == "lists" else unique(known)[0]
-            return cls(kind, found)
-        n_labels = values.shape[1]
-        if known is None and is_frame(y):
-            known = class_names(list(y.columns))
+        given = read_labels(y, n_labels=None if known is None else len(known))
+        if not given.is_indicator:
+            found = unique(given.flat()[0])[0] if known is None else known
+            return cls(given.kind, found if known is None or given.kind == "lists" else unique(known)[0])
+        n_labels = given.values.shape[1]
+        if given.columns is not None:
+            known = _names_of_columns(given.columns, known)
         if known is None:
             # The least that a row of the last layer takes: said before the columns are numbered.
             require_memory(4 * ROW_SCALARS * n_labels, f"the parameters of {n_labels:,} labels need")
-            return cls(kind, np.arange(n_labels), values.dtype.name, named=False)
+            return cls(given.kind, np.arange(n_labels), given.values.dtype.name, named=False)
         require(len(known) == n_labels, "classes", f"{len(known):,} names", f"{n_labels:,}, one for each column of y")
-        return cls(kind, known, values.dtype.name)
+        return cls(given.kind, known, given.values.dtype.name)
+
+    # -- y as an indicator --------------------------------------------------------------------------------------------
 
     def encode(self, y: Any, *, drop_unknown: bool = False) -> sp.csr_array:
         """CSR float32 indicator [n, n_labels]; labels that are not known are an error, or no label."""
-        kind, values = classify(y)
-        if kind in ("dense", "sparse"):
+        given = self._read(y)
+        if given.is_indicator:
+            places = self._places(given)
+            Y = check_Y(given.values, None if places is not None else len(self.classes), given.columns)
+            if places is None:
+                return Y
+            if not drop_unknown:
+                self._refuse_columns(given, places)
+            return _moved(Y, places, len(self.classes))
+        names, rows = given.flat()
+        ids = self.ids(names, drop_unknown=drop_unknown)
+        return indicator(rows[ids >= 0], ids[ids >= 0], (len(given.values), len(self.classes)))
+
+    def truth(self, y: Any) -> Truth:
+        """As `encode`, to score by: labels that are not known have columns of their own, where nothing can hit them."""
+        given = self._read(y)
+        if given.is_indicator:
+            places = self._places(given)
+            if places is None:
+                return Truth(check_Y(given.values, len(self.classes), given.columns), self)
+            columns = given.columns or ()
+            there = np.unique(check_Y(given.values, None, columns).indices)
+            unknown = as_vector([columns[i] for i in there[places[there] < 0]])
+            absent = [self.classes[i] for i in np.setdiff1d(np.arange(len(self.classes)), places)]
+        else:
+            names, absent = given.flat()[0], []
+            unknown = unique(names[self.ids(names, drop_unknown=True) < 0])[0]
+        labels = self.with_more(unknown)
+        return Truth(labels.encode(given, drop_unknown=True), labels, len(unknown), absent)
+
+    def _read(self, y: Any) -> Given:
+        """y, which must be of a kind that goes with this one."""
+        given = read_labels(y, self.kind, len(self.classes))
+        if given.is_indicator:
             if self.kind == "classes":
                 raise ValueError("y: found an indicator matrix, wanted a vector of classes as in the first training")
-            return check_Y(values, len(self.classes))
-        if kind != self.kind and (kind == "classes" or self.kind == "classes" or not self.named):
-            raise ValueError(f"y: found {_wanted(kind)}, wanted {_wanted(self.kind)} as in the first training")
-        flat, lengths = (values, None) if kind == "classes" else (flatten(values), [len(row) for row in values])
-        ids = self.ids(flat, drop_unknown=drop_unknown)
-        rows = np.repeat(np.arange(len(values)), 1 if lengths is None else lengths)[ids >= 0]
-        ids = ids[ids >= 0]
-        Y = sp.csr_array((np.ones(len(ids), np.float32), (rows, ids)), shape=(len(values), len(self.classes)))
-        Y.data[:] = 1  # a label that a row names twice
-        return Y
+        elif given.kind != self.kind and (given.kind == "classes" or self.kind == "classes" or not self.named):
+            raise ValueError(f"y: found {_wanted(given.kind)}, wanted {_wanted(self.kind)} as in the first training")
+        return given
+
+    def _places(self, given: Given) -> IntArray | None:
+        """Where each column of a data frame belongs, -1 for unknown ones; None if columns are taken as they come."""
+        if given.columns is None:
+            return None
+        columns = class_names(given.columns, "y: columns") if len(given.columns) else as_vector([])
+        if is_counted(columns) and not are_of_one_type(columns, self.classes):
+            return None
+        if not self.named and not are_of_one_type(columns, self.classes):
+            warn("y has names of columns, but the model was fitted without: they are taken in their order")
+            return None
+        return self.ids(columns, drop_unknown=True)
+
+    def _refuse_columns(self, given: Given, places: IntArray) -> None:
+        """Training wants the columns of the first training, in any order."""
+        assert given.columns is not None
+        more = [name for name, place in zip(given.columns, places, strict=True) if place < 0]
+        less = self.classes[np.setdiff1d(np.arange(len(self.classes)), places)].tolist()
+        if more or less:
+            found = (
+                f"{listed(more)}, which the first training did not have" if more else f"no column for {listed(less)}"
+            )
+            raise ValueError(f"y: found {found}, wanted the {len(self.classes):,} columns of the first training")
+
+    # -- names --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self.classes)
 
     def ids(self, names: Any, *, drop_unknown: bool = False) -> IntArray:
-        """Column numbers int32 of labels by name; ValueError for one that is not known, or -1."""
+        """Column numbers int32 of labels by name; ValueError for one that is not known, or -1.
+
+        A number and its decimal digits are one name, since files of text hold no numbers. Where all names are of
+        another type, and none is found, that is an error in any case.
+        """
         values, inverse = unique(as_vector(names))
-        position = {name: i for i, name in enumerate(self.classes.tolist())}
-        found = [position.get(name, -1) for name in values.tolist()]
-        if -1 in found and not drop_unknown:
-            unknown = values.tolist()[found.index(-1)]
+        found = self._names.places(values)
+        if (found < 0).any() and not drop_unknown:
+            unknown = values.tolist()[int(np.argmax(found < 0))]
             raise ValueError(
                 f"y: found the label {unknown!r}, wanted one of the {len(self.classes):,} this model knows; "
                 "new labels come in with add_labels"
             )
-        return np.asarray(found, np.int32)[inverse]
+        return found[inverse]
+
+    def column(self, label: Any) -> int:
+        """The column of one label by its name as it is predicted.
+
+        By its number where labels have no names, or names that are no numbers, which it cannot be taken for.
+        """
+        n_labels = len(self.classes)
+        is_number = isinstance(label, int | np.integer) and not isinstance(label, bool | np.bool)
+        if not self.named or (is_number and not are_of_one_type(np.array([0]), self.classes)):
+            require(is_number and 0 <= label < n_labels, "label", label, f"an int, 0 to {n_labels - 1:,}")
+            return int(label)
+        like = listed(self.classes[:SHOWN].tolist())
+        place = -1
+        if not is_missing(label) and isinstance(label, Hashable):
+            one = np.asarray(label).reshape(1) if isinstance(label, np.generic) else as_vector([label])
+            place = int(self._names.places(one, "label")[0])
+        require(place >= 0, "label", label, f"one of the {n_labels:,} labels that this model knows, like {like}")
+        return place
 
     def names(self, ids: IntArray) -> Values:
         """The labels' names in the shape of ids; None where an id is -1."""
@@ -103,14 +175,23 @@ class Labels:
         rows = rows.astype(self.dtype)
         return rows if self.kind == "sparse" else rows.toarray()
 
+    def check_new(self, new: Values) -> None:
+        """Refuses labels that are there already, and numbers beside text or text beside numbers."""
+        known = self._names.places(new, "labels")
+        if (known >= 0).any():
+            raise ValueError(
+                f"labels: found {new.tolist()[int(np.argmax(known >= 0))]!r}, which this model has already"
+            )
+
+    def with_more(self, new: Values | Sequence[Any]) -> Labels:
+        """New labels behind these."""
+        return replace(self, classes=joined(self.classes, np.asarray(new))) if len(new) else self
+
     def resized(self, keep: IntArray, new: Values) -> Labels:
         """The labels `keep`, and new ones behind them; columns without names are counted anew."""
-        classes = self.classes[keep]
         if not self.named:
-            classes = np.arange(len(keep) + len(new))
-        elif len(new):
-            classes = np.concatenate([classes, new.astype(object) if classes.dtype.kind == "O" else new])
-        return replace(self, classes=classes)
+            return replace(self, classes=np.arange(len(keep) + len(new)))
+        return replace(self, classes=self.classes[keep]).with_more(new)
 
     # -- files ------------------------------------------------------------------------------------------------------
 
@@ -143,131 +224,64 @@ class Labels:
         return cls(config["kind"], classes, np.dtype(config["dtype"]).name, config["named"], config["nonempty"])
 
 
+def _names_of_columns(columns: Sequence[Any], classes: Values | None) -> Values:
+    """A data frame's, in the order of `classes` where these are given too."""
+    names = class_names(columns, "y: columns")
+    if classes is None or (is_counted(names) and not are_of_one_type(names, classes)):
+        return names if classes is None else classes
+    if set(names.tolist()) != set(classes.tolist()):
+        found = f"{listed(classes.tolist())}, and columns of y {listed(names.tolist())}"
+        raise ValueError(f"classes: found {found}, wanted the names of all columns")
+    return classes
+
+
+def is_counted(names: Values) -> bool:
+    """Whether these are 0, 1, 2, ..., as pandas counts columns that nobody named."""
+    return names.dtype.kind in "iu" and bool((names == np.arange(len(names))).all())
+
+
+def indicator(rows: IntArray, ids: IntArray, shape: tuple[int, int]) -> sp.csr_array:
+    """CSR float32, 1 at these places, whether or not one comes twice."""
+    Y = sp.csr_array((np.ones(len(ids), np.float32), (rows, ids)), shape=shape)
+    Y.data[:] = 1
+    return Y
+
+
+def _moved(Y: sp.csr_array, places: IntArray, n_labels: int) -> sp.csr_array:
+    """Each column of an indicator where `places` says; those with -1 are left out."""
+    ids = places[Y.indices]
+    rows = np.repeat(np.arange(Y.shape[0], dtype=np.int32), np.diff(Y.indptr))
+    return indicator(rows[ids >= 0], ids[ids >= 0], (Y.shape[0], n_labels))
+
+
 def _wanted(kind: str) -> str:
     return {"classes": "a vector of classes", "lists": "lists of labels"}.get(kind, "an indicator matrix")
 
 
-# -- what y is ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Truth:
+    """The labels of rows to score a model by, of which it may not know some: those are missed, and said.
 
+    Y : CSR float32 [n, n_labels + n_unknown], labels that the model does not know behind the others
+    labels : what the columns of Y are called
+    absent : labels that the model knows, and a data frame had no column for
+    """
 
-def classify(y: Any) -> tuple[str, Any]:
-    """The kind of y, and y as an array, a sparse matrix or a list of rows."""
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None")
-    if sp.issparse(y):
-        return "sparse", y
-    if (rows := _label_lists(y)) is not None:
-        return "lists", rows
-    array = np.asarray(y)
-    if array.ndim == 1 and array.dtype.kind in "US" and isinstance(y, list | tuple):
-        array = _strings(y, array)
-    if array.ndim == 2 and array.shape[1] == 1:
-        warn_of_column()
-        array = array[:, 0]
-    if array.ndim == 1:
-        return "classes", _check_classes(array)
-    if array.ndim != 2 or array.dtype.kind not in "fiub":
-        raise ValueError(
-            f"Y: found {type(y).__name__} of shape {array.shape} and dtype {array.dtype}, "
-            "wanted a vector of classes, an indicator matrix or lists of labels"
-        )
-    return "dense", array
+    Y: sp.csr_array
+    labels: Labels
+    n_unknown: int = 0
+    absent: Sequence[Any] = ()
 
-
-def _strings(y: Sequence[Any], array: Values) -> Values:
-    """NumPy turns what stands among strings, a NaN for instance, into strings too; that stays what it is."""
-    return array if all(isinstance(v, str | bytes) for v in y) else as_vector(y)
-
-
-def _label_lists(y: Any) -> list[Any] | None:
-    """The rows, if y is a sequence of lists of labels and no matrix."""
-    if isinstance(y, np.ndarray) and y.dtype.kind != "O":
-        return None
-    if isinstance(y, str | bytes) or is_frame(y) or not isinstance(y, Iterable) or getattr(y, "ndim", 1) != 1:
-        return None
-    rows = list(y)
-    if not rows or not all(isinstance(row, list | tuple | set | frozenset | np.ndarray) for row in rows):
-        return None
-    if any(isinstance(row, np.ndarray) and row.ndim != 1 for row in rows):
-        return None
-    ordered = not any(isinstance(row, set | frozenset) for row in rows)
-    if ordered and len({len(row) for row in rows}) == 1 and all(_is_indicator(row) for row in rows):
-        return None
-    return [sorted(row) if isinstance(row, set | frozenset) else list(row) for row in rows]
-
-
-def _is_indicator(row: Any) -> bool:
-    return len(row) > 0 and all(isinstance(v, int | float | np.number | np.bool) and v in (0, 1) for v in row)
-
-
-def _check_classes(y: Values) -> Values:
-    """A vector of classes, refused where it is a regression's or has gaps."""
-    if y.dtype.kind == "f":
-        if not np.isfinite(y).all():
-            raise ValueError("Input y contains NaN or infinity, wanted classes")
-        if (y != np.floor(y)).any():
-            wrong = y[y != np.floor(y)][0]
-            raise ValueError(f"Unknown label type: continuous. y: found {wrong}, wanted classes or whole numbers")
-    elif y.dtype.kind not in "biuUSMmO":
-        advice = ". Complex data not supported" if y.dtype.kind == "c" else ""
-        raise ValueError(f"Unknown label type: y: found dtype {y.dtype}, wanted classes{advice}")
-    elif y.dtype.kind == "O":
-        return as_vector(y.tolist())
-    return y
-
-
-def as_vector(names: Any) -> Values:
-    """Names as a vector: numbers as they are, anything else as objects, which take no more room than they need."""
-    if isinstance(names, np.ndarray) and names.dtype.kind != "O":
-        return names.reshape(-1)
-    names = list(names)
-    if all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in names) and names:
-        return np.asarray(names)
-    for v in names:
-        if _is_missing(v) or isinstance(v, dict | list | tuple | set):
-            raise ValueError(f"Unknown label type: y: found {v!r} as a label, wanted a name or a number")
-    array = np.empty(len(names), object)
-    array[:] = names
-    return array
-
-
-def _is_missing(value: Any) -> bool:
-    """None, NaN, and what data frames put in their place."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float | np.floating) and bool(np.isnan(value))
-
-
-def class_names(classes: Any) -> Values:
-    """The argument `classes`, checked: a vector without repetition."""
-    array = classes if isinstance(classes, np.ndarray) else as_vector(classes)
-    require(array.ndim == 1 and len(array) > 0, "classes", f"shape {array.shape}", "a vector of names, at least one")
-    values = array.tolist()
-    if len(set(values)) < len(values):
-        repeated = next(v for i, v in enumerate(values) if v in values[:i])
-        raise ValueError(f"classes: found {repeated!r} twice, wanted every label once")
-    return array
-
-
-def unique(values: Values) -> tuple[Values, IntArray]:
-    """Distinct values, sorted, and where each value stands among them."""
-    if values.dtype.kind not in "OUS":
-        found, inverse = np.unique(values, return_inverse=True)
-        return found, inverse.astype(np.int32)
-    first: dict[Any, int] = {}
-    seen = np.fromiter((first.setdefault(v, len(first)) for v in values.tolist()), np.int32, len(values))
-    try:
-        names = sorted(first)
-    except TypeError:
-        kinds = sorted({type(name).__name__ for name in first})
-        raise ValueError(f"y: found labels of types {', '.join(kinds)}, which have no order; wanted one type") from None
-    rank = np.empty(len(names), np.int32)
-    rank[[first[name] for name in names]] = np.arange(len(names), dtype=np.int32)
-    distinct = np.empty(len(names), values.dtype)
-    distinct[:] = names
-    return distinct, rank[seen]
-
-
-def flatten(rows: Sequence[Any]) -> Values:
-    """All labels of all rows."""
-    return as_vector(list(chain.from_iterable(rows)))
+    def remark(self) -> str | None:
+        """What there is to say of labels that are not known, if there is."""
+        parts = []
+        if self.n_unknown:
+            first = self.Y.shape[1] - self.n_unknown
+            unknown = self.labels.classes[first:]
+            n_rows = int((np.diff(self.Y[:, first:].indptr) > 0).sum())
+            many = f"{self.n_unknown:,} labels that are" if self.n_unknown > 1 else "a label that is"
+            where = f"in {n_rows:,} of {self.Y.shape[0]:,} rows"
+            parts.append(f"found {many} unknown to the model, {listed(unknown.tolist())}, {where}: counted as missed")
+        if len(self.absent):
+            parts.append(f"found no column for {listed(self.absent)}: no row counts as having it")
+        return "; ".join(parts) or None

@@ -16,7 +16,8 @@ import scipy.sparse as sp
 from slide.checks import Checked, check_lengths, require
 from slide.engine.layout import FloatArray, IntArray
 from slide.estimator.encoding import Encoding
-from slide.estimator.labels import Labels, Values
+from slide.estimator.label_forms import Values
+from slide.estimator.labels import Labels
 from slide.estimator.sklearn_api import Estimator
 from slide.frames import as_row
 from slide.inference.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
@@ -126,11 +127,14 @@ class Predictions(Estimator):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Share of rows whose best label is one of theirs: accuracy for classes, precision at 1 for several labels.
 
+        Labels that the model does not know are missed, with a warning; columns of a data frame are found by name.
+
         sample_weight : [n] numbers of 0 or more, how many times each row counts; or None
         """
         from slide.metrics import precision_at_k
 
-        rows, Y = self._rows(X), self._labels.encode(y, drop_unknown=True)
+        self._check_fitted()
+        rows, Y = self._encoding.test_pair(X, y)
         ids, weights = self._topk(rows, 1)[0], check_weights(sample_weight, rows.shape[0])
         if weights is None:
             return float(precision_at_k(Y, ids, k=1))
@@ -166,14 +170,15 @@ class Predictions(Estimator):
         check_size(rows.shape[0], self.n_labels_, method)
         return all_scores(self.network_, rows)
 
-    def explain(self, x: Any, label: int | str) -> Explanation:
+    def explain(self, x: Any, label: Any) -> Explanation:
         """What each feature of one sample added to a label's score.
 
         Parameters
         ----------
         x : sparse or dense [1, n_features] or [n_features], a list, a row of a data frame; or one text
-        label : int or str
-            Its column, 0 to n_labels - 1, or its name.
+        label : one of `classes_`
+            As ``predict`` names it. By its column, 0 to n_labels - 1, only where labels have no names, or names that
+            are no numbers.
 
         Returns
         -------
@@ -191,9 +196,6 @@ class Predictions(Estimator):
         net = self.network_
         row = self._encoding.rows(as_row(x) if self._encoding.reader.reads_tables else x, check_names=False)
         require(row.shape[0] == 1, "x", f"{row.shape[0]:,} rows", "one row")
-        if isinstance(label, str) and self._labels.named:
-            label = int(self._labels.ids([label])[0])
-        known = isinstance(label, int | np.integer) and 0 <= label < net.n_labels
-        require(known, "label", label, f"an int, 0 to {net.n_labels - 1:,}")
-        found = explain(net, row, int(label))
-        return replace(found, names=self._encoding.reader.names, label_name=self._labels.classes[label])
+        column = self._labels.column(label)
+        found = explain(net, row, column)
+        return replace(found, names=self._encoding.reader.names, label_name=self._labels.classes[column])

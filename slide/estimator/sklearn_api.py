@@ -10,13 +10,12 @@ import copy
 import difflib
 import inspect
 import sys
-import warnings
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from slide.checks import require
+from slide.checks import require, warn
 from slide.errors import NotFittedError
 from slide.estimator.presets import PRESETS
 from slide.frames import is_frame
@@ -177,9 +176,9 @@ def check_feature_names(X: Any, known: npt.NDArray[np.object_] | None, owner: st
     """
     given = feature_names(X)
     if given is None and known is not None:
-        warnings.warn(f"X does not have valid feature names, but {owner} was fitted with feature names", stacklevel=6)
+        warn(f"X does not have valid feature names, but {owner} was fitted with feature names")
     elif given is not None and known is None:
-        warnings.warn(f"X has feature names, but {owner} was fitted without feature names", stacklevel=6)
+        warn(f"X has feature names, but {owner} was fitted without feature names")
     elif given is not None and known is not None and not np.array_equal(given, known):
         raise ValueError(MISMATCH + _difference(set(given), set(known)))
 
@@ -212,5 +211,4 @@ def not_fitted(message: str) -> NotFittedError:
 def warn_of_column() -> None:
     """Says that a class vector came as a column; scikit-learn's category where it is loaded."""
     category = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
-    message = "A column-vector y was passed when a 1d array was expected: it was taken for a vector of classes"
-    warnings.warn(message, category, stacklevel=7)
+    warn("A column-vector y was passed when a 1d array was expected: it was taken for a vector of classes", category)

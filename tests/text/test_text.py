@@ -299,7 +299,7 @@ def test_an_explanation_names_words_and_label() -> None:
     assert explanation.names is not None
     assert explanation.names[explanation.features[0]] in ("tree", "a tree", "tree that")
     assert "tree" in str(explanation)
-    with pytest.raises(ValueError, match="found the label 'rock'"):
+    with pytest.raises(ValueError, match="label: found 'rock'"):
         clf.explain("a tree", "rock")
 
 

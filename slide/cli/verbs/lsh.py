@@ -52,7 +52,7 @@ def run(args: Namespace) -> int:
     if args.data:
         rows, _ = input_of(model, args.model).scored(args.data, kind=args.format)
         some = slice(0, min(MAX_QUERIES, rows.X.shape[0]))
-        X, Y = network_rows(model, rows.X[some]), rows.Y[some]
+        X, Y = network_rows(model, rows.X[some]), rows.Y[some, : net.n_labels]
     report = net.lsh_report(X, Y)
     print(report)
     if picture:

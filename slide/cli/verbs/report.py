@@ -21,6 +21,7 @@ from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
 from slide.text.classifier import SlideTextClassifier
 from slide.text.words import FIELD_SEPARATOR
+from slide.training.evaluation import widened
 
 if TYPE_CHECKING:
     from slide.inference.lsh_report import LshReport
@@ -59,7 +60,8 @@ def run(args: Namespace) -> int:
     X = rows.X if rows else None
     row_text = str if X is None else _describer(clf, X)
     title = f"{args.model}: {clf.n_labels_:,} labels"
-    written = page(clf, title, scored, _tables(clf, X), _label_names(clf, args.data), row_text, args.examples)
+    names = rows.truth.labels.classes.tolist() if rows and rows.truth else _label_names(clf, args.data)
+    written = page(clf, title, scored, _tables(clf, X), names, row_text, args.examples)
     with whole_file(target) as file:
         file.write(written)
     print(f"report: {target}", file=sys.stderr)
@@ -73,6 +75,7 @@ def _scored(clf: SlideClassifier, args: Namespace) -> tuple[ScoredRows, Labelled
     data, Y_train = input_of(clf, args.model).scored(args.data, args.train, args.format)
     unlabelled(data)  # a page on rows without labels would say nothing
     ids, scores = predicted(clf, data)
+    Y_train = None if Y_train is None else widened(Y_train, data.Y.shape[1])
     return ScoredRows(data.name, data.Y, ids, scores, Y_train, (args.A, args.B), _without_features(clf, data.X)), data
 
 
