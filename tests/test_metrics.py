@@ -14,8 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import indicator, truth_and_top
 
-from slide import metrics
-from slide.metrics import evaluate, inverse_propensity, ndcg_at_k, precision_at_k, psp_at_k, recall_at_k
+from slide.metrics import (
+    evaluate,
+    inverse_propensity,
+    ndcg_at_k,
+    pairs,
+    precision_at_k,
+    propensity,
+    psndcg_at_k,
+    psp_at_k,
+    ranking,
+    recall_at_k,
+    summary,
+    without_pairs,
+)
 
 Top = tuple[sp.csr_array, np.ndarray[Any, Any], int]
 
@@ -50,6 +62,76 @@ def test_psp_by_hand() -> None:
     assert psp_at_k(Y, IDS, weights, k=3) == pytest.approx((5 + 2 + 1) / (5 + 2 + 14))
 
 
+def test_psndcg_by_hand() -> None:
+    weights = [1.0, 2.0, 4.0, 8.0, 16.0]
+    second, third = 1 / math.log2(3), 1 / math.log2(4)
+    two, three = 1 + second, 1 + second + third
+    assert psndcg_at_k(Y, IDS, weights, 1) == psp_at_k(Y, IDS, weights, 1) == pytest.approx(4 / (4 + 2 + 8))
+    gained = (4 + third) / two + 2 * third / 1 + 0 + second / three
+    best = (4 + second) / two + 2 / 1 + 0 + (8 + 4 * second + 2 * third) / three
+    assert psndcg_at_k(Y, IDS, weights, k=3) == pytest.approx(gained / best)
+    assert psndcg_at_k(Y, [[2, 0], [1, -1], [0, 1], [3, 2]], weights, k=2) == 1
+    assert psndcg_at_k(Y, [[0, 2], [1, -1], [0, 1], [2, 3]], weights, k=2) < 1
+
+
+def test_psndcg_of_equal_weights_is_ndcg_over_rows_with_labels() -> None:
+    assert psndcg_at_k(Y, IDS, np.full(5, 3.0), k=2) == pytest.approx(ndcg_at_k(Y, IDS, k=2) * 4 / 3)
+    Y_train = sp.csr_array(np.eye(7, 5))
+    assert psndcg_at_k(Y, IDS, Y_train=Y_train, k=2) == psndcg_at_k(Y, IDS, inverse_propensity(Y_train), 2)
+
+
+# -- pairs that are left out -------------------------------------------------------------------------------------------
+
+
+def test_pairs_are_neither_true_nor_predicted() -> None:
+    pairs = [[0, 2], [1, 3], [1, 4], [3, 0]]
+    truth, ids = without_pairs(Y, IDS, pairs)
+    assert ids.tolist() == [[4, 0, -1], [-1, 1, -1], [0, 1, 2], [4, -1, -1]]
+    assert truth.toarray().tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0] * 5, [0, 1, 1, 1, 0]]
+    assert recall_at_k(truth, ids, k=2) == pytest.approx((1 + 1 + 0 + 0) / 4)
+    assert evaluate(Y, IDS, Y, (2,), filter_labels=pairs) == evaluate(truth, ids, Y, (2,))
+    np.testing.assert_array_equal(IDS[0], [2, 4, 0])
+
+
+@pytest.mark.parametrize("none", [[], np.zeros((0, 2), int)])
+def test_no_pairs_leave_everything_as_it_is(none: Any) -> None:
+    truth, ids = without_pairs(Y, IDS, none)
+    np.testing.assert_array_equal(ids, IDS)
+    np.testing.assert_array_equal(truth.toarray(), Y.toarray())
+
+
+@given(truth_and_top(), st.data())
+def test_pairs_against_brute_force(given_top: Top, data: st.DataObject) -> None:
+    truth, ids, _ = given_top
+    n, L = truth.shape
+    pairs = data.draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, L - 1)), max_size=8))
+    dense, expected = truth.toarray(), []
+    for row, label in pairs:
+        dense[row, label] = 0
+    for row, predicted in enumerate(ids.tolist()):
+        kept = [i for i in predicted if (row, i) not in pairs]
+        expected.append(kept + [-1] * (len(predicted) - len(kept)))
+    found = without_pairs(truth, ids, pairs)
+    np.testing.assert_array_equal(found[0].toarray(), dense)
+    assert found[1].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        ([[0, 5]], "found row 0 and label 5, wanted rows under 4 and labels under 5"),
+        ([[0, 0], [4, 0]], "found row 4 and label 0"),
+        ([[-1, 0]], "found row -1"),
+        ([[0, 1, 2]], r"found shape \(1, 3\)"),
+        ([[0.5, 1]], "dtype float64"),
+        ("filter_labels.txt", "wanted whole numbers"),
+    ],
+)
+def test_pairs_that_make_no_sense(pairs: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=f"pairs: .*{told}"):
+        without_pairs(Y, IDS, pairs)
+
+
 def test_inverse_propensity_by_the_formula() -> None:
     Y_train = sp.csr_array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]])
     C = (math.log(4) - 1) * 2.5**0.55
@@ -76,7 +158,7 @@ def test_psp_takes_training_labels() -> None:
 def test_perfect_predictions_score_one() -> None:
     truth = sp.csr_array([[1, 1, 0], [0, 1, 1]])
     scores = evaluate(truth, [[1, 0], [1, 2]], Y_train=truth, ks=(2,))
-    assert scores == pytest.approx({"p@2": 1, "ndcg@2": 1, "recall@2": 1, "psp@2": 1})
+    assert scores == pytest.approx({"p@2": 1, "ndcg@2": 1, "recall@2": 1, "psp@2": 1, "psndcg@2": 1})
 
 
 def test_rare_labels_count_more() -> None:
@@ -95,8 +177,8 @@ def test_nothing_to_find_scores_zero() -> None:
 
 
 def brute(truth: sp.csr_array, ids: np.ndarray[Any, Any], k: int, weights: list[float]) -> list[float]:
-    """Precision, nDCG, recall, PSP, row by row in plain Python."""
-    precision = ndcg = recall = gained = best = 0.0
+    """Precision, nDCG, recall, PSP, PSnDCG, row by row in plain Python."""
+    precision = ndcg = recall = gained = best = discounted = most = 0.0
     for row, predicted in zip(truth.toarray(), ids, strict=True):
         true = {i for i, value in enumerate(row) if value}
         hits = [int(i) in true for i in predicted[:k]]
@@ -105,10 +187,14 @@ def brute(truth: sp.csr_array, ids: np.ndarray[Any, Any], k: int, weights: list[
             recall += sum(hits) / len(true)
             ideal = sum(1 / math.log2(r + 2) for r in range(min(k, len(true))))
             ndcg += sum(1 / math.log2(r + 2) for r, hit in enumerate(hits) if hit) / ideal
+            discounted += sum(weights[predicted[r]] / math.log2(r + 2) for r, hit in enumerate(hits) if hit) / ideal
+            heaviest = sorted((weights[i] for i in true), reverse=True)[:k]
+            most += sum(weight / math.log2(r + 2) for r, weight in enumerate(heaviest)) / ideal
         gained += sum(weights[i] for i, hit in zip(predicted[:k], hits, strict=True) if hit)
         best += sum(sorted((weights[i] for i in true), reverse=True)[:k])
     n = len(ids)
-    return [precision / n, ndcg / n, recall / n, gained / best if best else 0.0]
+    weighted = [gained / best, discounted / most] if best else [0.0, 0.0]
+    return [precision / n, ndcg / n, recall / n, *weighted]
 
 
 @given(truth_and_top(), st.lists(st.floats(0.1, 100), min_size=9, max_size=9))
@@ -120,6 +206,7 @@ def test_against_brute_force(given_top: Top, weights: list[float]) -> None:
         ndcg_at_k(truth, ids, k),
         recall_at_k(truth, ids, k),
         psp_at_k(truth, ids, weights, k),
+        psndcg_at_k(truth, ids, weights, k),
     ]
     np.testing.assert_allclose(found, brute(truth, ids, k, weights), rtol=1e-12, atol=1e-15)
     assert all(0 <= value <= 1 + 1e-12 for value in found)
@@ -136,6 +223,7 @@ def test_evaluate_gathers_the_functions(given_top: Top, data: st.DataObject) -> 
         "ndcg": ndcg_at_k,
         "recall": recall_at_k,
         "psp": lambda *a, **b: psp_at_k(*a, Y_train=Y_train, **b),
+        "psndcg": lambda *a, **b: psndcg_at_k(*a, Y_train=Y_train, **b),
     }
     assert set(scores) == {f"{name}@{k}" for name in functions for k in ks}
     for name, function in functions.items():
@@ -144,7 +232,7 @@ def test_evaluate_gathers_the_functions(given_top: Top, data: st.DataObject) -> 
         for k, value in zip(ks, several, strict=True):
             assert scores[f"{name}@{k}"] == pytest.approx(value)
             assert function(truth, ids, k=k) == pytest.approx(value)
-    assert not any("psp" in name for name in evaluate(truth, ids, ks=ks))
+    assert not any(name.startswith("ps") for name in evaluate(truth, ids, ks=ks))
     assert all(type(value) is float for value in scores.values())
 
 
@@ -155,7 +243,7 @@ def test_no_dense_matrix_is_made() -> None:
     ids = np.stack([np.arange(n) + 1, np.arange(n)], axis=1) % n
     assert evaluate(truth, ids, truth, ks=(1, 2)) == pytest.approx(
         {"p@1": 0, "p@2": 0.5, "ndcg@1": 0, "ndcg@2": 1 / math.log2(3), "recall@1": 0, "recall@2": 1}
-        | {"psp@1": 0, "psp@2": 1}
+        | {"psp@1": 0, "psp@2": 1, "psndcg@1": 0, "psndcg@2": 1 / math.log2(3)}
     )
 
 
@@ -217,7 +305,7 @@ def test_bad_propensities() -> None:
 
 
 def test_examples_in_the_documentation() -> None:
-    for module in (metrics,):
+    for module in (ranking, propensity, summary, pairs):
         tried = doctest.testmod(module)
         assert tried.attempted > 0
         assert tried.failed == 0

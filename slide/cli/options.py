@@ -44,7 +44,7 @@ def add_json(parser: Parser) -> None:
 
 
 def add_propensity(parser: Parser) -> None:
-    """Constants of the propensity model (slide/metrics.py)."""
+    """Constants of the propensity model (slide/metrics/propensity.py)."""
     text = "of the propensity model behind PSP@k (default: {})"
     parser.add_argument("--A", type=float, default=0.55, metavar="X", help=text.format(0.55))
     parser.add_argument("--B", type=float, default=1.5, metavar="X", help=text.format(1.5))

@@ -1,4 +1,4 @@
-"""How well a model predicts labelled rows, and what is printed of it. The metrics: slide/metrics.py."""
+"""How well a model predicts labelled rows, and what is printed of it. The metrics: slide/metrics/."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 import slide
 from slide.cli.data import LabelledRows, MatrixInput, ModelInput, refuse_unlabelled
 from slide.cli.models import Model, network_of
 from slide.cli.text_data import TextInput
+from slide.engine.layout import FloatArray, IntArray
 from slide.text.classifier import SlideTextClassifier
 from slide.training import bars
 from slide.training.evaluation import KS, widened
 
-METRICS = [f"{name}@{k}" for name in ("p", "psp") for k in KS]
+Pairs = npt.NDArray[np.int64]
+NAMES = ("p", "psp", "psndcg")  # of the metrics that people are shown
+METRICS = [f"{name}@{k}" for name in NAMES for k in KS]
 ROWS_AT_ONCE = 1024  # scored by one call, so that Ctrl-C and the bar are served in between
 
 
@@ -29,14 +34,23 @@ def input_of(model: Model, source: str) -> ModelInput:
 
 
 def score(
-    model: Model, data: LabelledRows, Y_train: sp.csr_array | None, n_candidates: int | None = None, **propensity: float
+    model: Model,
+    data: LabelledRows,
+    Y_train: sp.csr_array | None,
+    n_candidates: int | None = None,
+    pairs: Pairs | None = None,
+    **propensity: float,
 ) -> dict[str, Any]:
-    """Every metric in percent, and how long scoring took."""
+    """Every metric in percent, and how long scoring took; pairs of a row and a label are left out."""
     begin = time.perf_counter()
     n = data.Y.shape[0]
     n_unlabelled = unlabelled(data)
-    ids, _ = predicted(model, data, n_candidates)
+    more = int(np.bincount(pairs[:, 0]).max()) if pairs is not None and len(pairs) else 0
+    ids: npt.NDArray[Any] = predicted(model, data, n_candidates, more)[0]
     seconds = time.perf_counter() - begin
+    if pairs is not None:
+        Y, ids = slide.metrics.without_pairs(data.Y, ids, pairs)
+        data, ids = replace(data, Y=Y), ids[:, : max(KS)]
     Y_train = None if Y_train is None else widened(Y_train, data.Y.shape[1])
     found = slide.metrics.evaluate(data.Y, ids, Y_train, KS, **propensity)
     facts = {
@@ -47,6 +61,8 @@ def score(
         "predict_seconds": round(seconds, 3),
         **percent(found),
     }
+    if pairs is not None:
+        facts["n_filtered_pairs"] = len(pairs)
     if Y_train is None:
         return facts
     groups = slide.metrics.by_frequency(data.Y, ids, Y_train, max(KS))
@@ -59,12 +75,29 @@ def unlabelled(data: LabelledRows) -> int:
     return int(np.count_nonzero(np.diff(data.known.indptr) == 0))
 
 
-def predicted(model: Model, data: LabelledRows, n_candidates: int | None = None) -> tuple[Any, Any]:
-    """The five best labels of each row and their scores, [n, 5]; -1 where there are fewer labels."""
+def filtered_pairs(name: str, data: LabelledRows) -> Pairs:
+    """The pairs of a row and a label in a file, labels by column; where labels have names, the file has those."""
+    pairs = slide.read_filter_labels(name)
+    n, n_labels = data.Y.shape
+    if data.truth:
+        pairs[:, 1] = data.truth.labels.ids(pairs[:, 1], drop_unknown=True, argument=name)
+        pairs = pairs[pairs[:, 1] >= 0]  # what is no label is neither true nor predicted
+    wrong = pairs[(pairs[:, 0] >= n) | (pairs[:, 1] >= n_labels)]
+    if len(wrong):
+        found, wanted = "row {:,} and label {:,}".format(*wrong[0]), f"rows under {n:,} and labels under {n_labels:,}"
+        raise ValueError(f"{name}: found {found}, wanted {wanted}, those of {data.name}")
+    return pairs
+
+
+def predicted(
+    model: Model, data: LabelledRows, n_candidates: int | None = None, more: int = 0
+) -> tuple[IntArray, FloatArray]:
+    """The best labels of each row and their scores, [n, 5 + more]; -1 where there are fewer labels."""
     if data.truth and (remark := data.truth.remark()):
         print(f"slide: warning: {data.name}: {remark}", file=sys.stderr, flush=True)
-    n, k = data.Y.shape[0], min(max(KS), network_of(model).n_labels)
-    ids, scores = np.full((n, max(KS)), -1, np.int32), np.zeros((n, max(KS)), np.float32)
+    shape = data.Y.shape[0], max(KS) + more
+    k = min(shape[1], network_of(model).n_labels)
+    ids, scores = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
     for rows, best, values in blocks(model, data.X, k, n_candidates):
         ids[rows, :k], scores[rows, :k] = best, values
     return ids, scores
@@ -86,15 +119,17 @@ def frequency_table(facts: dict[str, Any]) -> str:
 
 
 def table(facts: dict[str, Any]) -> str:
-    """P@k and PSP@k as people read them."""
+    """P@k, PSP@k and PSnDCG@k as people read them."""
     lines = ["  %   " + "".join(f"{'@' + str(k):>8}" for k in KS)]
-    for name in ("p", "psp"):
+    for name in NAMES:
         values = [facts[f"{name}@{k}"] for k in KS]
         if None not in values:
-            lines.append(f"{name.upper():<6}" + "".join(f"{v:8.2f}" for v in values))
+            lines.append(f"{bars.metric_name(name):<6}" + "".join(f"{v:8.2f}" for v in values))
     n, seconds, unlabelled = (facts[name] for name in ("n_test_samples", "predict_seconds", "n_unlabelled_samples"))
     if unlabelled:
         lines.append(f"{unlabelled:,} of these rows have no label that the model knows, and count as missed")
+    if facts.get("n_filtered_pairs") is not None:
+        lines.append(f"left out: {facts['n_filtered_pairs']:,} pairs of a row and a label")
     lines.append(f"scored {n:,} rows in {bars.duration(seconds)}: {1000 * seconds / max(n, 1):.3g} ms a row")
     return "\n".join(lines)
 

@@ -126,18 +126,18 @@ class Labels:
     def _names(self) -> Names:
         return Names(self.classes)
 
-    def ids(self, names: Any, *, drop_unknown: bool = False) -> IntArray:
+    def ids(self, names: Any, *, drop_unknown: bool = False, argument: str = "y") -> IntArray:
         """Column numbers int32 of labels by name; ValueError for one that is not known, or -1.
 
         A number and its decimal digits are one name, since files of text hold no numbers. Where all names are of
         another type, and none is found, that is an error in any case.
         """
         values, inverse = unique(as_vector(names))
-        found = self._names.places(values)
+        found = self._names.places(values, argument)
         if (found < 0).any() and not drop_unknown:
             unknown = values.tolist()[int(np.argmax(found < 0))]
             raise ValueError(
-                f"y: found the label {unknown!r}, wanted one of the {len(self.classes):,} this model knows; "
+                f"{argument}: found the label {unknown!r}, wanted one of the {len(self.classes):,} this model knows; "
                 "new labels come in with add_labels"
             )
         return found[inverse]

@@ -131,7 +131,7 @@ def _tiles(clf: SlideClassifier, scored: ScoredRows | None) -> str:
     if scored:
         A, B = scored.propensity
         found = metrics.evaluate(scored.Y, scored.ids, scored.Y_train, KS, A, B)
-        names = [f"{m}@{k}" for m in ("p", "psp") for k in KS if f"{m}@{k}" in found]
+        names = [f"{m}@{k}" for m in ("p", "psp", "psndcg") for k in KS if f"{m}@{k}" in found]
         tiles += [(f"{100 * found[name]:.2f} %", metric_name(name)) for name in names]
     tiles += [
         (

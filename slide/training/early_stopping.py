@@ -31,7 +31,7 @@ class EarlyStopping:
     patience : int
         Epochs in a row without a better value after which the fit ends.
     metric : str
-        "p@1", "p@3", "p@5", or psp, ndcg, recall at these k, of the evaluation set; or one that a callback adds.
+        "p@1", "p@3", "p@5", psp, ndcg, psndcg, recall at these k, of the evaluation set; or one that a callback adds.
     min_delta : float
         What counts as better: more by over this, as a fraction.
     restore_best : bool

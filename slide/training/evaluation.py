@@ -14,7 +14,7 @@ from slide.checks import Checked, check_XY, require
 from slide.model.model import Model
 
 KS = (1, 3, 5)
-METRICS = tuple(f"{name}@{k}" for name in ("p", "psp", "ndcg", "recall") for k in KS)
+METRICS = tuple(f"{name}@{k}" for name in ("p", "psp", "ndcg", "psndcg", "recall") for k in KS)
 
 
 def held_out(eval_set: Any, n_features: int, n_labels: int) -> tuple[sp.csr_array, sp.csr_array]:

@@ -99,3 +99,52 @@ def test_lists_of_0_and_1_are_lists_where_the_model_knows_lists(tmp_path: Path) 
     assert main(["train", lists, "--out", model, *options]) == 0
     assert slide.load(model).classes_.tolist() == [0, 1, 2, 3]
     assert main(["eval", model, few]) == 0
+
+
+# -- pairs that are not scored -----------------------------------------------------------------------------------------
+
+
+def test_pairs_of_a_filter_file_are_not_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    X, Y = slide.datasets.synthetic(300, 100, 20, nnz=8, labels_per_row=2)
+    train, test, model = str(tmp_path / "train.txt"), str(tmp_path / "test.txt"), str(tmp_path / "m.slide")
+    slide.write_xmc(train, X[:200], Y[:200])
+    slide.write_xmc(test, X[200:], Y[200:])
+    clf = slide.SlideClassifier(hidden=(8,), epochs=2, n_threads=1).fit(X[:200], Y[:200])
+    clf.save(model)
+    ids, _ = clf.predict_topk(X[200:], 7)
+    pairs = [(row, label) for row in range(50) for label in ids[row, :2].tolist()]
+    (tmp_path / "filter.txt").write_text("".join(f"{row} {label}\n" for row, label in pairs))
+    found, _ = scored(capsys, model, test, "--train", train, "--filter-labels", str(tmp_path / "filter.txt"))
+    wanted = slide.metrics.evaluate(Y[200:], ids, Y[:200], filter_labels=pairs)
+    assert found["n_filtered_pairs"] == 100
+    for name in ("p@1", "p@5", "psp@3", "psndcg@5", "recall@5"):
+        assert found[name] == pytest.approx(100 * wanted[name], abs=0.006)
+    assert main(["eval", model, test, "--filter-labels", str(tmp_path / "filter.txt")]) == 0
+    assert "left out: 100 pairs of a row and a label" in capsys.readouterr().out
+    (tmp_path / "filter.txt").write_text("100 3\n")
+    assert main(["eval", model, test, "--filter-labels", str(tmp_path / "filter.txt")]) == 2
+    assert "filter.txt: found row 100 and label 3, wanted rows under 100" in capsys.readouterr().err
+
+
+def test_a_filter_file_has_labels_by_name(numbers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = [str(numbers / "m.slide"), str(numbers / "train.jsonl")]
+    (numbers / "filter.txt").write_text("".join(f"{row} {label}\n" for row, (_, label) in enumerate(ROWS)) + "0 99\n")
+    found, _ = scored(capsys, *args, "--filter-labels", str(numbers / "filter.txt"))
+    assert (found["p@1"], found["recall@5"], found["n_filtered_pairs"]) == (0, 0, 45)
+
+
+def test_every_verb_that_prints_psp_prints_psndcg(numbers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, data, page = str(numbers / "m.slide"), str(numbers / "train.jsonl"), numbers / "page.html"
+    assert scored(capsys, model, data, "--train", data)[0]["psndcg@3"] > 90
+    assert main(["eval", model, data, "--train", data]) == 0
+    assert "\nPSnDCG  " in capsys.readouterr().out
+    assert main(["report", model, data, "--html", str(page), "--train", data]) == 0
+    assert "<span>PSnDCG@5</span>" in page.read_text()
+    options = ["--text", "text", "--labels", "label", "--epochs", "1", "--hidden", "8", "--n-threads", "1"]
+    more = "--test", data, "--validation", data, "--patience", "1", "--metric", "psndcg@3", "--json"
+    out = str(numbers / "again.slide")
+    assert main(["train", data, *more, "--out", out, *options]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert facts["validation_psndcg@3"] == facts["psndcg@3"]
+    assert main(["card", out]) == 0
+    assert " PSnDCG@3 |" in capsys.readouterr().out

@@ -359,7 +359,7 @@ def test_bars_stand_on_the_axis(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["report.charts", "report.page", "metrics", "estimator.card", "training.bars", "cli.verbs.report"]
+    "module", ["report.charts", "report.page", "estimator.card", "training.bars", "cli.verbs.report"]
 )
 def test_examples_in_docstrings(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(f"slide.{module}"))

@@ -70,7 +70,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--validation", metavar="DATA|X", help=text)
     text = "stop after N epochs without a better score there, and keep the best model"
     parser.add_argument("--patience", type=int, metavar="N", help=text)
-    text = "which score: p, psp, ndcg or recall @1, @3 or @5 (default: %(default)s)"
+    text = "which score: p, psp, ndcg, psndcg or recall @1, @3 or @5 (default: %(default)s)"
     parser.add_argument("--metric", choices=METRICS, metavar="NAME", default="p@1", help=text)
     parser.add_argument("--log", metavar="FILE", help="write how the training went to this file (.csv, .jsonl)")
     add_json(parser)

@@ -1,0 +1,23 @@
+"""Metrics of extreme classification on sparse matrices: precision, nDCG and recall at k, and propensity-scored ones.
+
+All take the true labels as a sparse matrix and the predictions as label ids, best first; nothing of the size rows x
+labels is ever made. Results are fractions, 0 to 1. Rows without a true label count, and score 0.
+"""
+
+from slide.metrics.pairs import without_pairs
+from slide.metrics.propensity import inverse_propensity, psndcg_at_k, psp_at_k
+from slide.metrics.ranking import ndcg_at_k, precision_at_k, recall_at_k
+from slide.metrics.summary import Frequency, by_frequency, evaluate
+
+__all__ = [
+    "Frequency",
+    "by_frequency",
+    "evaluate",
+    "inverse_propensity",
+    "ndcg_at_k",
+    "precision_at_k",
+    "psndcg_at_k",
+    "psp_at_k",
+    "recall_at_k",
+    "without_pairs",
+]
