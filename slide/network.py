@@ -136,7 +136,7 @@ class Network(Model):
             progress = saver.resume(self)
         self.samples_resumed = progress.done if progress else 0
         if not progress:  # pairs that were pruned before a checkpoint stay away
-            self.add_pairs(self.pair_counts(X, Y))
+            self.add_pairs_of(X, Y)
         plan = Plan(epochs, schedule, callbacks, selection, saver)
         run(self, InMemory(Examples.of(X, rows.weights), Examples.of(Y)), plan, progress)
         return self

@@ -20,6 +20,7 @@ from slide.training.bars import metric_name
 
 Fact = str | int | float | bool | None
 Facts = dict[str, Fact]
+AT_ONCE = 10_000  # entries of X whose digest takes less than a thread to start
 MAX_SCORES = 20  # kept; the oldest goes first
 
 LIMITS = (
@@ -77,6 +78,10 @@ class TrainingFacts:
     def of(cls, X: sp.csr_array, Y: sp.csr_array) -> TrainingFacts:
         """For rows that are in memory, with their digest."""
         facts = cls.counted(X.shape[0], X.shape[1], Y.shape[1], X.nnz, Y.nnz)
+        if X.nnz < AT_ONCE:
+            facts._digest = Future()
+            facts._digest.set_result(fingerprint(X, Y))
+            return facts
         pool = ThreadPoolExecutor(1, "slide-fingerprint")
         facts._digest = pool.submit(fingerprint, X, Y)
         pool.shutdown(wait=False)

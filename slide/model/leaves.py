@@ -125,6 +125,18 @@ def _learn(
     return leaves.with_lists(engine.fill_leaves(leaves, indptr, np.concatenate([offered[p] for p in of_block])))
 
 
+def refilled(engine: Engine, leaves: Leaves) -> Leaves:
+    """With lists from the present rows of the labels that each block of 64 leaves holds."""
+    parts = [
+        np.unique(lists[:, 1:][np.arange(lists.shape[1] - 1) < lists[:, :1]])
+        for lists in np.split(leaves.lists, len(leaves.lists) // DIRECTION_BLOCK)
+    ]
+    indptr = np.concatenate([[0], np.cumsum([len(ids) for ids in parts])]).astype(np.int64)
+    again = replace(leaves, lists=leaves.lists.copy())
+    engine.fill_leaves(again, indptr, np.concatenate(parts).astype(np.int32))
+    return again
+
+
 def _packs(rows: npt.NDArray[np.int64], n_blocks: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pack of each cell, and the first block of each pack: neighbours until they have the rows of a block between them.
 

@@ -24,8 +24,8 @@ from slide.engine.threads import resolve_threads
 from slide.layers import Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
 from slide.model.engine_owner import EngineOwner
-from slide.model.leaves import PREFIX, learn_leaves, stored_leaves
-from slide.model.pairs import PairCounts, Wide, add_pairs, drop_pairs
+from slide.model.leaves import PREFIX, learn_leaves, refilled, stored_leaves
+from slide.model.pairs import PairCounts, Wide, add_few_pairs, add_pairs, drop_pairs
 from slide.model.parameters import stored_layers, stored_pairs
 from slide.model.ranker import Ranker
 from slide.model.rebuild import rebuild
@@ -35,6 +35,7 @@ from slide.optim import Adagrad, Optimizer, Rebuild
 
 LOSSES = ("softmax", "binary")
 STORAGES = ("float32", "bfloat16")
+FEW_ROWS = 256  # whose pairs are looked up one by one
 SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
 #: What a snapshot brings back; all else (threads, lock, history) is of the object that lives on.
 RESTORED = (
@@ -52,7 +53,7 @@ RESTORED = (
         "ranker",
         "leaves",
     ),
-    *("step", "epoch", "n_rebuilds", "next_rebuild", "tables_built_at"),
+    *("step", "epoch", "n_rebuilds", "next_rebuild", "tables_built_at", "followed_at"),
 )
 
 
@@ -91,6 +92,7 @@ class Model(EngineOwner):
         self.backend = select.resolve_backend(backend)
         self.step = self.epoch = self.n_rebuilds = self.next_rebuild = 0
         self.tables_built_at = -1  # the step whose weights a full fill turned into the tables; -1: none
+        self.followed_at = 0  # the step at which tables and leaves were last made of all weights
         self.rebuild_share: float | None = None
         self.recalls: dict[int, float] = {}  # of layers whose tables were measured as they are now sized
         self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
@@ -176,6 +178,7 @@ class Model(EngineOwner):
         )
         model.step, model.epoch, model.n_rebuilds = (progress[name] for name in ("step", "epoch", "generation"))
         model.next_rebuild, model.tables_built_at = progress["next_rebuild"], progress["tables_step"]
+        model.followed_at = progress.get("followed", model.step)
         stored = any(name.endswith(".slots") for name in snapshot.arrays)
         if model.n_rebuilds and model.tables_built_at == model.step and not stored:
             model.n_rebuilds -= 1
@@ -205,6 +208,20 @@ class Model(EngineOwner):
         if pair and self.wide:
             counts.add(*pair)
         return counts
+
+    def add_pairs_of(self, X: sp.csr_array, Y: sp.csr_array) -> None:
+        """Gives weights to the pairs of the sparse part that meet in X and Y and have none."""
+        state = self.wide_state
+        if self.wide is None or not isinstance(state, WideState):
+            return
+        if X.shape[0] <= FEW_ROWS and len(state.labels):
+            with self.lock:
+                added = add_few_pairs(state, X, Y, self.wide.row_pairs)
+                if added:
+                    self.engine = self._make_engine()
+            if added is not None:
+                return
+        self.add_pairs(self.pair_counts(X, Y))
 
     def add_pairs(self, counts: PairCounts) -> None:
         """Gives weights to the pairs of the sparse part that were counted and have none."""
@@ -254,6 +271,12 @@ class Model(EngineOwner):
             if self.wide is None:
                 rng = np.random.default_rng([self.seed, self.n_rebuilds])
                 self.leaves = learn_leaves(self.engine, last, self.states[last], X, Y, rng)
+
+    def refill_leaves(self) -> None:
+        """Fills the lists of the leaves, if there are some, from the present weights of those labels that they hold."""
+        with self.lock:
+            if self.leaves is not None:
+                self.leaves = refilled(self.engine, self.leaves)
 
     def n_queries(self, final: bool = False) -> int:
         """Examples that `rebuild_tables` should get: the most that a hash family learns from."""

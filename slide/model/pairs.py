@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from slide.checks import require
 from slide.engine.layout import IntArray
 from slide.engine.state import WideState
+from slide.model.sorted_lists import inserted, lower_bound, with_longer
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,39 @@ def add_pairs(state: WideState, counts: PairCounts) -> bool:
     state.labels = met.indices.astype(np.int32)
     state.weights = weights
     return True
+
+
+def add_few_pairs(state: WideState, X: sp.csr_array, Y: sp.csr_array, row_pairs: int) -> bool | None:
+    """As add_pairs, of few rows: looks each of their pairs up instead of going through all that there are.
+
+    None where the limit would be passed: then somebody has to choose.
+    """
+    features, labels = _pairs_of(X, Y)
+    if not len(features):
+        return False
+    first, end = state.indptr[features], state.indptr[features + 1]
+    at, known = lower_bound(state.labels, labels, first, end)
+    if known.all():
+        return False
+    of_row, begin = np.unique(features, return_index=True)
+    lengths = (end - first)[begin] + np.add.reduceat(~known, begin, dtype=np.int64)
+    if row_pairs and lengths[np.searchsorted(of_row, X.indices)].sum() > row_pairs * X.shape[0]:
+        return None
+    new = ~known
+    state.labels = inserted(state.labels, at[new], labels[new])
+    state.weights = inserted(state.weights, at[new], np.zeros(np.count_nonzero(new), np.float32))
+    state.indptr = with_longer(state.indptr, features[new])
+    return True
+
+
+def _pairs_of(X: sp.csr_array, Y: sp.csr_array) -> tuple[npt.NDArray[np.int64], IntArray]:
+    """Features and labels that meet in a row, each pair once, by feature and label."""
+    times = np.repeat(np.diff(Y.indptr), np.diff(X.indptr))  # of each entry of X: the labels of its row
+    begin = np.repeat(Y.indptr[:-1], np.diff(X.indptr))
+    within = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+    labels = Y.indices[np.repeat(begin, times) + within].astype(np.int64)
+    keys = np.unique(np.repeat(X.indices.astype(np.int64), times) << 32 | labels)
+    return keys >> 32, (keys & 0xFFFFFFFF).astype(np.int32)
 
 
 def _strongest(met: sp.csr_array, frequency: npt.NDArray[np.float64], row_pairs: int) -> sp.csr_array:

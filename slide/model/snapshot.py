@@ -82,6 +82,7 @@ def model_config(model: Any) -> dict[str, Any]:
             "generation": model.n_rebuilds,
             "next_rebuild": model.next_rebuild,
             "tables_step": model.tables_built_at,
+            "followed": model.followed_at,
         },
     }
 

@@ -18,6 +18,7 @@ from slide.engine.binding import c_core
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
 from slide.engine.select import resolve_backend
+from slide.model.sorted_lists import inserted, lower_bound, with_longer
 
 NARROW = 2**16  # features that fit 16 bits
 PAIRS_AT_ONCE = 2**25  # negative rows that are listed by label at a time: 128 MiB
@@ -89,6 +90,25 @@ class SparseRows:
         assert self.qweights is not None
         assert self.scales is not None
         return np.asarray(self.qweights * np.repeat(self.scales, np.diff(self.indptr)), np.float32)
+
+    def moved(self, steps: sp.csr_array, biases: FloatArray) -> SparseRows:
+        """With steps, CSR [n_labels, n_features], added to the weights, and biases [n_labels] to the biases."""
+        assert self.weights is not None
+        labels = np.repeat(np.arange(steps.shape[0]), np.diff(steps.indptr))
+        first, end = self.indptr[labels], self.indptr[labels + 1]
+        at, known = lower_bound(self.features, steps.indices, first, end)
+        weights, new = self.weights.copy(), ~known
+        weights[at[known]] += steps.data[known]
+        features, bias = self.features, np.asarray(self.bias + biases, np.float32)
+        if not new.any():
+            return replace(self, weights=weights, bias=bias)
+        return replace(
+            self,
+            indptr=with_longer(self.indptr, labels[new]),
+            features=inserted(features, at[new], steps.indices[new]),
+            weights=inserted(weights, at[new], steps.data[new]),
+            bias=bias,
+        )
 
     def matrix(self) -> sp.csr_array:
         """The weights [n_labels, n_features], without biases."""

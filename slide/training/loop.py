@@ -25,6 +25,7 @@ from slide.training.drift import DriftMeter
 from slide.training.interrupts import Interrupts
 from slide.training.plan import Plan
 from slide.training.progress import Progress
+from slide.training.small_updates import are_due, is_short, take_in
 from slide.training.source import Source
 from slide.training.tuning import grow_tables
 
@@ -44,9 +45,9 @@ def run(net: Model, source: Source, plan: Plan, progress: Progress | None = None
     progress.data = {"rows": n, "features": net.n_features, "labels": net.n_labels, **source.counts()}
     net.history = progress.history
     plan.judge.begin(progress)
-    if epochs:
-        net.leaves = None  # of weights that are about to change; made anew at the end
     fit = _Fit(net, source, plan, progress)
+    if epochs and not fit.tables.stay:
+        net.leaves = None  # of weights that are about to change; made anew at the end
     try:
         plan.callbacks.tell("on_fit_begin", progress, net)
         with fit.interrupts if plan.saver else nullcontext():
@@ -73,7 +74,8 @@ class _Fit:
     def __init__(self, net: Model, source: Source, plan: Plan, progress: Progress) -> None:
         self._net, self._source, self._plan, self._progress = net, source, plan, progress
         self.started = time.perf_counter() - progress.seconds
-        self.tables = _Tables(net, progress, plan.callbacks)
+        short = not progress.done and not plan.saver and is_short(net, source.n_rows)
+        self.tables = _Tables(net, progress, plan.callbacks, short)
         self.interrupts = Interrupts()
 
     def train_epoch(self) -> None:
@@ -141,10 +143,13 @@ def _passes(done: int, size: int, every: int) -> bool:
 
 
 class _Tables:
-    """Keeps a network's tables up to date with its weights during a fit, and counts the time that training waits."""
+    """Keeps a network's tables up to date with its weights during a fit, and counts the time that training waits.
 
-    def __init__(self, net: Model, progress: Progress, callbacks: Callbacks) -> None:
-        self._net, self._progress, self._callbacks = net, progress, callbacks
+    stay : whether hash functions and leaves stay as they are, in a short fit (slide/training/small_updates.py)
+    """
+
+    def __init__(self, net: Model, progress: Progress, callbacks: Callbacks, stay: bool) -> None:
+        self._net, self._progress, self._callbacks, self.stay = net, progress, callbacks, stay
         self._X: Examples | None = None  # rows to ask with, and their labels
         self._Y: Examples | None = None
         self._second: BackgroundTables | None = None
@@ -171,13 +176,19 @@ class _Tables:
         return WINDOW if filling else self._net.next_rebuild - self._net.step
 
     def finish(self, source: Source) -> None:
-        """The last rebuild, with more care, and the leaves below it."""
-        begin = time.perf_counter()
+        """The last rebuild, with more care, and the leaves below it; after a short fit only where it is due."""
+        begin, net = time.perf_counter(), self._net
         if self._X is None:  # a fit that was resumed at its end
             self._X, self._Y = next(iter(source.blocks()))
-        self._rebuild(final=True)
         assert self._Y is not None
-        self._net.learn_leaves(self._X, self._Y)
+        if self.stay and not are_due(net, _interval(net, 0)):
+            take_in(net, self._X, self._Y)
+        else:
+            self._rebuild(final=True)
+            if self.stay:
+                net.refill_leaves()
+            else:
+                net.learn_leaves(self._X, self._Y)
         self._progress.rebuild_seconds += time.perf_counter() - begin
 
     def wait(self) -> None:
@@ -204,17 +215,20 @@ class _Tables:
         if not final and grow_tables(net):
             self._second = None
         interval = _interval(net, net.n_rebuilds)
-        rows = np.random.default_rng([net.seed, net.n_rebuilds]).integers(
-            0, len(self._X.indptr) - 1, net.n_queries(final)
-        )
-        examples = self._X.take(np.sort(rows))
-        if net.n_rebuilds and not final and in_background(net):
+        examples = None if self.stay else self._drawn(net.n_queries(final))
+        if examples and net.n_rebuilds and not final and in_background(net):
             self._second = self._second or BackgroundTables(net)
             self._second.start(examples)
         else:
             net.rebuild_tables(examples, final=final, refresh=True)
-        net.next_rebuild = net.step + interval
+        net.next_rebuild, net.followed_at = net.step + interval, net.step
         self._progress.rebuilds += 1
+
+    def _drawn(self, n: int) -> Examples:
+        """So many of the rows to ask with, at random."""
+        assert self._X is not None
+        rows = np.random.default_rng([self._net.seed, self._net.n_rebuilds]).integers(0, len(self._X.indptr) - 1, n)
+        return self._X.take(np.sort(rows))
 
 
 def _interval(net: Model, times: int) -> int:

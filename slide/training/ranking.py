@@ -240,11 +240,9 @@ def _moved(net: Model, ranker: Ranker, X: sp.csr_array, Y: sp.csr_array, weights
     lengths = np.asarray(X.multiply(X).sum(axis=1)).reshape(-1)
     step = (sign * miss)[row, place] / (lengths[row] + 1 + 0.5 / C[row]) / np.bincount(label)[label]
     moves = sp.csr_array((step.astype(np.float32), (label, row)), shape=(net.n_labels, X.shape[0]))
-    moved = sp.csr_array(old.matrix() + moves @ X)
-    moved.sort_indices()
-    bias = old.bias + np.bincount(label, step, net.n_labels).astype(np.float32)
-    indptr, features = moved.indptr.astype(np.int64), moved.indices.astype(np.int32)
-    return SparseRows(indptr, features, moved.data.astype(np.float32), bias, old.n_features)
+    steps = sp.csr_array(moves @ X)
+    steps.sort_indices()
+    return old.moved(steps, np.bincount(label, step, net.n_labels).astype(np.float32))
 
 
 def _with_own(ids: IntArray, Y: sp.csr_array) -> IntArray:
