@@ -7,9 +7,10 @@ slide/estimator/labels.py.
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,22 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in ("slide", "contextlib"):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def number(value: Any) -> Any:
+    """The value, if it is a real number; else NaN, which is in no range: so `require` names what was found."""
+    ok = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return value if ok else math.nan
+
+
+def whole(value: Any) -> Any:
+    """The same for whole numbers."""
+    return number(value) if isinstance(value, int | np.integer) else math.nan
+
+
+def among(value: Any, names: Container[str]) -> bool:
+    """Whether it is one of these names, and not a list or an array that cannot be compared with one."""
+    return isinstance(value, str) and value in names
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from slide.checks import require
+from slide.checks import among, number, require, whole
 from slide.lsh import HashFamily
 from slide.lsh.query_cells import QueryCells
 
@@ -24,10 +24,10 @@ class Layer:
 
     def _check_size(self, argument: str, value: int) -> None:
         name = f"{type(self).__name__}({argument}=)"
-        require(isinstance(value, int) and 1 <= value <= MAX_NEURONS, name, value, f"an int, 1 to {MAX_NEURONS:,}")
+        require(1 <= whole(value) <= MAX_NEURONS, name, value, f"an int, 1 to {MAX_NEURONS:,}")
 
     def _check_activation(self, value: str) -> None:
-        require(value in ACTIVATIONS, f"{type(self).__name__}(activation=)", value, f"one of {ACTIVATIONS}")
+        require(among(value, ACTIVATIONS), f"{type(self).__name__}(activation=)", value, f"one of {ACTIVATIONS}")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class SparseInput(Layer):
         self._check_size("n_features", self.n_features)
         self._check_size("n", self.n)
         self._check_activation(self.activation)
-        require(0 <= self.dropout < 1, "SparseInput(dropout=)", self.dropout, "at least 0 and under 1")
+        require(0 <= number(self.dropout) < 1, "SparseInput(dropout=)", self.dropout, "at least 0 and under 1")
+        require(isinstance(self.bias, bool), "SparseInput(bias=)", self.bias, "True or False")
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,10 @@ class Sampled(Layer):
         self._check_size("n", self.n)
         self._check_size("n_active", self.n_active)
         self._check_activation(self.activation)
-        require(0 <= self.n_random <= self.n_active, "Sampled(n_random=)", self.n_random, "0 to n_active")
+        require(0 <= whole(self.n_random) <= self.n_active, "Sampled(n_random=)", self.n_random, "0 to n_active")
         if self.lsh is not None:
             require(isinstance(self.lsh, HashFamily), "Sampled(lsh=)", self.lsh, "a slide.lsh.HashFamily or None")
-        require(self.query in QUERIES, "Sampled(query=)", self.query, f"one of {QUERIES}")
+        require(among(self.query, QUERIES), "Sampled(query=)", self.query, f"one of {QUERIES}")
         hashes_neurons = self.lsh is not None and self.lsh.hashes_neurons
         wanted = f"'input': lsh={self.lsh!r} has no buckets of neurons that are alike"
         require(self.query == "input" or hashes_neurons, "Sampled(query=)", self.query, wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Self
 
-from slide.checks import Checked, check_X, check_XY, require
+from slide.checks import Checked, among, check_X, check_XY, require
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
 from slide.inference import hnsw, onnx
@@ -18,7 +18,7 @@ from slide.io.model_file import save_model
 from slide.model.compress import quantized
 from slide.model.model import Model
 from slide.model.shortlists import at_most_all
-from slide.optim import Schedule
+from slide.optim import Schedule, check_schedule
 from slide.training.callbacks import Callbacks
 from slide.training.checkpoint import Additions, Checkpoint, CheckpointWriter, resume_key
 from slide.training.early_stopping import EarlyStopping, held_out_key, model_selection
@@ -126,7 +126,11 @@ class Network(Model):
         known = X.fingerprint if isinstance(X, Checked) else None
         rows = TrainingRows.of(*check_XY(X, Y, self.n_features, self.n_labels), sample_weight)
         X, Y = rows.X, rows.Y
-        callbacks, schedule, saver, progress = Callbacks.of(callback), schedule or Schedule(), None, None
+        callbacks, schedule = Callbacks.of(callback), check_schedule(schedule) or Schedule()
+        saver, progress = None, None
+        require(
+            checkpoint is None or isinstance(checkpoint, Checkpoint), "checkpoint", checkpoint, "a slide.Checkpoint"
+        )
         held = None if eval_set is None else held_out(eval_set, self.n_features, self.n_labels)
         selection = model_selection(held, Y, early_stopping, checkpoint.path if checkpoint else None)
         if checkpoint is not None:
@@ -170,7 +174,7 @@ class Network(Model):
         labels = source.first_pass(counts.add if self.wide else None, keep_labels=held is not None)
         selection = model_selection(held, labels, early_stopping, None)
         self.add_pairs(counts)
-        run(self, source, Plan(epochs, schedule or Schedule(), Callbacks.of(callback), selection))
+        run(self, source, Plan(epochs, check_schedule(schedule) or Schedule(), Callbacks.of(callback), selection))
         return self
 
     def _checked_block(self, X: Any, Y: Any, sample_weight: Any = None) -> TrainingRows:
@@ -206,7 +210,7 @@ class Network(Model):
         if index is None:
             return super().predict_topk(X, k, n_candidates=n_candidates)
         k = at_most_all(k, self.n_labels)
-        require(index == "hnsw", "index", index, "'hnsw' or None")
+        require(among(index, ("hnsw",)), "index", index, "'hnsw' or None")
         graph = self.index if self.index is not None and self.index.step == self.step else self.build_index()
         return hnsw.predict(self, graph, check_X(X, self.n_features), k, n_candidates)
 

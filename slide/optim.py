@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from slide.checks import require
+from slide.checks import number, require, whole
 
 __all__ = [
     "OPTIMIZERS",
@@ -41,10 +42,10 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        fits = 0 < self.lr <= np.finfo(np.float32).max
+        fits = 0 < number(self.lr) <= np.finfo(np.float32).max
         require(bool(fits), f"{name}(lr=)", self.lr, "a finite number over 0, within float32")
         decay = self.weight_decay
-        require(np.isfinite(decay) and decay >= 0, f"{name}(weight_decay=)", decay, "a finite number, 0 or more")
+        require(0 <= number(decay) < math.inf, f"{name}(weight_decay=)", decay, "a finite number, 0 or more")
 
     @property
     def kind(self) -> str:
@@ -71,6 +72,11 @@ class Adagrad(Optimizer):
     per_row: bool = True
     eps: float = 1e-8  # type: ignore[misc]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(isinstance(self.per_row, bool), "Adagrad(per_row=)", self.per_row, "True or False")
+        require(0 <= number(self.eps) < math.inf, "Adagrad(eps=)", self.eps, "a finite number, 0 or more")
+
     @property
     def kind(self) -> str:
         return "adagrad_row" if self.per_row else "adagrad"
@@ -91,8 +97,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.beta1 < 1, "Adam(beta1=)", self.beta1, "at least 0 and under 1")
-        require(0 <= self.beta2 < 1, "Adam(beta2=)", self.beta2, "at least 0 and under 1")
+        require(0 <= number(self.beta1) < 1, "Adam(beta1=)", self.beta1, "at least 0 and under 1")
+        require(0 <= number(self.beta2) < 1, "Adam(beta2=)", self.beta2, "at least 0 and under 1")
+        require(0 <= number(self.eps) < math.inf, "Adam(eps=)", self.eps, "a finite number, 0 or more")
 
     @property
     def kind(self) -> str:
@@ -112,7 +119,7 @@ class Schedule:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        require(0 <= self.warmup < 1, f"{type(self).__name__}(warmup=)", self.warmup, "at least 0 and under 1")
+        require(0 <= number(self.warmup) < 1, f"{type(self).__name__}(warmup=)", self.warmup, "at least 0 and under 1")
 
     def after_warmup(self, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Factor for progress in [0, 1] since the end of the warm-up."""
@@ -125,6 +132,15 @@ class Schedule:
         return (np.minimum(rising, 1) * self.after_warmup(rest)).astype(np.float32)
 
 
+def check_schedule(schedule: Any) -> Schedule | None:
+    """The schedule itself; ValueError for what is none."""
+    require(
+        schedule is None or isinstance(schedule, Schedule), "schedule", schedule, "a slide.Linear, Cosine, Constant"
+    )
+    assert schedule is None or isinstance(schedule, Schedule)
+    return schedule
+
+
 @dataclass(frozen=True)
 class Constant(Schedule):
     """The learning rate as it is."""
@@ -135,6 +151,10 @@ class Linear(Schedule):
     """Falls linearly to `final` times the learning rate."""
 
     final: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= number(self.final) < math.inf, "Linear(final=)", self.final, "a finite number, 0 or more")
 
     def after_warmup(self, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return 1 - (1 - self.final) * progress
@@ -180,14 +200,21 @@ class Rebuild:
     incremental: bool = False
 
     def __post_init__(self) -> None:
-        require(self.every is None or self.every >= 1, "Rebuild(every=)", self.every, "1 sample or more, or None")
-        ok = self.growth is None or 0 <= self.growth <= 10
+        require(
+            self.every is None or whole(self.every) >= 1, "Rebuild(every=)", self.every, "1 sample or more, or None"
+        )
+        ok = self.growth is None or 0 <= number(self.growth) <= 10
         require(ok, "Rebuild(growth=)", self.growth, "0 to 10, or None")
         drift = self.drift
-        known = drift is None or (np.isfinite(drift) and drift > 0)
+        known = drift is None or 0 < number(drift) < math.inf
         require(known, "Rebuild(drift=)", drift, "a finite number over 0, or None")
-        require(self.background in (None, False, True), "Rebuild(background=)", self.background, "a bool or None")
-        require(self.incremental in (False, True), "Rebuild(incremental=)", self.incremental, "a bool")
+        require(
+            self.background is None or isinstance(self.background, bool),
+            "Rebuild(background=)",
+            self.background,
+            "a bool or None",
+        )
+        require(isinstance(self.incremental, bool), "Rebuild(incremental=)", self.incremental, "a bool")
 
     def interval(self, times: int, wanted: tuple[int, float]) -> int:
         """Samples between rebuild number `times` and the next; wanted are `every` and `growth` where they are None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from slide.checks import require
+from slide.checks import among, require
 from slide.engine.guard import guard
 from slide.engine.protocol import Engine, StepRule
 from slide.engine.quantized import CompressedPairs
@@ -20,7 +20,7 @@ BACKENDS = ("c", "numba")
 
 def resolve_backend(name: str | None) -> str:
     """The name itself, or for None "c" if it was built, else "numba" with a warning."""
-    require(name is None or name in BACKENDS, "backend", name, "'c', 'numba' or None")
+    require(name is None or among(name, BACKENDS), "backend", name, "'c', 'numba' or None")
     built = c_core() is not None
     if name == "c" and not built:
         raise ImportError(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from slide.checks import require
+from slide.checks import among, require, whole
 from slide.layers import MAX_NEURONS, Dense, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, auto
 from slide.model.pairs import Wide
@@ -44,7 +44,7 @@ def build_network(
     return Network(
         layers,
         wide=wide,
-        optimizer=options.optimizer or Adagrad(options.lr),
+        optimizer=Adagrad(options.lr) if options.optimizer is None else options.optimizer,
         loss=options.loss,
         rebuild=options.rebuild,
         batch_size=options.batch_size,
@@ -66,13 +66,14 @@ def widths(hidden: Any) -> tuple[int, ...]:
 
 
 def _is_width(n: Any) -> bool:
-    return isinstance(n, int | np.integer) and not isinstance(n, bool) and 1 <= int(n) <= MAX_NEURONS
+    return 1 <= whole(n) <= MAX_NEURONS
 
 
 def _output_layer(options: NetworkOptions, n_labels: int) -> Sampled:
-    require(isinstance(options.n_active, int | np.integer), "n_active", options.n_active, "a whole number")
+    require(1 <= whole(options.n_active) <= MAX_NEURONS, "n_active", options.n_active, "a whole number, 1 or more")
     n_random = options.n_random if options.n_random is not None else options.n_active // 6
-    lsh = auto(n_labels, options.n_active, n_random) if options.lsh == "auto" else options.lsh
+    require(0 <= whole(n_random) <= options.n_active, "n_random", n_random, f"0 to n_active, {options.n_active:,}")
+    lsh = auto(n_labels, options.n_active, n_random) if among(options.lsh, ("auto",)) else options.lsh
     require(lsh is None or isinstance(lsh, HashFamily), "lsh", options.lsh, "a HashFamily, 'auto' or None")
     assert not isinstance(lsh, str)
     return Sampled(n_labels, lsh=lsh, n_active=options.n_active, n_random=n_random)

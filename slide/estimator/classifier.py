@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
-from slide.checks import require
+from slide.checks import require, whole
 from slide.engine.threads import resolve_threads
 from slide.estimator.fitted import FittedClassifier
 from slide.estimator.fitting import begin, refuse_balanced, train, train_on_blocks
@@ -200,7 +198,7 @@ class SlideClassifier(FittedClassifier):
         NonFiniteError
             If the loss overflows; names step and layer.
         """
-        require(isinstance(self.epochs, int | np.integer) and self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        require(whole(self.epochs) >= 1, "epochs", self.epochs, "1 or more")
         rows = begin(
             self,
             X,

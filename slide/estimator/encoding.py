@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_lengths, check_pair, check_X, warn
+from slide.checks import among, check_lengths, check_pair, check_X, warn
 from slide.engine.layout import IntArray
 from slide.estimator.class_weight import row_weights
 from slide.estimator.label_forms import Values, class_names, read_labels
@@ -155,7 +155,7 @@ class Encoding:
         rows = prepare(TrainingRows.of(X, Y, weights))
         labels = replace(labels, nonempty=bool(np.diff(Y.indptr).all()))
         # A text that has most of a small vocabulary is still no row of measurements.
-        normalize = True if normalize == "auto" and not reader.reads_tables else normalize
+        normalize = True if among(normalize, ("auto",)) and not reader.reads_tables else normalize
         scaling = Scaling.of(rows.X, normalize, rows.weights)
         return cls(reader, scaling, labels), replace(rows, X=scaling(rows.X))
 

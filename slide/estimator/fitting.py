@@ -11,7 +11,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from slide.checks import Checked, require
+from slide.checks import Checked, require, whole
 from slide.estimator.build import build_network
 from slide.estimator.card import TrainingFacts
 from slide.estimator.encoding import Encoding, Pair
@@ -21,6 +21,7 @@ from slide.estimator.label_doubts import doubt_labels
 from slide.estimator.plan import FitPlan
 from slide.estimator.sklearn_api import seed_of
 from slide.inference.scores import threshold
+from slide.optim import check_schedule
 from slide.training import bars
 from slide.training.callbacks import Callback, Shown, listed
 from slide.training.ranking import Rank, held_for_calibration, learn_ranker, update_ranker
@@ -45,6 +46,9 @@ def begin(
     all_there : no others will come, so what can be chosen from them is
     repeats : whether few rows may be there as often as their weights say
     """
+    check_schedule(clf.schedule)
+    ok = isinstance(clf.verbose, bool) or whole(clf.verbose) in (0, 1, 2)
+    require(ok, "verbose", clf.verbose, "0, 1 or 2")
     if not all_there:
         refuse_balanced(clf.class_weight)
 
@@ -149,7 +153,6 @@ def recorded(
 
 def verbose_callbacks(verbose: Any) -> list[Callback]:
     """What prints as a fit goes on: nothing at 0, lines at the ends of epochs at 1, and every few seconds at 2."""
-    require(verbose in (0, 1, 2), "verbose", verbose, "0, 1 or 2")
     if not verbose:
         return []
     return [Shown(bars.Lines(sys.stdout, bars.LINE_SECONDS if verbose > 1 else float("inf")))]

@@ -84,6 +84,7 @@ class Predictions(Estimator):
         than k were returned. index="hnsw" finds the labels to score by a graph, built at the first such call after
         training (``network_.build_index``; needs the extra `hnsw`).
         """
+        require(isinstance(names, bool | np.bool), "names", names, "True or False")
         rows = self._rows(X)
         ids, scores = self.network_.predict_topk(Checked(rows), k, n_candidates=n_candidates, index=index)
         return (self._labels.names(ids) if names else ids), scores

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_finite, require
+from slide.checks import among, check_finite, require
 from slide.engine.layout import FloatArray
 
 DENSE = 0.5  # share of entries that are not 0 from which "auto" takes X for a dense table
@@ -37,7 +37,9 @@ class Scaling:
     @classmethod
     def of(cls, X: sp.csr_array, normalize: bool | str, weights: FloatArray | None = None) -> Scaling:
         """What `normalize` means for training rows X, which count so many times."""
-        require(normalize in (True, False, "auto"), "normalize", normalize, "'auto', True or False")
+        require(
+            isinstance(normalize, bool) or among(normalize, ("auto",)), "normalize", normalize, "'auto', True or False"
+        )
         none = np.empty(0)
         if normalize == "auto" and X.nnz > DENSE * X.shape[0] * X.shape[1]:
             return cls("standard", *_standard(X, weights))

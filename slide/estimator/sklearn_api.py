@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from slide.checks import require, warn
+from slide.checks import among, require, warn
 from slide.errors import NotFittedError
 from slide.estimator.presets import PRESETS
 from slide.frames import is_frame
@@ -68,7 +68,7 @@ class Estimator:
         >>> slide.SlideClassifier.preset("fast", random_state=1).epochs
         3
         """
-        require(name in PRESETS, "preset", name, f"one of {', '.join(PRESETS)}")
+        require(among(name, PRESETS), "preset", name, f"one of {', '.join(PRESETS)}")
         return cls(**PRESETS[name] | options)
 
     def changed_params(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slide.checks import require
+from slide.checks import among, require, whole
 from slide.engine.layout import DIRECTION_BLOCK, L2_ALSH_TERMS, MAX_PROBES, SIGN_ALSH_TERMS, FloatArray
 from slide.engine.state import LayerState, LshState
 from slide.lsh.centring import FRAME_QUERIES, update_frame
@@ -128,25 +128,28 @@ class HashFamily:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        require(1 <= self.L <= MAX_TABLES, f"{name}(L=)", self.L, f"1 to {MAX_TABLES} tables")
-        require(1 <= self.capacity < 2**20, f"{name}(capacity=)", self.capacity, "1 to 1,048,575 neurons a bucket")
-        require(self.policy in ("fifo", "reservoir"), f"{name}(policy=)", self.policy, "'fifo' or 'reservoir'")
-        require(self.transform in APPENDED, f"{name}(transform=)", self.transform, f"one of {tuple(APPENDED)}")
+        require(1 <= whole(self.L) <= MAX_TABLES, f"{name}(L=)", self.L, f"1 to {MAX_TABLES} tables")
+        require(
+            1 <= whole(self.capacity) < 2**20, f"{name}(capacity=)", self.capacity, "1 to 1,048,575 neurons a bucket"
+        )
+        require(among(self.policy, ("fifo", "reservoir")), f"{name}(policy=)", self.policy, "'fifo' or 'reservoir'")
+        require(among(self.transform, APPENDED), f"{name}(transform=)", self.transform, f"one of {tuple(APPENDED)}")
         ok = self.transform != "l2-alsh" or self.sees_distances
         require(ok, f"{name}(transform=)", self.transform, "another: this is for distances, so for EuclideanHash")
+        require(isinstance(self.centred, bool), f"{name}(centred=)", self.centred, "True or False")
         self._check_selection(name)
         if self.K is not None:
             limit = MAX_CODE_BITS // self.bits_per_hash
-            require(1 <= self.K <= limit, f"{name}(K=)", self.K, f"1 to {limit} hashes a table")
+            require(1 <= whole(self.K) <= limit, f"{name}(K=)", self.K, f"1 to {limit} hashes a table")
 
     def _check_selection(self, name: str) -> None:
-        require(self.selection in SELECTIONS, f"{name}(selection=)", self.selection, f"one of {SELECTIONS}")
+        require(among(self.selection, SELECTIONS), f"{name}(selection=)", self.selection, f"one of {SELECTIONS}")
         most = self.L if self.selection == "threshold" else MAX_TABLES
-        ok = isinstance(self.min_count, int) and 1 <= self.min_count <= most
+        ok = 1 <= whole(self.min_count) <= most
         require(ok, f"{name}(min_count=)", self.min_count, f"1 to {most} tables")
         can_probe = self.has_margins and not self.is_custom
         wanted = f"1 to {MAX_PROBES} buckets a table" if can_probe else "1: only SimHash's own bits have margins"
-        ok = isinstance(self.probes, int) and 1 <= self.probes <= (MAX_PROBES if can_probe else 1)
+        ok = 1 <= whole(self.probes) <= (MAX_PROBES if can_probe else 1)
         require(ok, f"{name}(probes=)", self.probes, wanted)
 
     # -- what a family of one's own implements ------------------------------------------------------------------------

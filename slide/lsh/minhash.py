@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slide.checks import require
+from slide.checks import require, whole
 from slide.lsh.family import HashFamily
 
 
@@ -32,7 +32,7 @@ class MinHash(HashFamily):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(1 <= self.size <= 2**16, "MinHash(size=)", self.size, "1 to 65,536 coordinates")
+        require(1 <= whole(self.size) <= 2**16, "MinHash(size=)", self.size, "1 to 65,536 coordinates")
 
     def random_choices(self, K: int, dim: int, rng: np.random.Generator) -> dict[str, Any]:
         size = min(self.size, dim)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import among, number, require, whole
 from slide.engine.layout import DIRECTION_BLOCK, LANES, MAX_PROBES, FloatArray
 from slide.engine.state import LayerState, LshState
 from slide.lsh.family import HashFamily, LearnContext
@@ -72,17 +72,24 @@ class QueryCells(HashFamily):
     hashes_neurons: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        require(self.L == 1, "QueryCells(L=)", self.L, "1: one partition")
-        require(0 <= self.capacity < 2**20, "QueryCells(capacity=)", self.capacity, "0 to 1,048,575 neurons a list")
-        require(self.policy == "best", "QueryCells(policy=)", self.policy, "'best'")
-        require(not self.centred, "QueryCells(centred=)", self.centred, "False: neurons are not hashed")
-        require(self.transform == "none", "QueryCells(transform=)", self.transform, "'none': norms count as they are")
-        require(self.selection == "lists", "QueryCells(selection=)", self.selection, "'lists': in their order")
-        require(1 <= self.probes <= MAX_PROBES, "QueryCells(probes=)", self.probes, f"1 to {MAX_PROBES} cells")
-        require(0 <= self.recall <= 1, "QueryCells(recall=)", self.recall, "a share, 0 to 1")
-        require(self.memory >= 2**16, "QueryCells(memory=)", self.memory, "65,536 bytes or more")
+        require(whole(self.L) == 1, "QueryCells(L=)", self.L, "1: one partition")
+        require(
+            0 <= whole(self.capacity) < 2**20, "QueryCells(capacity=)", self.capacity, "0 to 1,048,575 neurons a list"
+        )
+        require(among(self.policy, ("best",)), "QueryCells(policy=)", self.policy, "'best'")
+        require(self.centred is False, "QueryCells(centred=)", self.centred, "False: neurons are not hashed")
+        require(
+            among(self.transform, ("none",)),
+            "QueryCells(transform=)",
+            self.transform,
+            "'none': norms count as they are",
+        )
+        require(among(self.selection, ("lists",)), "QueryCells(selection=)", self.selection, "'lists': in their order")
+        require(1 <= whole(self.probes) <= MAX_PROBES, "QueryCells(probes=)", self.probes, f"1 to {MAX_PROBES} cells")
+        require(0 <= number(self.recall) <= 1, "QueryCells(recall=)", self.recall, "a share, 0 to 1")
+        require(whole(self.memory) >= 2**16, "QueryCells(memory=)", self.memory, "65,536 bytes or more")
         if self.K is not None:
-            require(MIN_BITS <= self.K <= MAX_BITS, "QueryCells(K=)", self.K, f"{_BITS} bits of a cell's number")
+            require(MIN_BITS <= whole(self.K) <= MAX_BITS, "QueryCells(K=)", self.K, f"{_BITS} bits of a cell's number")
 
     def resolved_K(self, n: int) -> int:
         """K itself, or the choice for n neurons."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slide.checks import require
+from slide.checks import among, require
 from slide.engine.layout import DIRECTION_BLOCK, HADAMARD_ROUNDS, FloatArray
 from slide.engine.state import LayerState
 from slide.lsh.family import HashFamily, LearnContext, gaussian_directions
@@ -44,7 +44,7 @@ class SimHash(HashFamily):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.directions in _DIRECTIONS, "SimHash(directions=)", self.directions, f"one of {_DIRECTIONS}")
+        require(among(self.directions, _DIRECTIONS), "SimHash(directions=)", self.directions, f"one of {_DIRECTIONS}")
         ok = self.transform == "none" or not self.is_trained
         require(ok, "SimHash(transform=)", self.transform, "'none' where directions are trained")
 

@@ -6,14 +6,14 @@ Training, files and inference know a Model only; slide/network.py is the Network
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_X, require
+from slide.checks import among, check_X, require, whole
 from slide.engine import select
 from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, FloatArray, IntArray
 from slide.engine.leaves import Leaves
@@ -35,6 +35,7 @@ from slide.optim import Adagrad, Optimizer, Rebuild
 
 LOSSES = ("softmax", "binary")
 STORAGES = ("float32", "bfloat16")
+OPTIMIZER_WANTED = "a slide.SGD, Adagrad or Adam, or None"
 FEW_ROWS = 256  # whose pairs are looked up one by one
 SAMPLES_A_BATCH_ROW = 1000  # a data set has at least so many times the samples of a batch
 #: What a snapshot brings back; all else (threads, lock, history) is of the object that lives on.
@@ -76,14 +77,17 @@ class Model(EngineOwner):
         arrays: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         _check_stack(layers)
-        require(loss in LOSSES, "loss", loss, f"one of {LOSSES}")
-        require(isinstance(seed, int | np.integer) and 0 <= seed < 2**64, "seed", seed, "an int, 0 to 2^64 - 1")
-        ok = batch_size is None or (isinstance(batch_size, int | np.integer) and 1 <= batch_size <= MAX_BATCH)
+        require(among(loss, LOSSES), "loss", loss, f"one of {LOSSES}")
+        require(wide is None or isinstance(wide, Wide), "wide", wide, "a slide.Wide or None")
+        require(optimizer is None or isinstance(optimizer, Optimizer), "optimizer", optimizer, OPTIMIZER_WANTED)
+        require(rebuild is None or isinstance(rebuild, Rebuild), "rebuild", rebuild, "a slide.Rebuild or None")
+        require(0 <= whole(seed) < 2**64, "seed", seed, "an int, 0 to 2^64 - 1")
+        ok = batch_size is None or 1 <= whole(batch_size) <= MAX_BATCH
         require(ok, "batch_size", batch_size, f"an int, 1 to {MAX_BATCH}, or None")
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.wide = wide
         self.optimizer = optimizer or Adagrad()
-        require(storage in STORAGES, "storage", storage, f"one of {STORAGES}")
+        require(among(storage, STORAGES), "storage", storage, f"one of {STORAGES}")
         has_states = OPTIMIZER_STATES[self.optimizer.kind] > 0
         require(not has_states or storage == "float32", "storage", storage, f"float32 with {self.optimizer!r}")
         self.batch_size, self.storage, self.loss, self.seed = batch_size, storage, loss, int(seed)
@@ -290,7 +294,7 @@ class Model(EngineOwner):
         if n_candidates is not None:
             has_tables = self.states[-1].lsh is not None
             require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
-            require(k <= n_candidates <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
+            require(k <= whole(n_candidates) <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
         return best_labels(self, check_X(X, self.n_features), k, n_candidates)
 
     def shortlist(self, X: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
@@ -337,7 +341,9 @@ def _unpickled(cls: type[Model], snapshot: Snapshot, n_threads: int | None, back
 
 
 def _check_stack(layers: Sequence[Layer]) -> None:
-    require(isinstance(layers, Iterable) and len(layers) >= 2, "layers", layers, "an input layer and at least one more")
+    require(
+        isinstance(layers, list | tuple) and len(layers) >= 2, "layers", layers, "an input layer and at least one more"
+    )
     require(isinstance(layers[0], SparseInput), "layers[0]", layers[0], "a SparseInput")
     for i, layer in enumerate(layers[1:], 1):
         require(isinstance(layer, Dense | Sampled), f"layers[{i}]", layer, "a Dense or Sampled")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import number, require
 from slide.engine.layout import IntArray
 from slide.engine.state import WideState
 from slide.model.sorted_lists import inserted, lower_bound, with_longer
@@ -53,7 +53,7 @@ class Wide:
     def __post_init__(self) -> None:
         for name in ("lr", "bias_lr", "deep_share", "prune", "row_pairs"):
             value = getattr(self, name)
-            require(np.isfinite(value) and value >= 0, f"Wide({name}=)", value, "a finite number, 0 or more")
+            require(0 <= number(value) < np.inf, f"Wide({name}=)", value, "a finite number, 0 or more")
 
 
 SLACK = 4  # what blocks of rows may hold of pairs beyond the limit, before the last of them has come

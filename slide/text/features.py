@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import number, require, whole
 from slide.engine.layout import FloatArray
 from slide.text.words import BEFORE, CURRENT, FIELD_SEPARATOR, Tokenizer, folded, tokenizer
 
@@ -68,19 +68,23 @@ class TextFeatures:
     sublinear: bool = True
 
     def __post_init__(self) -> None:
-        require(self.words in (0, 1, 2), "TextFeatures(words=)", self.words, "0, 1 or 2")
+        require(whole(self.words) in (0, 1, 2), "TextFeatures(words=)", self.words, "0, 1 or 2")
         require(self.words > 0 or self.characters is not None, "TextFeatures", "no words, no characters", "one of them")
         if self.characters is not None:
-            object.__setattr__(self, "characters", tuple(self.characters))
-            ok = len(self.characters) == 2 and 1 <= self.characters[0] <= self.characters[1]
+            pair = tuple(self.characters) if isinstance(self.characters, Iterable) else (0, 0)
+            ok = len(pair) == 2 and 1 <= whole(pair[0]) <= whole(pair[1])
             require(ok, "TextFeatures(characters=)", self.characters, "(shortest, longest), 1 or more")
+            object.__setattr__(self, "characters", pair)
         for name in ("min_rows", "max_features", "buckets"):
             value = getattr(self, name)
-            ok = value is None or (isinstance(value, int) and 1 <= value < 2**31)
+            ok = value is None or 1 <= whole(value) < 2**31
             require(ok, f"TextFeatures({name}=)", value, "None or a whole number, 1 or more")
-        require(0 < self.max_share <= 1, "TextFeatures(max_share=)", self.max_share, "over 0 and at most 1")
-        require(not isinstance(self.stop_words, str), "TextFeatures(stop_words=)", self.stop_words, "several words")
-        object.__setattr__(self, "stop_words", tuple(self.stop_words))
+        require(0 < number(self.max_share) <= 1, "TextFeatures(max_share=)", self.max_share, "over 0 and at most 1")
+        several = isinstance(self.stop_words, Iterable) and not isinstance(self.stop_words, str | bytes)
+        words = tuple(self.stop_words) if several else ()
+        ok = several and all(isinstance(word, str) for word in words)
+        require(ok, "TextFeatures(stop_words=)", self.stop_words, "several words, as strings")
+        object.__setattr__(self, "stop_words", words)
 
 
 class Block(NamedTuple):

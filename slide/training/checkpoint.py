@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.checks import require
+from slide.checks import number, require, whole
 from slide.errors import ModelFormatError
 from slide.io.atomic import Place
 from slide.io.fingerprint import fingerprint
@@ -73,9 +73,11 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         minutes, samples = self.minutes, self.samples
-        ok = minutes is None or 0 <= minutes < float("inf")
+        ok = minutes is None or 0 <= number(minutes) < float("inf")
         require(ok, "Checkpoint(minutes=)", minutes, "0 or more, or None")
-        require(samples is None or samples >= 1, "Checkpoint(samples=)", samples, "1 or more, or None")
+        require(samples is None or whole(samples) >= 1, "Checkpoint(samples=)", samples, "1 or more, or None")
+        require(isinstance(self.resume, bool), "Checkpoint(resume=)", self.resume, "True or False")
+        require(isinstance(self.path, str | os.PathLike), "Checkpoint(path=)", self.path, "the path of a file")
         require(Path(self.path).parent.is_dir(), "Checkpoint(path=)", str(self.path), "a file in a folder that exists")
 
 

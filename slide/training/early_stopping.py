@@ -10,7 +10,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import number, require, whole
 from slide.io.fingerprint import fingerprint
 from slide.io.model_file import read_model, save_model
 from slide.model.model import Model
@@ -54,8 +54,10 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self) -> None:
-        require(self.patience >= 1, "EarlyStopping(patience=)", self.patience, "1 epoch or more")
-        ok = 0 <= self.min_delta < float("inf")
+        require(whole(self.patience) >= 1, "EarlyStopping(patience=)", self.patience, "1 epoch or more")
+        require(isinstance(self.metric, str), "EarlyStopping(metric=)", self.metric, "a name like 'p@1'")
+        require(isinstance(self.restore_best, bool), "EarlyStopping(restore_best=)", self.restore_best, "True or False")
+        ok = 0 <= number(self.min_delta) < float("inf")
         require(ok, "EarlyStopping(min_delta=)", self.min_delta, "a finite number, 0 or more")
 
     def best_epoch(self, history: list[dict[str, Any]]) -> int:

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from slide.checks import require
+from slide.checks import require, whole
 from slide.engine.protocol import Examples, TrainStats
 from slide.errors import NonFiniteError
 from slide.model.model import Model
@@ -39,7 +39,7 @@ RECORDED = ("epoch", "epoch_ended", "samples", "seconds", "samples_per_second", 
 def run(net: Model, source: Source, plan: Plan, progress: Progress | None = None) -> Progress:
     """Trains for whole epochs, or goes on where progress stands. See Network.fit."""
     epochs, n = plan.epochs, source.n_rows
-    require(isinstance(epochs, int | np.integer) and epochs >= 0, "epochs", epochs, "a whole number, 0 or more")
+    require(whole(epochs) >= 0, "epochs", epochs, "a whole number, 0 or more")
     progress = progress or Progress(epochs=int(epochs), total=int(epochs) * n)
     progress.columns, progress.metric = [*RECORDED, *plan.judge.columns], plan.judge.metric
     progress.data = {"rows": n, "features": net.n_features, "labels": net.n_labels, **source.counts()}

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import number, require, whole
 from slide.engine.layout import FloatArray, IntArray
 from slide.model.model import Model
 from slide.model.ranker import Ranker, calibrate, found_among, log_loss
@@ -74,16 +74,15 @@ class Rank:
     def __post_init__(self) -> None:
         for name in ("n_negatives", "n_ranked"):
             value = getattr(self, name)
-            ok = value is None or (isinstance(value, int | np.integer) and value >= 1)
-            require(bool(ok), f"Rank({name}=)", value, "an int, 1 or more, or None")
-        for name in ("C", "positive_weight", "prune", "eps"):
+            require(value is None or whole(value) >= 1, f"Rank({name}=)", value, "an int, 1 or more, or None")
+        for name in ("C", "positive_weight"):
             value = getattr(self, name)
-            if name == "C" and value is None:
-                continue
-            low = name in ("prune", "eps")
-            require(
-                np.isfinite(value) and (value >= 0 if low else value > 0), f"Rank({name}=)", value, "a positive number"
-            )
+            ok = (name == "C" and value is None) or 0 < number(value) < np.inf
+            require(ok, f"Rank({name}=)", value, "a positive number")
+        for name in ("prune", "eps"):
+            value = getattr(self, name)
+            require(0 <= number(value) < np.inf, f"Rank({name}=)", value, "a number, 0 or more")
+        require(whole(self.max_passes) >= 1, "Rank(max_passes=)", self.max_passes, "an int, 1 or more")
 
     def sized(self, n_rows: int, n_labels: int) -> Rank:
         """With sizes for so many rows and labels."""
