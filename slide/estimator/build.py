@@ -60,8 +60,9 @@ def widths(hidden: Any) -> tuple[int, ...]:
     given = [hidden] if isinstance(hidden, int | np.integer) else hidden
     ok = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
     found = list(given) if ok else []
-    ok = ok and bool(found) and all(_is_width(n) for n in found)
-    require(ok, "hidden", hidden, f"a whole number, or a sequence of at least one, each 1 to {MAX_NEURONS:,}")
+    wrong = next((n for n in found if not _is_width(n)), None if found else hidden)
+    wanted = f"a whole number, or a sequence of at least one, each 1 to {MAX_NEURONS:,}"
+    require(bool(found) and all(map(_is_width, found)), "hidden", wrong, wanted)
     return tuple(int(n) for n in found)
 
 

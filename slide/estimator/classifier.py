@@ -207,7 +207,7 @@ class SlideClassifier(FittedClassifier):
             sample_weight,
             few_rows=FEW_ROWS,
             all_there=True,
-            repeats=not isinstance(eval_set, float),
+            repeats=checkpoint is None and not isinstance(eval_set, float),
         )
         how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "rank": self.plan_.rank}
         how |= {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}

@@ -44,11 +44,10 @@ def begin(
 
     few_rows : fewer are trained on by one thread, where their number is not given
     all_there : no others will come, so what can be chosen from them is
-    repeats : whether few rows may be there as often as their weights say
+    repeats : whether few rows may be there as often as their weights say, in an order of their own
     """
     check_schedule(clf.schedule)
-    ok = isinstance(clf.verbose, bool) or whole(clf.verbose) in (0, 1, 2)
-    require(ok, "verbose", clf.verbose, "0, 1 or 2")
+    check_verbose(clf.verbose)
     if not all_there:
         refuse_balanced(clf.class_weight)
 
@@ -151,8 +150,14 @@ def recorded(
 # -- verbose -----------------------------------------------------------------------------------------------------------
 
 
+def check_verbose(verbose: Any) -> None:
+    """Refuses what is no level."""
+    require(isinstance(verbose, bool) or whole(verbose) in (0, 1, 2), "verbose", verbose, "0, 1 or 2")
+
+
 def verbose_callbacks(verbose: Any) -> list[Callback]:
     """What prints as a fit goes on: nothing at 0, lines at the ends of epochs at 1, and every few seconds at 2."""
+    check_verbose(verbose)
     if not verbose:
         return []
     return [Shown(bars.Lines(sys.stdout, bars.LINE_SECONDS if verbose > 1 else float("inf")))]

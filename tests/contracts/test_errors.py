@@ -140,7 +140,7 @@ def test_data_of_other_sizes(folder: Path, capsys: pytest.CaptureFixture[str], n
         (["--lsh", "none", "--K", "3"], "--K"),
         (["--lsh", "abacus"], "--lsh"),
         (["--n-threads", "0"], "n_threads"),
-        (["--seed", "-1"], "seed"),
+        (["--seed", "-1"], "random_state: found -1"),
         (["--backend", "cuda"], "--backend"),
         (["--unheard-of"], "--unheard-of"),
     ],
@@ -157,7 +157,6 @@ def test_options_that_make_no_sense(
     ("options", "told"),
     [
         (["-k", "0"], "k"),
-        (["-k", "21"], "1 to 20"),
         (["--n-candidates", "2"], "n_candidates"),
         (["--threads", "0"], "n_threads"),
     ],
@@ -315,11 +314,11 @@ def with_value(X: sp.csr_array, value: float) -> sp.csr_array:
         (lambda X, Y: (X[:, :0], Y), r"X: found 0 feature\(s\) \(shape=\(60, 0\)\)"),
         (lambda X, Y: (X, Y[:, :0]), r"Y: found shape \(60, 0\)"),
         (lambda X, Y: (X, Y * 0), r"Y: found shape .* with 0 labels set"),
-        (lambda X, Y: (with_value(X, np.nan), Y), r"X: found nan in row 7"),
-        (lambda X, Y: (with_value(X, -np.inf), Y), r"X: found -inf in row 7"),
+        (lambda X, Y: (with_value(X, np.nan), Y), r"X: found nan in column \d+ in row 7"),
+        (lambda X, Y: (with_value(X, -np.inf), Y), r"X: found -inf in column \d+ in row 7"),
         (lambda X, Y: (X, with_value(Y, np.nan)), r"Y: found nan in row"),
         (lambda X, Y: ("text", Y), r"X: found str"),
-        (lambda X, Y: (X.toarray().astype(str), Y), r"X: found ndarray .* dtype <U"),
+        (lambda X, Y: (np.full(X.shape, "a"), Y), r"X: found 'a' in column 0 in row 0, wanted a number"),
         (lambda X, Y: (X.astype(complex), Y), r"X: found dtype complex"),
         (lambda X, Y: (X.toarray()[0], Y), r"X: found ndarray of shape \(30,\)"),
         (lambda X, Y: (X, [1, 2, 3]), r"X and Y: found \d+ and 3 rows, wanted equal numbers"),
@@ -336,8 +335,8 @@ def test_fit_refuses(change: Callable[..., tuple[object, object]], told: str) ->
     ("options", "told"),
     [
         ({"hidden": ()}, r"hidden: found \(\)"),
-        ({"hidden": (0,)}, r"SparseInput\(n=\): found 0"),
-        ({"hidden": (8, -1)}, r"Dense\(n=\): found -1"),
+        ({"hidden": (0,)}, r"hidden: found 0"),
+        ({"hidden": (8, -1)}, r"hidden: found -1"),
         ({"epochs": 0}, r"epochs: found 0"),
         ({"epochs": 1.5}, r"epochs: found 1\.5"),
         ({"n_active": 0}, r"Sampled\(n_active=\): found 0"),
@@ -349,7 +348,7 @@ def test_fit_refuses(change: Callable[..., tuple[object, object]], told: str) ->
         ({"lsh": "simhash"}, r"lsh: found 'simhash'"),
         ({"wide": 3}, r"wide: found 3"),
         ({"n_threads": 0}, r"n_threads: found 0"),
-        ({"random_state": -1}, r"seed: found -1"),
+        ({"random_state": -1}, r"random_state: found -1"),
         ({"backend": "cuda"}, r"backend: found 'cuda'"),
     ],
 )
@@ -385,7 +384,7 @@ def test_predictions_that_make_no_sense() -> None:
     clf.fit(X, Y)
     for bad, told in (
         (X[:, :-1], "X has 29 features, but SlideClassifier is expecting 30 features"),
-        (with_value(X, np.inf), "found inf in row 7"),
+        (with_value(X, np.inf), r"found inf in column \d+ in row 7"),
     ):
         with pytest.raises(ValueError, match=told):
             clf.predict_topk(bad)
