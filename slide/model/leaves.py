@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -127,14 +128,8 @@ def _learn(
 
 def refilled(engine: Engine, leaves: Leaves) -> Leaves:
     """With lists from the present rows of the labels that each block of 64 leaves holds."""
-    parts = [
-        np.unique(lists[:, 1:][np.arange(lists.shape[1] - 1) < lists[:, :1]])
-        for lists in np.split(leaves.lists, len(leaves.lists) // DIRECTION_BLOCK)
-    ]
-    indptr = np.concatenate([[0], np.cumsum([len(ids) for ids in parts])]).astype(np.int64)
-    again = replace(leaves, lists=leaves.lists.copy())
-    engine.fill_leaves(again, indptr, np.concatenate(parts).astype(np.int32))
-    return again
+    parts = [np.sort(leaves.labels[a:b]) for a, b in pairwise(leaves.first_label)]
+    return leaves.with_lists(engine.fill_leaves(leaves, leaves.first_label, np.concatenate(parts)))
 
 
 def _packs(rows: npt.NDArray[np.int64], n_blocks: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

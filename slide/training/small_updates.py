@@ -8,11 +8,17 @@ many samples as before have come.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 
-from slide.engine.layout import IntArray
+from slide.engine.layout import DIRECTION_BLOCK, IntArray
+from slide.engine.leaves import Leaves
 from slide.engine.protocol import Examples
 from slide.model.model import Model
+from slide.model.sorted_lists import inserted
 
 FEW_QUERIES = 32  # a fit is short whose rows are fewer than one in so many of the queries that hash functions want
 FEWEST_QUERIES = 256 * FEW_QUERIES  # of hash functions that learn from none
@@ -46,13 +52,35 @@ def take_in(net: Model, X: Examples, Y: Examples) -> None:
             labels = Y.indices[Y.indptr[row] : Y.indptr[row + 1]]
             lsh.label_cells[labels] = cell
             into_list(lsh.buckets[0, cell], labels, lsh.capacity)
-            if leaves is not None and codes is not None:
-                into_list(leaves.lists[codes[row]], labels, leaves.capacity)
 
     net.engine.change_tables(change)
+    if leaves is not None and codes is not None:
+        for code, (first, end) in zip(codes.tolist(), pairwise(Y.indptr), strict=True):
+            leaves = into_leaf(leaves, code, Y.indices[first:end])
+        net.leaves = leaves
 
 
-def into_list(held: IntArray, labels: IntArray, capacity: int) -> None:
+def into_leaf(leaves: Leaves, code: int, labels: IntArray) -> Leaves:
+    """With labels in a leaf's list: in the same arrays, or in others where they are new to the leaf's block."""
+    block = code // DIRECTION_BLOCK
+    first, end = leaves.first_label[block : block + 2]
+    own = leaves.labels[first:end]
+    new = labels[np.isin(labels, own, invert=True)]
+    if len(own) + len(new) > np.iinfo(np.uint16).max:
+        return leaves
+    if len(new) or not leaves.places.flags.writeable:  # whoever reads goes on with the arrays as they were
+        first_label = leaves.first_label.copy()
+        first_label[block + 1 :] += len(new)
+        held = inserted(leaves.labels, np.full(len(new), end), new)
+        leaves = replace(leaves, places=leaves.places.copy(), labels=held, first_label=first_label)
+        own = np.concatenate([own, new])
+    order = np.argsort(own, kind="stable")
+    places = order[np.searchsorted(own, labels, sorter=order)].astype(np.uint16)
+    into_list(leaves.places[code], places, leaves.capacity)
+    return leaves
+
+
+def into_list(held: Any, labels: Any, capacity: int) -> None:
     """Labels that a list lacks come first, in the place of its last ones; held : its length, then labels."""
     listed = held[1 : 1 + held[0]]
     new = labels[np.isin(labels, listed, invert=True)]

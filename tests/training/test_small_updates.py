@@ -16,7 +16,7 @@ import slide
 from slide.model.pairs import PairCounts, add_few_pairs, add_pairs, make_state
 from slide.model.sorted_lists import inserted, lower_bound
 from slide.model.sparse_rows import SparseRows
-from slide.training.small_updates import LEAST, are_due, into_list, is_short
+from slide.training.small_updates import LEAST, are_due, into_leaf, into_list, is_short
 
 D, N, ROWS = 400, 300, 900
 X, Y = planted_data(ROWS, D, N)
@@ -133,10 +133,15 @@ def test_leaves_stay_and_take_in_labels(monkeypatch: pytest.MonkeyPatch) -> None
     assert leaves is not None
     before = leaves.lists.copy()
     clf.partial_fit(*one(1))
-    assert clf.network_.leaves is leaves
+    leaves = clf.network_.leaves
+    assert leaves is not None
     held = [row[1 : 1 + row[0]] for row in leaves.lists]
     assert any(np.isin(one(1)[1].indices, ids).all() for ids in held)
     assert (leaves.lists != before).any(axis=1).sum() <= 1
+    more = into_leaf(leaves, 70, np.array([7, 299], np.int32)).lists
+    assert set(more[70, 1:3]) <= {7, 299, *leaves.lists[70, 1:3]}
+    assert {7, 299} <= set(more[70, 1 : 1 + more[70, 0]])
+    np.testing.assert_array_equal(np.delete(more, 70, 0), np.delete(leaves.lists, 70, 0))
     clf.partial_fit(MORE[0][:200], MORE[1][:200]).partial_fit(MORE[0][200:], MORE[1][200:])
     again = clf.network_.leaves
     assert again is not None
