@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +15,8 @@ from slide.estimator.encoding import Encoding, MatrixReader, Reader
 from slide.estimator.label_forms import Values, class_names
 from slide.estimator.plan import FitPlan
 from slide.estimator.predictions import Predictions
-from slide.estimator.stored_options import restored_options, stored_options
+from slide.estimator.stored_names import as_texts
+from slide.estimator.stored_options import restored_options, stored_options, stored_schedule
 from slide.network import Network
 from slide.optim import Schedule
 
@@ -118,7 +118,7 @@ class FittedClassifier(Predictions):
         from slide.inference.onnx import export
 
         self._check_fitted()
-        names = [str(name) for name in self.classes_.tolist()]
+        names = as_texts(self.classes_)
         export(self.network_, path, k, scaling=self._encoding.scaling, names=names)
 
     def _stored(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class FittedClassifier(Predictions):
         return {
             "kind": type(self).__name__,
             "params": stored_options(self.get_params(), self._labels, self.network_.seed),
-            "schedule": self.schedule and {"name": type(self.schedule).__name__, **asdict(self.schedule)},
+            "schedule": stored_schedule(self.schedule),
             "card": getattr(self, "card_", Card()).config(),
             "history": getattr(self, "history_", self.network_.history),
             "plan": self.plan_.config() if hasattr(self, "plan_") else None,

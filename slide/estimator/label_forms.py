@@ -20,6 +20,7 @@ from slide.checks import require
 from slide.containers import columns_of, is_missing, matrix_of, names_of_columns, opened
 from slide.engine.layout import IntArray
 from slide.estimator.sklearn_api import warn_of_column
+from slide.estimator.stored_names import plain_names, storable
 
 KINDS = ("classes", "dense", "sparse", "lists")
 Values = npt.NDArray[Any]
@@ -77,8 +78,11 @@ def read_labels(y: Any, kind: str | None = None, n_labels: int | None = None) ->
     if (rows := _label_lists(y, kind, n_labels)) is not None:
         return Given("lists", rows)
     array = _array(y)
-    if array.ndim == 1 and array.dtype.kind in "US" and isinstance(y, list | tuple):
-        array = _strings(y, array)
+    if array.ndim == 1 and isinstance(y, list | tuple):
+        if array.dtype.kind in "US":
+            array = _strings(y, array)
+        elif array.dtype.kind == "f" and all(isinstance(v, int | np.integer) for v in y):
+            array = as_vector(y)  # too large for NumPy's whole numbers, and not to be rounded
     if (array.ndim == 2 and array.shape[1] == 1 and kind not in ("dense", "sparse")) or names is not None:
         warn_of_column()
         array = array.reshape(-1)
@@ -110,7 +114,10 @@ def _matrix_of_objects(y: Any, array: Values) -> Values:
 
 def _strings(y: Sequence[Any], array: Values) -> Values:
     """NumPy turns what stands among strings, a NaN for instance, into strings too; that stays what it is."""
-    return array if all(isinstance(v, str | bytes) for v in y) else as_vector(y, range(len(y)))
+    kind, nul = (str, "\0") if array.dtype.kind == "U" else (bytes, b"\0")
+    if all(isinstance(v, kind) for v in y) and not any(v.endswith(nul) for v in y):  # which NumPy takes for filling
+        return array
+    return as_vector(y, range(len(y)))
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
@@ -189,30 +196,28 @@ def _check_classes(y: Values) -> Values:
 
 
 def as_vector(names: Any, rows: Sequence[int] | IntArray | None = None) -> Values:
-    """Names as a vector: numbers as they are, anything else as objects, which take no more room than they need.
+    """Names as a vector: numbers and dates of NumPy as they are, anything else as objects.
 
     rows : where each comes from, for messages
     """
     if isinstance(names, np.ndarray) and names.dtype.kind != "O":
         return names.reshape(-1)
     names = list(names)
-    if all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in names) and names:
-        return np.asarray(names)
+    if all(type(v) is int for v in names) and names:
+        return plain_names(names)
     for place, v in enumerate(names):
         where = "" if rows is None else f" in row {rows[place]:,}"
         if is_missing(v) or isinstance(v, dict | list | tuple | set):
             raise ValueError(f"Unknown label type: y: found {v!r} as a label{where}, wanted a name or a number")
         if rows is not None and isinstance(v, float | np.floating) and v != np.floor(v):
             raise ValueError(f"Unknown label type: continuous. y: found {v!r} as a label{where}, wanted whole numbers")
-    array = np.empty(len(names), object)
-    array[:] = names
-    return array
+    return plain_names(names)
 
 
 def class_names(classes: Any, argument: str = "classes") -> Values:
     """The argument `classes`, or names of columns, checked: a vector without repetition."""
     classes = opened(classes)
-    array = classes if isinstance(classes, np.ndarray) else as_vector(classes)
+    array = storable(classes, argument) if isinstance(classes, np.ndarray) else as_vector(classes)
     require(array.ndim == 1 and len(array) > 0, argument, f"shape {array.shape}", "a vector of names, at least one")
     values = array.tolist()
     if len(set(values)) < len(values):

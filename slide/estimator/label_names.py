@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.engine.layout import IntArray
+from slide.estimator.stored_names import as_list
 
 Values = npt.NDArray[Any]
 SHOWN = 3  # names in a message
@@ -37,11 +38,13 @@ class Names:
             found = np.array([self._position.get(name, -1) for name in names], np.int32)
             for i in np.flatnonzero(found < 0):
                 found[i] = self._by_text(names[i])
+            if (found < 0).any() and "dates" in _types(values) & _types(self._classes):
+                found = np.maximum(found, _places_of_dates(values, self._classes))
         if len(found) and found.max() < 0 and not are_of_one_type(values, self._classes):
             theirs, ours = type_of(values[0]), type_of(self._classes[0])
             raise ValueError(
-                f"{argument}: found labels that are {theirs}, {listed(values.tolist())}, wanted {ours} as in the first "
-                f"training, like {listed(self._classes[:SHOWN].tolist())}"
+                f"{argument}: found labels that are {theirs}, {listed(as_list(values))}, wanted {ours} as in the first "
+                f"training, like {listed(as_list(self._classes[:SHOWN]))}"
             )
         return found
 
@@ -107,7 +110,9 @@ def joined(first: Values, second: Values) -> Values:
     kinds = {first.dtype.kind, second.dtype.kind}
     if len(kinds) == 1 or kinds <= set("iuf"):
         return np.concatenate([first, second])
-    return np.concatenate([first.astype(object), second.astype(object)])
+    both = np.empty(len(first) + len(second), object)
+    both[:] = as_list(first) + as_list(second)
+    return both
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -118,14 +123,23 @@ def listed(names: Iterable[Any]) -> str:
 
 
 def _places_of_dates(values: Values, classes: Values) -> IntArray:
-    """By time, whatever the unit; text is read as a date if it is one."""
+    """By time, whatever the unit and the library; text is read as a date if it is one."""
     try:
-        fine = np.promote_types(classes.dtype, np.dtype(f"{classes.dtype.kind}8[us]"))
-        times = np.array(values.tolist(), fine) if values.dtype.kind in "OU" else values
-        common = np.promote_types(times.dtype, classes.dtype)
-        times, known = times.astype(common), classes.astype(common)
+        times, known = _times(values, classes), _times(classes, values)
+        common = np.promote_types(times.dtype, known.dtype)
+        times, known = times.astype(common), known.astype(common)
     except (TypeError, ValueError):
         return np.full(len(values), -1, np.int32)
     order = np.argsort(known)
     place = order[np.minimum(np.searchsorted(known[order], times), len(known) - 1)]
     return np.where(known[place] == times, place, -1).astype(np.int32)
+
+
+def _times(names: Values, like: Values) -> Values:
+    """As datetime64 or timedelta64, of the kind of the others where these are text."""
+    if names.dtype.kind in "Mm":
+        return names
+    if any(getattr(name, "tzinfo", None) is not None for name in names.tolist()):
+        raise ValueError("times of a zone, which NumPy does not know")
+    spans = like.dtype.kind == "m" or any(isinstance(name, timedelta) for name in names.tolist())
+    return np.array(names.tolist(), "m8[us]" if spans else "M8[us]")

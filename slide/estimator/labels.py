@@ -5,7 +5,6 @@ The forms that y may have are read by slide/estimator/label_forms.py. What colum
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from slide.engine.layout import ROW_SCALARS, IntArray
 from slide.engine.memory import require_memory
 from slide.estimator.label_forms import KINDS, Given, Values, as_vector, class_names, read_labels, unique
 from slide.estimator.label_names import SHOWN, Names, are_of_one_type, joined, listed
+from slide.estimator.stored_names import as_list, from_json, storable, to_json
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Labels:
         known = None if classes is None else class_names(classes)
         given = read_labels(y, n_labels=None if known is None else len(known))
         if not given.is_indicator:
-            found = unique(given.flat()[0])[0] if known is None else known
+            found = storable(unique(given.flat()[0])[0]) if known is None else known
             return cls(given.kind, found if known is None or given.kind == "lists" else unique(known)[0])
         n_labels = given.values.shape[1]
         if given.columns is not None:
@@ -152,7 +152,7 @@ class Labels:
         if not self.named or (is_number and not are_of_one_type(np.array([0]), self.classes)):
             require(is_number and 0 <= label < n_labels, "label", label, f"an int, 0 to {n_labels - 1:,}")
             return int(label)
-        like = listed(self.classes[:SHOWN].tolist())
+        like = listed(as_list(self.classes[:SHOWN]))
         place = -1
         if not is_missing(label) and isinstance(label, Hashable):
             one = np.asarray(label).reshape(1) if isinstance(label, np.generic) else as_vector([label])
@@ -164,14 +164,14 @@ class Labels:
         """The labels' names in the shape of ids; None where an id is -1."""
         if not (ids < 0).any():
             return self.classes[ids]
-        names = self.classes.astype(object)[ids]
-        names[ids < 0] = None
-        return names
+        names = np.empty(len(self.classes) + 1, object)
+        names[:-1] = as_list(self.classes)
+        return names[ids]  # the last is None
 
     def decode(self, rows: sp.csr_array) -> Any:
         """Predicted label sets, CSR [n, n_labels], in the form in which y was given."""
         if self.kind == "lists":
-            return [self.classes[ids].tolist() for ids in np.split(rows.indices, rows.indptr[1:-1])][: rows.shape[0]]
+            return [as_list(self.classes[ids]) for ids in np.split(rows.indices, rows.indptr[1:-1])][: rows.shape[0]]
         rows = rows.astype(self.dtype)
         return rows if self.kind == "sparse" else rows.toarray()
 
@@ -191,7 +191,8 @@ class Labels:
         """The labels `keep`, and new ones behind them; columns without names are counted anew."""
         if not self.named:
             return replace(self, classes=np.arange(len(keep) + len(new)))
-        return replace(self, classes=self.classes[keep]).with_more(new)
+        more = replace(self, classes=self.classes[keep]).with_more(new)
+        return replace(more, classes=storable(more.classes, "labels"))
 
     # -- files ------------------------------------------------------------------------------------------------------
 
@@ -201,26 +202,18 @@ class Labels:
         return {**kept, "class_dtype": self.classes.dtype.str}
 
     def arrays(self) -> dict[str, Values]:
-        """Names for a model file: a JSON list in UTF-8 bytes."""
+        """Names for a model file, as slide/estimator/stored_names.py writes them."""
         if not self.named:
             return {}
-        try:
-            text = json.dumps(self.classes.tolist(), ensure_ascii=False)
-        except TypeError as e:
-            raise ValueError(f"classes: found labels that a model file cannot hold ({e})") from None
-        return {"labels": np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)}
+        return {"labels": np.frombuffer(to_json(self.classes), np.uint8)}
 
     @classmethod
     def restored(cls, config: Mapping[str, Any], arrays: Mapping[str, Values], n_labels: int) -> Labels:
         """The inverse of `config` and `arrays`; ValueError if they do not fit the model."""
         require(config["kind"] in KINDS, "labels", config["kind"], f"one of {KINDS}")
-        names: Any = range(n_labels)
-        if config["named"]:
-            names = json.loads(arrays["labels"].tobytes().decode("utf-8", "surrogatepass"))
-        require(len(names) == n_labels, "labels", f"{len(names):,} names", f"{n_labels:,}")
         dtype = np.dtype(config["class_dtype"])
-        require(dtype.kind in "biufUO", "labels", dtype, "numbers or strings")
-        classes = as_vector(list(names)) if dtype.kind == "O" else np.array(names, dtype)
+        classes = from_json(arrays["labels"].tobytes(), dtype) if config["named"] else np.arange(n_labels, dtype=dtype)
+        require(len(classes) == n_labels, "labels", f"{len(classes):,} names", f"{n_labels:,}")
         return cls(config["kind"], classes, np.dtype(config["dtype"]).name, config["named"], config["nonempty"])
 
 
@@ -230,7 +223,7 @@ def _names_of_columns(columns: Sequence[Any], classes: Values | None) -> Values:
     if classes is None or (is_counted(names) and not are_of_one_type(names, classes)):
         return names if classes is None else classes
     if set(names.tolist()) != set(classes.tolist()):
-        found = f"{listed(classes.tolist())}, and columns of y {listed(names.tolist())}"
+        found = f"{listed(as_list(classes))}, and columns of y {listed(as_list(names))}"
         raise ValueError(f"classes: found {found}, wanted the names of all columns")
     return classes
 
@@ -281,7 +274,7 @@ class Truth:
             n_rows = int((np.diff(self.Y[:, first:].indptr) > 0).sum())
             many = f"{self.n_unknown:,} labels that are" if self.n_unknown > 1 else "a label that is"
             where = f"in {n_rows:,} of {self.Y.shape[0]:,} rows"
-            parts.append(f"found {many} unknown to the model, {listed(unknown.tolist())}, {where}: counted as missed")
+            parts.append(f"found {many} unknown to the model, {listed(as_list(unknown))}, {where}: counted as missed")
         if len(self.absent):
             parts.append(f"found no column for {listed(self.absent)}: no row counts as having it")
         return "; ".join(parts) or None

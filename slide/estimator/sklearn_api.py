@@ -166,7 +166,7 @@ def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
         if "str" in kinds:
             raise TypeError(f"X: found column names of types {', '.join(kinds)}, wanted all strings or none")
         return None
-    return np.array(columns, dtype=object)
+    return np.array([str.__str__(c) for c in columns], dtype=object)  # not of an enumeration, which no file holds
 
 
 def check_feature_names(X: Any, known: npt.NDArray[np.object_] | None, owner: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from slide.checks import warn
 from slide.estimator.build import widths
 from slide.estimator.labels import Labels
 from slide.layers import Sampled
@@ -20,6 +21,7 @@ from slide.network import Network
 from slide.optim import SCHEDULES, Adagrad, Optimizer, Rebuild, Schedule
 from slide.training.ranking import Rank
 
+KNOWN_SCHEDULES: dict[str, type[Schedule]] = {**SCHEDULES, "Schedule": Schedule}
 OBJECTS = ("lsh", "optimizer", "rebuild", "wide")  # options that the network has too, resolved
 
 
@@ -85,6 +87,19 @@ def _family_of(network: Network) -> Any:
     return "auto" if last.lsh is not None and last.lsh == chosen else last.lsh
 
 
+def stored_schedule(schedule: Schedule | None) -> dict[str, Any] | None:
+    """By name and options; of one of the user's own the name alone, since a file holds no code."""
+    if schedule is None or type(schedule) not in KNOWN_SCHEDULES.values():
+        return None if schedule is None else {"own": getattr(schedule, "__qualname__", type(schedule).__qualname__)}
+    return {"name": type(schedule).__name__, **asdict(schedule)}
+
+
 def _schedule(stored: Mapping[str, Any] | None) -> Schedule | None:
+    if stored and "own" in stored:
+        warn(
+            f"schedule: the model was fitted with {stored['own']}, whose code a file does not hold: it is None now; "
+            "set it before the next fit"
+        )
+        return None
     options = dict(stored or {})
-    return SCHEDULES[options.pop("name")](**options) if options else None
+    return KNOWN_SCHEDULES[options.pop("name")](**options) if options else None

@@ -30,7 +30,7 @@ from slide.model.parameters import stored_layers, stored_pairs
 from slide.model.ranker import Ranker
 from slide.model.rebuild import rebuild
 from slide.model.shortlists import at_most_all, best_candidates, best_labels
-from slide.model.snapshot import Snapshot, families, layer_from, model_config, optimizer_from, wide_from
+from slide.model.snapshot import Snapshot, check_storable, families, layer_from, model_config, optimizer_from, wide_from
 from slide.optim import Adagrad, Optimizer, Rebuild
 
 LOSSES = ("softmax", "binary")
@@ -87,11 +87,12 @@ class Model(EngineOwner):
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.wide = wide
         self.optimizer = optimizer or Adagrad()
+        self.rebuild = rebuild or Rebuild()
+        check_storable(self.layers, wide, self.optimizer, self.rebuild)
         require(among(storage, STORAGES), "storage", storage, f"one of {STORAGES}")
         has_states = OPTIMIZER_STATES[self.optimizer.kind] > 0
         require(not has_states or storage == "float32", "storage", storage, f"float32 with {self.optimizer!r}")
         self.batch_size, self.storage, self.loss, self.seed = batch_size, storage, loss, int(seed)
-        self.rebuild = rebuild or Rebuild()
         self.n_threads = resolve_threads(n_threads)
         self.backend = select.resolve_backend(backend)
         self.step = self.epoch = self.n_rebuilds = self.next_rebuild = 0
@@ -202,7 +203,7 @@ class Model(EngineOwner):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, for copies and other processes; files are written by ``save``."""
-        return _unpickled, (type(self), self.snapshot(), self.n_threads, self.backend)
+        return _unpickled, (type(self), self.snapshot(), self.n_threads, self.backend, self.own_family)
 
     # -- the sparse part and the tables ---------------------------------------------------------------------------
 
@@ -335,9 +336,11 @@ class Model(EngineOwner):
         return self.engine.retrieve(index, self.hidden(X, index), n_candidates)
 
 
-def _unpickled(cls: type[Model], snapshot: Snapshot, n_threads: int | None, backend: str | None) -> Model:
+def _unpickled(
+    cls: type[Model], snapshot: Snapshot, n_threads: int | None, backend: str | None, own: HashFamily | None = None
+) -> Model:
     """A pickle leaves arrays anywhere."""
-    return cls.of(snapshot.placed(), n_threads, backend)
+    return cls.of(snapshot.placed(), n_threads, backend, own)
 
 
 def _check_stack(layers: Sequence[Layer]) -> None:

@@ -6,6 +6,7 @@ fit. slide/model/model.py takes and restores it; slide/io/model_file.py writes a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slide.checks import require
 from slide.engine import memory
 from slide.layers import LAYERS, Layer, Sampled
 from slide.lsh import FAMILIES, HashFamily
 from slide.model.pairs import Wide
-from slide.optim import OPTIMIZERS, Optimizer
+from slide.optim import OPTIMIZERS, Optimizer, Rebuild
 
 Array = npt.NDArray[Any]
 #: What can be filled anew from the weights.
@@ -63,6 +65,35 @@ class Snapshot:
 def families(layers: Sequence[Layer]) -> list[tuple[int, HashFamily]]:
     """Numbers and hash families of the layers with tables."""
     return [(i, layer.lsh) for i, layer in enumerate(layers) if isinstance(layer, Sampled) and layer.lsh is not None]
+
+
+def check_storable(layers: Sequence[Layer], wide: Any, optimizer: Any, rebuild: Any) -> None:
+    """Refuses what a file could not bring back: it holds options and the names of their classes, and no code.
+
+    Raises
+    ------
+    ValueError
+        Naming the option: a class of the user's own, but for one hash family.
+    """
+    classes: dict[str, tuple[Any, tuple[type, ...]]] = {
+        "optimizer": (optimizer, tuple(OPTIMIZERS.values())),
+        "rebuild": (rebuild, (Rebuild,)),
+        "wide": (wide, (Wide, type(None))),
+        **{f"layers[{i}]": (layer, tuple(LAYERS.values())) for i, layer in enumerate(layers)},
+        **{f"layers[{i}].lsh": (f, (*FAMILIES.values(), HashFamily)) for i, f in families(layers) if not f.is_custom},
+    }
+    for name, (value, known) in classes.items():
+        wanted = " or ".join(
+            "None" if kind is type(None) else kind.__name__ for kind in known if kind is not HashFamily
+        )
+        require(type(value) in known, name, value, f"{wanted} itself: a model file holds no code")
+    own = [family for _, family in families(layers) if family.is_custom]
+    require(all(f == own[0] for f in own), "lsh", own, "one hash family of your own: slide.load takes no more")
+    try:
+        json.dumps([family_config(family) for family in own], default=as_json)
+    except (TypeError, ValueError) as e:
+        wanted = "options that JSON has: numbers, strings, lists"
+        raise ValueError(f"lsh: found {own[0]!r}, which a model file cannot hold ({e}), wanted {wanted}") from None
 
 
 def model_config(model: Any) -> dict[str, Any]:

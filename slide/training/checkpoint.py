@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,10 @@ def resume_key(
     config = net.config()
     start = {name: config["progress"][name] for name in ("step", "epoch")}
     del config["progress"]
-    config |= {"epochs": epochs, "schedule": {"name": type(schedule).__name__, **asdict(schedule)}, "start": start}
+    options = (
+        asdict(schedule) if is_dataclass(schedule) and not isinstance(schedule, type) else {}
+    )  # of the user's own, a function for instance
+    config |= {"epochs": epochs, "schedule": {"name": type(schedule).__name__, **options}, "start": start}
     config |= {"data": known() if known else fingerprint(X, Y), "arrays": _digest_of_learned(net), **(more or {})}
     plain: dict[str, Any] = json.loads(json.dumps(config, default=as_json))
     return plain

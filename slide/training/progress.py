@@ -103,6 +103,13 @@ class Progress:
             "rebuilds": self.rebuilds,
             "lr": lr,
         }
-        scores = {name: float(value) for name, value in self.metrics.items()} if self.epoch_ended else {}
+        scores = {str(name): _number(name, value) for name, value in self.metrics.items()} if self.epoch_ended else {}
         self.history.append(values | scores)
         return self.history[-1]
+
+
+def _number(name: Any, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"metrics: found {value!r} as {name!r}, wanted a number") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +101,12 @@ class Failing(slide.lsh.HashFamily):
     """Answers that many times, then does what it should not."""
 
     calls: int = 0
-    error: Any = None
-    answer: Any = None
+    error: InitVar[Any] = None  # no options, which a model file could not hold
+    answer: InitVar[Any] = None
+
+    def __post_init__(self, error: Any, answer: Any) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "does", (error, answer))
 
     def prepare(self, K: int, dim: int, rng: np.random.Generator) -> list[int]:
         return [0]
@@ -111,9 +115,10 @@ class Failing(slide.lsh.HashFamily):
         choices[0] += 1
         if choices[0] <= self.calls:
             return np.zeros((len(vectors), self.L), np.int64)
-        if self.error is not None:
-            raise self.error
-        return self.answer
+        error, answer = self.does  # type: ignore[attr-defined]
+        if error is not None:
+            raise error
+        return answer
 
 
 @pytest.mark.parametrize("engine", BACKENDS)

@@ -19,6 +19,7 @@ from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import ROWS_AT_ONCE, input_of, predicted, unlabelled
 from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
+from slide.estimator.stored_names import as_texts
 from slide.text.classifier import SlideTextClassifier
 from slide.text.words import FIELD_SEPARATOR
 from slide.training.evaluation import widened
@@ -60,7 +61,7 @@ def run(args: Namespace) -> int:
     X = rows.X if rows else None
     row_text = str if X is None else _describer(clf, X)
     title = f"{args.model}: {clf.n_labels_:,} labels"
-    names = rows.truth.labels.classes.tolist() if rows and rows.truth else _label_names(clf, args.data)
+    names = as_texts(rows.truth.labels.classes) if rows and rows.truth else _label_names(clf, args.data)
     written = page(clf, title, scored, _tables(clf, X), names, row_text, args.examples)
     with whole_file(target) as file:
         file.write(written)
@@ -128,7 +129,7 @@ def _label_names(clf: SlideClassifier, data: str | None) -> Sequence[Any]:
     """What a person calls them: an embedded data set knows, where the model was trained on numbers."""
     if data in slide.datasets.names() and not isinstance(clf, SlideTextClassifier):
         return slide.datasets.load_label_names(data)
-    return clf.classes_.tolist()
+    return as_texts(clf.classes_)
 
 
 VERB = Verb(
