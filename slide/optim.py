@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -134,11 +134,10 @@ class Schedule:
 
 def check_schedule(schedule: Any) -> Schedule | None:
     """The schedule itself; ValueError for what is none."""
-    require(
-        schedule is None or isinstance(schedule, Schedule), "schedule", schedule, "a slide.Linear, Cosine, Constant"
-    )
-    assert schedule is None or isinstance(schedule, Schedule)
-    return schedule
+    ok = schedule is None or isinstance(schedule, Schedule)
+    ok = ok or (callable(schedule) and not isinstance(schedule, type))
+    require(ok, "schedule", schedule, "a slide.Linear, Cosine, Constant, or a function of the progress")
+    return cast("Schedule | None", schedule)
 
 
 @dataclass(frozen=True)

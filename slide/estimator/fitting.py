@@ -44,7 +44,7 @@ def begin(
 
     few_rows : fewer are trained on by one thread, where their number is not given
     all_there : no others will come, so what can be chosen from them is
-    repeats : whether few rows may be there as often as their weights say, in an order of their own
+    repeats : whether few rows may be there as often as their weights say
     """
     check_schedule(clf.schedule)
     check_verbose(clf.verbose)
@@ -87,7 +87,7 @@ def train(
     """
     net, callbacks = clf.network_, [*verbose_callbacks(clf.verbose), *listed(callback)]
     rows, held = hold_out(rows, eval_set, clf._encoding, net.seed)
-    facts = TrainingFacts.of(*rows.as_they_came())
+    facts = TrainingFacts.of(rows.X, rows.Y)
 
     def stored() -> dict[str, Any]:
         clf.threshold_ = threshold(net, rows.X, rows.Y)

@@ -216,6 +216,8 @@ def as_vector(names: Any, rows: Sequence[int] | IntArray | None = None) -> Value
 
 def class_names(classes: Any, argument: str = "classes") -> Values:
     """The argument `classes`, or names of columns, checked: a vector without repetition."""
+    several = isinstance(classes, Iterable) and not isinstance(classes, str | bytes)
+    require(several, argument, classes, "the names of the labels, in a sequence")
     classes = opened(classes)
     array = storable(classes, argument) if isinstance(classes, np.ndarray) else as_vector(classes)
     require(array.ndim == 1 and len(array) > 0, argument, f"shape {array.shape}", "a vector of names, at least one")

@@ -86,7 +86,7 @@ class Place:
             return cls(name, Path(name), None, descriptor)
         try:
             old = os.stat(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             old = None
         place = cls(name, Path(os.path.realpath(name)), old)
         place._check()

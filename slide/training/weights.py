@@ -26,7 +26,6 @@ class TrainingRows:
     X: sp.csr_array
     Y: sp.csr_array
     weights: FloatArray | None = None
-    came: npt.NDArray[np.int64] | None = None  # where each row that came is now, if they were put in order
 
     @classmethod
     def of(cls, X: sp.csr_array, Y: sp.csr_array, sample_weight: Any = None) -> TrainingRows:
@@ -64,28 +63,14 @@ class TrainingRows:
         return replace(self, weights=None if (abs(weights - 1) < ROUNDING).all() else weights)
 
     def repeated(self) -> TrainingRows:
-        """Of few rows: each as often as its weight says, if all say whole numbers, in an order of their own.
-
-        The order follows from what the rows hold, so equal rows give equal models to the bit, in whatever order they
-        came, and whether one came twice or with a weight of 2.
-        """
-        n = self.X.shape[0] if self.weights is None else float(self.weights.sum(dtype=np.float64))
-        if not n < FEW_ROWS or (self.weights is not None and (self.weights % 1).any()):
-            return self
-        X, Y = self.X, self.Y
-
-        def content(row: int) -> tuple[bytes, ...]:
-            x, y = slice(*X.indptr[row : row + 2]), slice(*Y.indptr[row : row + 2])
-            return X.indices[x].tobytes(), X.data[x].tobytes(), Y.indices[y].tobytes()
-
-        order = np.array(sorted(range(X.shape[0]), key=content), np.int64)
+        """Of few rows: each as often as its weight says, one after the other, if all say whole numbers."""
         if self.weights is None:
-            return replace(self.take(order), came=np.argsort(order))
-        return TrainingRows(X, Y).take(np.repeat(order, self.weights[order].astype(np.int64)))
-
-    def as_they_came(self) -> tuple[sp.csr_array, sp.csr_array]:
-        """X and Y in their first order, for a fingerprint; rows that were repeated stay where they are."""
-        return (self.X, self.Y) if self.came is None else (self.X[self.came], self.Y[self.came])
+            return self
+        n = float(self.weights.sum(dtype=np.float64))
+        if not n < FEW_ROWS or (self.weights % 1).any():
+            return self
+        rows = np.repeat(np.arange(self.X.shape[0]), self.weights.astype(np.int64))
+        return TrainingRows(self.X, self.Y).take(rows)
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> npt.NDArray[np.float64] | None:

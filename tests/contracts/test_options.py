@@ -32,6 +32,7 @@ MEANT = {
     ("EarlyStopping", "metric"): {"text"},
     ("TextFeatures", "characters"): {"array"},
     ("SlideClassifier", "hidden"): {"array"},
+    ("SlideClassifier", "schedule"): {"function"},
 }
 LEFT_OUT = {("TextFeatures", name) for name in ("lowercase", "sublinear", "tokenizer")} | {("QueryCells", "min_count")}
 OF_PARTS = [(part, name) for part in PARTS for name in inspect.signature(part).parameters]

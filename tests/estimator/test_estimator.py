@@ -61,7 +61,17 @@ def checks() -> list[Any]:
         # Said of every estimator that inherits nothing from scikit-learn; that is on purpose: docs/estimator.md.
         warnings.filterwarnings("ignore", message="Estimator SlideClassifier does not inherit")
         found = list(estimator_checks_generator(slide.SlideClassifier()))
-    return [pytest.param(*pair, id=_name(pair[1])) for pair in found if "array_api" not in _name(pair[1])]
+    return [
+        pytest.param(*pair, id=_name(pair[1]), marks=_mark(_name(pair[1])))
+        for pair in found
+        if "array_api" not in _name(pair[1])
+    ]
+
+
+def _mark(name: str) -> Any:
+    """These shuffle the rows, on whose order a stochastic gradient depends (as SGDClassifier's does)."""
+    shuffled = name.startswith("check_sample_weight_equivalence_on")
+    return pytest.mark.xfail(strict=True, reason="the order of rows matters") if shuffled else ()
 
 
 def _name(check: partial[None]) -> str:

@@ -423,7 +423,7 @@ def test_an_error_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
     one = sp.csr_array([[1.0]])
     with pytest.raises(ValueError, match=r"found 1 and 2 rows"):
         slide.write_xmc(path, one, sp.csr_array([[1.0], [1.0]]))
-    with pytest.raises(ValueError, match=r"found nan in row 0"):
+    with pytest.raises(ValueError, match=r"found nan in column 0 in row 0"):
         slide.write_xmc(path, one * np.nan, one)
 
     def full(*_: object) -> None:
