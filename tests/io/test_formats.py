@@ -234,7 +234,7 @@ def test_cut_or_altered_bytes_are_an_error_or_a_matrix(
     ("command", "says"),
     [
         (["convert", "nothing.txt", "b.npz"], "nothing.txt"),
-        (["convert", "a.txt", "no/b.npz"], "there is no folder no"),
+        (["convert", "a.txt", "no/b.npz"], "no/b.npz: there is no folder "),
         (["convert", "a.txt", "a.txt"], "is read by this command"),
         (["convert", "a.txt", "b.npz", "--part", "test"], "--part: a.txt is a file"),
         (["convert", "a.txt", "b.npz", "--one-based"], "in SVMlight files only"),
