@@ -23,6 +23,7 @@ __all__ = [
     "Optimizer",
     "Rebuild",
     "Schedule",
+    "check_schedule",
 ]
 
 

@@ -154,6 +154,11 @@ def test_cli_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "none.txt" in capsys.readouterr().err
 
 
+def test_metrics() -> None:
+    ids = np.array([[0, 1], [2, 0]], np.int32)
+    assert slide.metrics.precision_at_k(sp.csr_array(np.eye(3)[:2]), ids, k=1) == 0.5
+
+
 def test_checks_and_errors() -> None:
     with pytest.raises(slide.NotFittedError):
         slide.SlideClassifier().predict(X_TEST)

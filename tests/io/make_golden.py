@@ -13,12 +13,14 @@ not know are left out, and named. tests/io/test_golden_models.py reads all of th
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
 import os
 import shutil
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,6 +197,19 @@ def fit_text(clf: Any) -> Any:
     return clf.fit(texts(data.X), lists(data.Y))
 
 
+#: Names of labels that JSON does not have.
+NAMES: dict[str, Callable[[int], Any]] = {
+    "nanoseconds": lambda i: np.datetime64(10**18 + i, "ns"),
+    "bytes": lambda i: bytes([255, i, 10]),
+    "calendar": lambda i: datetime.date(2024, 2, 1 + i),
+    "uuids": lambda i: uuid.UUID(int=i * 2**100),
+}
+
+
+def of_names(name: Callable[[int], Any]) -> Any:
+    return classifier().fit(rows().X, [name(int(i)) for i in first_label(rows().Y)])
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     "classifier": fitted,
     "classifier-network-alone": lambda: fitted(wide=False),
@@ -211,6 +226,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "classifier-lists": lambda: classifier().fit(rows().X, lists(rows().Y)),
     "classifier-dense": lambda: classifier().fit(dense(rows().X), rows().Y.toarray()),
     "classifier-dates": lambda: classifier().fit(rows().X, [f"2024-02-{day:02}" for day in 1 + first_label(rows().Y)]),
+    **{f"classifier-{name}": lambda name=name: of_names(NAMES[name]) for name in NAMES},
     "classifier-frame": with_frame,
     "classifier-resized": resized,
     "classifier-stopped-early": stopped_early,
