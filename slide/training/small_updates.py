@@ -53,11 +53,12 @@ def take_in(net: Model, X: Examples, Y: Examples) -> None:
             lsh.label_cells[labels] = cell
             into_list(lsh.buckets[0, cell], labels, lsh.capacity)
 
-    net.engine.change_tables(change)
-    if leaves is not None and codes is not None:
-        for code, (first, end) in zip(codes.tolist(), pairwise(Y.indptr), strict=True):
-            leaves = into_leaf(leaves, code, Y.indices[first:end])
-        net.leaves = leaves
+    with net.lock:  # a save beside it would find arrays that change under its checksums
+        net.engine.change_tables(change)
+        if leaves is not None and codes is not None:
+            for code, (first, end) in zip(codes.tolist(), pairwise(Y.indptr), strict=True):
+                leaves = into_leaf(leaves, code, Y.indices[first:end])
+            net.leaves = leaves
 
 
 def into_leaf(leaves: Leaves, code: int, labels: IntArray) -> Leaves:
