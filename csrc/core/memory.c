@@ -56,3 +56,11 @@ float *slide_floats(int64_t n)
 {
     return aligned_alloc(64, (size_t)slide_pad(n > 0 ? n : 1) * sizeof(float));
 }
+
+int slide_grow(void *p, int64_t n, size_t size)
+{
+    void **block = p;
+    free(*block);
+    *block = malloc((size_t)n * size);
+    return *block != NULL;
+}

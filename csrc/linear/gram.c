@@ -8,44 +8,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "linear/linear.h"
 
-#define LANES 8 /* rows of products are padded to a multiple */
 #define MOST_PASSES 300
 #define EVERY 3     /* passes, from one step of Newton's method to the next */
 #define WAITS 0.25f /* of the largest gradient of the last pass: smaller ones wait */
 
-static int64_t padded(int64_t n)
-{
-    return (n + LANES - 1) / LANES * LANES;
-}
-
-/* Grows *p to n items of that size; what it held is lost. */
-static int grow(void *p, int64_t n, size_t size)
-{
-    void **block = p;
-    free(*block);
-    *block = malloc((size_t)n * size);
-    return *block != NULL;
-}
-
 static int reserve(slide_linear_gram *g, int64_t n_columns, int64_t n_values)
 {
     int64_t most = SLIDE_GRAM_ROWS;
-    if (!g->step && !(grow(&g->products, most * most, sizeof *g->products) &&
-                      grow(&g->system, most * most, sizeof *g->system) && grow(&g->known, most, sizeof *g->known) &&
-                      grow(&g->gradient, most, sizeof *g->gradient) && grow(&g->free, most, sizeof *g->free) &&
-                      grow(&g->step, most, sizeof *g->step)))
+    if (!g->step && !(slide_grow(&g->products, most * most, sizeof *g->products) &&
+                      slide_grow(&g->system, most * most, sizeof *g->system) && slide_grow(&g->known, most, sizeof *g->known) &&
+                      slide_grow(&g->gradient, most, sizeof *g->gradient) && slide_grow(&g->free, most, sizeof *g->free) &&
+                      slide_grow(&g->step, most, sizeof *g->step)))
         return 0;
     if (n_columns > g->max_columns) {
         g->max_columns = 0;
-        if (!grow(&g->begin, n_columns + n_columns / 2 + 1, sizeof *g->begin)) return 0;
+        if (!slide_grow(&g->begin, n_columns + n_columns / 2 + 1, sizeof *g->begin)) return 0;
         g->max_columns = n_columns + n_columns / 2;
     }
     if (n_values > g->max_values) {
         g->max_values = 0;
         int64_t m = n_values + n_values / 2;
-        if (!grow(&g->rows, m, sizeof *g->rows) || !grow(&g->values, m, sizeof *g->values)) return 0;
+        if (!slide_grow(&g->rows, m, sizeof *g->rows) || !slide_grow(&g->values, m, sizeof *g->values)) return 0;
         g->max_values = m;
     }
     return 1;
@@ -169,7 +155,7 @@ static void move_free(slide_linear_scratch *s, int64_t stride)
 int64_t slide_linear_descend_gram(const slide_linear_options *o, slide_linear_scratch *s)
 {
     slide_linear_gram *g = &s->gram;
-    int64_t stride = padded(s->n), passes = 0;
+    int64_t stride = slide_pad(s->n), passes = 0;
     if (!reserve(g, s->n_known + 1, s->begin[s->n] + 1)) return -1;
     turn(s);
     memset(g->known, 0, (size_t)s->n);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/rng.h"
 #include "linear/linear.h"
 
@@ -29,24 +30,15 @@ void slide_linear_scratch_free(slide_linear_scratch *s)
     slide_linear_gram_free(&s->gram);
 }
 
-/* Grows *p to n items of that size; what it held is lost. */
-static int grow(void *p, int64_t n, size_t size)
-{
-    void **block = p;
-    free(*block);
-    *block = malloc((size_t)n * size);
-    return *block != NULL;
-}
-
 static int reserve_rows(slide_linear_scratch *s, int64_t n)
 {
     if (n <= s->max_rows) return 1;
     s->max_rows = 0;
     int64_t m = n + n / 2;
-    if (!grow(&s->begin, m + 1, sizeof *s->begin) || !grow(&s->rows, m, sizeof *s->rows) ||
-        !grow(&s->alpha, m, sizeof *s->alpha) || !grow(&s->curvature, m, sizeof *s->curvature) ||
-        !grow(&s->slack, m, sizeof *s->slack) || !grow(&s->sign, m, sizeof *s->sign) ||
-        !grow(&s->active, m, sizeof *s->active))
+    if (!slide_grow(&s->begin, m + 1, sizeof *s->begin) || !slide_grow(&s->rows, m, sizeof *s->rows) ||
+        !slide_grow(&s->alpha, m, sizeof *s->alpha) || !slide_grow(&s->curvature, m, sizeof *s->curvature) ||
+        !slide_grow(&s->slack, m, sizeof *s->slack) || !slide_grow(&s->sign, m, sizeof *s->sign) ||
+        !slide_grow(&s->active, m, sizeof *s->active))
         return 0;
     s->max_rows = m;
     return 1;
@@ -57,7 +49,7 @@ static int reserve_values(slide_linear_scratch *s, int64_t n)
     if (n <= s->max_values) return 1;
     s->max_values = 0;
     int64_t m = n + n / 2;
-    if (!grow(&s->indices, m, sizeof *s->indices) || !grow(&s->values, m, sizeof *s->values)) return 0;
+    if (!slide_grow(&s->indices, m, sizeof *s->indices) || !slide_grow(&s->values, m, sizeof *s->values)) return 0;
     s->max_values = m;
     return 1;
 }
@@ -67,8 +59,8 @@ static int reserve_known(slide_linear_scratch *s, int64_t n)
     if (n <= s->max_known) return 1;
     s->max_known = 0;
     int64_t m = n + n / 2;
-    if (!grow(&s->known, m, sizeof *s->known) || !grow(&s->w, m + 1, sizeof *s->w) ||
-        !grow(&s->kept, m, sizeof *s->kept) || !grow(&s->kept_weights, m, sizeof *s->kept_weights))
+    if (!slide_grow(&s->known, m, sizeof *s->known) || !slide_grow(&s->w, m + 1, sizeof *s->w) ||
+        !slide_grow(&s->kept, m, sizeof *s->kept) || !slide_grow(&s->kept_weights, m, sizeof *s->kept_weights))
         return 0;
     s->max_known = m;
     return 1;
