@@ -2,7 +2,7 @@
 
 Nullable numbers become NumPy's own types, and columns of lists become lists of lists. What is missing stays missing:
 whoever reads a column refuses it by its place. What X and y may be beyond that is in slide/checks.py and
-slide/estimator/label_forms.py.
+slide/labels/forms.py.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from slide.checks import require, whole
 from slide.engine.threads import resolve_threads
 from slide.estimator.fitted import FittedClassifier
 from slide.estimator.fitting import begin, refuse_balanced, train, train_on_blocks
-from slide.estimator.label_forms import class_names, read_labels
 from slide.inference.scores import SAMPLE
+from slide.labels.forms import class_names, read_labels
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide
 from slide.optim import Constant, Linear, Optimizer, Rebuild, Schedule

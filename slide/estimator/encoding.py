@@ -18,10 +18,10 @@ import scipy.sparse as sp
 from slide.checks import among, check_lengths, check_pair, check_X, warn
 from slide.engine.layout import IntArray
 from slide.estimator.class_weight import row_weights
-from slide.estimator.label_forms import Values, class_names, read_labels
 from slide.estimator.labels import Labels
 from slide.estimator.scaling import Scaling
 from slide.estimator.sklearn_api import check_feature_names, feature_names
+from slide.labels.forms import Values, class_names, read_labels
 from slide.training.weights import TrainingRows
 
 Pair = tuple[sp.csr_array, sp.csr_array]

@@ -12,11 +12,11 @@ from slide.checks import require
 from slide.engine.layout import IntArray
 from slide.estimator.card import Card, markdown
 from slide.estimator.encoding import Encoding, MatrixReader, Reader
-from slide.estimator.label_forms import Values, class_names
 from slide.estimator.plan import FitPlan
 from slide.estimator.predictions import Predictions
-from slide.estimator.stored_names import as_texts
 from slide.estimator.stored_options import restored_options, stored_options, stored_schedule
+from slide.labels.forms import Values, class_names
+from slide.labels.stored_names import as_texts
 from slide.network import Network
 from slide.optim import Schedule
 

@@ -1,6 +1,6 @@
 """What y is, decided by the first training and held to afterwards by name, and predictions turned back into its form.
 
-The forms that y may have are read by slide/estimator/label_forms.py. What columns are called goes with the model.
+The forms that y may have are read by slide/labels/forms.py. What columns are called goes with the model.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from slide.checks import check_Y, require, warn
 from slide.containers import is_missing
 from slide.engine.layout import ROW_SCALARS, IntArray
 from slide.engine.memory import require_memory
-from slide.estimator.label_forms import KINDS, Given, Values, as_vector, class_names, read_labels, unique
-from slide.estimator.label_names import SHOWN, Names, are_of_one_type, joined, listed
-from slide.estimator.stored_names import as_list, from_json, storable, to_json
+from slide.labels.forms import KINDS, Given, Values, as_vector, class_names, read_labels, unique
+from slide.labels.names import SHOWN, Names, are_of_one_type, joined, listed
+from slide.labels.stored_names import as_list, from_json, storable, to_json
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Labels:
         return {**kept, "class_dtype": self.classes.dtype.str}
 
     def arrays(self) -> dict[str, Values]:
-        """Names for a model file, as slide/estimator/stored_names.py writes them."""
+        """Names for a model file, as slide/labels/stored_names.py writes them."""
         if not self.named:
             return {}
         return {"labels": np.frombuffer(to_json(self.classes), np.uint8)}

@@ -16,11 +16,11 @@ import scipy.sparse as sp
 from slide.checks import Checked, check_lengths, require
 from slide.engine.layout import FloatArray, IntArray
 from slide.estimator.encoding import Encoding
-from slide.estimator.label_forms import Values
 from slide.estimator.labels import Labels
 from slide.estimator.sklearn_api import Estimator
 from slide.frames import as_row
 from slide.inference.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
+from slide.labels.forms import Values
 from slide.model.ranker import found_among
 from slide.network import Network
 from slide.training.weights import check_weights

@@ -206,9 +206,3 @@ def not_fitted(message: str) -> NotFittedError:
     both = type("NotFittedError", (NotFittedError, theirs), {"__module__": "slide.errors"})
     error: NotFittedError = both(message)
     return error
-
-
-def warn_of_column() -> None:
-    """Says that a class vector came as a column; scikit-learn's category where it is loaded."""
-    category = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
-    warn("A column-vector y was passed when a 1d array was expected: it was taken for a vector of classes", category)

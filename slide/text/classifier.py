@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from slide.estimator.classifier import SlideClassifier
-from slide.estimator.label_forms import Values
+from slide.labels.forms import Values
 from slide.network import Network
 from slide.text.features import TextFeatures, Vocabulary
 from slide.text.reader import TextReader

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import check_lengths, check_X, require
-from slide.estimator.label_forms import Values
+from slide.labels.forms import Values
 from slide.text.features import TextFeatures, Vocabulary
 
 

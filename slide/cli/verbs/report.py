@@ -19,7 +19,7 @@ from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import ROWS_AT_ONCE, input_of, predicted, unlabelled
 from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
-from slide.estimator.stored_names import as_texts
+from slide.labels.stored_names import as_texts
 from slide.text.classifier import SlideTextClassifier
 from slide.text.words import FIELD_SEPARATOR
 from slide.training.evaluation import widened

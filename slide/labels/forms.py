@@ -1,11 +1,12 @@
 """The forms in which people hand in labels: which of four kinds y is, and its values as arrays or lists.
 
 Four kinds: a vector of classes, a dense indicator, a sparse indicator, and lists of labels' names. What is learned of
-the first y, and held to afterwards, is in slide/estimator/labels.py.
+the first y, and held to afterwards, is in slide/estimator/labels.py; what metrics compare, in slide/metrics/forms.py.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import require, warn
 from slide.containers import columns_of, is_missing, matrix_of, names_of_columns, opened
-from slide.engine.layout import IntArray
-from slide.estimator.sklearn_api import warn_of_column
-from slide.estimator.stored_names import plain_names, storable
+from slide.labels.stored_names import plain_names, storable
 
 KINDS = ("classes", "dense", "sparse", "lists")
 Values = npt.NDArray[Any]
+IntArray = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def read_labels(y: Any, kind: str | None = None, n_labels: int | None = None) ->
         elif array.dtype.kind == "f" and all(isinstance(v, int | np.integer) for v in y):
             array = as_vector(y)  # too large for NumPy's whole numbers, and not to be rounded
     if (array.ndim == 2 and array.shape[1] == 1 and kind not in ("dense", "sparse")) or names is not None:
-        warn_of_column()
+        _warn_of_column()
         array = array.reshape(-1)
     if array.ndim == 1:
         return Given("classes", _check_classes(array))
@@ -118,6 +118,12 @@ def _strings(y: Sequence[Any], array: Values) -> Values:
     if all(isinstance(v, kind) for v in y) and not any(v.endswith(nul) for v in y):  # which NumPy takes for filling
         return array
     return as_vector(y, range(len(y)))
+
+
+def _warn_of_column() -> None:
+    """Says that a class vector came as a column; scikit-learn's category where it is loaded."""
+    category = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
+    warn("A column-vector y was passed when a 1d array was expected: it was taken for a vector of classes", category)
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
