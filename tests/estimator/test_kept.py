@@ -24,7 +24,7 @@ import pandas as pd
 import pytest
 
 import slide
-from slide.estimator import stored_names
+from slide.labels import stored_names
 
 X, Y = slide.datasets.synthetic(60, 40, 3, nnz=6, labels_per_row=1)
 LABEL = Y.indices
