@@ -211,6 +211,12 @@ def _entries(state: LayerState) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     return buckets, slots[:, 1 : 1 + state.lsh.capacity][used].astype(np.int64)
 
 
+def coverage(state: LayerState) -> npt.NDArray[np.float64]:
+    """Share of the neurons that n or more buckets hold, for n = 1, 2 and so on to the most that hold one."""
+    often = np.bincount(_entries(state)[1], minlength=state.n)
+    return np.cumsum(np.bincount(often)[:0:-1])[::-1] / state.n
+
+
 def _stale(net: Model, layer: int) -> float | None:
     """Refills the tables for comparison, from the same random numbers, and puts the old ones back."""
     if net.is_compressed:

@@ -1,5 +1,7 @@
 """Line and bar charts as SVG text for slide/report/page.py: no library, no script, colours from the page's style sheet.
 
+All are of one size; what a chart says of its axis and its colours stands in one line above it, inside the picture.
+
 A series is drawn in the class `s1`, `s2` or `s3`; every mark has a `<title>`, which browsers show under the pointer.
 """
 
@@ -11,7 +13,8 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 460, 240
-LEFT, RIGHT, TOP, BOTTOM = 48, 64, 14, 34
+LINE = 13  # where what stands above a chart is written
+LEFT, RIGHT, TOP, BOTTOM = 48, 80, 28, 36
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,11 @@ def bars(series: Sequence[Series], names: Sequence[str], x_label: str, y_label: 
     y_scale = _Scale(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
     room = (WIDTH - LEFT - 12) / max(len(names), 1)
     width = min(26.0, (room - 10) / len(series) - 2)
-    parts = [_y_axis(marks, y_scale, y_label, WIDTH - 12)]
+    parts = [_y_axis(marks, y_scale, y_label, WIDTH - 12), _key(series)]
     for i, name in enumerate(names):
         middle = LEFT + room * (i + 0.5)
         parts.append(
-            f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="{HEIGHT - 19}">{escape(name)}</text>'
+            f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="{HEIGHT - 20}">{escape(name)}</text>'
         )
         first = middle - (len(series) * (width + 2) - 2) / 2
         for number, s in enumerate(series, 1):
@@ -99,18 +102,24 @@ def bars(series: Sequence[Series], names: Sequence[str], x_label: str, y_label: 
                 f'rx="2"><title>{title}</title></rect>'
             )
     parts.append(_axis_label(x_label, (LEFT + WIDTH - 12) / 2))
-    return _key(series) + _picture(parts, f"{y_label} by {x_label}")
+    return _picture(parts, f"{y_label} by {x_label}")
 
 
 def number_text(value: float) -> str:
     """Short, for people.
 
-    >>> number_text(0.12345), number_text(56.217), number_text(80896), number_text(3)
-    ('0.123', '56.2', '80,896', '3')
+    >>> number_text(0.12345), number_text(56.217), number_text(80896), number_text(3), number_text(999.7)
+    ('0.123', '56.2', '80,896', '3', '1,000')
+    >>> number_text(-0.0), number_text(-1e-9), number_text(0.00005), number_text(2.50)
+    ('0', '0', '0.00005', '2.5')
     """
-    if value == int(value):
-        return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if not math.isfinite(value):
+        return "not finite"
+    if value == int(value) or abs(value) >= 999.5:
+        return f"{value + 0.0:,.0f}"
+    digits = min(max(2 - math.floor(math.log10(abs(value))), 0), 6)
+    text = f"{value:.{digits}f}"
+    return f"{float(text) + 0.0:,.{digits}f}".rstrip("0").rstrip(".") if "." in text else text
 
 
 def _picture(parts: Sequence[str], label: str) -> str:
@@ -119,27 +128,28 @@ def _picture(parts: Sequence[str], label: str) -> str:
 
 
 def _key(series: Sequence[Series]) -> str:
+    """Which colour is which, where there are several: in the line above."""
     if len(series) < 2:
         return ""
-    names = "".join(f'<span><i class="s{i}"></i>{escape(s.name)}</span>' for i, s in enumerate(series, 1))
-    return f'<div class="key">{names}</div>'
+    gap = "\u00a0"  # no-break: runs of other spaces are drawn as one
+    names = (4 * gap).join(f'<tspan class="s{i}">\u25a0</tspan>{gap}{escape(s.name)}' for i, s in enumerate(series, 1))
+    return f'<text class="key" text-anchor="end" x="{WIDTH - 12}" y="{LINE}">{names}</text>'
 
 
 def _y_axis(marks: Sequence[float], scale: _Scale, label: str, right: float = WIDTH - RIGHT) -> str:
-    parts = [f'<text class="tick" x="4" y="{TOP - 3}">{escape(label)}</text>']
+    parts = [f'<text class="tick" x="4" y="{LINE}">{escape(label)}</text>']
     for value in marks:
         y = scale(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        if abs(y - TOP) > 8 or len(marks) < 3:
-            text = number_text(value)
-            parts.append(f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 4:.1f}">{text}</text>')
+        text = number_text(value)
+        parts.append(f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 4:.1f}">{text}</text>')
     return "\n".join(parts)
 
 
 def _x_axis(marks: Sequence[float], scale: _Scale, label: str) -> str:
     shown = [value for value in marks if value <= scale.high * 1.001]
     parts = [
-        f'<text class="tick" text-anchor="middle" x="{scale(v):.1f}" y="{HEIGHT - 19}">{number_text(v)}</text>'
+        f'<text class="tick" text-anchor="middle" x="{scale(v):.1f}" y="{HEIGHT - 20}">{number_text(v)}</text>'
         for v in shown
     ]
     return "\n".join([*parts, _axis_label(label, (LEFT + WIDTH - RIGHT) / 2)])

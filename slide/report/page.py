@@ -1,153 +1,107 @@
-"""A page of pictures about one model: how it learned, which labels it finds, what it confuses, and examples.
+"""A page of pictures about one model: how good it is, how it learned, which labels it finds, what it confuses.
 
-One self-contained HTML file without scripts, readable in light and dark. Charts are in slide/report/charts.py, the
-command in slide/cli/verbs/report.py.
+One self-contained HTML file without scripts, readable in light and dark, on a screen of any width. SECTIONS is what is
+on it, in order: a new section is a function of a Report, put there. What they are made of is in slide/report/scored.py,
+the HTML in slide/report/markup.py, charts in slide/report/charts.py, the command in slide/cli/verbs/report.py.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import scipy.sparse as sp
 
 from slide import metrics
-from slide.engine.layout import FloatArray, IntArray
 from slide.estimator.card import fact_text, in_words
 from slide.report.charts import Series, bars, lines
+from slide.report.markup import details, document, figures, percent, score_text, section, short, table
+from slide.report.scored import LabelScore, Report, ScoredRows, confusions, label_scores
 from slide.training.bars import metric_name
 from slide.training.evaluation import KS
 
-if TYPE_CHECKING:
-    from slide.estimator.classifier import SlideClassifier
-    from slide.inference.lsh_report import LshReport
-
 MAX_CONFUSED = 15
-SHORT = 220  # characters of a text that are shown
-
-STYLE = """
-:root { color-scheme: light dark; --page: #fbfaf8; --card: #ffffff; --ink: #1d1f23; --soft: #666b73; --line: #e3e1dc;
-  --s1: #2f6db5; --s2: #c2611f; --s3: #3d8a57; --good: #2c7a46; --bad: #b3372f; }
-@media (prefers-color-scheme: dark) { :root { --page: #16181b; --card: #1e2125; --ink: #e8e8e6; --soft: #9aa0a8;
-  --line: #33373d; --s1: #6fa8e8; --s2: #e8935a; --s3: #74c491; --good: #74c491; --bad: #ef8a80; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 32px 20px 60px; }
-h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 40px 0 4px; }
-p.says { margin: 0 0 14px; color: var(--soft); max-width: 74ch; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 10px; margin: 22px 0; }
-.tile, figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
-.tile { padding: 10px 14px; } .tile span { color: var(--soft); }
-.tile b { display: block; font-size: 22px; font-weight: 600; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 14px; }
-figure { margin: 0; padding: 14px 14px 8px; min-width: 0; } figcaption { font-weight: 600; margin-bottom: 8px; }
-svg { width: 100%; height: auto; display: block; } svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
-svg text.name { fill: var(--ink); } .grid { stroke: var(--line); stroke-width: 1; }
-.line { fill: none; stroke-width: 2; stroke-linejoin: round; } .touch { fill: transparent; }
-.line.s1 { stroke: var(--s1); } .line.s2 { stroke: var(--s2); } .line.s3 { stroke: var(--s3); }
-.bar.s1, .dot.s1 { fill: var(--s1); } .bar.s2, .dot.s2 { fill: var(--s2); } .bar.s3, .dot.s3 { fill: var(--s3); }
-.bar:hover, .dot:hover { opacity: 0.75; }
-.key { font-size: 13px; color: var(--soft); margin-bottom: 4px; } .key span { margin-right: 16px; }
-.key i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
-.key i.s1 { background: var(--s1); } .key i.s2 { background: var(--s2); } .key i.s3 { background: var(--s3); }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 14px; }
-th { text-align: left; color: var(--soft); font-weight: 500; } td, th { padding: 5px 10px 5px 0; vertical-align: top;
-  border-bottom: 1px solid var(--line); } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.example { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px;
-  margin: 10px 0; }
-.example p { margin: 0 0 6px; overflow-wrap: anywhere; } .example .true { color: var(--soft); font-size: 14px; }
-ol { margin: 0; padding-left: 22px; } ol .score { color: var(--soft); font-variant-numeric: tabular-nums; }
-.good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); } code { font-size: 13px; }
-"""
+MAX_WORDS = 15
+MAX_LABELS = 8  # best ones, and as many worst ones
+LEAST_ROWS = (50, 20, 10, 5)  # that a label has among the scored rows to be called good or bad: as many as leave enough
+FIRST = {1: "first", 3: "first three", 5: "first five"}
+MEASURES = {  # by the name's part before @
+    "p": "share of the first k labels that are true",
+    "recall": "share of a row's true labels that are among the first k",
+    "ndcg": "as P@k, a true label counting more the earlier it stands",
+    "psp": "as P@k, a rare label counting more, over the most that could be had",
+    "psndcg": "both: rare labels and early ones count more",
+}
 
 
-@dataclass(frozen=True)
-class ScoredRows:
-    """A model's answers to rows with known labels.
-
-    Y : indicator [n, n_labels]; ids, scores : [n, 5], as predict_topk gives them; Y_train : of the training rows;
-    empty : bool [n], rows of which the model knows no feature.
-    """
-
-    name: str
-    Y: sp.csr_array
-    ids: IntArray
-    scores: FloatArray
-    Y_train: sp.csr_array | None
-    propensity: tuple[float, float]
-    empty: npt.NDArray[np.bool_]
+def page(report: Report) -> str:
+    """The whole page as HTML."""
+    parts = [f"<h1>{escape(report.title)}</h1>", *(part(report) for part in SECTIONS)]
+    return document(report.title, "\n".join(part for part in parts if part))
 
 
-def page(
-    clf: SlideClassifier,
-    title: str,
-    scored: ScoredRows | None,
-    tables: LshReport | None,
-    label_names: Sequence[Any],
-    row_text: Callable[[int], str],
-    examples: int,
-) -> str:
-    """The whole page as HTML; row_text describes one of the scored rows."""
-    parts = [f"<h1>{escape(title)}</h1>", _summary(clf), _tiles(clf, scored), _learning(clf.history_)]
-    if scored:
-        parts += [_by_frequency(scored)]
-    parts += [_retrieval(clf.history_, tables)]
-    if scored:
-        parts += [_confused(scored, label_names), _examples(scored, label_names, row_text, examples)]
-    parts += [_training(clf)]
-    body = "\n".join(part for part in parts if part)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
-    )
+# -- how good it is ----------------------------------------------------------------------------------------------------
 
 
-# -- parts of it -------------------------------------------------------------------------------------------------------
-
-
-def _section(title: str, caption: str, inside: str) -> str:
-    return f'<h2>{escape(title)}</h2>\n<p class="says">{escape(caption)}</p>\n{inside}'
-
-
-def _figures(*pairs: tuple[str, str]) -> str:
-    inside = "\n".join(f"<figure><figcaption>{escape(t)}</figcaption>{svg}</figure>" for t, svg in pairs if svg)
-    return f'<div class="charts">{inside}</div>'
-
-
-def _summary(clf: SlideClassifier) -> str:
-    data, net = clf.card_.data, clf.network_
+def _summary(report: Report) -> str:
+    data, net = report.clf.card_.data, report.clf.network_
     rows = f"{data['rows']:,} rows, " if isinstance(data.get("rows"), int) else ""
-    return f'<p class="says">{rows}{net.n_features:,} features, {net.n_labels:,} labels; {in_words(net)}.</p>'
+    trained = f"{rows}{net.n_features:,} features, {net.n_labels:,} labels; {in_words(net)}."
+    scored = f" Scored on {report.scored.Y.shape[0]:,} rows of {report.scored.name}." if report.scored else ""
+    return f'<p class="says">Trained on {escape(trained + scored)}</p>'
 
 
-def _tiles(clf: SlideClassifier, scored: ScoredRows | None) -> str:
-    tiles = []
-    if scored:
-        A, B = scored.propensity
-        found = metrics.evaluate(scored.Y, scored.ids, scored.Y_train, KS, A, B)
-        names = [f"{m}@{k}" for m in ("p", "psp", "psndcg") for k in KS if f"{m}@{k}" in found]
-        tiles += [(f"{100 * found[name]:.2f} %", metric_name(name)) for name in names]
-    tiles += [
-        (
-            f"{fact_text(clf.fit_seconds_)} s",
-            f"training, {clf.network_.epoch:,} epoch" + "s" * (clf.network_.epoch != 1),
-        ),
-        (fact_text(clf.samples_per_second_), "samples a second"),
-    ]
+def _tiles(report: Report) -> str:
+    """Four a row: what is right among the first labels, the same where rare labels weigh more, and what it took."""
+    clf, tiles = report.clf, []
+    if report.scored:
+        found = _measures(report.scored)
+        most = _most_possible(report.scored)
+        for k in KS:
+            title = "The first label is right" if k == 1 else f"Right among the {FIRST[k]}"
+            limit = f"; at most {100 * most[k]:.1f} % can be" if most[k] < 0.9995 else ""
+            tiles.append((found[f"p@{k}"], title, metric_name(f"p@{k}") + limit))
+        tiles.append((found["recall@5"], "Of a row's true labels, among the first five", metric_name("recall@5")))
+        weighted = [(f"psp@{k}", f"The {FIRST[k]}, rare labels counting more") for k in KS if f"psp@{k}" in found]
+        tiles += [(found[name], title, metric_name(name)) for name, title in weighted]
+    shown = [(f"{100 * value:.2f} %", title, name) for value, title, name in tiles]
+    epochs = f"{clf.network_.epoch:,} epoch" + "s" * (clf.network_.epoch != 1)
+    speed = f"{epochs}, {fact_text(clf.samples_per_second_)} samples a second"
+    shown.append((f"{fact_text(clf.fit_seconds_)} s", "Training", speed))
     inside = "".join(
-        f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in tiles
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(title)}</span><small>{escape(name)}</small></div>'
+        for value, title, name in shown
     )
-    return f'<div class="tiles">{inside}</div>'
+    return f'<div class="tiles">{inside}</div>' + (_all_measures(report.scored) if report.scored else "")
 
 
-def _learning(history: list[dict[str, Any]]) -> str:
-    losses = [(r["epoch"], r["loss"]) for r in history if r["loss"] is not None]
+def _measures(scored: ScoredRows) -> dict[str, float]:
+    A, B = scored.propensity
+    return metrics.evaluate(scored.Y, scored.ids, scored.Y_train, KS, A, B)
+
+
+def _most_possible(scored: ScoredRows) -> dict[int, float]:
+    """P@k of a model that is never wrong: a row with fewer than k labels leaves places empty."""
+    counts = np.diff(scored.Y.indptr)
+    return {k: float(np.minimum(counts, k).mean() / k) for k in KS}
+
+
+def _all_measures(scored: ScoredRows) -> str:
+    found = _measures(scored)
+    rows = [
+        [metric_name(f"{kind}@k"), *(f"{100 * found[f'{kind}@{k}']:.2f} %" for k in KS), says]
+        for kind, says in MEASURES.items()
+        if f"{kind}@1" in found
+    ]
+    return details("All measures, and what they mean", table(["", *(f"k = {k}" for k in KS), ""], rows))
+
+
+def _learning(report: Report) -> str:
+    history = report.clf.history_
+    losses = [(r["epoch"], r["loss"]) for r in history if r["loss"] is not None and math.isfinite(r["loss"])]
     if not losses:
         return ""
     x, y = zip(*losses, strict=True)
@@ -155,146 +109,187 @@ def _learning(history: list[dict[str, Any]]) -> str:
     curves = [Series(f"P@{k}", [r["epoch"] for r in scored], [100 * r[f"p@{k}"] for r in scored]) for k in KS]
     shown = lines(curves, "epochs", "%", dots=True) if scored else ""
     caption = "Mean loss over the last tenth of an epoch"
-    caption += ", and precision on the rows held out." if scored else "; no rows were held out to score in between."
-    return _section(
+    caption += (
+        ", and the share of right labels among the first k on the rows held out (P@k)."
+        if scored
+        else "; no rows were held out to score in between."
+    )
+    return section(
         "How it learned",
         caption,
-        _figures(("Loss", lines([Series("", x, y)], "epochs", "loss")), ("Held-out rows", shown)),
+        figures(("Loss", lines([Series("", x, y)], "epochs", "loss")), ("Held-out rows", shown)),
     )
 
 
-def _by_frequency(scored: ScoredRows) -> str:
+# -- labels ------------------------------------------------------------------------------------------------------------
+
+
+def _by_frequency(report: Report) -> str:
+    scored = report.scored
+    if not scored:
+        return ""
     if scored.Y_train is None:
-        return _section("Rare and frequent labels", "Needs the labels of the training rows: --train DATA.", "")
+        return section("Rare and frequent labels", "Needs the labels of the training rows: `--train DATA`.", "")
     groups = metrics.by_frequency(scored.Y, scored.ids, scored.Y_train, max(KS))
     names = [f"{g.least:,}" if g.least == g.most else f"{g.least:,}-{g.most:,}" for g in groups]
     names[-1] = f"{groups[-1].least:,}+" if groups[-1].most > groups[-1].least else names[-1]
     places = list(range(len(groups)))
     both = [
-        Series("recall@5", places, [100 * g.recall for g in groups]),
-        Series("precision@5", places, [100 * g.precision for g in groups]),
+        Series("true ones found", places, [100 * g.recall for g in groups]),
+        Series("given ones right", places, [100 * g.precision for g in groups]),
     ]
-    head = ["training rows", "labels", "true pairs", "found", "predicted"]
+    head = ["training rows", "labels", "true pairs", "found", "given"]
     cells = [[n, g.labels, g.true, g.found, g.predicted] for n, g in zip(names, groups, strict=True)]
-    return _section(
+    return section(
         "Rare and frequent labels",
-        "Labels by the number of training rows that have them: how many of the true ones are among the best five, and "
-        "how many of those five are true.",
-        _figures(
-            ("Among the best five", bars(both, names, "training rows of the label", "%", 100)),
-            ("", _table(head, cells)),
+        "Labels by the number of training rows that have them: how many of the true ones are among a row's first five "
+        "(recall@5), and how many of those five are true (precision@5).",
+        figures(
+            ("Among the first five", bars(both, names, "training rows of the label", "%", 100)),
+            ("Pairs of a row and a label", table(head, cells)),
         ),
     )
 
 
-def _retrieval(history: list[dict[str, Any]], tables: LshReport | None) -> str:
-    active = [(r["epoch"], r["active"], r["rebuilds"]) for r in history]
-    figures = []
-    if active:
-        x, n_active, rebuilds = zip(*active, strict=True)
-        figures.append(("Neurons that took part in a sample", lines([Series("", x, n_active)], "epochs", "neurons")))
-        figures.append(("Rebuilds of the tables", lines([Series("", x, rebuilds)], "epochs", "rebuilds")))
-    caption = "Which neurons are computed for a sample is decided by hash tables."
+def _best_and_worst(report: Report) -> str:
+    if not report.scored:
+        return ""
+    least, found = _judged(report.scored)
+    n = min(MAX_LABELS, len(found) // 2)
+    if not n:
+        return ""
+    worst = sorted(found, key=lambda label: (label.found / label.rows, -label.rows))[:n]
+    return section(
+        "Best and worst labels",
+        f"Of the {len(found):,} labels that {least} or more of these rows have. Found: in how many of these rows "
+        "the label is among the first five. Right: of the rows where it comes first, how many have it.",
+        figures(("Best", _label_table(report, found[:n])), ("Worst", _label_table(report, worst, instead=True))),
+    )
+
+
+def _judged(scored: ScoredRows) -> tuple[int, list[LabelScore]]:
+    """Labels with enough rows that a share of them says something, and how many rows that is."""
+    found: list[LabelScore] = []
+    for least in LEAST_ROWS:
+        found = label_scores(scored, least)
+        if len(found) >= 4 * MAX_LABELS:
+            break
+    return least, found
+
+
+def _label_table(report: Report, labels: list[LabelScore], *, instead: bool = False) -> str:
+    rows = []
+    for s in labels:
+        right = percent(s.right / s.first if s.first else math.nan)
+        more = [report.name_of(s.instead) if s.instead >= 0 else ""] if instead else []
+        rows.append([report.name_of(s.label), s.rows, percent(s.found / s.rows), right, *more])
+    return table(["label", "rows", "found", "right", *(["instead"] if instead else [])], rows)
+
+
+def _confused(report: Report) -> str:
+    scored = report.scored
+    if not scored:
+        return ""
+    shown = ~scored.empty
+    pairs = confusions(scored.Y[shown], scored.ids[shown, 0])
+    cells = [[n, report.name_of(true), report.name_of(said)] for (true, said), n in pairs.most_common(MAX_CONFUSED)]
+    if not cells:
+        return ""
+    caption = "Rows whose first label is wrong: a label they have, and what came first instead."
+    if n := int(scored.empty.sum()):
+        caption += (
+            f" {n:,} rows are left out that have no feature which the model knows: all of them get the same labels."
+        )
+    return section("Most confused", caption, table(["rows", "has", "first"], cells))
+
+
+def _words(report: Report) -> str:
+    if not report.words:
+        return ""
+    n, right = sum(word.rows for word in report.words), sum(word.right for word in report.words)
+    rows = [[w.name, w.rows, w.right, report.name_of(w.label)] for w in islice(report.words, MAX_WORDS)]
+    caption = (
+        f"The feature that added most to the score of the first label, in {n:,} rows drawn at random, of which "
+        f"{right:,} are right. One that decides many rows and has nothing to do with their labels may be a leak."
+    )
+    return section("Words that spoke", caption, table(["feature", "rows", "right", "most often for"], rows))
+
+
+def _examples(report: Report) -> str:
+    if not report.scored or not report.n_examples:
+        return ""
+    rows = np.random.default_rng(0).permutation(report.scored.Y.shape[0])[: report.n_examples].tolist()
+    inside = "\n".join(_example(report, report.scored, row) for row in rows)
+    caption = f"{len(rows)} rows of {report.scored.name} drawn at random: the first five labels with scores, true ✓."
+    return section("Examples", caption, f'<div class="examples">{inside}</div>') if rows else ""
+
+
+def _example(report: Report, scored: ScoredRows, row: int) -> str:
+    true = set(scored.Y.indices[scored.Y.indptr[row] : scored.Y.indptr[row + 1]].tolist())
+    items = []
+    for label, score in zip(scored.ids[row].tolist(), scored.scores[row].tolist(), strict=True):
+        if label >= 0:
+            kind = ' class="good"' if label in true else ""
+            name = f"<span{kind}>{escape(report.name_of(label))}</span>"
+            items.append(f'<li>{name} <span class="score">{score_text(score)}</span></li>')
+    missed = sorted(true - set(scored.ids[row].tolist()))
+    listed = "; ".join(escape(report.name_of(label)) for label in missed[:10])
+    more = f" and {len(missed) - 10:,} more" if len(missed) > 10 else ""
+    below = f'<p class="missed">not among the five: {listed}{more}</p>' if missed else ""
+    return f'<div class="example"><p>{escape(short(report.row_text(row)))}</p><ol>{"".join(items)}</ol>{below}</div>'
+
+
+# -- inside, for those who want to know --------------------------------------------------------------------------------
+
+
+def _retrieval(report: Report) -> str:
+    history, tables = report.clf.history_, report.tables
+    if report.clf.network_.states[-1].lsh is None:
+        return ""
+    shown: list[tuple[str, str]] = []
+    caption = "Which neurons of the last layer are computed for a sample is decided by hash tables."
     if tables and tables.recall:
         names = [f"best {k}" for k in tables.recall]
         places = list(range(len(names)))
         both = [Series("tables", places, [100 * v for v in tables.recall.values()])]
         both.append(Series("a random set of that size", places, [100 * tables.chance] * len(names)))
-        figures.append(("Of the exact best neurons, found", bars(both, names, "", "%", 100)))
+        shown.append(("Of the exact best neurons, found", bars(both, names, "", "%", 100)))
         caption += (
             f" Among {tables.n_candidates:,} of {tables.n_neurons:,} neurons they hold these shares of the exact best."
         )
-    return _section("Active set and retrieval", caption, _figures(*figures)) if figures else ""
+    if history:
+        caption += _activity(history, shown)
+    return section("Active set and retrieval", caption, figures(*shown), folded=True) if history or shown else ""
 
 
-def _confused(scored: ScoredRows, names: Sequence[Any]) -> str:
-    shown = ~scored.empty
-    pairs = confusions(scored.Y[shown], scored.ids[shown, 0])
-    cells = [[n, _name(names, true), _name(names, said)] for (true, said), n in pairs.most_common(MAX_CONFUSED)]
-    if not cells:
-        return ""
-    caption = "Rows whose best label is wrong: a label they have, and what was said instead."
-    if n := int(scored.empty.sum()):
-        caption += (
-            f" {n:,} rows are left out that have no feature which the model knows: all of them get the same labels."
-        )
-    return _section("Most confused", caption, _table(["rows", "has", "said"], cells))
+def _activity(history: list[dict[str, Any]], shown: list[tuple[str, str]]) -> str:
+    """A chart of the active neurons where they change, and a sentence of what else happened."""
+    active = [r["active"] for r in history]
+    rebuilt = f"The tables were rebuilt {history[-1]['rebuilds']:,} times."
+    if max(active) - min(active) < 0.005 * max(active):
+        return f" {active[-1]:,.0f} neurons took part in a sample. {rebuilt}"
+    curve = lines([Series("", [r["epoch"] for r in history], active)], "epochs", "neurons")
+    shown.append(("Neurons that took part in a sample", curve))
+    return f" {rebuilt}"
 
 
-def confusions(Y: sp.csr_array, best: IntArray) -> Counter[tuple[int, int]]:
-    """How often a row has the one label and not the other, which was its best one: (has, said) -> rows.
-
-    >>> import numpy as np, scipy.sparse as sp
-    >>> confusions(sp.csr_array([[1, 0, 1], [0, 1, 0]]), np.array([1, 1], np.int32)) == {(0, 1): 1, (2, 1): 1}
-    True
-    """
-    found: Counter[tuple[int, int]] = Counter()
-    for row, said in enumerate(best.tolist()):
-        true = Y.indices[Y.indptr[row] : Y.indptr[row + 1]].tolist()
-        if said >= 0 and said not in true:
-            found.update((label, said) for label in true)
-    return found
-
-
-def _examples(scored: ScoredRows, names: Sequence[Any], row_text: Callable[[int], str], n: int) -> str:
-    rows = np.random.default_rng(0).permutation(scored.Y.shape[0])[:n].tolist()
-    parts = []
-    for row in rows:
-        true = set(scored.Y.indices[scored.Y.indptr[row] : scored.Y.indptr[row + 1]].tolist())
-        items = []
-        for label, score in zip(scored.ids[row].tolist(), scored.scores[row].tolist(), strict=True):
-            if label >= 0:
-                kind = "good" if label in true else ""
-                name = f'<span class="{kind}">{_escaped(names, label)}</span>'
-                items.append(f'<li>{name} <span class="score">{score_text(score)}</span></li>')
-        missed = sorted(true - set(scored.ids[row].tolist()))
-        listed = "; ".join(_escaped(names, label) for label in missed[:10])
-        more = f" and {len(missed) - 10:,} more" if len(missed) > 10 else ""
-        below = f'<p class="true">not among the five: {listed}{more}</p>' if missed else ""
-        parts.append(
-            f'<div class="example"><p>{escape(_short(row_text(row)))}</p><ol>{"".join(items)}</ol>{below}</div>'
-        )
-    caption = f"{len(rows)} rows of {scored.name} drawn at random: the best five labels with scores, true in green."
-    return _section("Examples", caption, "\n".join(parts)) if rows else ""
-
-
-def _training(clf: SlideClassifier) -> str:
-    facts = clf.card_.data | clf.card_.fit
+def _training(report: Report) -> str:
+    facts = report.clf.card_.data | report.clf.card_.fit
     cells = [[name.replace("_", " "), fact_text(value)] for name, value in facts.items()]
-    caption = "What the model file says of its training; slide card MODEL prints it as text."
-    return _section("Training", caption, _table(["", ""], cells)) if cells else ""
+    caption = "What the model file says of its training; `slide card MODEL` prints it as text."
+    return section("Training", caption, table(["", ""], cells), folded=True) if cells else ""
 
 
-# -- words -------------------------------------------------------------------------------------------------------------
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    def cell(value: Any, tag: str, number: bool) -> str:
-        text = f"{value:,}" if isinstance(value, int) else str(value)
-        return f"<{tag}{' class=n' if number else ''}>{escape(text)}</{tag}>"
-
-    numbers = [all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
-    top = "".join(cell(name, "th", n) for name, n in zip(head, numbers, strict=True))
-    body = "".join(f"<tr>{''.join(cell(v, 'td', n) for v, n in zip(row, numbers, strict=True))}</tr>" for row in rows)
-    return f'<div class="wide"><table>{f"<tr>{top}</tr>" if any(head) else ""}{body}</table></div>'
-
-
-def score_text(score: float) -> str:
-    """With two digits, and no sign before 0.
-
-    >>> score_text(1.234), score_text(-0.001), score_text(-1.5)
-    ('1.23', '0.00', '-1.50')
-    """
-    return f"{round(score, 2) + 0.0:.2f}"
-
-
-def _name(names: Sequence[Any], label: int) -> str:
-    return str(names[label])
-
-
-def _escaped(names: Sequence[Any], label: int) -> str:
-    return escape(_name(names, label))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHORT else text[: SHORT - 1].rstrip() + "…"
+#: The page, from top to bottom; what a section has nothing for, it leaves out.
+SECTIONS: tuple[Callable[[Report], str], ...] = (
+    _summary,
+    _tiles,
+    _learning,
+    _by_frequency,
+    _best_and_worst,
+    _confused,
+    _words,
+    _examples,
+    _retrieval,
+    _training,
+)

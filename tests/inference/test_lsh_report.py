@@ -11,6 +11,7 @@ from engine_strategies import make_network, planted_data, used_slots
 
 import slide
 from slide.cli.main import main
+from slide.inference.lsh_report import coverage
 
 D, N = 300, 200
 FAMILIES = {"query cells": slide.QueryCells(K=6, capacity=16), "simhash": slide.SimHash(K=4, L=10, capacity=16)}
@@ -87,6 +88,20 @@ def test_a_layer_without_tables_is_refused() -> None:
     net = make_network([slide.SparseInput(D, 8), slide.Dense(N)])
     with pytest.raises(ValueError, match="layer: found -1, wanted a Sampled layer with tables"):
         net.lsh_report()
+
+
+def test_coverage_counts_the_buckets_of_each_neuron() -> None:
+    net = trained(FAMILIES["query cells"])
+    lsh = net.states[-1].lsh
+    assert lsh is not None
+    held = [
+        set(bucket[1 : 1 + min(bucket[0], lsh.capacity)].tolist())
+        for bucket in lsh.buckets.reshape(-1, lsh.buckets.shape[2])
+    ]
+    often = [sum(neuron in bucket for bucket in held) for neuron in range(N)]
+    shares = coverage(net.states[-1])
+    assert shares.tolist() == [sum(n >= least for n in often) / N for least in range(1, max(often) + 1)]
+    assert shares[0] == pytest.approx(1 - net.lsh_report().unreachable)
 
 
 def test_the_command_prints_draws_and_dumps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

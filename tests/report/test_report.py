@@ -26,6 +26,7 @@ import slide
 from slide import metrics
 from slide.cli.main import main
 from slide.report import charts
+from slide.report.scored import ScoredRows, confusions, label_scores
 
 D, N, ROWS = 300, 200, 700
 TEST = planted_data(150, D, N, seed=4)
@@ -189,7 +190,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_holds_everything_and_loads_nothing(model: Path) -> None:
-    page = make(model, f"{model}/test.txt", "--train", f"{model}/train.txt")
+    page = make(model, f"{model}/train.txt", "--train", f"{model}/train.txt")
     tags = Tags(page)
     assert tags.open == []
     assert not {"script", "link", "img", "iframe"} & set(tags.seen)
@@ -198,14 +199,16 @@ def test_the_page_holds_everything_and_loads_nothing(model: Path) -> None:
     assert titles == [
         "How it learned",
         "Rare and frequent labels",
-        "Active set and retrieval",
+        "Best and worst labels",
         "Most confused",
         "Examples",
+        "Active set and retrieval",
         "Training",
     ]
+    assert [page.index(f"<h2>{title}") > page.index("<details class") for title in titles] == [False] * 5 + [True] * 2
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(svg)
-    assert tags.seen.count("svg") == 6
+    assert tags.seen.count("svg") == 4
     assert page.count('class="example"') == 12
 
 
@@ -213,12 +216,12 @@ def test_the_page_tells_the_truth(model: Path) -> None:
     page = make(model, f"{model}/test.txt", "--train", f"{model}/train.txt", "--examples", "3")
     clf = slide.load(model / "model.slide")
     assert isinstance(clf, slide.SlideClassifier)
-    assert f"<b>{100 * clf.score(*TEST):.2f} %</b><span>P@1</span>" in page
+    assert f"<b>{100 * clf.score(*TEST):.2f} %</b><span>The first label is right</span><small>P@1</small>" in page
+    at_most = 100 * np.minimum(np.diff(TEST[1].indptr), 3).mean() / 3
+    assert f"<small>P@3; at most {at_most:.1f} % can be</small>" in page
     wrong = clf.predict_topk(TEST[0], 1)[0][:, 0]
     missed = TEST[1][np.arange(150), wrong] == 0
     pairs = int(TEST[1][np.flatnonzero(missed)].sum())
-    from slide.report.page import confusions
-
     assert confusions(TEST[1], wrong).total() == pairs > 0
     rows = np.random.default_rng(0).permutation(150)[:3]
     for row in rows:
@@ -227,6 +230,24 @@ def test_the_page_tells_the_truth(model: Path) -> None:
     for ids, scores in zip(*best, strict=True):
         places = [page.index(f'>{i}</span> <span class="score">{s:.2f}<') for i, s in zip(ids, scores, strict=True)]
         assert len(places) == 5
+
+
+@given(st.integers(0, 2**32))
+def test_labels_are_found_as_often_as_they_are(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    Y = sp.csr_array(rng.random((30, 6)) < 0.3)
+    ids = np.argsort(rng.random((30, 6)), axis=1)[:, :2].astype(np.int32)
+    scored = ScoredRows("", Y, ids, ids.astype(np.float32), None, (0.55, 1.5), rng.random(30) < 0.1)
+    dense, shares = Y.toarray(), []
+    for label, rows, found, first, right, instead in label_scores(scored, 3):
+        has, begins = dense[:, label], ids[:, 0] == label
+        assert (rows, first, right) == (has.sum(), begins.sum(), (has & begins).sum())
+        assert found == sum(label in ids[row] for row in np.flatnonzero(has))
+        wrong = [i for i, row in zip(ids[:, 0], dense, strict=True) if row[label] and not row[i]]
+        assert instead in wrong if instead >= 0 else not [i for i in wrong if not scored.empty.any()]
+        shares.append(found / rows)
+    assert shares == sorted(shares, reverse=True)
+    assert len(shares) == (dense.sum(axis=0) >= 3).sum()
 
 
 def test_page_card_and_info_say_the_same_numbers(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,6 +318,14 @@ def test_texts_and_names_from_strangers_stay_text(tmp_path: Path) -> None:
     assert "script" not in Tags(page).seen
     assert "&lt;script&gt;alert(1)" in page
     assert "label1 &lt;b&gt;" in page
+    words = page.partition("Words that spoke")[2].partition("<h2>")[0]
+    assert {f"thing{i}" for i in range(4)} & set(re.findall(r"<td>(\w+)</td>", words))
+    rows, right = (
+        sum(int(n) for n in column)
+        for column in zip(*re.findall(r"n>(\d+)</td><td class=n>(\d+)<", words), strict=True)
+    )
+    assert f"in {rows:,} rows drawn at random, of which {right:,} are right" in words
+    assert 0 < right <= rows <= 60
 
 
 @pytest.mark.parametrize(
@@ -359,7 +388,7 @@ def test_bars_stand_on_the_axis(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["report.charts", "report.page", "estimator.card", "training.bars", "cli.verbs.report"]
+    "module", ["report.charts", "report.markup", "report.scored", "estimator.card", "training.bars", "cli.verbs.report"]
 )
 def test_examples_in_docstrings(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(f"slide.{module}"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from slide.cli.files import naming, writable
 from slide.cli.models import load_model, network_of, network_rows
@@ -34,7 +35,7 @@ def add_options(parser: Parser) -> None:
     add_model(parser)
     parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, for recall")
     add_format(parser)
-    parser.add_argument("--plot", metavar="FILE", help="draw recall and buckets (.png, .svg; needs matplotlib)")
+    parser.add_argument("--plot", metavar="FILE", help="draw recall and coverage (.png, .svg; needs matplotlib)")
     add_json(parser)
     add_machine(parser)
 
@@ -75,29 +76,36 @@ def _pyplot() -> Any:
 
 
 def plot(net: Network, X: Any, report: LshReport, path: Path) -> None:
-    """Recall against candidates (with queries), and how full the buckets are."""
+    """Recall against candidates (with queries), and how many neurons how many buckets hold."""
+    from slide.inference.lsh_report import coverage
+
     pyplot = _pyplot()
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    n_parts = 1 if X is None else 2
+    figure, axes = pyplot.subplots(1, n_parts, figsize=(5 * n_parts, 4), layout="constrained", squeeze=False)
     if X is not None:
         sizes = sorted({max(10, int(share * report.n_neurons)) for share in SHARES})
         sizes = [n for n in sizes if n <= report.n_neurons]
         shares = [100 * n / report.n_neurons for n in sizes]
-        axes[0].plot(shares, [net.retrieval_recall(X, n_candidates=n)[0] for n in sizes], "o-", label="tables")
-        axes[0].plot(shares, [share / 100 for share in shares], "--", color="grey", label="chance")
-        axes[0].set(xscale="log", ylim=(0, 1), xlabel="candidates, % of the neurons", ylabel="recall of the best ten")
-        axes[0].legend(frameon=False)
-    else:
-        axes[0].set_axis_off()
-        axes[0].text(0.5, 0.5, "no DATA given: no recall", ha="center")
-    state = net.states[report.layer].lsh
-    assert state is not None
-    counts = np.minimum(state.buckets[:, :, 0], state.capacity).ravel()
-    axes[1].hist(counts, bins=40, color="#4477aa")
-    axes[1].set(xlabel="neurons in a bucket", ylabel="buckets")
+        axis = axes[0, 0]
+        axis.plot(shares, [net.retrieval_recall(X, n_candidates=n)[0] for n in sizes], "o-", label="tables")
+        axis.plot(shares, [share / 100 for share in shares], "--", color="grey", label="chance")
+        axis.set(xscale="log", ylim=(0, 1), xlabel="candidates, % of the neurons", ylabel="recall of the best ten")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.legend(frameon=False)
+    _coverage(axes[0, -1], coverage(net.states[report.layer]), report)
     figure.suptitle(f"{report.n_neurons:,} neurons: {report.family.split('(')[0]}")
     with naming(path), replacing(path) as file:
         figure.savefig(file, dpi=120, format=path.suffix.lstrip(".").lower() or "png")
     pyplot.close(figure)
+
+
+def _coverage(axis: Any, shares: npt.NDArray[np.float64], report: LshReport) -> None:
+    """How many neurons are found in how many places: low at the left, many neurons that no query reaches."""
+    axis.step(range(1, len(shares) + 1), 100 * shares, where="mid", color="#4477aa")
+    axis.set(xscale="log", ylim=(0, 105), xlabel="buckets", ylabel="neurons in so many or more, %")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    said = f"{report.unreachable:.1%} in none; buckets hold {report.mean_size:,.0f}, {report.full:.0%} are full"
+    axis.set_title(said, fontsize="medium")
 
 
 VERB = Verb(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 import slide
 from slide.cli.data import LabelledRows
@@ -26,7 +28,8 @@ from slide.training.evaluation import widened
 
 if TYPE_CHECKING:
     from slide.inference.lsh_report import LshReport
-    from slide.report.page import ScoredRows
+    from slide.report.scored import Report, ScoredRows
+    from slide.report.words import Word
 
 FEATURES_SHOWN = 8
 
@@ -52,32 +55,67 @@ def add_options(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     """Writes the page."""
     from slide.report.page import page
+    from slide.report.scored import Report
 
     target = writable(args.html, args.model, args.data, args.train)
     if args.examples < 0:
         raise ValueError(f"--examples: found {args.examples}, wanted 0 or more")
     clf = load_classifier(args, "the page is about a SlideClassifier")
-    scored, rows = _scored(clf, args) if args.data else (None, None)
-    X = rows.X if rows else None
-    row_text = str if X is None else _describer(clf, X)
     title = f"{args.model}: {clf.n_labels_:,} labels"
-    names = as_texts(rows.truth.labels.classes) if rows and rows.truth else _label_names(clf, args.data)
-    written = page(clf, title, scored, _tables(clf, X), names, row_text, args.examples)
+    report = Report(clf, title, n_examples=args.examples)
+    if args.data:
+        report = _with_rows(report, args)
     with whole_file(target) as file:
-        file.write(written)
+        file.write(page(report))
     print(f"report: {target}", file=sys.stderr)
     return 0
 
 
+def _with_rows(report: Report, args: Namespace) -> Report:
+    """The report, with what DATA say of the model."""
+    clf = report.clf
+    scored, rows = _scored(clf, args)
+    named = as_texts(rows.truth.labels.classes) if rows.truth else _label_names(clf, args.data)
+    return replace(
+        report,
+        scored=scored,
+        tables=_tables(clf, rows.X),
+        label_names=named,
+        row_text=_describer(clf, rows.X),
+        words=_words(clf, rows.X, scored),
+    )
+
+
 def _scored(clf: SlideClassifier, args: Namespace) -> tuple[ScoredRows, LabelledRows]:
     """The model's predictions with what is known of the rows, and the rows."""
-    from slide.report.page import ScoredRows
+    from slide.report.scored import ScoredRows
 
     data, Y_train = input_of(clf, args.model).scored(args.data, args.train, args.format)
     unlabelled(data)  # a page on rows without labels would say nothing
     ids, scores = predicted(clf, data)
     Y_train = None if Y_train is None else widened(Y_train, data.Y.shape[1])
     return ScoredRows(data.name, data.Y, ids, scores, Y_train, (args.A, args.B), _without_features(clf, data.X)), data
+
+
+def _words(clf: SlideClassifier, X: Any, scored: ScoredRows) -> Sequence[Word]:
+    """What decided in some of the rows; nothing where features have no names."""
+    from slide.report.words import deciding, some_rows
+
+    names = _feature_names(clf)
+    if not names:
+        return []
+    some = some_rows(X.shape[0])
+    picked = sp.vstack([network_rows(clf, X[i : i + 1]) for i in some.tolist()], format="csr")
+    best = scored.ids[some, 0]
+    right = [label >= 0 and bool(scored.Y[[row], [label]].sum()) for row, label in zip(some, best, strict=True)]
+    return deciding(clf.network_, picked, best, right, names)
+
+
+def _feature_names(clf: SlideClassifier) -> Sequence[str]:
+    """By column: words of a text, columns of a data frame, or nothing."""
+    if isinstance(clf, SlideTextClassifier):
+        return clf.vocabulary_.names
+    return [str(name) for name in getattr(clf, "feature_names_in_", [])]
 
 
 def _without_features(clf: SlideClassifier, X: Any) -> npt.NDArray[np.bool_]:
@@ -104,13 +142,13 @@ def readable(text: str) -> str:
 
 def _features_of(clf: SlideClassifier, X: Any) -> Callable[[int], str]:
     """The heaviest features of a row, by name where there are names."""
-    names = getattr(clf, "feature_names_in_", None)
+    names = _feature_names(clf)
 
     def describe(row: int) -> str:
         part = slice(X.indptr[row], X.indptr[row + 1])
         order = np.argsort(-np.abs(X.data[part]), kind="stable")
         ids = X.indices[part][order].tolist()
-        shown = [str(names[i]) if names is not None else str(i) for i in ids[:FEATURES_SHOWN]]
+        shown = [names[i] if names else str(i) for i in ids[:FEATURES_SHOWN]]
         more = f" and {len(ids) - len(shown):,} more" if len(ids) > len(shown) else ""
         return f"row {row:,}: features {', '.join(shown)}{more}" if ids else f"row {row:,}: no features"
 
