@@ -72,7 +72,7 @@ sanitize: .venv/package  ## run the tests of the C engine under the address and 
 sanitize-threads:  ## run the C engine on four threads under the thread sanitizer
 	bash tests/races/run.sh
 
-fuzz: .venv/extension  ## fuzz the parsers, the model loader and the network's operations, SECONDS=60 each
+fuzz: .venv/extension  ## fuzz the parsers, the model loader, the network's operations and the server, SECONDS=60 each
 	bash tests/fuzz/run.sh $(PY) $(or $(SECONDS),60) $(or $(SEED),1)
 
 faults: .venv/extension  ## kill, starve and interrupt it, TIMES=100 each

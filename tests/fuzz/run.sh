@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes the parsers, the network's operations, the model loader and the readers of other formats for so many seconds
-# each; `make fuzz` calls this.
+# Fuzzes the parsers, the network's operations, the model loader, the readers of other formats and the server's routes
+# for so many seconds each; `make fuzz` calls this.
 #   run.sh PYTHON SECONDS [seed]      run.sh PYTHON seeds: every seed once, as a test does
 # GCC with libasan and libubsan. Builds into build/fuzz. A crash ends the run and leaves its input in build/fuzz/crash-*.
 set -euo pipefail
@@ -28,4 +28,4 @@ for target in xmc number network; do
     fi
 done
 [ "$seconds" = seeds ] && exit
-for target in model formats; do "../../$python" "../../tests/fuzz/$target.py" "$seconds" "$seed"; done
+for target in model formats serving; do "../../$python" "../../tests/fuzz/$target.py" "$seconds" "$seed"; done

@@ -1,0 +1,171 @@
+"""A model's file is replaced while requests go on: the new model takes over, a broken file does not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from serving_client import Client, all_texts, row_model, run, serving, text_model
+
+pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (the extra serve)")
+
+import slide
+from slide.serving.hosted import Hosted
+from slide.serving.models import Loading, named, open_slots
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Two models of texts whose scores differ, and one of rows."""
+    folder = tmp_path_factory.mktemp("models")
+    models = (text_model(0), text_model(1), row_model())
+    paths = tuple(folder / name for name in ("a.slide", "b.slide", "rows.slide"))
+    for model, path in zip(models, paths, strict=True):
+        model.save(path)
+    return paths  # type: ignore[return-value]
+
+
+def put(source: Path, target: Path, n_bytes: int | None = None) -> None:
+    """By a rename, as people should; n_bytes: only so much of it."""
+    part = target.with_suffix(".part")
+    shutil.copy(source, part)
+    if n_bytes is not None:
+        os.truncate(part, n_bytes)
+    os.replace(part, target)
+
+
+def expected(path: Path) -> dict[str, list[float]]:
+    model = slide.load(path, n_threads=1)
+    return dict(zip(all_texts(), model.predict_topk(all_texts(), 3)[1].tolist(), strict=True))
+
+
+async def scores(client: Client, text: str) -> tuple[str, list[float]]:
+    answer = await client.predict({"texts": [text], "k": 3})
+    assert answer.status == 200, answer.body
+    return answer.json["version"], answer.json["predictions"][0]["scores"]
+
+
+def test_twenty_reloads_under_requests_one_of_a_truncated_file(saved: Any, tmp_path: Path) -> None:
+    a, b, _ = saved
+    path = tmp_path / "things.slide"
+    put(a, path)
+    right = [expected(a), expected(b)]
+    assert not any(np.allclose(right[0][text], right[1][text]) for text in all_texts())
+    wrong, versions = [], set()
+
+    async def asking(client: Client, stop: asyncio.Event, texts: list[str], holds: dict[str, int]) -> None:
+        while not stop.is_set():
+            for text in texts:
+                version, found = await scores(client, text)
+                versions.add(version)
+                if not np.allclose(found, right[holds[version]][text], rtol=1e-4, atol=1e-5):
+                    wrong.append((version, text))
+
+    async def main() -> None:
+        hosted = Hosted.loaded(str(path), n_threads=1)
+        stop, holds = asyncio.Event(), {"1": 0}
+        async with serving(hosted) as client:
+            slot = client.service.slots[0]
+            slot.loading = Loading(n_threads=1)
+            clients = [asyncio.ensure_future(asking(client, stop, all_texts()[i::4], holds)) for i in range(4)]
+            for i in range(1, 21):
+                if i == 10:
+                    put(a, path, a.stat().st_size // 2)
+                    version = str(slot.hosted.version)
+                else:
+                    put((a, b)[i % 2], path)
+                    version = str(slot.hosted.version + 1)
+                    holds[version] = i % 2
+                await client.service.follow()
+                assert str(slot.hosted.version) == version
+                while version not in versions:
+                    await asyncio.sleep(0.001)
+            stop.set()
+            await asyncio.gather(*clients)
+            text = (await client.get("/metrics")).body.decode()
+        assert wrong == []
+        assert versions == {str(version) for version in range(1, 21)}
+        assert 'slide_reloads_total{model="things",result="ok"} 19.0' in text
+        assert 'slide_reloads_total{model="things",result="failed"} 1.0' in text
+
+    run(main())
+
+
+def test_a_broken_file_is_tried_once_and_leaves_the_old_model(saved: Any, tmp_path: Path, caplog: Any) -> None:
+    path = tmp_path / "things.slide"
+    put(saved[0], path)
+
+    async def main() -> None:
+        async with serving(Hosted.loaded(str(path), n_threads=1)) as client:
+            path.write_bytes(b"no model")
+            for _ in range(3):
+                await client.service.follow()
+            assert [record.message for record in caplog.records] == ["reload_failed"]
+            answer = await client.ask("POST", "/v1/models/things/reload")
+            assert answer.status == 409
+            assert answer.error.endswith("the one before goes on")
+            assert str(path) in answer.error
+            path.unlink()
+            await client.service.follow()
+            assert (await client.ask("POST", "/v1/models/things/reload")).status == 409
+            assert (await scores(client, "a cat"))[0] == "1"
+
+    run(main())
+
+
+def test_another_kind_of_model_is_refused(saved: Any, tmp_path: Path) -> None:
+    path = tmp_path / "things.slide"
+    put(saved[0], path)
+
+    async def main() -> None:
+        async with serving(Hosted.loaded(str(path), n_threads=1)) as client:
+            put(saved[2], path)
+            answer = await client.ask("POST", "/v1/models/things/reload")
+            assert (answer.status, "found 'rows', wanted texts" in answer.error) == (409, True)
+            assert (await client.get("/v1/models/things")).json["reads"] == "texts"
+
+    run(main())
+
+
+def test_a_reload_that_is_asked_for_is_done_though_the_file_is_the_same(saved: Any, tmp_path: Path) -> None:
+    path = tmp_path / "things.slide"
+    put(saved[0], path)
+
+    async def main() -> None:
+        told: list[int] = []
+        async with serving(Hosted.loaded(str(path), n_threads=1)) as client:
+            client.service.on_reload_all = lambda: told.append(1)
+            answer = await client.ask("POST", "/v1/models/things/reload")
+            assert (answer.status, answer.json["version"]) == (200, "2")
+            await client.service.follow()
+            assert client.service.slots[0].hosted.version == 2
+        assert told == [1]
+
+    run(main())
+
+
+def test_a_model_that_predicts_no_numbers_is_not_loaded(saved: Any, tmp_path: Path) -> None:
+    model = slide.load(saved[2], n_threads=1)
+    model.network_.states[-1].biases[:] = np.nan
+    model.save(tmp_path / "nan.slide")
+    with pytest.raises(ValueError, match="scores of a trial: found 'none that is a number', wanted finite ones"):
+        Hosted.loaded(str(tmp_path / "nan.slide"), n_threads=1)
+
+
+def test_names_of_models(saved: Any, tmp_path: Path) -> None:
+    assert named("m/tags.slide") == ("tags", "m/tags.slide")
+    assert named("tags=m/7.slide") == ("tags", "m/7.slide")
+    odd = tmp_path / "x=y.slide"
+    odd.touch()
+    assert named(str(odd))[1] == str(odd)
+    loading = Loading(n_threads=1)
+    assert [slot.name for slot in open_slots([str(saved[0]), f"z={saved[2]}"], loading)] == ["a", "z"]
+    with pytest.raises(ValueError, match=r"MODEL: found 'a/b', wanted a name of letters"):
+        open_slots([f"a/b={saved[0]}"], loading)
+    with pytest.raises(ValueError, match="MODEL: found 'a', wanted a name for each model"):
+        open_slots([str(saved[0]), f"a={saved[1]}"], loading)

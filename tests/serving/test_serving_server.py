@@ -1,0 +1,261 @@
+"""The server itself, on a socket: how it begins and ends, clients that are slow or hang up, several processes."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving_client import KINDS, text_model
+
+pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (the extra serve)")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed (the extra serve)")
+
+import slide
+from slide.cli.main import main
+from slide.serving.app import application
+from slide.serving.hosted import Hosted
+from slide.serving.limits import Limits
+from slide.serving.models import Slot
+from slide.serving.server import Options, listening, make_server
+
+TEXT = json.dumps({"texts": ["a cat"], "k": 1}).encode()
+PATIENCE = 60  # seconds until a test gives up; none of them waits for it
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("served") / "things.slide"
+    text_model().save(path)
+    return path
+
+
+@contextmanager
+def served(model: Any, **options: Any) -> Iterator[int]:
+    """The port of a server that runs in a thread of this process."""
+    given = Options([], port=0, **({"limits": Limits(deadline=PATIENCE)} | options))
+    service = application([Slot("things", Hosted(model))], given.limits)
+    server = make_server(service, given)
+    sock = listening(given)
+    port = sock.getsockname()[1]
+    thread = threading.Thread(target=server.run, args=([sock],))
+    thread.start()
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+        sock.close()
+
+
+def ask(port: int, body: bytes = TEXT, path: str = "/v1/models/things/predict") -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.request("POST", path, body)
+    answer = connection.getresponse()
+    told = answer.status, json.loads(answer.read())
+    connection.close()
+    return told
+
+
+@pytest.fixture(scope="module")
+def port(model_path: Path) -> Iterator[int]:
+    with served(slide.load(model_path, n_threads=1), header_seconds=0.5) as port:
+        yield port
+
+
+def test_it_answers(port: int) -> None:
+    status, told = ask(port)
+    assert (status, told["predictions"][0]["labels"][0] in (*KINDS, "cat")) == (200, True)
+    status, told = ask(port, b"{")
+    assert (status, told["error"][:27]) == (400, "body: found what is no JSON")
+
+
+def test_connections_stay_open_and_requests_may_follow_each_other_at_once(port: int) -> None:
+    head = f"POST /v1/models/things/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(TEXT)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        client.sendall(3 * (head + TEXT))
+        got = b""
+        while got.count(b'"labels"') < 3:
+            part = client.recv(65536)
+            assert part
+            got += part
+    assert got.count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_clients_that_hang_up_at_every_byte(port: int) -> None:
+    request = (
+        f"POST /v1/models/things/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(TEXT)}\r\n\r\n".encode() + TEXT
+    )
+    for n in range(0, len(request) + 1, 5):
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            client.sendall(request[:n])
+    assert ask(port)[0] == 200
+
+
+def test_heads_that_never_end_are_closed_and_hold_nobody_up(port: int) -> None:
+    silent, slow = (socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(2))
+    slow.sendall(b"POST /v1/models/things/predict HTTP/1.1\r\nhost: ")
+    assert ask(port)[0] == 200
+    for client in (silent, slow):
+        assert client.recv(1) == b""
+        client.close()
+
+
+def test_too_many_connections(model_path: Path) -> None:
+    with served(slide.load(model_path, n_threads=1), limits=Limits(max_connections=3)) as port:
+        idle = [socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(3)]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection.request("POST", "/v1/models/things/predict", TEXT)
+        assert connection.getresponse().status == 503
+        connection.close()
+        for client in idle:
+            client.close()
+
+
+def test_what_is_under_way_when_it_ends_is_answered(model_path: Path) -> None:
+    model, may, begun = slide.load(model_path, n_threads=1), threading.Event(), threading.Event()
+    predict = model.predict_topk
+
+    def slowly(*args: Any) -> Any:
+        begun.set()
+        assert may.wait(PATIENCE)
+        return predict(*args)
+
+    model.predict_topk = slowly
+    found: list[Any] = []
+    with served(model) as port:
+        client = threading.Thread(target=lambda: found.append(ask(port)))
+        client.start()
+        assert begun.wait(PATIENCE)
+        threading.Timer(0.1, may.set).start()
+    client.join()
+    assert found[0][0] == 200
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def command(*args: Any) -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]], str]]:
+    """The process, its log until it listens, and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "slide", "serve", *map(str, args), "--port", "0", "--n-threads", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(slide.__file__).parent.parent,
+        env=os.environ | {"SLIDE_SERVE_TOKEN": "secret"},
+    )
+    assert process.stderr is not None
+    said: list[dict[str, Any]] = []
+    try:
+        for line in process.stderr:
+            said.append(json.loads(line))
+            if said[-1]["event"] == "listening":
+                break
+        yield process, said, said[-1]["url"]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def fetch(url: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, body, {"authorization": "Bearer secret"})
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return answer.read()
+
+
+def test_the_command_serves_reloads_and_ends_on_sigterm(model_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.slide"
+    path.write_bytes(model_path.read_bytes())
+    with command(f"things={path}") as (process, said, url):
+        assert [one["event"] for one in said] == ["loaded", "listening"]
+        assert url.startswith("http://127.0.0.1:")
+        assert json.loads(fetch(f"{url}v1/models/things/predict", TEXT))["version"] == "1"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{url}v1/models", timeout=PATIENCE)
+        os.utime(path, (1, 1))
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        assert json.loads(process.stderr.readline())["event"] == "reloaded"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert [json.loads(line)["event"] for line in process.stderr] == ["ended"]
+
+
+@pytest.mark.slow
+def test_several_processes_share_a_socket_and_their_counts(model_path: Path) -> None:
+    with command(model_path, "--workers", 2) as (process, _, url):
+        assert process.stderr is not None
+        workers = {json.loads(process.stderr.readline())["process"] for _ in range(2)}
+        assert len(workers) == 2
+        for _ in range(20):
+            fetch(f"{url}v1/models/things/predict", TEXT)
+        counted = fetch(f"{url}metrics").decode()
+        assert 'slide_requests_total{route="/v1/models/{model}/predict",status="200"} 20.0' in counted
+        time.sleep(6)  # longer than a life that is too short to be repeated
+        os.kill(min(workers), signal.SIGKILL)
+        assert json.loads(process.stderr.readline())["event"] == "worker_died"
+        assert json.loads(process.stderr.readline())["event"] == "loaded"
+        fetch(f"{url}v1/models/things/predict", TEXT)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["nothing.slide"], "nothing.slide: No such file or directory"),
+        (["MODEL", "--workers", "0"], "--workers: found 0, wanted 1 to 1,024"),
+        (["MODEL", "--port", "70000"], "--port: found 70000, wanted 0 to 65,535"),
+        (["MODEL", "--max-k", "0"], "max_k: found 0, wanted a whole number, 1 or more"),
+        (["MODEL", "MODEL"], "MODEL: found 'things', wanted a name for each model"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    args: list[str], sentence: str, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(model_path) if arg == "MODEL" else arg for arg in args]
+    assert main(["serve", *given, *([] if "--port" in args else ["--port", "0"])]) == 2
+    assert f"slide: error: {sentence}" in capsys.readouterr().err.replace(os.getcwd() + "/", "")
+
+
+def test_an_address_that_is_taken_is_named(port: int, model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(model_path), "--port", str(port)]) == 2
+    assert f"slide: error: 127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
+
+
+def test_many_clients_at_once_each_get_their_own(port: int, model_path: Path) -> None:
+    model = slide.load(model_path, n_threads=1)
+    texts = [f"a {word} that is {age}" for word in ("cat", "oak", "red", "iron", "tin") for age in ("old", "new")]
+    right = dict(zip(texts, model.predict_topk(texts, 2, names=True)[0].tolist(), strict=True))
+
+    async def one(text: str) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(5):
+            body = json.dumps({"texts": [text], "k": 2}).encode()
+            head = f"POST /v1/models/things/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            found = await reader.readuntil(b"\r\n\r\n")
+            length = int(found.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+            told = json.loads(await reader.readexactly(length))
+            assert told["predictions"][0]["labels"] == right[text]
+        writer.close()
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(one(text) for text in texts * 2))
+
+    asyncio.run(all_of_them())
