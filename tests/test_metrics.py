@@ -262,7 +262,7 @@ def weighted_alike(truth: Any, ids: Any, k: Any) -> Any:
 
 
 BAD = {
-    "one dimension": (Y, [1, 2], 1, r"ids: found shape \(2,\)"),
+    "one dimension": (Y, [1, 2], 1, r"found 4 and 2 rows"),
     "rows": (Y, IDS[:2], 1, r"found 4 and 2 rows"),
     "no rows": (Y[:0], IDS[:0], 1, r"found no rows"),
     "floats": (Y, IDS * 1.0, 1, r"ids: found dtype float64"),
@@ -275,7 +275,7 @@ BAD = {
     "label too large": (Y, np.where(IDS == 4, 5, IDS), 1, r"ids: found 5 in row 0, wanted 0 to 4, or -1"),
     "label negative": (Y, np.where(IDS == -1, -2, IDS), 1, r"ids: found -2 in row 1"),
     "twice": (Y, [[0, 1], [2, 2], [0, 1], [0, 1]], 1, r"ids: found label 2 twice in row 1"),
-    "dense truth of one dimension": ([1, 0], IDS, 1, r"Y: found list of shape \(2,\)"),
+    "dense truth of one dimension": ([1, 0], IDS, 1, r"found 2 and 4 rows"),
 }
 
 

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from slide.checks import among, check_lengths, check_pair, check_X, warn
 from slide.engine.layout import IntArray
 from slide.estimator.class_weight import row_weights
-from slide.estimator.labels import Labels
+from slide.estimator.labels import Labels, Truth
 from slide.estimator.scaling import Scaling
 from slide.estimator.sklearn_api import check_feature_names, feature_names
 from slide.labels.forms import Values, class_names, read_labels
@@ -174,10 +174,15 @@ class Encoding:
 
     def test_pair(self, X: Any, y: Any, where: str = "") -> Pair:
         """X as the network sees it and an indicator, to score by; unknown labels have columns behind the others."""
+        rows, truth = self.test_rows(X, y, where)
+        return rows, truth.Y
+
+    def test_rows(self, X: Any, y: Any, where: str = "") -> tuple[sp.csr_array, Truth]:
+        """The same, with what the columns are called; warns of labels that are not known."""
         rows, truth = self.rows(X), self.labels.truth(y)
         if remark := truth.remark():
             warn(f"{where}y: {remark}")
-        return rows, truth.Y
+        return rows, truth
 
     def decode(self, predicted: sp.csr_array) -> Any:
         """Predicted label sets, CSR [n, n_labels], in the form in which y was given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -82,6 +82,57 @@ class FittedClassifier(Predictions):
         self.network_ = resized(self.network_, keep, len(new))
         self._encoding = self._encoding.resized(keep, new)
         return self
+
+    # -- how well it predicts ---------------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        Y_train: Any = None,
+        ks: Sequence[int] = (1, 3, 5),
+        sample_weight: Any = None,
+        filter_labels: Any = None,
+        n_candidates: int | None = None,
+        A: float = 0.55,
+        B: float = 1.5,
+    ) -> dict[str, float]:
+        """Every metric at every k on rows with known labels: {"p@1": ..., "ndcg@1": ..., "recall@1": ...}, fractions.
+
+        Parameters
+        ----------
+        X : rows as ``fit`` takes them
+        y : their labels, in any form that ``fit`` takes, whichever the model was fitted with
+            Labels that the model does not know are missed, with a warning; columns of a data frame are found by name.
+        Y_train : labels of the training rows, in any such form, optional
+            Adds "psp@k" and "psndcg@k", whose propensities A and B belong to (slide.metrics.psp_at_k).
+        ks : whole numbers; over the number of labels, what is missing is missed
+        sample_weight : [n] numbers of 0 or more, how many times each row counts; or None
+        filter_labels : pairs of a row and a label that are neither true nor predicted, or None
+            Labels by name, or by column where they have none.
+        n_candidates
+            As in ``predict_topk``.
+
+        Raises
+        ------
+        ValueError
+            For no rows, and as ``slide.metrics.evaluate``.
+
+        Examples
+        --------
+        >>> import slide
+        >>> X, Y = slide.datasets.synthetic(2000, 500, 100, nnz=10, labels_per_row=2)
+        >>> clf = slide.SlideClassifier(hidden=(32,), epochs=3, n_threads=1).fit(X[:1900], Y[:1900])
+        >>> scores = clf.evaluate(X[1900:], [Y[[row]].indices for row in range(1900, 2000)], Y_train=Y[:1900])
+        >>> scores["p@1"] > 0.5, "psp@5" in scores
+        (True, True)
+        """
+        from slide.estimator.scored import evaluate
+
+        self._check_fitted()
+        found = {"Y_train": Y_train, "ks": ks, "sample_weight": sample_weight, "filter_labels": filter_labels}
+        return evaluate(self.network_, self._encoding, X, y, n_candidates, A=A, B=B, **found)
 
     # -- what is known of it -----------------------------------------------------------------------------------------
 

@@ -17,7 +17,18 @@ from slide.checks import check_Y, require, warn
 from slide.containers import is_missing
 from slide.engine.layout import ROW_SCALARS, IntArray
 from slide.engine.memory import require_memory
-from slide.labels.forms import KINDS, Given, Values, as_vector, class_names, read_labels, unique
+from slide.labels.forms import (
+    KINDS,
+    Given,
+    Values,
+    as_vector,
+    class_names,
+    indicator,
+    is_counted,
+    moved,
+    read_labels,
+    unique,
+)
 from slide.labels.names import SHOWN, Names, are_of_one_type, joined, listed
 from slide.labels.stored_names import as_list, from_json, storable, to_json
 
@@ -57,7 +68,7 @@ class Labels:
 
     def encode(self, y: Any, *, drop_unknown: bool = False) -> sp.csr_array:
         """CSR float32 indicator [n, n_labels]; labels that are not known are an error, or no label."""
-        given = self._read(y)
+        given = self._read(y, to_score=drop_unknown)
         if given.is_indicator:
             places = self._places(given)
             Y = check_Y(given.values, None if places is not None else len(self.classes), given.columns)
@@ -65,14 +76,18 @@ class Labels:
                 return Y
             if not drop_unknown:
                 self._refuse_columns(given, places)
-            return _moved(Y, places, len(self.classes))
+            return moved(Y, places, len(self.classes))
         names, rows = given.flat()
         ids = self.ids(names, drop_unknown=drop_unknown)
         return indicator(rows[ids >= 0], ids[ids >= 0], (len(given.values), len(self.classes)))
 
     def truth(self, y: Any) -> Truth:
-        """As `encode`, to score by: labels that are not known have columns of their own, where nothing can hit them."""
-        given = self._read(y)
+        """As `encode`, to score by: labels that are not known have columns of their own, where nothing can hit them.
+
+        y may be of another kind than in the first training: a vector where that had lists, lists of column numbers
+        where it had an indicator, an indicator whose columns are the classes.
+        """
+        given = self._read(y, to_score=True)
         if given.is_indicator:
             places = self._places(given)
             if places is None:
@@ -87,9 +102,11 @@ class Labels:
         labels = self.with_more(unknown)
         return Truth(labels.encode(given, drop_unknown=True), labels, len(unknown), absent)
 
-    def _read(self, y: Any) -> Given:
-        """y, which must be of a kind that goes with this one."""
+    def _read(self, y: Any, *, to_score: bool = False) -> Given:
+        """y, which must be of a kind that goes with this one; to score by, labels of any kind say what is true."""
         given = read_labels(y, self.kind, len(self.classes))
+        if to_score:
+            return given
         if given.is_indicator:
             if self.kind == "classes":
                 raise ValueError("y: found an indicator matrix, wanted a vector of classes as in the first training")
@@ -226,25 +243,6 @@ def _names_of_columns(columns: Sequence[Any], classes: Values | None) -> Values:
         found = f"{listed(as_list(classes))}, and columns of y {listed(as_list(names))}"
         raise ValueError(f"classes: found {found}, wanted the names of all columns")
     return classes
-
-
-def is_counted(names: Values) -> bool:
-    """Whether these are 0, 1, 2, ..., as pandas counts columns that nobody named."""
-    return names.dtype.kind in "iu" and bool((names == np.arange(len(names))).all())
-
-
-def indicator(rows: IntArray, ids: IntArray, shape: tuple[int, int]) -> sp.csr_array:
-    """CSR float32, 1 at these places, whether or not one comes twice."""
-    Y = sp.csr_array((np.ones(len(ids), np.float32), (rows, ids)), shape=shape)
-    Y.data[:] = 1
-    return Y
-
-
-def _moved(Y: sp.csr_array, places: IntArray, n_labels: int) -> sp.csr_array:
-    """Each column of an indicator where `places` says; those with -1 are left out."""
-    ids = places[Y.indices]
-    rows = np.repeat(np.arange(Y.shape[0], dtype=np.int32), np.diff(Y.indptr))
-    return indicator(rows[ids >= 0], ids[ids >= 0], (Y.shape[0], n_labels))
 
 
 def _wanted(kind: str) -> str:

@@ -128,7 +128,8 @@ class Predictions(Estimator):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Share of rows whose best label is one of theirs: accuracy for classes, precision at 1 for several labels.
 
-        Labels that the model does not know are missed, with a warning; columns of a data frame are found by name.
+        y may have any form that `fit` takes, whichever the model was fitted with. Labels that the model does not know
+        are missed, with a warning; columns of a data frame are found by name. ``evaluate`` gives every metric.
 
         sample_weight : [n] numbers of 0 or more, how many times each row counts; or None
         """
@@ -136,11 +137,12 @@ class Predictions(Estimator):
 
         self._check_fitted()
         rows, Y = self._encoding.test_pair(X, y)
+        require(rows.shape[0] > 0 or Y.shape[0] > 0, "X and y", "no rows", "at least one to score by")
+        check_lengths(rows.shape[0], Y.shape[0])
         ids, weights = self._topk(rows, 1)[0], check_weights(sample_weight, rows.shape[0])
         if weights is None:
             return float(precision_at_k(Y, ids, k=1))
         require(bool(weights.any()), "sample_weight", "zero for every row", "a weight over 0")
-        check_lengths(rows.shape[0], Y.shape[0])
         return float(np.average(found_among(Y, ids)[:, 0], weights=weights))
 
     # -- every label ------------------------------------------------------------------------------------------------

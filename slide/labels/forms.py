@@ -251,3 +251,25 @@ def unique(values: Values) -> tuple[Values, IntArray]:
     distinct = np.empty(len(names), values.dtype)
     distinct[:] = names
     return distinct, rank[seen]
+
+
+def is_counted(names: Values) -> bool:
+    """Whether these are 0, 1, 2, ..., as pandas counts columns that nobody named."""
+    return names.dtype.kind in "iu" and bool((names == np.arange(len(names))).all())
+
+
+# -- indicators --------------------------------------------------------------------------------------------------------
+
+
+def indicator(rows: IntArray, ids: IntArray, shape: tuple[int, int]) -> sp.csr_array:
+    """CSR float32, 1 at these places, whether or not one comes twice."""
+    Y = sp.csr_array((np.ones(len(ids), np.float32), (rows, ids)), shape=shape)
+    Y.data[:] = 1
+    return Y
+
+
+def moved(Y: sp.csr_array, places: IntArray, n_labels: int) -> sp.csr_array:
+    """Each column of an indicator where `places` says; those with -1 are left out."""
+    ids = places[Y.indices]
+    rows = np.repeat(np.arange(Y.shape[0], dtype=np.int32), np.diff(Y.indptr))
+    return indicator(rows[ids >= 0], ids[ids >= 0], (Y.shape[0], n_labels))

@@ -20,8 +20,11 @@ SHOWN = 3  # names in a message
 class Names:
     """The labels of a model by column, and where each stands."""
 
-    def __init__(self, classes: Values) -> None:
-        self._classes = classes
+    _source = "as in the first training"
+
+    def __init__(self, classes: Values, source: str = _source) -> None:
+        """source : what says so, for messages"""
+        self._classes, self._source = classes, source
 
     def places(self, values: Values, argument: str = "y") -> IntArray:
         """Columns of labels by name, -1 for those that are not there.
@@ -43,8 +46,8 @@ class Names:
         if len(found) and found.max() < 0 and not are_of_one_type(values, self._classes):
             theirs, ours = type_of(values[0]), type_of(self._classes[0])
             raise ValueError(
-                f"{argument}: found labels that are {theirs}, {listed(as_list(values))}, wanted {ours} as in the first "
-                f"training, like {listed(as_list(self._classes[:SHOWN]))}"
+                f"{argument}: found labels that are {theirs}, {listed(as_list(values))}, wanted {ours} "
+                f"{self._source}, like {listed(as_list(self._classes[:SHOWN]))}"
             )
         return found
 

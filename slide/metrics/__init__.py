@@ -1,7 +1,8 @@
 """Metrics of extreme classification on sparse matrices: precision, nDCG and recall at k, and propensity-scored ones.
 
-All take the true labels as a sparse matrix and the predictions as label ids, best first; nothing of the size rows x
-labels is ever made. Results are fractions, 0 to 1. Rows without a true label count, and score 0.
+Truth and predictions may be indicators, ids, names, lists, scores or data frames (``precision_at_k`` lists the forms);
+of ids nothing of the size rows x labels is ever made. Results are fractions, 0 to 1. Rows without a true label count,
+and score 0. Labels that nothing can predict are missed, and said.
 """
 
 from slide.metrics.pairs import without_pairs

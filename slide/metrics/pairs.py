@@ -12,25 +12,29 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import check_Y
-from slide.metrics.matched import check_ids
+from slide.labels.forms import Values, as_vector
+from slide.labels.names import Names
+from slide.metrics.forms import compared
+from slide.metrics.predicted import Predicted
 
 
-def without_pairs(Y_true: Any, ids: npt.ArrayLike, pairs: npt.ArrayLike) -> tuple[sp.csr_array, npt.NDArray[np.int64]]:
+def without_pairs(
+    Y_true: Any, ids: Any, pairs: npt.ArrayLike, *, labels: Any = None
+) -> tuple[sp.csr_array, npt.NDArray[np.int64]]:
     """The truth and the predictions without some pairs of a row and a label: neither true nor predicted.
 
     Parameters
     ----------
-    Y_true : sparse matrix, shape [n, L]
-    ids : array of int, shape [n, k]
-        Predicted labels, best first; those behind one that is left out move up. Predict as many more as a row has
-        pairs, if the first k are to be scored.
-    pairs : array of int, shape [pairs, 2]
-        Rows, 0 to n - 1, and labels, 0 to L - 1.
+    Y_true, ids, labels
+        As for ``precision_at_k``. Predicted labels behind one that is left out move up: predict as many more as a row
+        has pairs, if the first k are to be scored.
+    pairs : array of int, shape [pairs, 2], or (row, label) pairs
+        Rows, 0 to n - 1, and labels: columns, 0 to L - 1, or their names where labels are compared by name.
 
     Returns
     -------
-    CSR float32 [n, L], and int64 [n, k] with -1 at the end of rows that have become shorter
+    CSR float32 [n, L], and int64 [n, k] with -1 at the end of rows that have become shorter. Columns are those of an
+    indicator or `labels`; else the labels that are met, sorted, those of the truth first.
 
     Raises
     ------
@@ -44,16 +48,32 @@ def without_pairs(Y_true: Any, ids: npt.ArrayLike, pairs: npt.ArrayLike) -> tupl
     >>> Y.toarray().tolist(), ids.tolist()
     ([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], [[1, -1], [1, -1]])
     """
-    Y = check_Y(Y_true)
+    given = Predicted.of(ids)
+    Y, top, _, names, _ = compared(Y_true, given, given.length, labels=labels)
+    return leave_out(Y, top, pairs, names)
+
+
+def leave_out(
+    Y: sp.csr_array, top: npt.NDArray[np.int64], pairs: Any, names: Values | None
+) -> tuple[sp.csr_array, npt.NDArray[np.int64]]:
+    """The same of what is compared already; names : of the columns, if they have any."""
     n, L = Y.shape
-    top = check_ids(np.asarray(ids), n, L)
-    left_out = np.unique(_check_pairs(pairs, n, L) @ np.array([L, 1]))
+    left_out = np.unique(_check_pairs(pairs if names is None else _by_column(pairs, names), n, L) @ np.array([L, 1]))
     rows = np.repeat(np.arange(n, dtype=np.int64), np.diff(Y.indptr))
     kept = ~np.isin(rows * L + Y.indices, left_out)
     Y = sp.csr_array((Y.data[kept], (rows[kept], Y.indices[kept])), shape=(n, L))
     gone = np.isin(np.arange(n)[:, None] * L + top, left_out) & (top >= 0)
     order = np.argsort(gone, axis=1, kind="stable")
     return Y, np.take_along_axis(np.where(gone, -1, top), order, axis=1)
+
+
+def _by_column(pairs: Any, names: Values) -> Any:
+    """Pairs whose labels are names; those that nobody has or predicts are left out, for they change nothing."""
+    given = [tuple(pair) for pair in (pairs.tolist() if isinstance(pairs, np.ndarray) else pairs)]
+    if not given or any(len(pair) != 2 for pair in given):
+        return given
+    labels = Names(names, "as in Y_true").places(as_vector([label for _, label in given]), "pairs")
+    return np.array([(row, at) for (row, _), at in zip(given, labels, strict=True) if at >= 0] or np.zeros((0, 2), int))
 
 
 def _check_pairs(pairs: npt.ArrayLike, n: int, L: int) -> npt.NDArray[np.int64]:

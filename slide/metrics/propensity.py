@@ -11,42 +11,50 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
-from slide.checks import check_Y
+from slide.metrics.forms import label_matrix
 from slide.metrics.matched import Floats, Matched, answer, check_k, check_weights, psndcg, psp
+from slide.metrics.predicted import Predicted
 
 
 @overload
 def psp_at_k(
     Y_true: Any,
-    ids: npt.ArrayLike,
+    ids: Any,
     inv_propensity: npt.ArrayLike | None = ...,
     k: int = ...,
     *,
     Y_train: Any = ...,
     A: float = ...,
     B: float = ...,
+    labels: Any = ...,
+    sample_weight: Any = ...,
 ) -> float: ...
 @overload
 def psp_at_k(
     Y_true: Any,
-    ids: npt.ArrayLike,
+    ids: Any,
     inv_propensity: npt.ArrayLike | None = ...,
     *,
     k: Sequence[int],
     Y_train: Any = ...,
     A: float = ...,
     B: float = ...,
+    labels: Any = ...,
+    sample_weight: Any = ...,
 ) -> Floats: ...
 def psp_at_k(
     Y_true: Any,
-    ids: npt.ArrayLike,
+    ids: Any,
     inv_propensity: npt.ArrayLike | None = None,
     k: int | Sequence[int] = 5,
     *,
     Y_train: Any = None,
     A: float = 0.55,
     B: float = 1.5,
+    labels: Any = None,
+    sample_weight: Any = None,
 ) -> float | Floats:
     """Propensity-scored precision: a hit counts by how rarely its label is written down (Jain et al., KDD 2016).
 
@@ -58,9 +66,11 @@ def psp_at_k(
     Y_true, ids, k
         As for ``precision_at_k``.
     inv_propensity : array of float, shape [L], optional
-        From ``inverse_propensity``; or give ``Y_train``.
-    Y_train : sparse matrix, shape [rows, L], optional
-        Labels of the training rows, for ``inverse_propensity(Y_train, A, B)``.
+        From ``inverse_propensity``, in the order of columns or `labels`; or give ``Y_train``.
+    Y_train : labels of the training rows, in a form that Y_true may have, optional
+        For ``inverse_propensity(Y_train, A, B)``; labels that no row has are the rarest.
+    labels, sample_weight
+        As for ``precision_at_k``.
 
     Raises
     ------
@@ -74,42 +84,50 @@ def psp_at_k(
     >>> psp_at_k(Y, [[0], [1]], inv_propensity=[1.0, 2.0, 3.0], k=1)  # (1 + 2) / (3 + 2)
     0.6
     """
+    _check_one(inv_propensity, Y_train)
+    ids = Predicted.of(ids)
     ks = check_k(k, ids)
-    m = Matched.of(Y_true, ids, max(ks))
-    return answer(psp(m, ks, _weights(m, inv_propensity, Y_train, A, B)), k)
+    m = Matched.of(Y_true, ids, max(ks), labels=labels, Y_train=Y_train, sample_weight=sample_weight)
+    return answer(psp(m, ks, weights_of(m, inv_propensity, A, B)), k)
 
 
 @overload
 def psndcg_at_k(
     Y_true: Any,
-    ids: npt.ArrayLike,
+    ids: Any,
     inv_propensity: npt.ArrayLike | None = ...,
     k: int = ...,
     *,
     Y_train: Any = ...,
     A: float = ...,
     B: float = ...,
+    labels: Any = ...,
+    sample_weight: Any = ...,
 ) -> float: ...
 @overload
 def psndcg_at_k(
     Y_true: Any,
-    ids: npt.ArrayLike,
+    ids: Any,
     inv_propensity: npt.ArrayLike | None = ...,
     *,
     k: Sequence[int],
     Y_train: Any = ...,
     A: float = ...,
     B: float = ...,
+    labels: Any = ...,
+    sample_weight: Any = ...,
 ) -> Floats: ...
 def psndcg_at_k(
     Y_true: Any,
-    ids: npt.ArrayLike,
+    ids: Any,
     inv_propensity: npt.ArrayLike | None = None,
     k: int | Sequence[int] = 5,
     *,
     Y_train: Any = None,
     A: float = 0.55,
     B: float = 1.5,
+    labels: Any = None,
+    sample_weight: Any = None,
 ) -> float | Floats:
     """Propensity-scored nDCG: a hit counts by its rank and by how rarely its label is written down (Jain et al., 2016).
 
@@ -125,12 +143,14 @@ def psndcg_at_k(
     >>> psndcg_at_k(Y, [[0], [1]], inv_propensity=[1.0, 2.0, 3.0], k=1)  # (1 + 2) / (3 + 2)
     0.6
     """
+    _check_one(inv_propensity, Y_train)
+    ids = Predicted.of(ids)
     ks = check_k(k, ids)
-    m = Matched.of(Y_true, ids, max(ks))
-    return answer(psndcg(m, ks, _weights(m, inv_propensity, Y_train, A, B)), k)
+    m = Matched.of(Y_true, ids, max(ks), labels=labels, Y_train=Y_train, sample_weight=sample_weight)
+    return answer(psndcg(m, ks, weights_of(m, inv_propensity, A, B)), k)
 
 
-def inverse_propensity(Y_train: Any, A: float = 0.55, B: float = 1.5) -> Floats:
+def inverse_propensity(Y_train: Any, A: float = 0.55, B: float = 1.5, *, labels: Any = None) -> Floats:
     """How much a hit of each label weighs: 1 + C (N_l + B)^-A with C = (log N - 1) (B + 1)^A (Jain et al., KDD 2016).
 
     N is the number of training rows, N_l how many of them have label l. The paper's A and B are 0.55 and 1.5, but 0.6
@@ -139,7 +159,9 @@ def inverse_propensity(Y_train: Any, A: float = 0.55, B: float = 1.5) -> Floats:
 
     Parameters
     ----------
-    Y_train : sparse matrix, shape [N, L]
+    Y_train : labels of N rows, as ``precision_at_k`` takes the truth
+    labels : sequence of L names, optional
+        The order of the result. Without it: the columns of an indicator, or the labels that are met, sorted.
 
     Returns
     -------
@@ -150,7 +172,10 @@ def inverse_propensity(Y_train: Any, A: float = 0.55, B: float = 1.5) -> Floats:
     ValueError
         No rows, or A or B not positive.
     """
-    Y = check_Y(Y_train)
+    return _inverse(label_matrix(Y_train, labels), A, B)
+
+
+def _inverse(Y: sp.csr_array, A: float, B: float) -> Floats:
     if Y.shape[0] == 0:
         raise ValueError("Y_train: found no rows, wanted at least one")
     for name, value in (("A", A), ("B", B)):
@@ -161,9 +186,15 @@ def inverse_propensity(Y_train: Any, A: float = 0.55, B: float = 1.5) -> Floats:
     return 1 + C * (counts + B) ** -A
 
 
-def _weights(m: Matched, inv_propensity: npt.ArrayLike | None, Y_train: Any, A: float, B: float) -> Floats:
+def _check_one(inv_propensity: Any, Y_train: Any) -> None:
     if (inv_propensity is None) == (Y_train is None):
         found = "neither" if Y_train is None else "both"
         raise ValueError(f"inv_propensity and Y_train: found {found}, wanted one of them")
-    weights = inverse_propensity(Y_train, A, B) if inv_propensity is None else inv_propensity
-    return check_weights(weights, m.Y.shape[1])
+
+
+def weights_of(m: Matched, inv_propensity: npt.ArrayLike | None, A: float, B: float) -> Floats:
+    """What a hit of each column weighs: as given, or by the training rows that were matched."""
+    if inv_propensity is not None:
+        return check_weights(inv_propensity, m)
+    weights = _inverse(m.Y_train, A, B)
+    return weights if len(weights) == m.Y.shape[1] else check_weights(weights, m)

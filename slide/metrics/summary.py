@@ -8,25 +8,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from slide.checks import check_Y
-from slide.metrics.matched import Matched, check_k, check_weights, ndcg, precision, psndcg, psp, recall
-from slide.metrics.pairs import without_pairs
-from slide.metrics.propensity import inverse_propensity
+from slide.metrics.matched import Matched, check_k, ndcg, precision, psndcg, psp, recall
+from slide.metrics.predicted import Predicted
+from slide.metrics.propensity import weights_of
 
 
 def evaluate(
     Y_true: Any,
-    ids: npt.ArrayLike,
+    ids: Any,
     Y_train: Any = None,
     ks: Sequence[int] = (1, 3, 5),
     A: float = 0.55,
     B: float = 1.5,
     filter_labels: npt.ArrayLike | None = None,
+    *,
+    labels: Any = None,
+    sample_weight: Any = None,
 ) -> dict[str, float]:
     """Every metric at every k: {"p@1": ..., "ndcg@1": ..., "recall@1": ..., "psp@1": ..., "psndcg@1": ...}, fractions.
 
     The "psp" and "psndcg" entries need ``Y_train``. Other arguments and errors are those of ``psp_at_k`` and, for
-    filter_labels, int [pairs, 2], of ``without_pairs``: there ids should have more columns than the largest k.
+    filter_labels, pairs of a row and a label, of ``without_pairs``: there ids should have more columns than the
+    largest k.
 
     Examples
     --------
@@ -34,13 +37,13 @@ def evaluate(
     >>> evaluate(sp.csr_array([[1, 0, 1], [0, 1, 0]]), [[0, 1], [1, 2]], ks=(1, 2))["recall@1"]
     0.75
     """
+    ids = Predicted.of(ids)
     all_ks = check_k(ks, ids)
-    if filter_labels is not None:
-        Y_true, ids = without_pairs(Y_true, ids, filter_labels)
-    matched = Matched.of(Y_true, ids, max(all_ks))
+    rows = {"labels": labels, "Y_train": Y_train, "sample_weight": sample_weight, "filter_labels": filter_labels}
+    matched = Matched.of(Y_true, ids, max(all_ks), **rows)
     results = {"p": precision(matched, all_ks), "ndcg": ndcg(matched, all_ks), "recall": recall(matched, all_ks)}
     if Y_train is not None:
-        weights = check_weights(inverse_propensity(Y_train, A, B), matched.Y.shape[1])
+        weights = weights_of(matched, None, A, B)
         results |= {"psp": psp(matched, all_ks, weights), "psndcg": psndcg(matched, all_ks, weights)}
     return {f"{name}@{k}": float(v) for name, values in results.items() for k, v in zip(all_ks, values, strict=True)}
 
@@ -71,16 +74,21 @@ class Frequency(NamedTuple):
 
 
 def by_frequency(
-    Y_true: Any, ids: npt.ArrayLike, Y_train: Any, k: int = 5, edges: Sequence[int] = (1, 2, 5, 20, 100, 1000)
+    Y_true: Any,
+    ids: Any,
+    Y_train: Any,
+    k: int = 5,
+    edges: Sequence[int] = (1, 2, 5, 20, 100, 1000),
+    *,
+    labels: Any = None,
 ) -> list[Frequency]:
     """Recall and precision at k of the labels by how many training rows have them: the tail, the middle, the head.
 
     Parameters
     ----------
-    Y_true, ids, k
+    Y_true, ids, k, labels
         As for ``precision_at_k``.
-    Y_train : sparse matrix, shape [rows, L]
-        Labels of the training rows.
+    Y_train : labels of the training rows, in a form that Y_true may have
     edges : ascending ints
         The least frequency of each group but the first, which has the labels below.
 
@@ -97,10 +105,11 @@ def by_frequency(
     >>> rare.recall, frequent.recall, frequent.precision
     (0.0, 1.0, 0.5)
     """
+    ids = Predicted.of(ids)
     ks = check_k(k, ids)
-    m = Matched.of(Y_true, ids, max(ks))
-    train = check_Y(Y_train)
-    L = m.Y.shape[1]
+    m = Matched.of(Y_true, ids, max(ks), labels=labels, Y_train=Y_train)
+    train, L = m.Y_train, m.Y.shape[1]
+    assert train is not None
     if train.shape[1] != L:
         raise ValueError(f"Y_train: found {train.shape[1]:,} labels, wanted the {L:,} of Y_true")
     starts = np.asarray(edges, np.int64)

@@ -184,7 +184,7 @@ class Model(EngineOwner):
         model.step, model.epoch, model.n_rebuilds = (progress[name] for name in ("step", "epoch", "generation"))
         model.next_rebuild, model.tables_built_at = progress["next_rebuild"], progress["tables_step"]
         model.followed_at = progress.get("followed", model.step)
-        stored = any(name.endswith(".slots") for name in snapshot.arrays)
+        stored = any(name.endswith(".slots") for name in snapshot.arrays) or all(s.lsh is None for s in model.states)
         if model.n_rebuilds and model.tables_built_at == model.step and not stored:
             model.n_rebuilds -= 1
             model.rebuild_tables()

@@ -248,3 +248,13 @@ def test_threads_may_ask_at_once(stand_in: None) -> None:
     assert len(found) == 4
     for ids in found:
         np.testing.assert_array_equal(ids, exact)
+
+
+def test_no_rows_have_no_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    library("stand-in", monkeypatch)
+    X, Y = planted_data(60, D, N)[:2]
+    clf = slide.SlideClassifier(hidden=(8,), epochs=1, n_threads=1).fit(X, Y)
+    for model in (clf, clf.network_):
+        for empty in (X[:0], []):
+            ids, scores = model.predict_topk(empty, 3, index="hnsw")
+            assert (ids.shape, ids.dtype, scores.shape, scores.dtype) == ((0, 3), np.int32, (0, 3), np.float32)

@@ -260,3 +260,15 @@ def test_forged_files_are_refused(clf: slide.SlideClassifier, tmp_path: Path, ch
     path.write_bytes(put_together(config, arrays))
     with pytest.raises(slide.ModelFormatError):
         slide.load(path, mmap=mmap)
+
+
+def test_without_tables_there_is_nothing_to_fill() -> None:
+    X, Y = random_data(60, D, N, seed=1)
+    clf = slide.SlideClassifier(hidden=(8,), epochs=1, lsh=None, n_threads=1).fit(X, Y)
+    loaded = pickle.loads(pickle.dumps(clf))
+    for model in (clf, loaded):
+        small = model.compress()
+        assert small.network_.n_rebuilds == model.network_.n_rebuilds
+        np.testing.assert_array_equal(
+            small.predict_topk(X, N)[0][:, 0], pickle.loads(pickle.dumps(small)).predict_topk(X, 1)[0][:, 0]
+        )
