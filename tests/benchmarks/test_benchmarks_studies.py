@@ -15,7 +15,7 @@ from bench_problems import small
 import slide
 from benchmarks.contenders import start
 from benchmarks.harness import data, environment
-from benchmarks.studies import active_size, ladder, scaling, seeds, torch_baselines
+from benchmarks.studies import active_size, growth, ladder, scaling, seeds, torch_baselines
 from benchmarks.studies import time_to_quality as ttq
 
 
@@ -41,6 +41,24 @@ class TestTimeToQuality:
         times = {"ready": 1000, "eval": 4000, "eval_stop": 5000, "stop": 9000}
         events = [{"event": e, "time_ms": t, "samples": 1, "quality": 0.5} for e, t in times.items()]
         assert ttq.judge(start.Outcome("ok", events=events), 0.5)["seconds"] == 4.0
+
+
+class TestGrowth:
+    def test_a_point_is_a_fit_of_everything(self) -> None:
+        row = growth.point(labels=50, rows=300, threads=1, epochs=1)
+        assert row["fit_cpu_seconds"] > 0
+        assert row["p@1"] > 0.1  # chance: 0.1, five labels of fifty
+        assert row["sparse_part"] in ("Wide", "Rank", "NoneType")
+
+    def test_growth_is_that_of_a_row_not_of_the_rows(self) -> None:
+        few = {"status": "ok", "labels": 10, "rows": 100, "fit_seconds": 1.0, "fit_cpu_seconds": 2.0}
+        many = few | {"labels": 1000, "rows": 200, "fit_seconds": 6.0, "fit_cpu_seconds": 8.0}
+        failed = {"status": "failed", "labels": 10_000, "reason": "no memory"}
+        assert (
+            growth.growth([few, many, failed])
+            == "100 times the labels cost 3.0 times the seconds a row (2.0 of CPU seconds)"
+        )
+        assert "fewer than two" in growth.growth([few, failed])
 
 
 class TestScaling:
