@@ -7,6 +7,7 @@ from slide import lsh as lsh
 from slide import metrics as metrics
 from slide import optim as optim
 from slide._version import __version__ as __version__
+from slide.autotuning import autotune as autotune
 from slide.engine.info import show_config as show_config
 from slide.errors import DataFormatError as DataFormatError
 from slide.errors import ModelFormatError as ModelFormatError

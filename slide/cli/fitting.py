@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slide
+from slide.checks import require
 from slide.cli.data import BlockData, MatrixData, TrainingData, validation_of
 from slide.cli.files import is_stream, naming, size, writable
 from slide.cli.scoring import METRICS
@@ -43,6 +44,7 @@ class FitOptions:
     early_stopping: slide.EarlyStopping | None
     log: FileLogger | None
     metric: str
+    autotune: float | None
 
     @classmethod
     def of(cls, args: Namespace) -> FitOptions:
@@ -52,11 +54,13 @@ class FitOptions:
         validation = validation_of(args)
         if args.patience is not None and validation is None:
             raise ValueError("--patience: found no --validation, wanted the rows to judge by: a file, or a share")
-        if args.metric != "p@1" and validation is None:
+        if args.autotune is not None:
+            _check_autotune(args)
+        elif args.metric != "p@1" and validation is None:
             raise ValueError("--metric: found no --validation, wanted the rows to score: a file, or a share")
         early = None if args.patience is None else slide.EarlyStopping(args.patience, args.metric)
         log = args.log and file_logger(writable(args.log, args.data, args.test, args.out))
-        return cls(_checkpoint(args), validation, early, log or None, args.metric)
+        return cls(_checkpoint(args), validation, early, log or None, args.metric, args.autotune)
 
     def eval_set(self, data: TrainingData) -> tuple[Any, Any] | float | None:
         """As ``SlideClassifier.fit`` takes it; files are read as the training data were."""
@@ -65,6 +69,15 @@ class FitOptions:
         held_out = data.held_out(self.validation)
         assert held_out is not None
         return held_out.rows
+
+
+def _check_autotune(args: Namespace) -> None:
+    """What has no sense for many fits of which one is kept."""
+    require(args.autotune > 0, "--autotune", args.autotune, "minutes, over 0")
+    for name in ("rows_at_once", "patience", "checkpoint", "log"):
+        if getattr(args, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"--autotune: found {option} too, which goes with one fit; wanted one of them")
 
 
 def _checkpoint(args: Namespace) -> slide.Checkpoint | None:

@@ -31,6 +31,7 @@ class FittedClassifier(Predictions):
     history_: list[dict[str, Any]]
     card_: Card
     plan_: FitPlan
+    tuned_: Any  # slide.autotuning.Autotuned, where slide.autotune made it
     schedule: Schedule | None
     class_weight: Any
     verbose: int

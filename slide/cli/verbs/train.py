@@ -6,11 +6,13 @@ The kinds are in slide/cli/data.py and slide/cli/text_data.py, what the fit is g
 from __future__ import annotations
 
 import json
+import sys
 import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from slide.autotuning import autotune
 from slide.cli.data import BlockData, TrainingData
 from slide.cli.files import is_stream, size, writable
 from slide.cli.fitting import (
@@ -39,6 +41,7 @@ examples:
   slide train train.txt --out model.slide --checkpoint run.checkpoint --resume   goes on where it was stopped
   slide train --config run.toml --epochs 3
   slide train data.csv --text title,body --labels tags --label-separator ';' --out tags.slide
+  slide train data.csv --text title --labels tags --autotune 10 --out tags.slide   finds options by itself
   slide train train.txt --validation 0.1 --patience 2 --log run.csv --out model.slide
   slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
 
@@ -70,6 +73,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--validation", metavar="DATA|X", help=text)
     text = "stop after N epochs without a better score there, and keep the best model"
     parser.add_argument("--patience", type=int, metavar="N", help=text)
+    text = "try options on held-out rows for so many minutes, the last fit included; those given here stay"
+    parser.add_argument("--autotune", type=float, metavar="MINUTES", help=text)
     text = "which score: p, psp, ndcg, psndcg or recall @1, @3 or @5 (default: %(default)s)"
     parser.add_argument("--metric", choices=METRICS, metavar="NAME", default="p@1", help=text)
     parser.add_argument("--log", metavar="FILE", help="write how the training went to this file (.csv, .jsonl)")
@@ -96,7 +101,7 @@ def run(args: Namespace) -> int:
     test = data.held_out(args.test)
     print(data.describe(test), flush=True)
     try:
-        seconds = _fit(clf, data, options)
+        clf, seconds = _fit(clf, data, options)
     except KeyboardInterrupt as e:
         return interrupted(clf, target, options.checkpoint, e)
     facts = training_facts(clf, data, seconds)
@@ -123,8 +128,10 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> float:
-    """Wall-clock seconds of the fit, preparation included."""
+def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> tuple[SlideClassifier, float]:
+    """The fitted classifier, and wall-clock seconds of the fit, preparation included."""
+    if options.autotune is not None:
+        return _autotuned(clf, data, options, options.autotune)
     fit_kwargs: dict[str, Any] = {"eval_set": options.eval_set(data), "early_stopping": options.early_stopping}
     if options.checkpoint:
         fit_kwargs["checkpoint"] = options.checkpoint
@@ -135,7 +142,23 @@ def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> float
         fit(*data.rows, callback=callbacks, **fit_kwargs)
     if options.early_stopping:
         print(which_model(clf, options.early_stopping))
-    return time.perf_counter() - begin
+    return clf, time.perf_counter() - begin
+
+
+def _autotuned(
+    clf: SlideClassifier, data: TrainingData, options: FitOptions, minutes: float
+) -> tuple[SlideClassifier, float]:
+    """The same of a classifier whose options were searched for; says what was tried as it goes on."""
+    held_out = options.eval_set(data)
+    how: dict[str, Any] = {} if held_out is None else {"eval_set": held_out}
+    with stoppable():
+        best = autotune(clf, *data.rows, minutes=minutes, metric=options.metric, say=_say, **how)
+    print(f"chosen: {best!r}", flush=True)
+    return best, best.tuned_.seconds
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _print_config(args: Namespace) -> int:
