@@ -154,7 +154,7 @@ def test_the_command_line(
 
 
 def test_the_time_is_kept(spelled: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock of its own: each trial takes ten seconds of it, and 62 leave room for a second and for the last fit."""
+    """By a clock of its own: each trial takes ten seconds of it; 62 leave room for a second one and the last fit."""
     now = [0.0]
     monkeypatch.setattr(autotuning, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     score = iter([0.5, 0.4, 0.4, 0.4])

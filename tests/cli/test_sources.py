@@ -217,6 +217,15 @@ def test_a_table_becomes_another(name: str, out: str, run: Callable[..., str], f
     assert read_columns(folder / out) == TABLE
 
 
+@pytest.mark.parametrize("out", ["u.csv", "u.jsonl"])
+def test_an_embedded_data_set_becomes_a_table(out: str, run: Callable[..., str], folder: Path) -> None:
+    assert "14,182 rows, columns text, labels" in run("convert", "wordnet-hypernym", out, "--part", "test")
+    raw = slide.datasets.load_text("wordnet-hypernym")
+    table = slide.read_table(folder / out, "text", "labels", label_separator=None if out == "u.jsonl" else "|")
+    assert table.texts == raw.test_texts
+    assert table.labels == raw.test_labels
+
+
 def test_convert_reads_standard_input_and_packs(run: Callable[..., str], folder: Path) -> None:
     run("convert", "-", "u.txt.xz", given="a.SVM")
     assert (formats.read(folder / "u.txt.xz")[0] != formats.read(folder / "a.txt")[0]).nnz == 0

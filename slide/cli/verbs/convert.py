@@ -15,8 +15,10 @@ from slide.cli.parser import Parser, Verb
 from slide.cli.sources import MATRICES, TABLES, is_text_table, label, source_of
 from slide.io import formats
 from slide.io.content import inner_name
-from slide.text.table_files import kind_of_name, read_columns, write_columns
+from slide.text.table_files import DELIMITERS, kind_of_name, read_columns, write_columns
 from slide.training import bars
+
+SEPARATOR = "|"  # which no label of an embedded data set holds
 
 EXAMPLES = """\
 examples:
@@ -24,6 +26,7 @@ examples:
   slide convert train.txt train.npz
   slide convert wordnet-hypernym test.parquet --part test
   slide convert table.tsv table.jsonl.gz
+  slide convert wordnet-hypernym glosses.csv   its texts, with labels by name and | between them
 """
 
 
@@ -48,6 +51,8 @@ def run(args: Namespace) -> int:
     to_table = args.target or kind_of_name(args.out)
     if is_text_table(args.data, args.source):
         return _convert_table(args, target, to_table)
+    if args.data in slide.datasets.names() and to_table not in (None, *MATRICES):
+        return _embedded_table(args, target, to_table)
     kind = args.target or (formats.format_of_name(inner_name(args.out)) or "xmc")
     if to_table not in (None, *MATRICES):
         wanted = f"one of {', '.join(MATRICES)}, or a table as DATA (--from says what it is)"
@@ -82,6 +87,20 @@ def _convert_table(args: Namespace, target: Path, kind: str | None) -> int:
     print(f"{label(args.data)}: {n:,} rows, columns {', '.join(columns)}", flush=True)
     with naming(target), bars.waiting(f"writing {target} ..."):
         write_columns(target, columns, kind)
+    print(f"{kind}: {target} ({size(target)})")
+    return 0
+
+
+def _embedded_table(args: Namespace, target: Path, kind: str) -> int:
+    """Texts and labels of an embedded data set; a list of labels where the format has lists, else one cell."""
+    with bars.waiting(f"unpacking {args.data} ..."):
+        raw = slide.datasets.load_text(args.data)
+    test = args.part == "test"
+    texts, labels = (raw.test_texts, raw.test_labels) if test else (raw.train_texts, raw.train_labels)
+    cells = [SEPARATOR.join(names) for names in labels] if kind in DELIMITERS else labels
+    print(f"{args.data}: {len(texts):,} rows, columns text, labels", flush=True)
+    with naming(target), bars.waiting(f"writing {target} ..."):
+        write_columns(target, {"text": texts, "labels": cells}, kind)
     print(f"{kind}: {target} ({size(target)})")
     return 0
 
