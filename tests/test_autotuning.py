@@ -15,7 +15,7 @@ from slide import autotuning
 from slide.cli.main import main
 
 STEMS = ["walk", "talk", "jump", "cook", "play", "push", "pull", "open"]
-ENDINGS = ["ed", "ing", "er", "s", "able", "ment", "ful", "less", "ness", "ish"]
+ENDINGS = ["ed", "ing", "er", "s", "able", "ward", "ful", "less", "ness", "ish"]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_pieces_of_words_are_found_where_words_say_nothing(
     assert not rest
     assert len(said) == 2
     assert "(kept)" in said[1]
-    assert clf.predict(["talkments"]).tolist() == ["talk"]
+    assert clf.predict(["talkwards"]).tolist() == ["talk"]
     assert "* " in str(clf.tuned_)
 
 
