@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Check = Callable[[int, int, bytes], None]  # of a request's number, the status and the body
 
 
@@ -34,6 +36,16 @@ class Outcome:
         """Milliseconds under which this share was answered; NaN where nothing was."""
         times = sorted(self.times.get(status, ()))
         return times[min(int(share * len(times)), len(times) - 1)] if times else float("nan")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """In a loop of uvloop where that is installed: it takes half the processor from the server beside."""
+    try:
+        from uvloop import new_event_loop as factory
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
 
 
 class Connection(asyncio.Protocol):
@@ -129,7 +141,7 @@ async def clients(
 
 
 async def rate(
-    port: int, requests: Sequence[bytes], per_second: float, count: int, n_connections: int = 256, seconds: float = 60.0
+    port: int, requests: Sequence[bytes], per_second: float, count: int, n_connections: int = 512, seconds: float = 60.0
 ) -> Outcome:
     """Requests at even distances, whatever becomes of them, as far as there are connections for them."""
     outcome = Outcome()
@@ -166,7 +178,7 @@ async def rate(
                 due.append((asked, began + asked / per_second))
                 asked += 1
             send()
-            await asyncio.sleep(0.0005)
+            await asyncio.sleep(0.001)
         if asked < count and not done.done():
             done.set_result(None)
 

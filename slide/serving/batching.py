@@ -10,6 +10,7 @@ Futures, counts and timers belong to the event loop's thread, the queue is all t
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -21,6 +22,7 @@ from slide.serving.hosted import Best, Hosted
 from slide.serving.limits import Limits
 from slide.serving.refusal import Refusal
 
+FORGETTING = 0.9  # what the batch before counts less than a batch, when the pace is estimated
 RETRY_AFTER = (b"retry-after", b"1")  # seconds; the header knows whole ones only
 
 
@@ -34,6 +36,22 @@ class Job:
     answer: asyncio.Future[Best]
     due: float  # of time.monotonic()
     timer: asyncio.TimerHandle | None = field(default=None)
+
+
+class Pace:
+    """Seconds that a row takes, over the last batches: large ones count more."""
+
+    def __init__(self) -> None:
+        self._rows, self._seconds = 0.0, 0.0
+
+    def add(self, rows: int, seconds: float) -> None:
+        """A batch."""
+        self._rows = FORGETTING * self._rows + rows
+        self._seconds = FORGETTING * self._seconds + seconds
+
+    def rows_in(self, seconds: float) -> float:
+        """So many rows take so long; infinity before the first batch."""
+        return seconds * self._rows / self._seconds if self._seconds else math.inf
 
 
 #: What came of a job: its answer, an exception, or None where nobody waits any more.
@@ -52,6 +70,8 @@ class Batcher:
     def __init__(self, limits: Limits, on_batch: Callable[[int, int], None] = lambda rows, queued: None) -> None:
         self.limits, self.on_batch = limits, on_batch
         self.queued_rows = 0  # accepted and not answered yet
+        self.most_rows = limits.queue_rows  # that are accepted now
+        self.pace = Pace()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,9 +91,14 @@ class Batcher:
 
     def check_room(self, n_rows: int = 1) -> None:
         """Raises the Refusal 503 where so many rows more are too many."""
-        if self.queued_rows + n_rows > self.limits.queue_rows:
-            found = f"found {self.queued_rows:,} rows waiting, wanted at most {self.limits.queue_rows:,}"
+        if self.queued_rows + n_rows > self.most_rows:
+            found = f"found {self.queued_rows:,} rows waiting, wanted at most {self.most_rows:,}"
             raise Refusal(503, f"queue: {found}; try again in a second", [RETRY_AFTER])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether not even one more row is taken."""
+        return self.queued_rows >= self.most_rows
 
     async def predict(self, hosted: Hosted, rows: Sequence[Any], k: int) -> Best:
         """The best labels of rows that `hosted` has read.
@@ -98,9 +123,12 @@ class Batcher:
             wanted = f"wanted an answer within {self.limits.deadline:g} s"
             job.answer.set_exception(Refusal(504, f"deadline: found none yet, {wanted}", [RETRY_AFTER]))
 
-    def _deliver(self, outcomes: Sequence[Outcome]) -> None:
+    def _deliver(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         rows = sum(len(job.rows) for job, _ in outcomes)
         self.queued_rows -= rows
+        self.pace.add(rows, seconds)
+        in_time = self.pace.rows_in(self.limits.queue_seconds)
+        self.most_rows = int(min(self.limits.queue_rows, max(self.limits.batch_rows, in_time)))
         for job, outcome in outcomes:
             if job.timer is not None:
                 job.timer.cancel()
@@ -121,11 +149,13 @@ class Batcher:
         held: Job | None = None  # did not fit into the batch before
         while (first := held or self._jobs.get()) is not None:
             batch, held, ends = self._fill(first)
+            began = time.perf_counter()
+            outcomes = outcomes_of(batch)
             try:
-                self._loop.call_soon_threadsafe(self._deliver, outcomes_of(batch))
+                self._loop.call_soon_threadsafe(self._deliver, outcomes, time.perf_counter() - began)
             except RuntimeError:  # the loop was closed without `stop`: nobody waits
                 return
-            del first, batch  # an old model is freed with its last job
+            del first, batch, outcomes  # an old model is freed with its last job
             if ends and held is None:
                 return
             if ends:

@@ -17,6 +17,9 @@ class Limits:
         Rows that are predicted in one call: whatever waits, up to so many.
     queue_rows : int
         Rows that are waiting or being predicted; a request that would make it more is answered 503 at once.
+    queue_seconds : float
+        So long a row may have to wait, by the pace of the last batches; where that is fewer rows than queue_rows, but
+        not fewer than batch_rows, they are the bound. It keeps answers quick where a model or machine is slow.
     deadline : float
         Seconds from a request's arrival, after which it is answered 504.
     max_rows : int
@@ -33,6 +36,7 @@ class Limits:
 
     batch_rows: int = 64
     queue_rows: int = 256
+    queue_seconds: float = 0.1
     deadline: float = 2.0
     max_rows: int = 64
     max_body: int = 1 << 20
@@ -45,7 +49,8 @@ class Limits:
             value = getattr(self, field.name)
             if field.type == "int":
                 require(whole(value) >= 1, field.name, value, "a whole number, 1 or more")
-        require(0 < number(self.deadline) < float("inf"), "deadline", self.deadline, "seconds, over 0")
+        for name in ("queue_seconds", "deadline"):
+            require(0 < number(getattr(self, name)) < float("inf"), name, getattr(self, name), "seconds, over 0")
         wanted = f"at most batch_rows, {self.batch_rows:,}"
         require(self.max_rows <= self.batch_rows, "max_rows", self.max_rows, wanted)
         wanted = f"batch_rows, {self.batch_rows:,}, or more"

@@ -50,6 +50,7 @@ class Metrics:
         self._loaded = client.Gauge(loaded, "When a model was loaded", ["model"], multiprocess_mode="livemin", **own)
         self._age = client.Gauge("slide_model_age_seconds", "Since then", ["model"], multiprocess_mode="livemax", **own)
         self._of_route: dict[tuple[str, int], tuple[Any, Any]] = {}
+        self._at_the_door = self._requests.labels("none", "503")
         self._full, self._late = self._shed.labels("queue"), self._shed.labels("deadline")
 
     def request(self, route: str, status: int, seconds: float) -> None:
@@ -64,6 +65,11 @@ class Metrics:
             self._full.inc()
         elif status == 504:
             self._late.inc()
+
+    def refused_at_the_door(self) -> None:
+        """One was told that the queue is full before its path was read."""
+        self._at_the_door.inc()
+        self._full.inc()
 
     def batch(self, rows: int, queued: int) -> None:
         """One was predicted, and so many rows are queued."""

@@ -12,16 +12,19 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 from slide.serving import log
 from slide.serving.app import application
+from slide.serving.batching import RETRY_AFTER
 from slide.serving.limits import Limits
 from slide.serving.models import Loading, open_slots
+from slide.serving.refusal import Refusal
 from slide.serving.service import Service
+from slide.serving.shedding import busy_reply, shedding
 
 logger = logging.getLogger("slide.serving")
 
@@ -142,7 +145,24 @@ def make_server(service: Service, options: Options) -> Any:
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=BACKLOG,
     )
+    config.load()
+    if hasattr(config.http_protocol_class, "on_message_begin"):  # of httptools
+        config.http_protocol_class = shedding(config.http_protocol_class, *door(service))
     return Server(config)
+
+
+def door(service: Service) -> tuple[Callable[[], bool], Callable[[], bytes]]:
+    """Whether a service takes no more, and what it says then, which is counted."""
+    batcher = service.batcher
+    rows = batcher.limits.queue_rows
+    bound = f"queue: found it full, wanted at most {rows:,} rows waiting; try again in a second"
+    said = busy_reply(Refusal(503, bound, [RETRY_AFTER]))
+
+    def reply() -> bytes:
+        service.metrics.refused_at_the_door()
+        return said
+
+    return lambda: batcher.is_full, reply
 
 
 async def sweep(connections: set[Any], seconds: float) -> None:

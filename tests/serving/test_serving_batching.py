@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from serving_client import run
 
-from slide.serving.batching import Batcher
+from slide.serving.batching import Batcher, Pace
 from slide.serving.hosted import Best
 from slide.serving.limits import Limits
 from slide.serving.refusal import Refusal
@@ -204,6 +205,32 @@ def test_it_ends_when_all_that_is_queued_is_answered() -> None:
         assert [best.ids[:, 0].tolist() for best in await waiting] == [[1, 2], [3], [4, 5]]
 
     run(main())
+
+
+def test_the_queue_is_no_longer_than_the_pace_allows() -> None:
+    async def main() -> None:
+        model = Echo()
+        async with batching(batch_rows=4, max_rows=4, queue_rows=1000, queue_seconds=1e-9) as batcher:
+            assert batcher.most_rows == 1000
+            await batcher.predict(model, [1], 1)  # type: ignore[arg-type]
+            assert batcher.most_rows == 4
+            batcher.limits = Limits(batch_rows=4, max_rows=4, queue_rows=1000, queue_seconds=3600.0)
+            await batcher.predict(model, [2], 1)  # type: ignore[arg-type]
+            assert batcher.most_rows == 1000
+
+    run(main())
+
+
+def test_the_pace_follows_the_last_batches_and_large_ones_count_more() -> None:
+    pace = Pace()
+    assert pace.rows_in(1.0) == math.inf
+    pace.add(1, 0.1)
+    assert pace.rows_in(1.0) == pytest.approx(10)
+    pace.add(99, 0.99)
+    assert 80 < pace.rows_in(1.0) < 100
+    for _ in range(100):
+        pace.add(10, 0.01)
+    assert pace.rows_in(1.0) == pytest.approx(1000, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ from slide.serving.hosted import Hosted
 from slide.serving.limits import Limits
 from slide.serving.models import Slot
 from slide.serving.server import Options, listening, make_server
+from slide.serving.service import Service
+from slide.serving.shedding import is_whole_prediction
 
 TEXT = json.dumps({"texts": ["a cat"], "k": 1}).encode()
 PATIENCE = 60  # seconds until a test gives up; none of them waits for it
@@ -46,6 +48,13 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def served(model: Any, **options: Any) -> Iterator[int]:
     """The port of a server that runs in a thread of this process."""
+    with service_of(model, **options) as (port, _):
+        yield port
+
+
+@contextmanager
+def service_of(model: Any, **options: Any) -> Iterator[tuple[int, Service]]:
+    """Its port and the application in it."""
     given = Options([], port=0, **({"limits": Limits(deadline=PATIENCE)} | options))
     service = application([Slot("things", Hosted(model))], given.limits)
     server = make_server(service, given)
@@ -54,7 +63,7 @@ def served(model: Any, **options: Any) -> Iterator[int]:
     thread = threading.Thread(target=server.run, args=([sock],))
     thread.start()
     try:
-        yield port
+        yield port, service
     finally:
         server.should_exit = True
         thread.join()
@@ -68,6 +77,9 @@ def ask(port: int, body: bytes = TEXT, path: str = "/v1/models/things/predict") 
     told = answer.status, json.loads(answer.read())
     connection.close()
     return told
+
+
+REQUEST = f"POST /v1/models/things/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(TEXT)}\r\n\r\n".encode() + TEXT
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +96,8 @@ def test_it_answers(port: int) -> None:
 
 
 def test_connections_stay_open_and_requests_may_follow_each_other_at_once(port: int) -> None:
-    head = f"POST /v1/models/things/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(TEXT)}\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
-        client.sendall(3 * (head + TEXT))
+        client.sendall(3 * REQUEST)
         got = b""
         while got.count(b'"labels"') < 3:
             part = client.recv(65536)
@@ -96,12 +107,9 @@ def test_connections_stay_open_and_requests_may_follow_each_other_at_once(port: 
 
 
 def test_clients_that_hang_up_at_every_byte(port: int) -> None:
-    request = (
-        f"POST /v1/models/things/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(TEXT)}\r\n\r\n".encode() + TEXT
-    )
-    for n in range(0, len(request) + 1, 5):
+    for n in range(0, len(REQUEST) + 1, 5):
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
-            client.sendall(request[:n])
+            client.sendall(REQUEST[:n])
     assert ask(port)[0] == 200
 
 
@@ -112,6 +120,59 @@ def test_heads_that_never_end_are_closed_and_hold_nobody_up(port: int) -> None:
     for client in (silent, slow):
         assert client.recv(1) == b""
         client.close()
+
+
+def received(client: socket.socket) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of the next reply."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += client.recv(65536)
+    head, _, body = got.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    headers = dict(line.lower().split(b": ", 1) for line in lines[1:])
+    while len(body) < int(headers[b"content-length"]):
+        body += client.recv(65536)
+    return int(lines[0].split()[1]), headers, body
+
+
+def test_a_full_queue_refuses_at_the_door_and_the_connection_goes_on(model_path: Path) -> None:
+    with service_of(slide.load(model_path, n_threads=1)) as (port, service):
+        for cut in (0, 30, len(REQUEST) - 3):
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+                for queued, wanted in ((0, 200), (1000, 503), (1000, 503), (0, 200)):
+                    service.batcher.queued_rows += queued
+                    client.sendall(REQUEST[:cut])
+                    if cut:
+                        time.sleep(0.01)
+                    client.sendall(REQUEST[cut:])
+                    status, headers, body = received(client)
+                    assert (status, b"retry-after" in headers) == (wanted, wanted == 503)
+                    assert ("error" in json.loads(body)) == (wanted == 503)
+                    service.batcher.queued_rows -= queued
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).read().decode()
+        assert 'slide_shed_total{reason="queue"} 6.0' in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "whole"),
+    [
+        (lambda r: r, True),
+        (lambda r: r.replace(b"content-length", b"Content-Length"), True),
+        (lambda r: r.replace(b"/v1/models", b"/v2/models"), True),
+        (lambda r: r[:-1], False),
+        (lambda r: r + b"x", False),
+        (lambda r: r + r, False),
+        (lambda r: r.replace(b"POST", b"PUT"), False),
+        (lambda r: r.replace(b"/predict", b"/reload"), False),
+        (lambda r: r.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+        (lambda r: r.replace(b"host: x", b"connection: close"), False),
+        (lambda r: r.replace(b"host: x", b"expect: 100-continue"), False),
+        (lambda r: r.replace(b"content-length: ", b"content-length: -"), False),
+        (lambda r: r.replace(b"content-length", b"transfer-encoding"), False),
+    ],
+)
+def test_what_is_plainly_one_whole_request(changed: Any, whole: bool) -> None:
+    assert is_whole_prediction(changed(REQUEST)) == whole
 
 
 def test_too_many_connections(model_path: Path) -> None:

@@ -26,6 +26,7 @@ old one and takes its place. SIGTERM ends it when the requests under way are ans
 LIMITS = {
     "batch_rows": "rows predicted in one call",
     "queue_rows": "rows that may be queued; more is answered 503",
+    "queue_seconds": "a row may have to wait; more is answered 503",
     "deadline": "seconds for an answer; then 504",
     "max_rows": "rows of a request",
     "max_body": "bytes of a request",
@@ -49,7 +50,7 @@ def add_options(parser: Parser) -> None:
     add_machine(parser)
     group = parser.add_argument_group("limits (names and defaults of slide.serving.limits.Limits)")
     for field in fields(Limits):
-        kind = float if field.name == "deadline" else int
+        kind = float if field.type == "float" else int
         help_ = f"{LIMITS[field.name]} (default: %(default)s)"
         group.add_argument(_flag(field.name), type=kind, default=field.default, metavar="N", help=help_)
 
