@@ -1,7 +1,8 @@
 """`python -m benchmarks.report`: one self-contained HTML page with the tables and plots of the results at hand.
 
-Takes the newest result of each kind and data set under `results/`, or the files named. Nothing is loaded from
-elsewhere: styles and drawings are in the page. Without matplotlib the page has tables only and says so.
+Takes the newest result of each kind and data set under `results/`, or the files named; where there is none yet, all of
+`published/`. Nothing is loaded from elsewhere: styles and drawings are in the page. Without matplotlib the page has
+tables only and says so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.report import plots
 from benchmarks.studies import scaling, time_to_quality, torch_baselines
 
 Result = dict[str, Any]
+PUBLISHED = environment.ROOT / "benchmarks" / "published"
 ORDER = ("peers", "time_to_quality", "torch", "scaling", "suite")
 TITLES = {
     "peers": "Beside other libraries",
@@ -160,18 +162,23 @@ def page(results: Sequence[Result]) -> str:
     )
 
 
-def newest(folder: Path) -> list[Result]:
-    """The newest result of each kind and subject in a folder; files that are none are left out aloud."""
-    found: dict[tuple[str, str], Result] = {}
+def every(folder: Path) -> list[Result]:
+    """All results in a folder, the newest first; files that are none are left out aloud."""
+    found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            result = environment.load(path)
+            found.append(environment.load(path))
         except ValueError as error:
             print(f"left out: {error}", file=sys.stderr)
-            continue
+    return sorted(found, key=lambda result: result["environment"]["time_utc"], reverse=True)
+
+
+def newest(folder: Path) -> list[Result]:
+    """The newest result of each kind and subject in a folder."""
+    found: dict[tuple[str, str], Result] = {}
+    for result in every(folder):
         key = (result["kind"], subject(result))
-        if key not in found or found[key]["environment"]["time_utc"] <= result["environment"]["time_utc"]:
-            found[key] = result
+        found.setdefault(key, result)
     return list(found.values())
 
 
@@ -184,7 +191,9 @@ def subject(result: Result) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    p.add_argument("files", nargs="*", help="result files (default: the newest of each kind in results/)")
+    p.add_argument(
+        "files", nargs="*", help="result files (default: the newest of each kind in results/, or published/)"
+    )
     p.add_argument("--out", type=Path, default=environment.RESULTS / "report.html")
     p.add_argument("--plots", type=Path, help="folder for the plots as PNG and SVG files")
     args = p.parse_args(argv)
@@ -194,8 +203,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not results:
-        print("no results yet: run make bench, make bench-peers or make bench-torch first", file=sys.stderr)
-        return 2
+        print("no results of this machine yet (make bench, make bench-peers, make bench-torch): the published ones")
+        results = every(PUBLISHED)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(page(results), encoding="utf-8")
     print(f"{len(results)} results on one page: {args.out}")

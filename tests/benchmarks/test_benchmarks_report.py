@@ -11,7 +11,7 @@ pytest.importorskip("benchmarks.harness", reason="the benchmarks lie in the sour
 
 from bench_problems import peers_result, row
 
-from benchmarks.report import compare
+from benchmarks.report import compare, docs
 from benchmarks.report import page as report
 
 
@@ -58,3 +58,31 @@ class TestReport:
         (found,) = report.newest(tmp_path)
         assert found["rows"][0]["train_seconds"] == 2.0
         assert "odd.json" in capsys.readouterr().err
+
+    def test_without_results_of_this_machine_the_published_ones_are_shown(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("benchmarks.harness.environment.RESULTS", tmp_path / "none")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        assert report.main(["--out", str(tmp_path / "page.html")]) == 0
+        n = len(list(report.PUBLISHED.glob("*.json")))
+        assert f"{n} results on one page" in capsys.readouterr().out
+        assert (tmp_path / "page.html").read_text().count("<td>PECOS XR-Linear") == n
+
+
+class TestDocs:
+    def test_the_page_of_results_is_what_the_published_runs_say(self) -> None:
+        for path, text in docs.written(docs.DOCS).items():
+            assert path.read_text() == text, f"{path.name}: run python -m benchmarks.report.docs"
+
+    def test_the_newest_run_comes_first_and_each_library_once(self) -> None:
+        runs = []
+        for day, rows in (("2026-01-02", [row("slide")]), ("2026-01-01", [row("slide"), row("tree <b>")])):
+            result = peers_result(*rows)
+            result["environment"]["time_utc"] = f"{day}T00:00:00Z"
+            result["data"] = "debian-depends"
+            runs.append(result)
+        (mine,) = docs.by_data(runs[::-1]).values()
+        assert mine == runs
+        svg = docs.picture(runs)
+        assert (svg.count("<rect"), svg.count("tree &lt;b&gt;")) == (3, 1)

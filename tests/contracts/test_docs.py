@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -52,6 +54,7 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere(checkout: Path, tmp_
         loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?://[^"]*)"', page.read_text())
         assert [url for url in loaded if "canonical" not in url] == [], page.name
     assert "predict_topk" in (tmp_path / "site" / "api.html").read_text()
+    assert (tmp_path / "site" / "search" / "search_index.js").read_text().startswith("var __index")  # from the disk too
 
 
 @pytest.mark.slow
@@ -72,14 +75,34 @@ def test_the_search_example_finds_options_and_prunes(checkout: Path, monkeypatch
     assert study.best_value == max(trial.value for trial in study.trials if trial.state.name == "COMPLETE")
 
 
+NOTEBOOKS = ["quickstart", "text"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_notebook_shows_what_it_gives(name: str, checkout: Path) -> None:
+    notebook = json.loads((checkout / "examples" / f"{name}.ipynb").read_text())
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len(outputs) > 5
+    assert [output for output in outputs if output["output_type"] == "error"] == []
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    shown = json.dumps([output.get("text", "") for output in outputs])
+    assert not re.search(r"/(tmp|home|root|work)\b", shown)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quickstart", "text"])
-def test_the_notebook_runs_and_is_stored_without_outputs(name: str, checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_notebook_runs_and_gives_what_it_shows(name: str, checkout: Path, tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (the extra examples)")
     client = pytest.importorskip("nbclient", reason="nbclient is not installed (the extra examples)")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed (the extra examples)")
     notebook = nbformat.read(checkout / "examples" / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
-    assert not any(cell.get("outputs") for cell in notebook.cells)
+    shown = [_kinds(cell) for cell in notebook.cells]
     client.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    assert sum(bool(cell.get("outputs")) for cell in notebook.cells) > 3
+    assert [_kinds(cell) for cell in notebook.cells] == shown
+
+
+def _kinds(cell: Any) -> set[str]:
+    """What a cell gives: text, values, pictures; a progress bar looks different on another screen."""
+    found = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
+    return {kind for output in found for kind in output.get("data", {"text": 0}) if not kind.endswith("json")}
