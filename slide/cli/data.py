@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -28,13 +28,15 @@ class LabelledRows:
     """Rows that a model predicts, [n, n_features], and the indicator of their labels, CSR [n, at least n_labels].
 
     X is a CSR matrix, or texts that are cut into blocks and counted as one (slide/cli/text_data.py: TextRows). Where
-    labels have names, `truth` has Y with those, and labels that the model does not know behind the others.
+    labels have names, `truth` has Y with those, and labels that the model does not know behind the others. `ids` are
+    what a column of the table calls the rows, if one was asked for.
     """
 
     name: str
     X: Any
     Y: sp.csr_array
     truth: Truth | None = field(default=None, kw_only=True)
+    ids: Sequence[Any] | None = field(default=None, kw_only=True)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -236,8 +238,8 @@ class ModelInput(ABC):
         """
 
     @abstractmethod
-    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
-        """Rows to predict; their labels are not read where they need not be there."""
+    def predicted(self, name: str, kind: str | None = None, id_column: str | None = None) -> LabelledRows:
+        """Rows to predict; their labels are not read where they need not be there. id_column : of a table, its ids"""
 
     @abstractmethod
     def lines(self, ids: Any, scores: Any) -> Iterator[str]:
@@ -261,7 +263,9 @@ class MatrixInput(ModelInput):
             Y_train = self._checked(self._read(train)).Y
         return scored, Y_train
 
-    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
+    def predicted(self, name: str, kind: str | None = None, id_column: str | None = None) -> LabelledRows:
+        if id_column:
+            raise ValueError("--id-column: found rows of features, whose columns have no names, wanted a table of text")
         data = self._read(name, kind, labels=False)
         return widened(data.test or data, self._n_features, None, self._source)
 

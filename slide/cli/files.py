@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from slide.io.atomic import Place, descriptor_of, replacing
 
@@ -78,3 +78,16 @@ def opened(target: Path | None) -> AbstractContextManager[IO[str]]:
 @contextmanager
 def _standard_output() -> Iterator[IO[str]]:
     yield sys.stdout
+
+
+@contextmanager
+def binary(target: Path | None) -> Iterator[BinaryIO]:
+    """The same for bytes."""
+    if target is None:
+        sys.stdout.flush()
+        stream: Any = getattr(sys.stdout, "buffer", sys.stdout)
+        yield stream
+        stream.flush()
+        return
+    with naming(target), replacing(target) as file:
+        yield file

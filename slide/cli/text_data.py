@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,19 +125,24 @@ class TextInput(ModelInput):
         labels = scored.truth.labels if scored.truth else self._clf._labels
         return scored, encoded_labels(labels, read_tables(train or name, self._columns)[0])
 
-    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
+    def predicted(self, name: str, kind: str | None = None, id_column: str | None = None) -> LabelledRows:
         """Of a file that is no table, a text a line."""
-        from slide.text.tables import TextTable, is_table, read_texts
+        from slide.text.tables import TextTable, is_table, read_texts, read_texts_with
 
+        ids = None
         if name in slide.datasets.names():
+            if id_column:
+                raise ValueError(f"--id-column: found {name}, whose rows have no ids, wanted a table with that column")
             texts = read_test_table(name, self._columns).texts
         else:
             check_named(name)
             known = hasattr(self._clf, "table_") or is_table(name) or kind in TABLES
-            columns = self._columns["text"] if known else None
             with waiting(f"reading {name} ..."):
-                texts = read_texts(source_of(name), columns, kind=kind)
-        return labelled_rows(self._clf, label(name), TextTable(texts, None))
+                if id_column:
+                    texts, ids = read_texts_with(source_of(name), self._columns["text"], id_column, kind=kind)
+                else:
+                    texts = read_texts(source_of(name), self._columns["text"] if known else None, kind=kind)
+        return replace(labelled_rows(self._clf, label(name), TextTable(texts, None)), ids=ids)
 
     @property
     def _columns(self) -> dict[str, Any]:

@@ -14,12 +14,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from slide.errors import DataFormatError
 from slide.io.atomic import replacing
 from slide.io.content import Content, Source, inner_name, opened
+from slide.io.delimited import DELIMITERS, row_as_line
 from slide.io.formats import TABLES, format_of_head, format_of_name
 from slide.io.packages import pyarrow
 from slide.io.packed import packed
@@ -38,7 +40,6 @@ FEATURES = {
     "table": "a table",
 }
 BINARY = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
-DELIMITERS = {"csv": ",", "tsv": "\t"}
 CELL_LIMIT = 2**30  # characters of a csv cell; the csv module's own limit is 131,072
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
@@ -360,8 +361,6 @@ def write_columns(path: Path, columns: Mapping[str, Sequence[Any]], kind: str) -
             lines = (json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=str) for row in rows)
             text.writelines(f"{line}\n" for line in lines)
         else:
-            writer = csv.writer(text, delimiter=DELIMITERS[kind], lineterminator="\n")
-            writer.writerow(names)
-            writer.writerows(rows)
+            text.writelines(row_as_line(row, kind) for row in chain([names], rows))
         text.flush()
         text.detach()

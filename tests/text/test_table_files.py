@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,14 @@ def test_what_is_written_is_read(kind: str, tmp_path: Path) -> None:
     else:
         write_columns(tmp_path / f"l.{kind}", lists, kind)
         assert read_columns(tmp_path / f"l.{kind}") == lists
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_cells_hold_whatever_text_holds(tmp_path: Path, kind: str) -> None:
+    cells = ["a\rb", "c\nd", 'e"f', "g,h", "i\tj", "", " k ", '"']
+    path = tmp_path / f"t.{kind}"
+    for columns in ({"x": cells, "y": cells[::-1]}, {"x": cells}):
+        write_columns(path, columns, kind)
+        with open(path, newline="") as file:
+            rows = list(csv.reader(file, delimiter={"csv": ",", "tsv": "\t"}[kind]))
+        assert rows == [list(columns), *map(list, zip(*columns.values(), strict=True))]

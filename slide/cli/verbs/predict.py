@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
-from slide.cli.files import opened, writable
-from slide.cli.models import load_model, network_of
+import numpy as np
+import scipy.sparse as sp
+
+from slide.cli.data import LabelledRows, ModelInput
+from slide.cli.files import binary, opened, writable
+from slide.cli.models import Model, load_model, network_of
 from slide.cli.options import add_format, add_model, add_scoring
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import blocks, input_of
+from slide.cli.text_data import TextRows
+from slide.estimator.classifier import SlideClassifier
+from slide.io.packed import packed
+from slide.io.predictions import FORMATS, prediction_writer
 from slide.text.classifier import SlideTextClassifier
+from slide.text.table_files import kind_of_name
 
 DEFAULT_K = 5
+PAIRS = "pairs"
 
 EXAMPLES = """\
 examples:
@@ -19,10 +33,14 @@ examples:
   slide predict tags.slide --text "a feline that hunts mice"
   cut -f 2 new.tsv | slide predict tags.slide - -k 1
   slide predict model.slide test.txt -k 100 --n-candidates 2000 --header --out scores.txt
+  slide predict tags.slide new.csv --id-column article --min-score 0.2 --out best.csv
+  slide predict tags.slide new.jsonl --out-format jsonl | jq .labels
 
 A line of output belongs to a row of DATA and holds label:score pairs, best first. Labels in DATA are ignored. For a
 model trained on text, DATA is a table with the columns it was trained on, or anything else with a text a line, and
-pairs have names and tabs between. DATA - is standard input.
+pairs have names and tabs between. DATA - is standard input. Where --out ends in .csv, .tsv, .jsonl or .parquet, or
+--out-format says so: csv and tsv have a line for each label (row, rank, label, score), JSON lines and Parquet a row for
+each row, with labels and scores as lists. Rows count from 0.
 """
 
 
@@ -35,34 +53,98 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--text", metavar="TEXT", action="append", help=text)
     parser.add_argument("-k", type=int, metavar="N", help="labels a row (default: 5, or all there are)")
     parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output")
+    kinds = (PAIRS, *FORMATS)
+    text = "write %(choices)s (default: by the ending of --out, else pairs)"
+    parser.add_argument("--out-format", choices=kinds, metavar="NAME", help=text)
+    text = "column of DATA that names the rows in what is written (default: their numbers)"
+    parser.add_argument("--id-column", metavar="COLUMN", help=text)
+    parser.add_argument("--min-score", type=float, metavar="X", help="leave out labels that score less")
     parser.add_argument("--header", action="store_true", help='a first line "rows labels", as score files have it')
     add_scoring(parser)
 
 
 def run(args: Namespace) -> int:
-    """Writes label:score pairs, a line for each row."""
-    if args.text:
+    """Writes the best labels of each row."""
+    kind = _kind_of(args)
+    if args.text and kind == PAIRS:
         return _print_texts(args)
-    if not args.data:
+    if not (args.data or args.text):
         raise ValueError("DATA: found none, wanted a file, or texts after --text")
+    if args.data and args.text:
+        raise ValueError("--text: found DATA too, wanted either texts or a table")
     target = writable(args.out, args.data, args.model) if args.out else None
     model = load_model(args)
     given = input_of(model, args.model)
-    data = given.predicted(args.data, args.format)
+    data = _texts(model, args) if args.text else given.predicted(args.data, args.format, args.id_column)
+    if kind == PAIRS:
+        _write_pairs(args, target, model, given, data)
+    else:
+        _write_table(args, kind, target, model, data)
+    return 0
+
+
+def _kind_of(args: Namespace) -> str:
+    """What is written: as --out-format says, or the ending of --out."""
+    named = kind_of_name(args.out) if args.out else None
+    kind: str = args.out_format or (named if named in FORMATS else PAIRS)
+    if args.out_format is None and named not in (None, *FORMATS):
+        raise ValueError(
+            f"{args.out}: found the ending of {named} files, wanted one of {', '.join(FORMATS)}, or another"
+        )
+    for flag, value in (("--header", args.header), ("--id-column", args.id_column)):
+        if value and (kind == PAIRS) == (flag == "--id-column"):
+            wanted = f"--out-format {' or '.join(FORMATS)}" if kind == PAIRS else "pairs: these files have a header"
+            raise ValueError(f"{flag}: found {kind} to be written, wanted {wanted}")
+    return kind
+
+
+def _best(args: Namespace, model: Model, data: LabelledRows) -> Iterator[tuple[slice, Any, Any]]:
+    """Rows, labels and scores of a block of rows at a time; -1 for labels under --min-score."""
     k = min(DEFAULT_K, network_of(model).n_labels) if args.k is None else args.k
+    for rows, ids, scores in blocks(model, data.X, k, args.n_candidates):
+        yield rows, (ids if args.min_score is None else np.where(scores >= args.min_score, ids, -1)), scores
+
+
+def _write_pairs(args: Namespace, target: Path | None, model: Model, given: ModelInput, data: LabelledRows) -> None:
+    """A line of label:score pairs for each row."""
     with opened(target) as out:
         header = f"{data.X.shape[0]} {network_of(model).n_labels}\n" if args.header else ""
-        for _, ids, scores in blocks(model, data.X, k, args.n_candidates):
+        for _, ids, scores in _best(args, model, data):
             out.write(header)  # after the first block is scored: what cannot be predicted leaves no output
             out.writelines(given.lines(ids, scores))
             header = ""
-    return 0
+
+
+def _write_table(args: Namespace, kind: str, target: Path | None, model: Model, data: LabelledRows) -> None:
+    """A file for programs; a block of rows is written when it is scored."""
+    row_ids: Sequence[Any] = range(data.X.shape[0]) if data.ids is None else data.ids
+    classes = model.classes_ if isinstance(model, SlideClassifier) else np.arange(model.n_labels)
+    best = _best(args, model, data)
+    first = next(best)
+    name = args.id_column or "row"
+    with (
+        binary(target) as file,
+        packed(file, args.out or "") as stream,
+        prediction_writer(stream, kind, classes, name, row_ids) as writer,
+    ):
+        for rows, ids, scores in chain([first], best):
+            writer.write(row_ids[rows], ids, scores)
+
+
+def _texts(model: Model, args: Namespace) -> LabelledRows:
+    """The texts on the command line as rows."""
+    if not isinstance(model, SlideTextClassifier):
+        raise ValueError(f"{args.model}: found a model of other features, wanted one trained on text")
+    if args.id_column:
+        raise ValueError("--id-column: found --text, wanted a table with that column")
+    return LabelledRows("--text", TextRows(args.text, model.n_features_in_), sp.csr_array((len(args.text), 0)))
 
 
 def _print_texts(args: Namespace) -> int:
     """Prints the best labels of the texts on the command line."""
     if args.data or args.out:
-        raise ValueError("--text: found DATA or --out too, wanted either texts or a table")
+        wanted = "either texts or a table; texts are written to files that end in .csv, .tsv, .jsonl or .parquet"
+        raise ValueError(f"--text: found DATA or --out too, wanted {wanted}")
     clf = load_model(args)
     if not isinstance(clf, SlideTextClassifier):
         raise ValueError(f"{args.model}: found a model of other features, wanted one trained on text")
@@ -72,7 +154,7 @@ def _print_texts(args: Namespace) -> int:
         if len(args.text) > 1:
             print(("\n" if number else "") + text)
         for name, score in zip(names[number], scores[number], strict=True):
-            if name is not None:
+            if name is not None and (args.min_score is None or score >= args.min_score):
                 print(f"{round(float(score), 3) + 0.0:8.3f}  {name}")
     return 0
 
