@@ -15,7 +15,8 @@ from slide.cli.parser import Parser, Verb
 from slide.cli.sources import MATRICES, TABLES, is_text_table, label, source_of
 from slide.io import formats
 from slide.io.content import inner_name
-from slide.text.table_files import DELIMITERS, kind_of_name, read_columns, write_columns
+from slide.io.delimited import DELIMITERS
+from slide.text.table_files import kind_of_name, read_columns, write_columns
 from slide.training import bars
 
 SEPARATOR = "|"  # which no label of an embedded data set holds
