@@ -7,9 +7,10 @@ Where there are activations, the network's shares are its gradient times the inp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,17 @@ from slide.engine.state import LayerState
 from slide.inference.scores import all_scores
 from slide.model.model import Model
 from slide.model.ranker import Ranker
+
+
+class Part(NamedTuple):
+    """What a word of a text added to a score, or a pair of words; and the character pieces that it is the sum of.
+
+    pieces : what each of them added, the strongest first
+    """
+
+    name: str
+    contribution: float
+    pieces: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,11 +50,15 @@ class Explanation:
     wide : float32 [n]
         The part of a contribution that comes from the sparse linear part.
     rest : float
-        Biases, and what activations add that no single feature explains.
-    names : sequence of str or None
+        What no feature added: `base`, and what activations add that no single feature explains.
+    names : sequence of str or mapping, or None
         What the model's features are called, by column.
     label_name : object
         What the label is called; its number where it has no name.
+    base : float
+        What the label scores where a row has no feature at all: the less, the rarer it is.
+    parts : sequence of Part, or None
+        Of a text: what its words and pairs of words added, best first; they add up as `contributions` do.
     """
 
     label: int
@@ -51,19 +67,34 @@ class Explanation:
     contributions: FloatArray
     wide: FloatArray
     rest: float
-    names: Sequence[str] | None = None
+    names: Sequence[str] | Mapping[int, str] | None = None
     label_name: object = None
+    base: float = 0.0
+    parts: Sequence[Part] | None = None
 
     def __str__(self) -> str:
-        shown = [*range(min(5, len(self.features)))]
-        shown += [i for i in range(max(len(self.features) - 3, 0), len(self.features)) if i not in shown]
-        lines = [f"  {self.contributions[i]:+8.3f}  {self._called(i)}" for i in shown]
-        if len(shown) < len(self.features):
-            lines.insert(5, f"            ({len(self.features) - len(shown)} more)")
+        values, n = self._shown
+        shown = [*range(min(5, n))]
+        shown += [i for i in range(max(n - 3, 0), n) if i not in shown]
+        lines = [f"  {values[i]:+8.3f}  {self._called(i)}" for i in shown]
+        if len(shown) < n:
+            lines.insert(5, f"            ({n - len(shown)} more)")
+        lines.append(f"  {self.base:+8.3f}  without any feature")
+        if abs(self.rest - self.base) >= 0.0005:
+            lines.append(f"  {self.rest - self.base:+8.3f}  rest")
         label = self.label if self.label_name is None else self.label_name
-        return "\n".join([f"label {label} scores {self.score:.3f}", *lines, f"  {self.rest:+8.3f}  rest"])
+        return "\n".join([f"label {label} scores {self.score:.3f}", *lines])
+
+    @property
+    def _shown(self) -> tuple[Sequence[float], int]:
+        """What is printed, best first: words of a text, else features."""
+        values = self.contributions.tolist() if self.parts is None else [part.contribution for part in self.parts]
+        return values, len(values)
 
     def _called(self, i: int) -> str:
+        if self.parts is not None:
+            part = self.parts[i]
+            return part.name + (f"  ({', '.join(name for name, _ in part.pieces[:3])})" if part.pieces else "")
         feature = int(self.features[i])
         return f"feature {feature}" if self.names is None else self.names[feature]
 
@@ -77,10 +108,11 @@ def explain(net: Model, x: sp.csr_array, label: int) -> Explanation:
     wide, score = np.zeros(len(features)), share * logit
     if net.ranker is not None:
         return _explain_ranked(net, net.ranker, x, label, deep)
+    base = share * _logit_and_gradient(net.states, features[:0], values[:0], label)[0]
     if net.wide_state is not None:
-        wide = values * _wide_weights(net, features, label)
-        score += wide.sum() + float(net.wide_state.bias[label])
-    return _ordered(label, score, features, deep, wide)
+        wide, bias = values * _wide_weights(net, features, label), float(net.wide_state.bias[label])
+        score, base = score + wide.sum() + bias, base + bias
+    return _ordered(label, score, base, features, deep, wide)
 
 
 def _explain_ranked(
@@ -92,12 +124,18 @@ def _explain_ranked(
     bias = float(ranker.rows.bias[label])
     ends = ranker.at(np.array([bias, bias + parts.sum()]))
     slope = (ends[1] - ends[0]) / parts.sum() if parts.sum() else 0.0
-    score = float(all_scores(net, x)[0, label])
-    return _ordered(label, score, x.indices.astype(np.int32), ranker.logit_share * deep, slope * parts)
+    without = sp.csr_array(x.shape, dtype=x.dtype)
+    score, base = all_scores(net, sp.csr_array(sp.vstack([x, without], format="csr")))[:, label].tolist()
+    return _ordered(label, score, base, x.indices.astype(np.int32), ranker.logit_share * deep, slope * parts)
 
 
 def _ordered(
-    label: int, score: float, features: IntArray, deep: npt.NDArray[np.float64], wide: npt.NDArray[np.float64]
+    label: int,
+    score: float,
+    base: float,
+    features: IntArray,
+    deep: npt.NDArray[np.float64],
+    wide: npt.NDArray[np.float64],
 ) -> Explanation:
     """Largest contributions first."""
     total = deep + wide
@@ -109,6 +147,7 @@ def _ordered(
         contributions=total[order].astype(np.float32),
         wide=wide[order].astype(np.float32),
         rest=float(score - total.sum()),
+        base=float(base),
     )
 
 

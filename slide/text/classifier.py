@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from slide.estimator.classifier import SlideClassifier
 from slide.labels.forms import Values
 from slide.network import Network
 from slide.text.features import TextFeatures, Vocabulary
-from slide.text.reader import TextReader
+from slide.text.reader import TextReader, check_texts
+
+if TYPE_CHECKING:
+    from slide.inference.explain import Explanation
 
 
 class SlideTextClassifier(SlideClassifier):
@@ -50,6 +53,18 @@ class SlideTextClassifier(SlideClassifier):
         assert isinstance(reader, TextReader)
         assert reader.vocabulary is not None
         return reader.vocabulary
+
+    def explain(self, x: Any, label: Any) -> Explanation:
+        """What each word of one text added to a label's score; see SlideClassifier.explain.
+
+        `parts` of the result has words and pairs of words, each with the character pieces that it is the sum of.
+        """
+        from slide.text.spoken import explained
+
+        texts = check_texts(x)
+        found = super().explain(texts, label)
+        names, parts = explained(found, self.vocabulary_, texts[0])
+        return replace(found, names=found.names or names, parts=parts)
 
     def fit_blocks(self, *_: Any, **__: Any) -> SlideTextClassifier:
         """Not here: the vocabulary is made of all texts."""

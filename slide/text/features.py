@@ -187,9 +187,7 @@ class Vocabulary:
 def _blocks(texts: Iterable[str], options: TextFeatures, cut: str = CURRENT) -> Iterator[Block]:
     remaining = iter(texts)
     words_of = tokenizer(cut, options.lowercase)
-    stop = frozenset(options.stop_words)
-    if cut != BEFORE:
-        stop = frozenset(folded(word, options.lowercase) for word in stop)
+    stop = _stop_words(options, cut)
     while some := list(islice(remaining, TEXTS_AT_ONCE)):
         rows, ids, words = _tokens(some, words_of, stop)
         hashes = np.array([feature_hash(word) for word in words], np.uint64)
@@ -200,6 +198,24 @@ def _blocks(texts: Iterable[str], options: TextFeatures, cut: str = CURRENT) -> 
         if options.characters:
             kinds.append(_char_ngrams(occurrences, words, options.characters))
         yield _join(kinds)
+
+
+def _stop_words(options: TextFeatures, cut: str) -> frozenset[str]:
+    words = options.stop_words
+    return frozenset(words if cut == BEFORE else (folded(word, options.lowercase) for word in words))
+
+
+def words_of(text: str, options: TextFeatures, cut: str = CURRENT) -> list[str]:
+    """The words of a text in their order, those that are left out left out."""
+    stop = _stop_words(options, cut) | {FIELD_SEPARATOR}
+    return [word for word in tokenizer(cut, options.lowercase)(text) if word not in stop]
+
+
+def features_of(text: str, options: TextFeatures, cut: str = CURRENT) -> tuple[Codes, list[str]]:
+    """Hashes and names of the features that a text has, whether or not a vocabulary holds them."""
+    (block,) = _blocks([text], options, cut)
+    there = np.unique(block.counts.indices)
+    return block.codes[there], [block.name(i) for i in there.tolist()]
 
 
 def _tokens(texts: list[str], words_of: Tokenizer, stop: frozenset[str]) -> tuple[Ids, Ids, list[str]]:

@@ -15,7 +15,7 @@ from snippets import BLOCK, run_page
 import slide
 from slide.cli.config_file import dump
 from slide.cli.main import main
-from slide.cli.verbs.registry import make_parser
+from slide.cli.verbs.registry import VERBS, make_parser
 from slide.cli.verbs.train import options_parser
 
 D, N = 300, 200
@@ -271,7 +271,34 @@ def test_the_command_prints_the_script(capsys: pytest.CaptureFixture[str]) -> No
     assert scripted("zsh").startswith("#compdef slide")
     assert main(["completion", "zsh"]) == 0
     assert capsys.readouterr().out == scripted("zsh") + "\n"
+    assert main(["completion", "csh"]) == 2
+
+
+def offered_by_fish(line: str) -> list[str]:
+    command = ["fish", "--no-config", "-c", f"source; complete -C {line!r}"]
+    run = subprocess.run(command, input=scripted("fish"), capture_output=True, text=True, check=True)
+    return [one.partition("\t")[0] for one in run.stdout.splitlines()]
+
+
+def test_fish_has_every_verb() -> None:
+    told = scripted("fish")
+    assert all(f"'{verb.name}'" in told or f" {verb.name} " in told or f'"{verb.name}"' in told for verb in VERBS)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish is installed")
+def test_fish_offers_verbs_options_and_choices() -> None:
+    assert offered_by_fish("slide predi") == ["predict"]
+    assert offered_by_fish("slide train --n-") == ["--n-active", "--n-random", "--n-threads"]
+    assert offered_by_fish("slide train --loss b") == ["binary"]
+
+
+def test_a_shell_that_shtab_does_not_know_yet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shtab = pytest.importorskip("shtab", reason="shtab is not installed")
+    monkeypatch.setattr(shtab, "SUPPORTED_SHELLS", ["bash", "zsh"])
     assert main(["completion", "fish"]) == 2
+    assert "completion for fish needs a newer shtab" in capsys.readouterr().err
 
 
 def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,21 @@ def test_the_feature_that_makes_a_label_speaks_for_it():
         assert f"label {label[row]} scores" in str(why)
 
 
+@pytest.mark.parametrize("options", [*NETWORKS.values(), {"wide": slide.Rank()}], ids=[*NETWORKS, "ranked"])
+def test_a_row_without_features_scores_the_base(data, options):
+    X, Y = data
+    clf = slide.SlideClassifier(**{"hidden": (16,), "epochs": 2, "n_threads": 1, "normalize": False} | options).fit(
+        X, Y
+    )
+    why, nothing = clf.explain(X[[0]], 3), clf.explain(np.zeros(120), 3)
+    assert why.base == pytest.approx(nothing.score, abs=1e-5)
+    assert (nothing.base, nothing.rest) == pytest.approx((nothing.score, nothing.score))
+    assert f"{why.base:+8.3f}  without any feature" in str(why)
+    assert ("  rest" in str(why)) == (abs(why.rest - why.base) >= 0.0005)
+    if not ({"activation", "wide"} & set(options)):  # a sum over features leaves nothing
+        assert why.rest == pytest.approx(why.base, abs=1e-5)
+
+
 def test_a_row_without_features_has_only_the_rest(data):
     clf = slide.SlideClassifier(hidden=(8,), epochs=1, n_threads=1).fit(*data)
     why = clf.explain(np.zeros(120), 3)

@@ -8,18 +8,28 @@ from typing import Any
 
 from slide.cli.parser import Parser, Verb
 
-FILES = ("DATA", "DATA|X", "MODEL", "MODEL|DATA", "FILE", "OUT")  # what argparse calls arguments that are files
+SHELLS = ("bash", "zsh", "fish", "tcsh")
+FILES = (
+    "DATA",
+    "DATA|X",
+    "TEXT|DATA",
+    "MODEL",
+    "MODEL|DATA",
+    "FILE",
+    "OUT",
+)  # what argparse calls arguments that are files
 
 EXAMPLES = """\
 examples:
   slide completion bash > ~/.local/share/bash-completion/completions/slide
   slide completion zsh > ~/.zsh/completions/_slide
+  slide completion fish > ~/.config/fish/completions/slide.fish
 """
 
 
 def add_options(parser: Parser) -> None:
     """The shell."""
-    parser.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"), help="bash, zsh or tcsh")
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="one of %(choices)s")
 
 
 def run(args: Namespace) -> int:
@@ -29,17 +39,19 @@ def run(args: Namespace) -> int:
 
 
 def script(parser: Parser, shell: str) -> str:
-    """The script that completes what the parser reads, for "bash", "zsh" or "tcsh".
+    """The script that completes what the parser reads, for one of SHELLS.
 
     Raises
     ------
     ImportError
-        Without shtab.
+        Without shtab, or with one from before it knew this shell.
     """
     try:
         import shtab
     except ImportError as e:
         raise ImportError("completion needs shtab: pip install 'slide-xmc[completion]'") from e
+    if shell not in shtab.SUPPORTED_SHELLS:
+        raise ImportError(f"completion for {shell} needs a newer shtab: pip install -U shtab")
     _mark_files(parser, shtab.FILE)
     made: str = shtab.complete(parser, shell=shell)
     return made

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import slide
 from slide.cli.parser import Parser
-from slide.cli.verbs import bench, completion, convert, evaluate, info, lsh, predict, report, serve, train
+from slide.cli.verbs import bench, completion, convert, evaluate, explain, info, lsh, predict, report, serve, train
 
 VERBS = (
     train.VERB,
     evaluate.VERB,
     predict.VERB,
+    explain.VERB,
     serve.VERB,
     info.INFO,
     lsh.VERB,
