@@ -88,16 +88,12 @@ def _paths(limits: Limits) -> list[tuple[str, dict[str, tuple[str, Json | None, 
     suggest = {"application/x-www-form-urlencoded": {"schema": form, "example": SUGGEST}}
     page = {"text/html": {"schema": TEXT}}
     return [
-        ("/", {"get": ("A page to try the models in a browser", None, page)}),
-        ("/docs", {"get": ("This description, for people", None, page)}),
-        ("/openapi.json", {"get": ("This description", None, ANY)}),
-        ("/metrics", {"get": ("Counters, for Prometheus", None, {"text/plain": {"schema": TEXT}})}),
-        ("/v1/models", {"get": ("The models that are served", None, ANY)}),
-        ("/v1/models/{model}", {"get": ("One of them: version, age, sizes", None, _ref("Model"))}),
         (
             "/v1/models/{model}/predict",
             {"post": ("The best labels of each text or row", _ref("Question", PREDICT), _ref("Predictions"))},
         ),
+        ("/v1/models", {"get": ("The models that are served", None, ANY)}),
+        ("/v1/models/{model}", {"get": ("One of them: version, age, sizes", None, _ref("Model"))}),
         ("/v1/models/{model}/reload", {"post": ("Load the model's file anew", None, _ref("Model"))}),
         ("/v2", {"get": ("Open Inference Protocol: the server", None, ANY)}),
         ("/v2/health/live", {"get": ("Whether the server runs", None, ANY)}),
@@ -111,6 +107,10 @@ def _paths(limits: Limits) -> list[tuple[str, dict[str, tuple[str, Json | None, 
         ("/v1/projects", {"get": ("Annif: the models that read texts", None, ANY)}),
         ("/v1/projects/{model}", {"get": ("Annif: one of them", None, ANY)}),
         ("/v1/projects/{model}/suggest", {"post": ("Annif: the best labels of a text", suggest, _ref("Suggestions"))}),
+        ("/", {"get": ("A page to try the models in a browser", None, page)}),
+        ("/docs", {"get": ("This description, for people", None, page)}),
+        ("/openapi.json", {"get": ("This description", None, ANY)}),
+        ("/metrics", {"get": ("Counters, for Prometheus", None, {"text/plain": {"schema": TEXT}})}),
     ]
 
 

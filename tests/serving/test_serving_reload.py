@@ -39,15 +39,18 @@ def put(source: Path, target: Path, n_bytes: int | None = None) -> None:
     os.replace(part, target)
 
 
-def expected(path: Path) -> dict[str, list[float]]:
+def expected(path: Path) -> dict[str, tuple[list[str], list[float]]]:
     model = slide.load(path, n_threads=1)
-    return dict(zip(all_texts(), model.predict_topk(all_texts(), 3)[1].tolist(), strict=True))
+    names, scores = model.predict_topk(all_texts(), 3, names=True)
+    return dict(zip(all_texts(), zip(names.tolist(), scores.tolist(), strict=True), strict=True))
 
 
-async def scores(client: Client, text: str) -> tuple[str, list[float]]:
+async def best(client: Client, text: str) -> tuple[str, list[str], list[float]]:
+    """Version, labels and scores."""
     answer = await client.predict({"texts": [text], "k": 3})
     assert answer.status == 200, answer.body
-    return answer.json["version"], answer.json["predictions"][0]["scores"]
+    told = answer.json["predictions"][0]
+    return answer.json["version"], told["labels"], told["scores"]
 
 
 def test_twenty_reloads_under_requests_one_of_a_truncated_file(saved: Any, tmp_path: Path) -> None:
@@ -55,15 +58,16 @@ def test_twenty_reloads_under_requests_one_of_a_truncated_file(saved: Any, tmp_p
     path = tmp_path / "things.slide"
     put(a, path)
     right = [expected(a), expected(b)]
-    assert not any(np.allclose(right[0][text], right[1][text]) for text in all_texts())
+    assert not any(np.allclose(right[0][text][1], right[1][text][1]) for text in all_texts())
     wrong, versions = [], set()
 
     async def asking(client: Client, stop: asyncio.Event, texts: list[str], holds: dict[str, int]) -> None:
         while not stop.is_set():
             for text in texts:
-                version, found = await scores(client, text)
+                version, labels, scores = await best(client, text)
                 versions.add(version)
-                if not np.allclose(found, right[holds[version]][text], rtol=1e-4, atol=1e-5):
+                names, values = right[holds[version]][text]
+                if labels != names or not np.allclose(scores, values, rtol=1e-4, atol=1e-5):
                     wrong.append((version, text))
 
     async def main() -> None:
@@ -113,7 +117,7 @@ def test_a_broken_file_is_tried_once_and_leaves_the_old_model(saved: Any, tmp_pa
             path.unlink()
             await client.service.follow()
             assert (await client.ask("POST", "/v1/models/things/reload")).status == 409
-            assert (await scores(client, "a cat"))[0] == "1"
+            assert (await best(client, "a cat"))[0] == "1"
 
     run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -14,7 +15,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,14 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(model: Any, **options: Any) -> Iterator[int]:
     """The port of a server that runs in a thread of this process."""
     with service_of(model, **options) as (port, _):
         yield port
 
 
-@contextmanager
+@contextlib.contextmanager
 def service_of(model: Any, **options: Any) -> Iterator[tuple[int, Service]]:
     """Its port and the application in it."""
     given = Options([], port=0, **({"limits": Limits(deadline=PATIENCE)} | options))
@@ -153,6 +153,25 @@ def test_a_full_queue_refuses_at_the_door_and_the_connection_goes_on(model_path:
         assert 'slide_shed_total{reason="queue"} 6.0' in text
 
 
+def test_a_body_that_looks_like_a_request_is_none(model_path: Path) -> None:
+    """Its head was refused and answered before its body came, which is not to be answered once more."""
+    outer = REQUEST.replace(b"content-length: %d" % len(TEXT), b"content-length: %d" % len(REQUEST))
+    head = outer[: outer.index(b"\r\n\r\n") + 4]
+    with (
+        service_of(slide.load(model_path, n_threads=1)) as (port, service),
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as client,
+    ):
+        service.batcher.queued_rows += 1000
+        client.sendall(head)
+        assert received(client)[0] == 503
+        client.sendall(REQUEST)
+        assert b'slide_shed_total{reason="queue"} 1.0' in fetch(f"http://127.0.0.1:{port}/metrics")
+        service.batcher.queued_rows -= 1000
+        client.sendall(REQUEST)
+        with contextlib.suppress(ConnectionError):  # h11 closes what it answered before the body came
+            assert received(client)[0] == 200
+
+
 @pytest.mark.parametrize(
     ("changed", "whole"),
     [
@@ -209,7 +228,7 @@ def test_what_is_under_way_when_it_ends_is_answered(model_path: Path) -> None:
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
+@contextlib.contextmanager
 def command(*args: Any) -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]], str]]:
     """The process, its log until it listens, and its address."""
     process = subprocess.Popen(
