@@ -89,16 +89,18 @@ class Batcher:
             await asyncio.to_thread(self._thread.join)
             self._thread = None
 
-    def check_room(self, n_rows: int = 1) -> None:
-        """Raises the Refusal 503 where so many rows more are too many."""
-        if self.queued_rows + n_rows > self.most_rows:
-            found = f"found {self.queued_rows:,} rows waiting, wanted at most {self.most_rows:,}"
-            raise Refusal(503, f"queue: {found}; try again in a second", [RETRY_AFTER])
+    def full(self) -> Refusal:
+        """What is said where there is no room."""
+        found = f"found {self.queued_rows:,} rows waiting, wanted at most {self.most_rows:,} with those of the request"
+        return Refusal(503, f"queue: {found}; try again in a second", [RETRY_AFTER])
 
     @property
     def is_full(self) -> bool:
-        """Whether not even one more row is taken."""
-        return self.queued_rows >= self.most_rows
+        """Whether less than a quarter of a batch is taken: what comes now is refused before it is read.
+
+        A request of several rows would be read and parsed, and refused all the same.
+        """
+        return self.queued_rows + self.limits.batch_rows // 4 > self.most_rows
 
     async def predict(self, hosted: Hosted, rows: Sequence[Any], k: int) -> Best:
         """The best labels of rows that `hosted` has read.
@@ -109,7 +111,8 @@ class Batcher:
             503 where the queue is full, 504 after the deadline.
         """
         assert self._loop is not None
-        self.check_room(len(rows))
+        if self.queued_rows + len(rows) > self.most_rows:
+            raise self.full()
         limit = self.limits.deadline
         job = Job(hosted, rows, k, self._loop.create_future(), time.monotonic() + limit)
         job.timer = self._loop.call_later(limit, self._expire, job)
@@ -128,7 +131,8 @@ class Batcher:
         self.queued_rows -= rows
         self.pace.add(rows, seconds)
         in_time = self.pace.rows_in(self.limits.queue_seconds)
-        self.most_rows = int(min(self.limits.queue_rows, max(self.limits.batch_rows, in_time)))
+        least = 2 * self.limits.batch_rows  # one batch that is predicted, and one that waits
+        self.most_rows = int(min(self.limits.queue_rows, max(least, in_time)))
         for job, outcome in outcomes:
             if job.timer is not None:
                 job.timer.cancel()

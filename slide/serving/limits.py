@@ -19,7 +19,7 @@ class Limits:
         Rows that are waiting or being predicted; a request that would make it more is answered 503 at once.
     queue_seconds : float
         So long a row may have to wait, by the pace of the last batches; where that is fewer rows than queue_rows, but
-        not fewer than batch_rows, they are the bound. It keeps answers quick where a model or machine is slow.
+        not fewer than two batches, they are the bound. It keeps answers quick where a model or machine is slow.
     deadline : float
         Seconds from a request's arrival, after which it is answered 504.
     max_rows : int

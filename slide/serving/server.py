@@ -154,9 +154,9 @@ def make_server(service: Service, options: Options) -> Any:
 def door(service: Service) -> tuple[Callable[[], bool], Callable[[], bytes]]:
     """Whether a service takes no more, and what it says then, which is counted."""
     batcher = service.batcher
-    rows = batcher.limits.queue_rows
-    bound = f"queue: found it full, wanted at most {rows:,} rows waiting; try again in a second"
-    said = busy_reply(Refusal(503, bound, [RETRY_AFTER]))
+    said = busy_reply(
+        Refusal(503, "queue: found it full, wanted fewer rows waiting; try again in a second", [RETRY_AFTER])
+    )
 
     def reply() -> bytes:
         service.metrics.refused_at_the_door()

@@ -159,8 +159,8 @@ class Service:
             route, slot = self._find(scope)
             if not route.is_open:
                 self._let_in(scope)
-            if route.predicts:
-                self.batcher.check_room()
+            if route.predicts and self.batcher.is_full:
+                raise self.batcher.full()
             reply = await route.endpoint(Call(scope, receive, self, slot))
         except Refusal as refusal:
             reply = refused(refusal, scope["path"])

@@ -213,7 +213,7 @@ def test_the_queue_is_no_longer_than_the_pace_allows() -> None:
         async with batching(batch_rows=4, max_rows=4, queue_rows=1000, queue_seconds=1e-9) as batcher:
             assert batcher.most_rows == 1000
             await batcher.predict(model, [1], 1)  # type: ignore[arg-type]
-            assert batcher.most_rows == 4
+            assert batcher.most_rows == 8
             batcher.limits = Limits(batch_rows=4, max_rows=4, queue_rows=1000, queue_seconds=3600.0)
             await batcher.predict(model, [2], 1)  # type: ignore[arg-type]
             assert batcher.most_rows == 1000
