@@ -19,12 +19,13 @@ import scipy.sparse as sp
 from slide.checks import Checked, check_X, require
 from slide.engine.layout import FloatArray, IntArray
 from slide.estimator.classifier import SlideClassifier
-from slide.inference.explain import explain
+from slide.inference.explain import Explanation, explain
 from slide.inference.scores import label_probabilities, steepness
 from slide.labels.stored_names import as_texts
 from slide.loading import load
 from slide.network import Network
 from slide.text.classifier import SlideTextClassifier
+from slide.text.spoken import explained
 
 #: A row of features: columns and their values, both float or int vectors of one length.
 Row = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
@@ -49,7 +50,7 @@ class Best:
 
 
 class Why(NamedTuple):
-    """What made a label's score: the features that spoke most for or against it, and all others together."""
+    """What made a label's score: the words or features that spoke most for or against it, and all else together."""
 
     label: int
     score: float
@@ -115,9 +116,9 @@ class Hosted:
         n = min(WARM_FEATURES, self.n_features)
         features = np.unique(np.linspace(0, self.n_features - 1, n).astype(np.int64))
         row: Any = (features, np.ones(len(features), np.float32))
-        if self.reads_texts:
-            names = self.feature_names
-            row = " ".join(str(names[i]) for i in features) if names is not None else "a text"
+        if isinstance(self.model, SlideTextClassifier):
+            names = self.model.vocabulary_.names  # none where features share buckets
+            row = " ".join(names[i] for i in features) if names else "a text"
         for n_rows in WARM_ROWS:
             best = self.best([row] * n_rows, min(5, self.n_labels))
             found = best.scores[best.ids >= 0]  # none where all are NaN
@@ -133,7 +134,7 @@ class Hosted:
 
     @cached_property
     def feature_names(self) -> Sequence[Any] | None:
-        """What people call its features, by column; a text classifier splits them from one string, so they are kept."""
+        """What people call its features, by column."""
         return self.model._encoding.reader.names if isinstance(self.model, SlideClassifier) else None
 
     @cached_property
@@ -165,14 +166,19 @@ class Hosted:
     def explain(self, row: Any, labels: IntArray) -> list[Why]:
         """Why labels of one row scored as they did."""
         encoded = self._encoded([row])
-        found = [explain(self.net, encoded, int(label)) for label in labels]
-        return [self._why(one.label, one.score, one.features, one.contributions, one.rest) for one in found]
+        return [self._why(row, explain(self.net, encoded, int(label))) for label in labels]
 
-    def _why(self, label: int, score: float, features: IntArray, parts: FloatArray, rest: float) -> Why:
-        shown = np.argsort(-np.abs(parts), kind="stable")[:SHOWN_FEATURES]
-        names = self.feature_names
-        told = [(int(f) if names is None else str(names[f]), float(parts[i])) for i in shown for f in [features[i]]]
-        return Why(label, score, told, rest + float(parts.sum(dtype=np.float64)) - sum(part for _, part in told))
+    def _why(self, row: Any, found: Explanation) -> Why:
+        """Of a text its words, each with its character pieces; else features."""
+        parts: Sequence[tuple[Any, float]]
+        if isinstance(self.model, SlideTextClassifier):
+            parts = [(part.name, part.contribution) for part in explained(found, self.model.vocabulary_, row)[1]]
+        else:
+            names = self.feature_names
+            called = [int(f) if names is None else str(names[f]) for f in found.features]
+            parts = list(zip(called, found.contributions.tolist(), strict=True))
+        shown = sorted(parts, key=lambda part: -abs(part[1]))[:SHOWN_FEATURES]
+        return Why(found.label, found.score, shown, found.score - sum(value for _, value in shown))
 
     def _encoded(self, rows: Sequence[Any]) -> sp.csr_array:
         """CSR float32 [n, n_features], as the network takes it."""
