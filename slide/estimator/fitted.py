@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -165,13 +166,17 @@ class FittedClassifier(Predictions):
     def export_onnx(self, path: Any, *, k: int = 5) -> None:
         """As ``Network.export_onnx``, for X as `fit` takes it; label names are in the metadata `labels`, as JSON.
 
-        A text classifier's graph begins where its features are made: its columns are those of ``vocabulary_``.
+        A text classifier's graph begins where its features are made: its columns are those of ``vocabulary_``, and the
+        metadata `features` say, as JSON, how to make them (docs/export.md).
         """
         from slide.inference.onnx import export
 
         self._check_fitted()
-        names = as_texts(self.classes_)
-        export(self.network_, path, k, scaling=self._encoding.scaling, names=names)
+        export(self.network_, path, k, scaling=self._encoding.scaling, metadata=self._metadata())
+
+    def _metadata(self) -> dict[str, str]:
+        """What a graph holds besides the network, each as JSON."""
+        return {"labels": json.dumps(list(as_texts(self.classes_)))}
 
     def _stored(self) -> dict[str, Any]:
         """What a file holds besides the network, as keyword arguments of slide.io.model_file.save_model."""

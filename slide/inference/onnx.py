@@ -8,11 +8,10 @@ and added where they belong.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,9 +35,11 @@ def export(
     k: int,
     *,
     scaling: ColumnScaling | None = None,
-    names: Sequence[str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the graph: see Network.export_onnx.
+
+    metadata : stored with it by name
 
     Raises
     ------
@@ -60,8 +61,8 @@ def export(
     _wide(graph, net, scaling)
     graph.add("TopK", ["scores", graph.constant("k", np.array([k], np.int64))], ["topk_scores", "topk_labels"])
     model = graph.model(int(k))
-    if names is not None:
-        onnx.helper.set_model_props(model, {"labels": json.dumps(list(names))})
+    if metadata:
+        onnx.helper.set_model_props(model, dict(metadata))
     _write(onnx, model, path, graph.n_bytes)
 
 

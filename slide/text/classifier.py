@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -82,6 +83,11 @@ class SlideTextClassifier(SlideClassifier):
         return replace(tags, input_tags=kinds)
 
     # -- what X is, and files ---------------------------------------------------------------------------------------
+
+    def _metadata(self) -> dict[str, str]:
+        from slide.text.recipe import recipe
+
+        return super()._metadata() | {"features": json.dumps(recipe(self.vocabulary_))}
 
     def _new_reader(self) -> TextReader:
         return TextReader(self.features)

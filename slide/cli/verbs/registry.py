@@ -7,7 +7,20 @@ from __future__ import annotations
 
 import slide
 from slide.cli.parser import Parser
-from slide.cli.verbs import bench, completion, convert, evaluate, explain, info, lsh, predict, report, serve, train
+from slide.cli.verbs import (
+    bench,
+    completion,
+    convert,
+    evaluate,
+    explain,
+    features,
+    info,
+    lsh,
+    predict,
+    report,
+    serve,
+    train,
+)
 
 VERBS = (
     train.VERB,
@@ -22,6 +35,7 @@ VERBS = (
     convert.CONVERT,
     convert.COMPRESS,
     convert.EXPORT,
+    features.VERB,
     completion.VERB,
     report.VERB,
     info.CONFIG,
