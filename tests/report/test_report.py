@@ -70,7 +70,7 @@ def test_groups_add_up(seed: int, k: int) -> None:
         ({"edges": (3, 2)}, r"edges: found \[3, 2\], wanted ascending"),
         ({"edges": ()}, r"edges: found \[\]"),
         ({"Y_train": sp.csr_array((3, 7))}, "Y_train: found 7 labels, wanted the 2"),
-        ({"k": 4}, "k"),
+        ({"k": 4, "ids": np.array([[0, 1]])}, r"k: found 4, wanted a whole number, 1 to 2"),
     ],
 )
 def test_groups_that_make_no_sense_are_refused(change: Any, says: str) -> None:
