@@ -14,6 +14,7 @@
 typedef struct {
     float *score;
     uint8_t *touched;         /* blocks of labels with a score */
+    int32_t *met;             /* labels with a score, where there are so many that blocks are no help; else NULL */
     int32_t *ids;             /* active labels and their gradients */
     float *gradient;
 } slide_wide_scratch;

@@ -89,3 +89,25 @@ def test_a_fit_under_the_limit_still_learns():
 def test_a_limit_that_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match=r"Wide\(row_pairs=\): found -1, wanted a finite number, 0 or more"):
         slide.Wide(row_pairs=-1)
+
+
+def test_labels_far_apart_among_very_many_train_the_same_weights():
+    """Where samples list the labels that they meet: csrc/linear/wide.c. The sparse part has a loss of its own.
+
+    Biases stay at 0: a label that is over its margin by its bias alone is not met here, but is among few labels.
+    """
+    X, Y = problem(3, n=200)
+    X, Y = sp.vstack([X, X[:20]], format="csr"), sp.vstack([Y, sp.csr_array((20, L), dtype=np.float32)], format="csr")
+    many = 140_000
+    places = np.sort(np.random.default_rng(1).choice(many, L, replace=False))
+    spread = sp.csr_array((Y.data, places[Y.indices], Y.indptr), shape=(Y.shape[0], many))
+    found = []
+    for labels in (Y, spread):
+        layers = [slide.SparseInput(D, 2), slide.Sampled(labels.shape[1], n_active=5, n_random=2, lsh=None)]
+        net = slide.Network(layers, wide=slide.Wide(lr=0.5, bias_lr=0), seed=1, n_threads=1)
+        net.fit(X, labels, epochs=3)
+        found.append(net.wide_state)
+    few, listed = found
+    np.testing.assert_array_equal(few.weights, listed.weights)
+    np.testing.assert_array_equal(few.bias, listed.bias[places])
+    assert np.abs(few.weights).max() > 0.1

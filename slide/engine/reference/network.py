@@ -17,6 +17,7 @@ from slide.engine.state import LayerState, LshState, WideState
 
 SPARSE_INPUT, DENSE, SAMPLED = (KINDS[k] for k in ("sparse_input", "dense", "sampled"))
 WIDE_BLOCK = 64  # labels that share a "touched" mark
+MANY_LABELS, LIST_UNDER = 1 << 17, 16  # from so many on, a sample that meets fewer than one in 16 lists them
 LAYERS_AT_ONCE = 4  # a compiled loop takes this many layers, or a multiple: fewer are filled up with empty ones
 
 
@@ -134,6 +135,7 @@ class Scratch(NamedTuple):
     feature_values: npt.NDArray[np.float32]
     wide_score: npt.NDArray[np.float32]  # a score, then a gradient, for every label; zero between samples
     wide_touched: npt.NDArray[np.bool_]  # blocks of labels with a score
+    wide_met: npt.NDArray[np.int32]  # labels with a score, where there are so many that blocks are no help; else empty
     wide_ids: npt.NDArray[np.int32]
     wide_gradient: npt.NDArray[np.float32]
 
@@ -293,6 +295,7 @@ def make_scratch(net: Net, max_features: int, max_labels: int, *, dense: bool) -
         feature_values=np.empty(max_features, np.float32),
         wide_score=np.zeros(n_wide, np.float32),
         wide_touched=np.zeros(-(-n_wide // WIDE_BLOCK), np.bool_),
+        wide_met=np.empty(n_wide // LIST_UNDER if n_wide >= MANY_LABELS else 0, np.int32),
         wide_ids=np.empty(n_wide + max_labels, np.int32),
         wide_gradient=np.empty(n_wide + max_labels, np.float32),
     )

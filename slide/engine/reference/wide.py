@@ -9,7 +9,7 @@ import numpy as np
 
 from slide.engine.reference.jit import kernel
 from slide.engine.reference.loss import weight_of
-from slide.engine.reference.network import WIDE_BLOCK
+from slide.engine.reference.network import LIST_UNDER, WIDE_BLOCK
 from slide.engine.reference.optimizer import LARGEST_SQUARE, magnitude
 
 ONE, TWO = np.float32(1), np.float32(2)
@@ -17,11 +17,18 @@ KEEP_OUT = np.float32(-math.inf)
 
 
 @kernel
-def accumulate(wide: Any, features: Any, values: Any, s: Any) -> Any:
-    """s.wide_score[l] += x . weights[:, l] for labels that share a feature. Returns the squared norm of x."""
-    sqnorm, pairs = np.float32(0), 0
+def count_pairs(wide: Any, features: Any) -> Any:
+    """Pairs that the walk will meet."""
+    pairs = 0
     for feature in features:
         pairs += wide.indptr[feature + 1] - wide.indptr[feature]
+    return pairs
+
+
+@kernel
+def accumulate(wide: Any, features: Any, values: Any, s: Any) -> Any:
+    """s.wide_score[l] += x . weights[:, l] for labels that share a feature. Returns the squared norm of x."""
+    sqnorm, pairs = np.float32(0), count_pairs(wide, features)
     if pairs >= len(wide.bias) // 8:  # so many that sweeping every block is cheaper than marking some
         s.wide_touched[:] = True
     for i in range(len(features)):
@@ -50,6 +57,35 @@ def sweep(wide: Any, s: Any, n: Any) -> Any:
                 s.wide_ids[n] = label
                 s.wide_gradient[n] = TWO * (ONE + z)
                 n += 1
+    return n
+
+
+@kernel
+def accumulate_listed(wide: Any, features: Any, values: Any, s: Any) -> Any:
+    """The same without marks. Returns the squared norm of x, and how many labels s.wide_met lists."""
+    sqnorm, n_met = np.float32(0), 0
+    for i in range(len(features)):
+        x = values[i]
+        sqnorm += x * x
+        for p in range(wide.indptr[features[i]], wide.indptr[features[i] + 1]):
+            label = wide.labels[p]
+            if s.wide_score[label] == 0:
+                s.wide_met[n_met] = label
+                n_met += 1
+            s.wide_score[label] += x * wide.weights[p]
+    return sqnorm, n_met
+
+
+@kernel
+def listed_sweep(wide: Any, s: Any, n: Any, n_met: Any) -> Any:
+    """As `sweep`, of the labels that s.wide_met lists."""
+    for label in s.wide_met[:n_met]:
+        z = s.wide_score[label] + wide.bias[label]
+        s.wide_score[label] = 0
+        if z > -ONE:
+            s.wide_ids[n] = label
+            s.wide_gradient[n] = TWO * (ONE + z)
+            n += 1
     return n
 
 
@@ -93,9 +129,20 @@ def train(wide: Any, s: Any, X: Any, Y: Any, row: Any, lr: Any) -> Any:
     """
     features = X.indices[X.indptr[row] : X.indptr[row + 1]]
     values = X.data[X.indptr[row] : X.indptr[row + 1]]
-    sqnorm = accumulate(wide, features, values, s)
-    n, loss = take_labels(wide, s, Y.indices[Y.indptr[row] : Y.indptr[row + 1]])
-    n = sweep(wide, s, n)
+    own = Y.indices[Y.indptr[row] : Y.indptr[row + 1]]
+    lists, n_met = len(s.wide_met) > 0 and count_pairs(wide, features) < len(wide.bias) // LIST_UNDER, 0
+    if lists:
+        sqnorm, n_met = accumulate_listed(wide, features, values, s)
+    else:
+        sqnorm = accumulate(wide, features, values, s)
+    n, loss = take_labels(wide, s, own)
+    if lists:
+        n = listed_sweep(wide, s, n, n_met)
+        for label in own:  # those that share no feature are not listed
+            s.wide_score[label] = 0
+            s.wide_touched[label // WIDE_BLOCK] = False
+    else:
+        n = sweep(wide, s, n)
     step = lr * wide.lr_ratio / max(sqnorm, ONE)  # a long row must not overshoot
     weight = weight_of(X, row)
     step = weighted_step(step, sqnorm, wide.bias_ratio, weight)
