@@ -94,7 +94,7 @@ def test_a_limit_that_makes_no_sense_is_refused():
 def test_labels_far_apart_among_very_many_train_the_same_weights():
     """Where samples list the labels that they meet: csrc/linear/wide.c. The sparse part has a loss of its own.
 
-    Biases stay at 0: a label that is over its margin by its bias alone is not met here, but is among few labels.
+    Biases do not move: a label that is over its margin by its bias alone is not met here, but is among few labels.
     """
     X, Y = problem(3, n=200)
     X, Y = sp.vstack([X, X[:20]], format="csr"), sp.vstack([Y, sp.csr_array((20, L), dtype=np.float32)], format="csr")
