@@ -230,7 +230,9 @@ class _Search:
         clf = _with(self.clf, options)
         X, held = self.data.features(clf)
         Y, held_Y = self.data.labels
-        plain = SlideClassifier(**{k: v for k, v in clf.get_params().items() if k != FEATURES} | {"verbose": 0})
+        plain = SlideClassifier(
+            **{k: v for k, v in clf.get_params(deep=False).items() if k != FEATURES} | {"verbose": 0}
+        )
         if isinstance(clf, SlideTextClassifier) and plain.normalize == "auto":
             plain.normalize = True
         plain.fit(X, Y)

@@ -186,7 +186,7 @@ class FittedClassifier(Predictions):
         """Options and what was learned as JSON values; what the network stores itself is left out."""
         return {
             "kind": type(self).__name__,
-            "params": stored_options(self.get_params(), self._labels, self.network_.seed),
+            "params": stored_options(self.get_params(deep=False), self._labels, self.network_.seed),
             "schedule": stored_schedule(self.schedule),
             "card": getattr(self, "card_", Card()).config(),
             "history": getattr(self, "history_", self.network_.history),

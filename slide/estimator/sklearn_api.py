@@ -73,8 +73,8 @@ class Estimator:
 
     def changed_params(self) -> dict[str, Any]:
         """Those of `get_params` that are not the defaults."""
-        defaults = type(self)().get_params()
-        return {name: value for name, value in self.get_params().items() if not _equal(value, defaults[name])}
+        defaults = type(self)().get_params(deep=False)
+        return {name: value for name, value in self.get_params(deep=False).items() if not _equal(value, defaults[name])}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.changed_params().items())})"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from slide.checks import require
 from slide.estimator.classifier import SlideClassifier
 from slide.labels.forms import Values
 from slide.network import Network
@@ -15,6 +16,8 @@ from slide.text.reader import TextReader, check_texts
 
 if TYPE_CHECKING:
     from slide.inference.explain import Explanation
+
+PREFIX = "features__"  # of the options of a classifier's features, as scikit-learn names what is within
 
 
 class SlideTextClassifier(SlideClassifier):
@@ -76,6 +79,25 @@ class SlideTextClassifier(SlideClassifier):
     @classmethod
     def _parameter_names(cls) -> list[str]:
         return ["features", *SlideClassifier._parameter_names()]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments by name; deep: those of `features` too, as ``features__words``."""
+        params = super().get_params(deep)
+        if deep:
+            options = self.features or TextFeatures()
+            params |= {f"{PREFIX}{one.name}": getattr(options, one.name) for one in fields(options)}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Sets constructor arguments, and those of `features` by names such as ``features__words``: for grid search."""
+        inner = {name.removeprefix(PREFIX): v for name, v in params.items() if name.startswith(PREFIX)}
+        super().set_params(**{name: v for name, v in params.items() if not name.startswith(PREFIX)})
+        known = [one.name for one in fields(TextFeatures)]
+        for name in inner:
+            require(name in known, "set_params", f"{PREFIX}{name}", f"one of {', '.join(PREFIX + n for n in known)}")
+        if inner:
+            self.features = replace(self.features or TextFeatures(), **inner)
+        return self
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

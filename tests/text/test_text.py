@@ -465,3 +465,22 @@ def test_the_embedded_glosses_are_learned_as_text(tmp_path: Path, capsys: pytest
 def test_the_page_about_it_runs(checkout: Path, tmp_path: Path) -> None:
     names = run_page(checkout / "docs" / "text.md", tmp_path)
     assert names["clf"].predict("a tree") == [["plant"]]
+
+
+def test_options_of_the_features_can_be_searched_by_name() -> None:
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV
+
+    texts = ["walked", "walking", "talked", "talking", "walks", "talks", "walker", "talker"] * 3
+    labels = [text[:4] for text in texts]
+    clf = slide.SlideTextClassifier(hidden=4, epochs=3, n_threads=1)
+    assert clf.get_params()["features__words"] == 2
+    assert "features__words" not in clf.get_params(deep=False)
+    grid = {"features__characters": [None, (3, 4)], "features__min_rows": [1]}
+    search = GridSearchCV(clf, grid, cv=2).fit(texts, labels)
+    assert search.best_estimator_.features.min_rows == 1
+    assert clf.features is None
+    assert clone(search.best_estimator_).get_params() == search.best_estimator_.get_params()
+    with pytest.raises(ValueError, match="set_params: found 'features__word', wanted one of features__words"):
+        clf.set_params(features__word=1)
+    assert clf.set_params(features__words=1, epochs=2).features == slide.TextFeatures(words=1)
