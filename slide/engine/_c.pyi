@@ -1,6 +1,6 @@
 """Types of the compiled binding slide/engine/_c.pyx, for the checker; what it does is said there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,25 @@ def openmp_threads() -> int: ...
 def parse_xmc(
     buffer: Any, n_threads: int, n_features: int = -1, n_labels: int = -1, chunk_bytes: int = ...
 ) -> tuple[npt.NDArray[np.int64], IntArray, FloatArray, npt.NDArray[np.int64], IntArray, int, int, int]: ...
+
+class TextCounter:
+    def __init__(
+        self,
+        words: int,
+        shortest: int,
+        longest: int,
+        lowercase: bool,
+        stop: npt.NDArray[np.uint64],
+        cut: Callable[[str], bytes],
+        codes: npt.NDArray[np.uint64] | None = None,
+        n_buckets: int = 0,
+    ) -> None: ...
+    def count(
+        self, texts: list[str], n_threads: int = 1
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], FloatArray]: ...
+    def count_one(self, text: str) -> tuple[IntArray, FloatArray]: ...
+    def columns(self, codes: npt.NDArray[np.uint64], n_threads: int = 1) -> IntArray: ...
+    def names(self, blocks: Iterable[list[str]]) -> bytes: ...
 
 class Engine:
     n_threads: int

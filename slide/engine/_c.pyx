@@ -5,7 +5,7 @@ Arguments are checked in slide/network.py; this module trusts them and is not pu
 """
 from cpython.bytes cimport PyBytes_AsString
 from libc.stdint cimport int8_t, uint16_t, int32_t, int64_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 import threading
@@ -542,3 +542,4 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
 include "_c_xmc.pxi"
 include "_c_linear.pxi"
 include "_c_leaves.pxi"
+include "_c_text.pxi"

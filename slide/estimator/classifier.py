@@ -275,7 +275,7 @@ class SlideClassifier(FittedClassifier):
             rows = begin(self, X, y, classes, sample_weight)
         elif classes is None or set(class_names(classes).tolist()) == set(self.classes_.tolist()):
             refuse_balanced(self.class_weight)
-            rows = self._encoding.training_rows(X, y, sample_weight, self.class_weight)
+            rows = self._encoding.training_rows(X, y, sample_weight, self.class_weight, n_threads=self.n_threads)
         else:
             raise ValueError("classes: found other labels than in the first call; add_labels brings in new ones")
         train(self, rows, eval_set, epochs=epochs, schedule=Constant(), callback=callback)

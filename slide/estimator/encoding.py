@@ -53,11 +53,14 @@ class Reader(Protocol):
     @property
     def names(self) -> Sequence[Any] | None: ...
 
-    def fit(self, X: Any, counts: Mask | None = None) -> tuple[Self, sp.csr_array]:
-        """A reader of such data, and X as checked rows, of which only those that count; this one stays as it is."""
+    def fit(self, X: Any, counts: Mask | None = None, n_threads: int | None = None) -> tuple[Self, sp.csr_array]:
+        """A reader of such data, and X as checked rows, of which only those that count; this one stays as it is.
+
+        n_threads : that may read; None: as many as this process may use
+        """
         ...
 
-    def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
+    def read(self, X: Any, *, check_names: bool = True, n_threads: int | None = None) -> sp.csr_array:
         """X as rows of the features that `fit` learned, checked as slide.checks.check_X does, and not yet scaled."""
         ...
 
@@ -84,7 +87,9 @@ class MatrixReader:
         """Names of a data frame's columns."""
         return None if self.column_names is None else self.column_names.tolist()
 
-    def fit(self, X: Any, counts: Mask | None = None) -> tuple[MatrixReader, sp.csr_array]:
+    def fit(
+        self, X: Any, counts: Mask | None = None, n_threads: int | None = None
+    ) -> tuple[MatrixReader, sp.csr_array]:
         """A reader of matrices with as many columns as X, of the same names if it is a data frame; and X."""
         rows = check_X(X, owner=self.owner)
         if counts is not None:
@@ -92,7 +97,7 @@ class MatrixReader:
             rows = rows[counts]
         return replace(self, n_features=rows.shape[1], column_names=feature_names(X)), rows
 
-    def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
+    def read(self, X: Any, *, check_names: bool = True, n_threads: int | None = None) -> sp.csr_array:
         """X as CSR float32 [n, n_features]; check_names: whether columns must be named as in `fit`."""
         if check_names:
             check_feature_names(X, self.column_names, self.owner)
@@ -132,6 +137,7 @@ class Encoding:
         sample_weight: Any,
         class_weight: Any,
         prepare: Callable[[TrainingRows], TrainingRows],
+        n_threads: int | None = None,
     ) -> tuple[Encoding, TrainingRows]:
         """What training data say of features, scale and labels, and these data encoded.
 
@@ -148,7 +154,7 @@ class Encoding:
         Y = labels.encode(given)
         weights = row_weights(sample_weight, class_weight, labels, Y)
         counts = None if weights is None or weights.all() else weights > 0
-        reader, X = reader.fit(X, counts)
+        reader, X = reader.fit(X, counts, n_threads)
         if weights is not None and counts is not None:
             Y, weights = Y[counts], weights[counts]
         check_pair(X, Y)
@@ -159,27 +165,36 @@ class Encoding:
         scaling = Scaling.of(rows.X, normalize, rows.weights)
         return cls(reader, scaling, labels), replace(rows, X=scaling(rows.X))
 
-    def rows(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
+    def rows(self, X: Any, *, check_names: bool = True, n_threads: int | None = None) -> sp.csr_array:
         """X as the network sees it: CSR float32 [n, n_features], checked and scaled."""
-        return self.scaling(self.reader.read(X, check_names=check_names))
+        return self.scaling(self.reader.read(X, check_names=check_names, n_threads=n_threads))
 
     def training_rows(
-        self, X: Any, y: Any, sample_weight: Any = None, class_weight: Any = None, *, some_count: bool = True
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        *,
+        some_count: bool = True,
+        n_threads: int | None = None,
     ) -> TrainingRows:
         """More training data, of the labels that are known: X as the network sees it, and an indicator."""
-        rows, Y = self.reader.read(X), self.labels.encode(y)
+        rows, Y = self.reader.read(X, n_threads=n_threads), self.labels.encode(y)
         check_pair(rows, Y)
         weights = row_weights(sample_weight, class_weight, self.labels, Y, some_count=some_count)
         return TrainingRows.of(self.scaling(rows), Y, weights)
 
-    def test_pair(self, X: Any, y: Any, where: str = "") -> Pair:
+    def test_pair(self, X: Any, y: Any, where: str = "", n_threads: int | None = None) -> Pair:
         """X as the network sees it and an indicator, to score by; unknown labels have columns behind the others."""
-        rows, truth = self.test_rows(X, y, where)
+        rows, truth = self.test_rows(X, y, where, n_threads)
         return rows, truth.Y
 
-    def test_rows(self, X: Any, y: Any, where: str = "") -> tuple[sp.csr_array, Truth]:
+    def test_rows(
+        self, X: Any, y: Any, where: str = "", n_threads: int | None = None
+    ) -> tuple[sp.csr_array, Truth]:
         """The same, with what the columns are called; warns of labels that are not known."""
-        rows, truth = self.rows(X), self.labels.truth(y)
+        rows, truth = self.rows(X, n_threads=n_threads), self.labels.truth(y)
         if remark := truth.remark():
             warn(f"{where}y: {remark}")
         return rows, truth

@@ -56,7 +56,7 @@ def begin(
         return rows.repeated() if repeats else rows
 
     weights = sample_weight, clf.class_weight
-    encoding, rows = Encoding.fit(clf._new_reader(), X, y, classes, clf.normalize, *weights, prepare)
+    encoding, rows = Encoding.fit(clf._new_reader(), X, y, classes, clf.normalize, *weights, prepare, clf.n_threads)
     n_threads = 1 if clf.n_threads is None and rows.X.shape[0] < few_rows else clf.n_threads
     doubt_labels(encoding.labels, rows.Y, all_there)
     plan = FitPlan.of(clf.wide, *((rows.X, rows.Y) if all_there else ()))
@@ -86,7 +86,7 @@ def train(
     rank : how to learn to rank, once the network is trained; None: sparse rows that rank already learn of these rows
     """
     net, callbacks = clf.network_, [*verbose_callbacks(clf.verbose), *listed(callback)]
-    rows, held = hold_out(rows, eval_set, clf._encoding, net.seed)
+    rows, held = hold_out(rows, eval_set, clf._encoding, net.seed, net.n_threads)
     facts = TrainingFacts.of(rows.X, rows.Y)
 
     def stored() -> dict[str, Any]:
@@ -116,7 +116,7 @@ def train_on_blocks(
     sample : some rows as the network sees them; fit_kwargs : of Network.fit_blocks
     """
     callbacks = [*verbose_callbacks(clf.verbose), *listed(callback)]
-    held = _checked(None if eval_set is None else encoded(eval_set, clf._encoding))
+    held = _checked(None if eval_set is None else encoded(eval_set, clf._encoding, clf.network_.n_threads))
     prepare = partial(clf._encoding.training_rows, class_weight=clf.class_weight, some_count=False)
     source = BlockSource(blocks, prepare)
 

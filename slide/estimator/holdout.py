@@ -12,13 +12,16 @@ from slide.estimator.encoding import Encoding, Pair
 from slide.training.weights import TrainingRows
 
 
-def hold_out(rows: TrainingRows, eval_set: Any, encoding: Encoding, seed: int) -> tuple[TrainingRows, Pair | None]:
+def hold_out(
+    rows: TrainingRows, eval_set: Any, encoding: Encoding, seed: int, n_threads: int | None = None
+) -> tuple[TrainingRows, Pair | None]:
     """The rows to train on, and the pair to score by if there is one, as the network sees them.
 
     Parameters
     ----------
     rows : all there are
     eval_set : a share of the rows, a pair (X, y) as the classifier takes them, or None
+    n_threads : that may read it
 
     Raises
     ------
@@ -28,10 +31,10 @@ def hold_out(rows: TrainingRows, eval_set: Any, encoding: Encoding, seed: int) -
     if isinstance(eval_set, float | np.floating):
         train, held = split(rows.X.shape[0], float(eval_set), seed)
         return rows.take(train), (rows.X[held], rows.Y[held])
-    return rows, None if eval_set is None else encoded(eval_set, encoding)
+    return rows, None if eval_set is None else encoded(eval_set, encoding, n_threads)
 
 
-def encoded(eval_set: Any, encoding: Encoding) -> Pair:
+def encoded(eval_set: Any, encoding: Encoding, n_threads: int | None = None) -> Pair:
     """An evaluation set as a classifier's network sees it; labels that the classifier does not know are missed.
 
     Raises
@@ -44,7 +47,7 @@ def encoded(eval_set: Any, encoding: Encoding) -> Pair:
     require(ok, "eval_set", found, "a pair (X, y), or a share")
     X, y = eval_set
     try:
-        rows, Y = encoding.test_pair(X, y, "eval_set: ")
+        rows, Y = encoding.test_pair(X, y, "eval_set: ", n_threads)
         known = Y[:, : len(encoding.labels.classes)].nnz
         require(known > 0, "y", f"no known label in {Y.shape[0]:,} rows", "labels to score by")
         return rows, Y

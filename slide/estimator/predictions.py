@@ -69,7 +69,7 @@ class Predictions(Estimator):
     def _rows(self, X: Any) -> sp.csr_array:
         """X as the network sees it."""
         self._check_fitted()
-        return self._encoding.rows(X)
+        return self._encoding.rows(X, n_threads=self.network_.n_threads)
 
     # -- the best labels --------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Predictions(Estimator):
         from slide.metrics import precision_at_k
 
         self._check_fitted()
-        rows, Y = self._encoding.test_pair(X, y)
+        rows, Y = self._encoding.test_pair(X, y, n_threads=self.network_.n_threads)
         require(rows.shape[0] > 0 or Y.shape[0] > 0, "X and y", "no rows", "at least one to score by")
         check_lengths(rows.shape[0], Y.shape[0])
         ids, weights = self._topk(rows, 1)[0], check_weights(sample_weight, rows.shape[0])

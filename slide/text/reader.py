@@ -12,6 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import check_lengths, check_X, require
+from slide.engine.threads import resolve_threads, usable_threads
 from slide.labels.forms import Values
 from slide.text.features import TextFeatures, Vocabulary
 
@@ -30,7 +31,9 @@ class TextReader:
         """The features' texts; with buckets there are none."""
         return (self.vocabulary and self.vocabulary.names) or None
 
-    def fit(self, X: Any, counts: npt.NDArray[np.bool_] | None = None) -> tuple[TextReader, sp.csr_array]:
+    def fit(
+        self, X: Any, counts: npt.NDArray[np.bool_] | None = None, n_threads: int | None = None
+    ) -> tuple[TextReader, sp.csr_array]:
         """A reader that knows the features of those texts that count; and them as CSR float32 [n, n_features]."""
         options = TextFeatures() if self.options is None else self.options
         require(isinstance(options, TextFeatures), "features", options, "a slide.TextFeatures or None")
@@ -40,12 +43,12 @@ class TextReader:
         if counts is not None:
             check_lengths(len(texts), len(counts))
             texts = list(compress(texts, counts))
-        vocabulary, rows = Vocabulary.learn(texts, options)
+        vocabulary, rows = Vocabulary.learn(texts, options, usable_threads(resolve_threads(n_threads)))
         return TextReader(options, vocabulary), check_X(rows)
 
-    def read(self, X: Any, *, check_names: bool = True) -> sp.csr_array:
+    def read(self, X: Any, *, check_names: bool = True, n_threads: int | None = None) -> sp.csr_array:
         """Texts as CSR float32 [n, n_features]."""
-        return check_X(self._known()(check_texts(X)))
+        return check_X(self._known()(check_texts(X), usable_threads(resolve_threads(n_threads))))
 
     def _known(self) -> Vocabulary:
         assert self.vocabulary is not None

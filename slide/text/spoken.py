@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from slide.inference.explain import Explanation, Part
-from slide.text.features import Vocabulary, char_ngrams, features_of, words_of
+from slide.text.counting import char_ngrams, features_of, words_of
+from slide.text.features import Vocabulary
 
 PIECE = ("<", ">")  # around the name of a character n-gram
 

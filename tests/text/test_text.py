@@ -23,7 +23,8 @@ from snippets import run_page
 
 import slide
 from slide.cli.main import main
-from slide.text.features import TextFeatures, Vocabulary, char_ngrams
+from slide.text.counting import char_ngrams
+from slide.text.features import TextFeatures, Vocabulary
 from slide.text.words import FIELD_SEPARATOR
 
 ROWS = [
@@ -89,7 +90,7 @@ def test_texts_in_blocks_give_the_same_features(texts: list[str], block: int) ->
     options = TextFeatures(characters=(1, 3))
     whole, X = Vocabulary.learn(texts, options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("slide.text.features.TEXTS_AT_ONCE", block)
+        patch.setattr("slide.text.counting.TEXTS_AT_ONCE", block)
         parts, X_parts = Vocabulary.learn(texts, options)
         again = whole(texts)
     np.testing.assert_array_equal(parts.codes, whole.codes)

@@ -1,0 +1,66 @@
+"""TextFeatures: which features a text has. What finds them: slide/text/features.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from slide.checks import number, require, whole
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Which features a text has.
+
+    Parameters
+    ----------
+    words : {0, 1, 2}
+        1: words; 2: also pairs of neighbouring words; 0: neither.
+    characters : (int, int) or None
+        N-grams of so many characters of a word, a space before and after it included: against spelling, inflection, and
+        languages without spaces.
+    min_rows : int or None
+        Features of fewer training texts are left out. None: 2, or 1 where there are fewer than 1,000 texts.
+    max_share : float
+        Features of a larger share of the training texts are left out: words such as "the", in any language.
+    max_features : int or None
+        Only so many features, those of most texts.
+    buckets : int or None
+        Features share so many columns by their hash; no vocabulary is kept, and min_rows, max_share and max_features
+        say nothing.
+    lowercase : bool
+        Case is folded. Whatever this says, texts are normalised (NFC) before they are cut into words.
+    stop_words : tuple of str
+        Words that are left out, before pairs are made.
+    sublinear : bool
+        A feature that occurs n times counts 1 + log n times.
+    """
+
+    words: int = 2
+    characters: tuple[int, int] | None = None
+    min_rows: int | None = None
+    max_share: float = 1.0
+    max_features: int | None = None
+    buckets: int | None = None
+    lowercase: bool = True
+    stop_words: tuple[str, ...] = ()
+    sublinear: bool = True
+
+    def __post_init__(self) -> None:
+        require(whole(self.words) in (0, 1, 2), "TextFeatures(words=)", self.words, "0, 1 or 2")
+        require(self.words > 0 or self.characters is not None, "TextFeatures", "no words, no characters", "one of them")
+        if self.characters is not None:
+            pair = tuple(self.characters) if isinstance(self.characters, Iterable) else (0, 0)
+            ok = len(pair) == 2 and 1 <= whole(pair[0]) <= whole(pair[1])
+            require(ok, "TextFeatures(characters=)", self.characters, "(shortest, longest), 1 or more")
+            object.__setattr__(self, "characters", pair)
+        for name in ("min_rows", "max_features", "buckets"):
+            value = getattr(self, name)
+            ok = value is None or 1 <= whole(value) < 2**31
+            require(ok, f"TextFeatures({name}=)", value, "None or a whole number, 1 or more")
+        require(0 < number(self.max_share) <= 1, "TextFeatures(max_share=)", self.max_share, "over 0 and at most 1")
+        several = isinstance(self.stop_words, Iterable) and not isinstance(self.stop_words, str | bytes)
+        words = tuple(self.stop_words) if several else ()
+        ok = several and all(isinstance(word, str) for word in words)
+        require(ok, "TextFeatures(stop_words=)", self.stop_words, "several words, as strings")
+        object.__setattr__(self, "stop_words", words)
