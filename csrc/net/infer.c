@@ -3,6 +3,8 @@
  * Exact: 32 samples a thread meet all rows in blocks of 8; a running top-k per sample keeps the score matrix from ever
  * existing. A few samples meet them one by one. Sampled: only the neurons that the tables return are scored. Where the
  * network has sparse rows to rank by (linear/), the best by logit are a shortlist, and the answer is the best of those. */
+#include "net/infer.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 #define Q SLIDE_TILE_QUERIES
 #define R SLIDE_TILE_ROWS
 #define FEW 4 /* a call of no more samples takes one inner product each: a tile would score its empty lanes too */
+#define SHORT 256 /* features that there is room for at least */
 #define LABEL_BLOCK 2048 /* labels whose wide scores are held at a time: 256 KiB for Q samples */
 
 /* A sample's best k so far, a heap: ids[0] is the one to beat. Ties go to the lower id. */
@@ -68,13 +71,13 @@ static void topk_finish(topk *t)
     }
 }
 
-/* One thread's own. */
-typedef struct {
+/* One thread's own. lanes: Q, or FEW where there are no more samples. */
+struct slide_predictor {
     slide_scratch scratch;
     float *queries;      /* [padded][Q], the samples' vectors one lane each; of few samples [n][padded] */
     float *tile;         /* [R][Q] */
     float *block;        /* [R][P]: rows that are fewer than a block, or not of floats */
-    float *scores;       /* [LABEL_BLOCK][Q] */
+    float *scores;       /* [LABEL_BLOCK][lanes] */
     int64_t *cursors;    /* [Q][max_features], where each sample's walk over its features' labels stands */
     int32_t *candidates;
     int32_t *shortlists; /* [Q][n_shortlist], of samples whose labels are ranked, with their logits */
@@ -82,15 +85,20 @@ typedef struct {
     float *z;            /* [n_shortlist] */
     float *dense;        /* [D] */
     int64_t n_shortlist;
-} predictor;
+    int64_t n_candidates; /* that there is room for */
+    int lanes, k;
+};
+
+typedef slide_predictor predictor;
 
 static int64_t n_labels(const slide_network *net)
 {
     return net->n_layers ? net->layers[net->n_layers - 1].n : net->wide.n_labels;
 }
 
-static void predictor_free(const slide_network *net, predictor *p)
+void slide_predictor_free(const slide_network *net, predictor *p)
 {
+    if (!p) return;
     slide_scratch_free(net, &p->scratch);
     free(p->queries);
     free(p->tile);
@@ -102,6 +110,7 @@ static void predictor_free(const slide_network *net, predictor *p)
     free(p->logits);
     free(p->z);
     free(p->dense);
+    free(p);
 }
 
 /* Room to rank, at least k labels. */
@@ -116,11 +125,11 @@ static slide_status reserve_shortlists(const slide_network *net, predictor *p, i
     return p->shortlists && p->logits && p->z && p->dense ? SLIDE_OK : SLIDE_NO_MEMORY;
 }
 
-static slide_status predictor_new(const slide_network *net, predictor *p, int64_t max_features, int64_t n_candidates)
+static slide_status predictor_fill(const slide_network *net, predictor *p, int64_t max_features, int64_t n_candidates)
 {
     const slide_layer none = {.padded = SLIDE_LANES, .stride = SLIDE_LANES};
     const slide_layer *last = net->n_layers ? &net->layers[net->n_layers - 1] : &none;
-    memset(p, 0, sizeof *p);
+    p->n_candidates = n_candidates;
     p->queries = aligned_alloc(64, (size_t)last->padded * Q * sizeof(float));
     p->tile = aligned_alloc(64, R * Q * sizeof(float));
     p->block = aligned_alloc(64, (size_t)(R * last->padded) * sizeof(float));
@@ -130,6 +139,37 @@ static slide_status predictor_new(const slide_network *net, predictor *p, int64_
     if (!p->queries || !p->tile || !p->block || !p->scores || !p->cursors || !p->candidates)
         return SLIDE_NO_MEMORY;
     return slide_scratch_new(net, &p->scratch, max_features, 1, 1, net->has_wide && n_candidates > 0);
+}
+
+/* k 0: no labels are ranked. */
+static predictor *predictor_new(const slide_network *net, int64_t max_features, int64_t n_candidates, int k)
+{
+    predictor *p = calloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->k = k;
+    if (!predictor_fill(net, p, max_features, n_candidates) && (!k || !reserve_shortlists(net, p, k))) return p;
+    slide_predictor_free(net, p);
+    return NULL;
+}
+
+/* The one that an earlier call left with the network, if it suits this call, as in shortlist.c: a call of one row would spend
+ * most of its time on fresh memory. */
+static predictor *predictor_take(slide_network *net, const slide_examples *ex, int64_t n_candidates, int k)
+{
+    int64_t max_features, max_labels;
+    slide_largest(ex, &max_features, &max_labels);
+    predictor *p = __atomic_exchange_n(&net->spare_predictor, NULL, __ATOMIC_ACQ_REL);
+    if (!p || p->n_candidates != n_candidates || p->k != k || p->scratch.max_features < max_features) {
+        slide_predictor_free(net, p);
+        p = predictor_new(net, max_features > SHORT ? max_features : SHORT, n_candidates, k);
+    }
+    if (p) p->lanes = ex->n <= FEW ? FEW : Q;
+    return p;
+}
+
+static void predictor_leave(slide_network *net, predictor *p)
+{
+    slide_predictor_free(net, __atomic_exchange_n(&net->spare_predictor, p, __ATOMIC_ACQ_REL));
 }
 
 /* The dense vector that enters layer `upto`: below it every neuron takes part. */
@@ -142,10 +182,10 @@ static const slide_activations *forward_dense(const slide_network *net, slide_sc
     return &s->outputs[upto - 1];
 }
 
-static int any_beats(const float *scores, const float *threshold)
+static int any_beats(const float *scores, const float *threshold, int lanes)
 {
     int any = 0;
-    for (int q = 0; q < Q; q++) any |= scores[q] >= threshold[q];
+    for (int q = 0; q < lanes; q++) any |= scores[q] >= threshold[q];
     return any;
 }
 
@@ -199,26 +239,26 @@ static void add_deep_singly(const slide_network *net, predictor *p, int n, int64
     const slide_layer *layer = slide_last_layer(net);
     for (int64_t row = first; row < last; row++)
         for (int q = 0; q < n; q++)
-            p->scores[(row - first) * Q + q] += share * slide_logit(net, layer, row, p->queries + q * layer->padded);
+            p->scores[(row - first) * FEW + q] += share * slide_logit(net, layer, row, p->queries + q * layer->padded);
 }
 
 static void add_wide(const slide_network *net, predictor *p, const slide_examples *ex, int64_t first_row, int n,
                      int64_t first, int64_t last)
 {
     for (int64_t l = first; l < last; l++)
-        for (int q = 0; q < Q; q++) p->scores[(l - first) * Q + q] += net->wide.bias[l];
+        for (int q = 0; q < p->lanes; q++) p->scores[(l - first) * p->lanes + q] += net->wide.bias[l];
     for (int q = 0; q < n; q++) {
         int64_t begin = ex->x_indptr[first_row + q];
         slide_wide_scores(&net->wide, ex->x_indices + begin, ex->x_data + begin, ex->x_indptr[first_row + q + 1] - begin,
-                          first, last, p->cursors + q * (p->scratch.max_features + 1), p->scores + q, Q);
+                          first, last, p->cursors + q * (p->scratch.max_features + 1), p->scores + q, p->lanes);
     }
 }
 
 static void offer_block(predictor *p, int64_t first, int64_t last, int n, topk *best, float *threshold)
 {
     for (int64_t l = first; l < last; l++) {
-        const float *scores = p->scores + (l - first) * Q;
-        if (!any_beats(scores, threshold)) continue;
+        const float *scores = p->scores + (l - first) * p->lanes;
+        if (!any_beats(scores, threshold, p->lanes)) continue;
         for (int q = 0; q < n; q++) {
             topk_offer(&best[q], (int32_t)l, scores[q]);
             threshold[q] = best[q].scores[0];
@@ -250,7 +290,7 @@ static void predict_exact(const slide_network *net, predictor *p, const slide_ex
     load_queries(net, p, ex, first, n);
     for (int64_t l = 0; l < n_labels(net); l += LABEL_BLOCK) {
         int64_t last = l + LABEL_BLOCK < n_labels(net) ? l + LABEL_BLOCK : n_labels(net);
-        memset(p->scores, 0, (size_t)(last - l) * Q * sizeof(float));
+        memset(p->scores, 0, (size_t)((last - l) * p->lanes) * sizeof(float));
         float share = net->has_wide ? net->wide.deep_share : 1;
         if (net->n_layers && ex->n <= FEW) add_deep_singly(net, p, n, l, last, share);
         if (net->n_layers && ex->n > FEW) add_deep(net, p, l, last, share);
@@ -329,17 +369,14 @@ slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, 
                            int32_t *ids, float *scores)
 {
     int failed = 0;
-    int64_t max_features, max_labels;
-    slide_largest(ex, &max_features, &max_labels);
 #pragma omp parallel num_threads(net->n_threads) reduction(| : failed) if (ex->n > Q)
     {
-        predictor p;
-        failed = predictor_new(net, &p, max_features, n_candidates) != SLIDE_OK ||
-                 (ranks && net->rank.n && reserve_shortlists(net, &p, k) != SLIDE_OK);
+        predictor *p = predictor_take(net, ex, n_candidates, ranks && net->rank.n ? k : 0);
+        failed = !p;
 #pragma omp for schedule(dynamic)
         for (int64_t first = 0; first < ex->n; first += Q)
-            if (!failed) predict_block(net, &p, ex, first, k, n_candidates, ids, scores);
-        predictor_free(net, &p);
+            if (!failed) predict_block(net, p, ex, first, k, n_candidates, ids, scores);
+        predictor_leave(net, p);
     }
     return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
 }
@@ -347,19 +384,17 @@ slide_status slide_predict(slide_network *net, const slide_examples *ex, int k, 
 slide_status slide_hidden(slide_network *net, const slide_examples *ex, int layer, float *out, int64_t out_stride)
 {
     int failed = 0;
-    int64_t max_features, max_labels;
-    slide_largest(ex, &max_features, &max_labels);
 #pragma omp parallel num_threads(net->n_threads) reduction(| : failed) if (ex->n > Q)
     {
-        predictor p;
-        failed = predictor_new(net, &p, max_features, 0) != SLIDE_OK;
+        predictor *p = predictor_take(net, ex, 0, 0);
+        failed = !p;
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < ex->n; i++)
             if (!failed) {
-                const slide_activations *x = forward_dense(net, &p.scratch, ex, i, layer);
+                const slide_activations *x = forward_dense(net, &p->scratch, ex, i, layer);
                 memcpy(out + i * out_stride, x->val, (size_t)x->n * sizeof(float));
             }
-        predictor_free(net, &p);
+        predictor_leave(net, p);
     }
     return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lsh/rebuild.h"
+#include "net/infer.h"
 #include "net/optimizer.h"
 #include "net/scratch.h"
 #include "net/shortlist.h"
@@ -39,6 +40,7 @@ slide_network *slide_network_new(const slide_layer *layers, int n_layers, const 
 void slide_network_free(slide_network *net)
 {
     if (!net) return;
+    slide_predictor_free(net, net->spare_predictor);
     for (int t = 0; net->scratch && t < net->n_threads; t++) slide_scratch_free(net, &net->scratch[t]);
     slide_shortlister_free(net->spare);
     free(net->scratch);
@@ -48,6 +50,8 @@ void slide_network_free(slide_network *net)
 
 void slide_network_rank(slide_network *net, const slide_rank *rank)
 {
+    slide_predictor_free(net, net->spare_predictor); /* which has room for what ranked before */
+    net->spare_predictor = NULL;
     net->rank = rank ? *rank : (slide_rank){.n = 0};
 }
 

@@ -58,6 +58,7 @@ struct slide_network {
     int is_timed;             /* threads take down what their time goes into */
     uint64_t seed;
     slide_scratch *scratch;   /* one per thread */
+    struct slide_predictor *spare_predictor; /* left by one call of slide_predict for the next (infer.c), or NULL */
     struct slide_shortlister *spare; /* left by one call of slide_shortlist for the next (shortlist.c), or NULL */
 };
 

@@ -40,6 +40,16 @@ class Examples(NamedTuple):
             NO_WEIGHTS if weights is None else np.ascontiguousarray(weights, np.float32),
         )
 
+    @property
+    def n_rows(self) -> int:
+        """Rows."""
+        return len(self.indptr) - 1
+
+    def part(self, first: int, last: int) -> Examples:
+        """The rows from first to before last, to ask with; nothing is copied but where they begin."""
+        begin, end = self.indptr[first], self.indptr[last]
+        return Examples(self.indptr[first : last + 1] - begin, self.indices[begin:end], self.data[begin:end])
+
     def take(self, rows: npt.NDArray[np.int64]) -> Examples:
         """Copies some rows, to ask with: their weights stay behind."""
         lengths = np.diff(self.indptr)[rows]

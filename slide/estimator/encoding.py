@@ -17,6 +17,8 @@ import scipy.sparse as sp
 
 from slide.checks import among, check_lengths, check_pair, check_X, warn
 from slide.engine.layout import IntArray
+from slide.engine.one_row import Row, example, one_row
+from slide.engine.protocol import Examples
 from slide.estimator.class_weight import row_weights
 from slide.estimator.labels import Labels, Truth
 from slide.estimator.scaling import Scaling
@@ -64,6 +66,10 @@ class Reader(Protocol):
         """X as rows of the features that `fit` learned, checked as slide.checks.check_X does, and not yet scaled."""
         ...
 
+    def read_one(self, X: Any) -> Row | None:
+        """What `read` gives, where X is one row that can be read in a shorter way and has no fault; else None."""
+        ...
+
     def config(self) -> dict[str, Any]:
         """For a model file, as JSON values."""
         ...
@@ -102,6 +108,10 @@ class MatrixReader:
         if check_names:
             check_feature_names(X, self.column_names, self.owner)
         return check_X(X, self.n_features, self.owner)
+
+    def read_one(self, X: Any) -> Row | None:
+        """The columns and values of X, if it is a matrix of one row and needs no names."""
+        return None if self.column_names is not None else one_row(X, self.n_features)
 
     def config(self) -> dict[str, Any]:
         """As JSON values."""
@@ -169,6 +179,14 @@ class Encoding:
         """X as the network sees it: CSR float32 [n, n_features], checked and scaled."""
         return self.scaling(self.reader.read(X, check_names=check_names, n_threads=n_threads))
 
+    def examples(self, X: Any, n_threads: int | None = None) -> Examples:
+        """The same as the engine reads them; one row or text gets there without SciPy, which takes longer than it."""
+        row = self.reader.read_one(X)
+        row = row if row is None else self.scaling.row(row)
+        if row is None:
+            return Examples.of(self.rows(X, n_threads=n_threads))
+        return example(row)
+
     def training_rows(
         self,
         X: Any,
@@ -190,9 +208,7 @@ class Encoding:
         rows, truth = self.test_rows(X, y, where, n_threads)
         return rows, truth.Y
 
-    def test_rows(
-        self, X: Any, y: Any, where: str = "", n_threads: int | None = None
-    ) -> tuple[sp.csr_array, Truth]:
+    def test_rows(self, X: Any, y: Any, where: str = "", n_threads: int | None = None) -> tuple[sp.csr_array, Truth]:
         """The same, with what the columns are called; warns of labels that are not known."""
         rows, truth = self.rows(X, n_threads=n_threads), self.labels.truth(y)
         if remark := truth.remark():

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from slide.checks import Checked, check_lengths, require
 from slide.engine.layout import FloatArray, IntArray
+from slide.engine.protocol import Examples
 from slide.estimator.encoding import Encoding
 from slide.estimator.labels import Labels
 from slide.estimator.sklearn_api import Estimator
@@ -27,6 +28,8 @@ from slide.training.weights import check_weights
 
 if TYPE_CHECKING:
     from slide.inference.explain import Explanation
+
+Ids = npt.NDArray[np.int64]
 
 FIRST_K = 8  # labels a row that predict looks at first; twice as many where all of them are predicted
 
@@ -71,6 +74,11 @@ class Predictions(Estimator):
         self._check_fitted()
         return self._encoding.rows(X, n_threads=self.network_.n_threads)
 
+    def _examples(self, X: Any) -> Examples:
+        """The same as the engine reads them: the short way for one row or text."""
+        self._check_fitted()
+        return self._encoding.examples(X, self.network_.n_threads)
+
     # -- the best labels --------------------------------------------------------------------------------------------
 
     def predict_topk(
@@ -85,12 +93,11 @@ class Predictions(Estimator):
         training (``network_.build_index``; needs the extra `hnsw`).
         """
         require(isinstance(names, bool | np.bool), "names", names, "True or False")
-        rows = self._rows(X)
-        ids, scores = self.network_.predict_topk(Checked(rows), k, n_candidates=n_candidates, index=index)
+        if index is None:
+            ids, scores = self.network_.best_of(self._examples(X), k, n_candidates)
+        else:
+            ids, scores = self.network_.predict_topk(Checked(self._rows(X)), k, n_candidates=n_candidates, index=index)
         return (self._labels.names(ids) if names else ids), scores
-
-    def _topk(self, rows: sp.csr_array, k: int) -> tuple[IntArray, FloatArray]:
-        return self.network_.predict_topk(Checked(rows), k)
 
     def predict(self, X: Any) -> Any:
         """Labels in the form in which they were given to ``fit``.
@@ -99,20 +106,21 @@ class Predictions(Estimator):
         it was, and lists of labels give lists: the labels with positive scores, and the best one in any case where
         every training row had a label. ``predict_topk`` ranks them.
         """
-        rows = self._rows(X)
+        rows = self._examples(X)
         if self._labels.kind == "classes":
-            return self.classes_[self._topk(rows, 1)[0][:, 0]]
+            return self.classes_[self.network_.best_of(rows, 1)[0][:, 0]]
         if self._labels.kind == "dense":
-            check_size(rows.shape[0], self.n_labels_, "predict")
+            check_size(rows.n_rows, self.n_labels_, "predict")
         return self._encoding.decode(self._positive(rows))
 
-    def _positive(self, rows: sp.csr_array) -> sp.csr_array:
+    def _positive(self, rows: Examples) -> sp.csr_array:
         """CSR [n, n_labels] of the labels that are predicted."""
-        found: list[tuple[IntArray, IntArray]] = []
-        shape = (rows.shape[0], self.n_labels_)
-        waiting, k = np.arange(shape[0], dtype=np.int32), min(FIRST_K, shape[1])
+        found: list[tuple[Ids, IntArray]] = []
+        shape = (rows.n_rows, self.n_labels_)
+        waiting, k = np.arange(shape[0]), min(FIRST_K, shape[1])
         while len(waiting):
-            ids, scores = self._topk(rows[waiting], k)
+            some = rows if len(waiting) == shape[0] else rows.take(waiting)
+            ids, scores = self.network_.best_of(some, k)
             positive = scores > self.threshold_
             if self._labels.nonempty:
                 positive[:, 0] = True
@@ -139,7 +147,7 @@ class Predictions(Estimator):
         rows, Y = self._encoding.test_pair(X, y, n_threads=self.network_.n_threads)
         require(rows.shape[0] > 0 or Y.shape[0] > 0, "X and y", "no rows", "at least one to score by")
         check_lengths(rows.shape[0], Y.shape[0])
-        ids, weights = self._topk(rows, 1)[0], check_weights(sample_weight, rows.shape[0])
+        ids, weights = self.network_.predict_topk(Checked(rows), 1)[0], check_weights(sample_weight, rows.shape[0])
         if weights is None:
             return float(precision_at_k(Y, ids, k=1))
         require(bool(weights.any()), "sample_weight", "zero for every row", "a weight over 0")

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from slide.checks import among, check_finite, require
 from slide.engine.layout import FloatArray
+from slide.engine.one_row import Row, nonzeros, unit_row
 
 DENSE = 0.5  # share of entries that are not 0 from which "auto" takes X for a dense table
 ROWS_AT_ONCE = 4096
@@ -54,6 +55,15 @@ class Scaling:
                 parts = [sp.csr_array(((part - self.mean) * self.factor).astype(np.float32)) for part in _blocks(X)]
             return check_finite(sp.vstack(parts, format="csr")) if parts else X
         return X
+
+    def row(self, row: Row) -> Row | None:
+        """The same for one row; None where it is to be seen by `__call__`."""
+        if self.kind == "standard":
+            dense = np.zeros(len(self.mean))
+            dense[row[0]] = row[1]
+            with np.errstate(over="ignore"):
+                return nonzeros(((dense - self.mean) * self.factor).astype(np.float32))
+        return unit_row(row) if self.kind == "unit" else row
 
     def config(self) -> dict[str, Any]:
         """As JSON values."""

@@ -33,7 +33,7 @@ def evaluate(
     for k in ks:
         require(whole(k) >= 1, "ks", k, "whole numbers, 1 or more")
     require(len(ks) > 0, "ks", "none", "at least one")
-    rows, truth = encoding.test_rows(X, y)
+    rows, truth = encoding.test_rows(X, y, n_threads=net.n_threads)
     require(rows.shape[0] > 0 or truth.Y.shape[0] > 0, "X and y", "no rows", "at least one to score by")
     check_lengths(rows.shape[0], truth.Y.shape[0])
     train = None if Y_train is None else _training_labels(encoding, truth, Y_train)

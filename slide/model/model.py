@@ -17,6 +17,7 @@ from slide.checks import among, check_X, require, whole
 from slide.engine import select
 from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, FloatArray, IntArray
 from slide.engine.leaves import Leaves
+from slide.engine.one_row import example, one_row
 from slide.engine.protocol import Examples
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
@@ -291,12 +292,18 @@ class Model(EngineOwner):
 
     def predict_topk(self, X: Any, k: int = 5, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
         """The k highest-scoring labels of each row: see slide.Network.predict_topk."""
+        row = one_row(X, self.n_features)
+        rows = Examples.of(check_X(X, self.n_features)) if row is None else example(row)
+        return self.best_of(rows, k, n_candidates)
+
+    def best_of(self, rows: Examples, k: int, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
+        """The same for rows that were checked."""
         k = at_most_all(k, self.n_labels)
         if n_candidates is not None:
             has_tables = self.states[-1].lsh is not None
             require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
             require(k <= whole(n_candidates) <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
-        return best_labels(self, check_X(X, self.n_features), k, n_candidates)
+        return best_labels(self, rows, k, n_candidates)
 
     def shortlist(self, X: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
         """The n best labels of each row of X by the network's own scores, whether or not they are ranked afterwards.
@@ -321,7 +328,7 @@ class Model(EngineOwner):
         logits : float32 [rows, n]
         """
         n = at_most_all(n, self.n_labels, "n")
-        return best_candidates(self, check_X(X, self.n_features), n, n_candidates)
+        return best_candidates(self, Examples.of(check_X(X, self.n_features)), n, n_candidates)
 
     def hidden(self, X: Any, layer: int = -1) -> FloatArray:
         """float32 [n, fan_in]: the vectors that enter a layer (the last by default), every neuron below taking part."""

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.layout import FloatArray, IntArray
@@ -29,11 +28,12 @@ Found = tuple[IntArray, FloatArray]
 def at_most_all(k: Any, n_labels: int, argument: str = "k") -> int:
     """k as an int, or the number of labels where it is more; ValueError for what is no number of labels."""
     ok = isinstance(k, int | np.integer) and not isinstance(k, bool) and k >= 1
-    require(bool(ok), argument, k, f"an int, 1 to {n_labels:,}, the number of labels; more is taken for all")
+    if not ok:
+        require(False, argument, k, f"an int, 1 to {n_labels:,}, the number of labels; more is taken for all")
     return min(int(k), n_labels)
 
 
-def best_labels(model: EngineOwner, X: sp.csr_array, k: int, n_candidates: int | None) -> Found:
+def best_labels(model: EngineOwner, X: Examples, k: int, n_candidates: int | None) -> Found:
     """The k best labels of each row; see slide.Network.predict_topk.
 
     What is ranked comes from leaves if n_candidates is None and there are some; a row for which their lists hold fewer
@@ -46,12 +46,12 @@ def best_labels(model: EngineOwner, X: sp.csr_array, k: int, n_candidates: int |
         n = EVERY_LABEL
     ids, scores = _best(model, X, k, n, ranks)
     if n_candidates is None and n != EVERY_LABEL and ids[:, -1].min(initial=0) < 0:
-        short = ids[:, -1] < 0
-        ids[short], scores[short] = _best(model, X[short], k, EVERY_LABEL, ranks)
+        short = np.flatnonzero(ids[:, -1] < 0)
+        ids[short], scores[short] = _best(model, X.take(short), k, EVERY_LABEL, ranks)
     return ids, scores
 
 
-def best_candidates(model: EngineOwner, X: sp.csr_array, n: int, n_candidates: int | None) -> Found:
+def best_candidates(model: EngineOwner, X: Examples, n: int, n_candidates: int | None) -> Found:
     """The n best labels of each row by the network's own scores; see Model.shortlist."""
     has_tables = model.states[-1].lsh is not None
     if n_candidates is None:
@@ -74,26 +74,24 @@ def leaves_for(model: EngineOwner, n_candidates: int) -> Leaves | None:
     return leaves if leaves is not None and 0 < n_candidates <= leaves.most_candidates else None
 
 
-def _best(model: EngineOwner, X: sp.csr_array, k: int, n_candidates: int, ranks: bool) -> Found:
+def _best(model: EngineOwner, X: Examples, k: int, n_candidates: int, ranks: bool) -> Found:
     leaves, engine = leaves_for(model, n_candidates), model.engine
     if leaves is None:
         return in_blocks(X, k, model.n_threads, lambda rows: engine.predict(rows, k, n_candidates, ranks))
     return in_blocks(X, k, model.n_threads, lambda rows: engine.shortlist(leaves, rows, k, n_candidates, ranks))
 
 
-def in_blocks(
-    X: sp.csr_array, k: int, n_threads: int, predict: Callable[[Examples], tuple[IntArray, FloatArray]]
-) -> tuple[IntArray, FloatArray]:
+def in_blocks(X: Examples, k: int, n_threads: int, predict: Callable[[Examples], Found]) -> Found:
     """Blocks of rows that take about half a second each, so that Ctrl-C is served in between."""
-    n = X.shape[0]
+    n = X.n_rows
     if n <= FIRST_ROWS:
-        return predict(Examples.of(X))  # slicing and copying take longer than a row
+        return predict(X)
     ids, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
     first, size = 0, FIRST_ROWS
     while first < n:
         rows = slice(first, min(first + size, n))
         begin = time.perf_counter()
-        ids[rows], scores[rows] = predict(Examples.of(X[rows]))
+        ids[rows], scores[rows] = predict(X.part(rows.start, rows.stop))
         rate = (rows.stop - first) / max(time.perf_counter() - begin, 1e-6)
         first, size = rows.stop, int(np.clip(rate * BLOCK_SECONDS, 32 * n_threads, 4 * size))
     return ids, scores

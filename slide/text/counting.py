@@ -1,6 +1,6 @@
-"""Texts to counts of features in Python: the twin of csrc/text/, to be read and compared with, and used without it.
+"""Texts to counts of features in Python: the twin of csrc/text/, used where it was not built.
 
-Distinct words and pairs of a block of texts are numbered, so that each is hashed and cut into n-grams once; SciPy counts.
+Distinct words and pairs of a block of texts are numbered, so that each is hashed and cut up once; SciPy counts.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Ids = npt.NDArray[np.int64]
 
 
 class Learned(NamedTuple):
-    """Features of training texts that stay: their hashes, ascending; CSR [texts, features] of how often; names, a line each.
+    """Features of training texts that stay: their hashes, ascending, how often each text has them, names, a line each.
 
-    With buckets these are the columns, and there are no hashes and no names.
+    With buckets there are neither hashes nor names. counts : CSR float32 [texts, features]
     """
 
     codes: Codes
@@ -41,9 +41,8 @@ def learn(texts: Iterable[str], options: TextFeatures) -> Learned:
     """The features that the options choose of those that texts have."""
     blocks = list(_blocks(texts, options))
     if options.buckets:
-        return Learned(
-            np.empty(0, np.uint64), _stack([_fold(b, options.buckets) for b in blocks], options.buckets), b""
-        )
+        counts = _stack([_fold(block, options.buckets) for block in blocks], options.buckets)
+        return Learned(np.empty(0, np.uint64), counts, b"")
     found = np.unique(np.concatenate([block.codes for block in blocks] or [np.empty(0, np.uint64)]))
     counts = _stack([_place(block.counts, np.searchsorted(found, block.codes), len(found)) for block in blocks])
     keep = chosen(np.bincount(counts.indices, minlength=len(found)), counts.shape[0], options)

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.layout import FloatArray
+from slide.engine.one_row import Row
 from slide.text import compiled, counting
 from slide.text.counting import Codes
 from slide.text.options import TextFeatures
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from slide.engine._c import TextCounter
 
 __all__ = ["TextFeatures", "Vocabulary"]
+
+SMALLEST, LARGEST = 1e-20, 1e20  # of a sound weight: its product with a count has 32 bits and is no zero
 
 
 class Vocabulary:
@@ -71,14 +74,29 @@ class Vocabulary:
         """Made of the codes when first asked for; no file has it."""
         return compiled.counter(self.options, self.tokenizer, self.codes)
 
+    def row(self, text: str) -> Row | None:
+        """Columns and weights of one text, as a call of its own gives them; None where it takes Python for that."""
+        if self._counter is None or not self._has_sound_weights:
+            return None
+        columns, counts = self._counter.count_one(text)
+        return columns, self._weights(columns, counts)
+
+    @cached_property
+    def _has_sound_weights(self) -> bool:
+        """Whether no weight of a feature is zero or infinite: those of a file may be anything."""
+        return bool(np.all((self.idf > SMALLEST) & (self.idf < LARGEST)))
+
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled and copied."""
-        return {name: value for name, value in vars(self).items() if name != "_counter"}
+        return {name: value for name, value in vars(self).items() if name not in ("_counter", "_has_sound_weights")}
 
     def _weigh(self, counts: sp.csr_array) -> sp.csr_array:
-        tf = 1 + np.log(counts.data) if self.options.sublinear else counts.data
-        weights = (tf * self.idf[counts.indices]).astype(np.float32)
+        weights = self._weights(counts.indices, counts.data)
         return sp.csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
+
+    def _weights(self, columns: npt.NDArray[Any], counts: FloatArray) -> FloatArray:
+        tf = 1 + np.log(counts) if self.options.sublinear else counts
+        return (tf * self.idf[columns]).astype(np.float32, copy=False)
 
     @property
     def names(self) -> list[str]:

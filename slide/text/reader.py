@@ -12,6 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import check_lengths, check_X, require
+from slide.engine.one_row import Row
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.labels.forms import Values
 from slide.text.features import TextFeatures, Vocabulary
@@ -49,6 +50,12 @@ class TextReader:
     def read(self, X: Any, *, check_names: bool = True, n_threads: int | None = None) -> sp.csr_array:
         """Texts as CSR float32 [n, n_features]."""
         return check_X(self._known()(check_texts(X), usable_threads(resolve_threads(n_threads))))
+
+    def read_one(self, X: Any) -> Row | None:
+        """The features of X, if it is one text."""
+        if type(X) is list and len(X) == 1:
+            X = X[0]
+        return self._known().row(X) if isinstance(X, str) else None
 
     def _known(self) -> Vocabulary:
         assert self.vocabulary is not None

@@ -151,3 +151,33 @@ def test_what_cannot_be_cut_raises_its_own_error() -> None:
     clf = slide.SlideTextClassifier(hidden=(4,), epochs=1, n_threads=1).fit(["one", "two"], ["a", "b"])
     with pytest.raises(ValueError, match="found 1 in row 1, wanted a string"):
         clf.predict_topk(["a", 1])
+
+
+@pytest.mark.parametrize("features", [TextFeatures(), TextFeatures(characters=(2, 3), sublinear=False)])
+def test_a_text_alone_is_read_as_among_others(features: TextFeatures) -> None:
+    texts = ["one two", "two \u00e9 two", "", "...", "three one " * 40, FIELD_SEPARATOR, "nothing known"]
+    clf = slide.SlideTextClassifier(features, hidden=(4,), epochs=2, n_threads=1, random_state=0)
+    clf.fit(texts[:5], ["a", "b", "c", "a", "b"])
+    names, scores = clf.predict_topk(texts, 2, names=True)
+    for i, text in enumerate(texts):
+        row = clf._rows([text])
+        for form in (text, [text]):
+            found = clf._examples(form)
+            np.testing.assert_array_equal(found.indices, row.indices)
+            np.testing.assert_array_equal(found.data, row.data)
+            alone = clf.predict_topk(form, 2, names=True)
+            np.testing.assert_array_equal(alone[0], names[i : i + 1])
+            np.testing.assert_allclose(alone[1], scores[i : i + 1], rtol=1e-5)
+    assert clf.predict(texts[1]).tolist() == clf.predict(texts)[1:2].tolist()
+
+
+def test_weights_that_nobody_learned_go_the_long_way() -> None:
+    """Of a file that somebody made up: zeros are left out, and what is not finite is refused."""
+    clf = slide.SlideTextClassifier(hidden=(4,), epochs=1, n_threads=1).fit(["one two", "two"], ["a", "b"])
+    clf.vocabulary_.idf[0] = 0
+    assert clf.vocabulary_.row("one two") is None
+    assert len(clf._examples("one two").indices) == len(clf.vocabulary_.idf) - 1
+    again = copy.deepcopy(clf)
+    again.vocabulary_.idf[0] = np.inf
+    with pytest.raises(ValueError, match="X: found inf"):
+        again.predict("one two")
