@@ -1,5 +1,5 @@
-/* slide.h: the public face of the C core: all that Python calls but the parser, which is parse/xmc.h, sparse
- * rows (linear/linear.h) and leaves (net/shortlist.h).
+/* slide.h: the public face of the C core: all that Python calls but the parser, which is parse/xmc.h, features
+ * of texts (text/text.h), sparse rows (linear/linear.h) and leaves (net/shortlist.h).
  *
  * The core trains and serves LSH-sampled networks (SLIDE: Chen et al., MLSys 2020, arXiv 1903.03129). It never
  * prints, never exits, and holds no global mutable state: memory for parameters and tables belongs to the caller,
@@ -10,6 +10,7 @@
  *   lsh/    linear/     active sets from hash tables; the sparse linear part
  *   kernels/            loops over a row or a few, one set for each instruction set
  *   core/               types, rows, vectors, memory, random numbers, clock
+ *   text/               features of texts, over core alone
  *   parse/              the text format, apart from all
  *
  * Reading order: core/types.h, net/train.c (one step is the paper), lsh/active.c, lsh/transform.c, lsh/hash.c, lsh/tables.h,

@@ -121,6 +121,7 @@ cdef class TextCounter:
     def count_one(self, text):
         """(columns int32, counts float32) of one text, of a vocabulary or with buckets."""
         cdef slide_text c
+        cdef slide_text_run run
         cdef Py_ssize_t length
         cdef int32_t[::1] ids
         cdef float[::1] amounts
@@ -133,13 +134,19 @@ cdef class TextCounter:
         c.length = length
         if self.reader == NULL:
             self.reader = slide_text_reader_new(&self.o, True)
-        self.run.n = 0
-        if self.reader == NULL or slide_text_count_one(self.reader, &c, &self.run) == SLIDE_NO_MEMORY:
-            raise MemoryError("could not hold the features of a text")
-        keys, counts = np.empty(self.run.n, np.int32), np.empty(self.run.n, np.float32)
-        if self.run.n:
-            ids, amounts = keys, counts
-            slide_text_gather(&self.run, 1, &ids[0], NULL, &amounts[0])
+        run = self.run  # another thread may come in while arrays are made, and finds none
+        memset(&self.run, 0, sizeof(self.run))
+        run.n = 0
+        try:
+            if self.reader == NULL or slide_text_count_one(self.reader, &c, &run) == SLIDE_NO_MEMORY:
+                raise MemoryError("could not hold the features of a text")
+            keys, counts = np.empty(run.n, np.int32), np.empty(run.n, np.float32)
+            if run.n:
+                ids, amounts = keys, counts
+                slide_text_gather(&run, 1, &ids[0], NULL, &amounts[0])
+        finally:
+            slide_text_free(&self.run, 1)
+            self.run = run
         return keys, counts
 
     def count(self, list texts, int n_threads=1):

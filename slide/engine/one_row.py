@@ -1,4 +1,4 @@
-"""One row on a short way to the engine: columns and values without a SciPy matrix, which takes longer than a prediction.
+"""One row on a short way to the engine: columns and values without a SciPy matrix, which takes longer than to predict.
 
 Only rows without a fault come through. For all others the answer is None, and the long way (slide/checks.py) reads them
 or says what is wrong with them.

@@ -23,6 +23,7 @@ from slide.frames import as_row
 from slide.inference.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
 from slide.labels.forms import Values
 from slide.model.ranker import found_among
+from slide.model.shortlists import top_labels
 from slide.network import Network
 from slide.training.weights import check_weights
 
@@ -94,7 +95,8 @@ class Predictions(Estimator):
         """
         require(isinstance(names, bool | np.bool), "names", names, "True or False")
         if index is None:
-            ids, scores = self.network_.best_of(self._examples(X), k, n_candidates)
+            rows = self._examples(X)
+            ids, scores = top_labels(self.network_, rows, k, n_candidates)
         else:
             ids, scores = self.network_.predict_topk(Checked(self._rows(X)), k, n_candidates=n_candidates, index=index)
         return (self._labels.names(ids) if names else ids), scores
@@ -108,7 +110,7 @@ class Predictions(Estimator):
         """
         rows = self._examples(X)
         if self._labels.kind == "classes":
-            return self.classes_[self.network_.best_of(rows, 1)[0][:, 0]]
+            return self.classes_[top_labels(self.network_, rows, 1)[0][:, 0]]
         if self._labels.kind == "dense":
             check_size(rows.n_rows, self.n_labels_, "predict")
         return self._encoding.decode(self._positive(rows))
@@ -120,7 +122,7 @@ class Predictions(Estimator):
         waiting, k = np.arange(shape[0]), min(FIRST_K, shape[1])
         while len(waiting):
             some = rows if len(waiting) == shape[0] else rows.take(waiting)
-            ids, scores = self.network_.best_of(some, k)
+            ids, scores = top_labels(self.network_, some, k)
             positive = scores > self.threshold_
             if self._labels.nonempty:
                 positive[:, 0] = True

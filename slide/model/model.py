@@ -30,7 +30,7 @@ from slide.model.pairs import PairCounts, Wide, add_few_pairs, add_pairs, drop_p
 from slide.model.parameters import stored_layers, stored_pairs
 from slide.model.ranker import Ranker
 from slide.model.rebuild import rebuild
-from slide.model.shortlists import at_most_all, best_candidates, best_labels
+from slide.model.shortlists import at_most_all, best_candidates, top_labels
 from slide.model.snapshot import Snapshot, check_storable, families, layer_from, model_config, optimizer_from, wide_from
 from slide.optim import Adagrad, Optimizer, Rebuild
 
@@ -294,16 +294,7 @@ class Model(EngineOwner):
         """The k highest-scoring labels of each row: see slide.Network.predict_topk."""
         row = one_row(X, self.n_features)
         rows = Examples.of(check_X(X, self.n_features)) if row is None else example(row)
-        return self.best_of(rows, k, n_candidates)
-
-    def best_of(self, rows: Examples, k: int, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
-        """The same for rows that were checked."""
-        k = at_most_all(k, self.n_labels)
-        if n_candidates is not None:
-            has_tables = self.states[-1].lsh is not None
-            require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
-            require(k <= whole(n_candidates) <= self.n_labels, "n_candidates", n_candidates, f"k to {self.n_labels:,}")
-        return best_labels(self, rows, k, n_candidates)
+        return top_labels(self, rows, k, n_candidates)
 
     def shortlist(self, X: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
         """The n best labels of each row of X by the network's own scores, whether or not they are ranked afterwards.

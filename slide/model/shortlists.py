@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.checks import require
+from slide.checks import require, whole
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.leaves import Leaves
 from slide.engine.protocol import Examples
@@ -31,6 +31,16 @@ def at_most_all(k: Any, n_labels: int, argument: str = "k") -> int:
     if not ok:
         require(False, argument, k, f"an int, 1 to {n_labels:,}, the number of labels; more is taken for all")
     return min(int(k), n_labels)
+
+
+def top_labels(model: EngineOwner, X: Examples, k: Any, n_candidates: Any = None) -> Found:
+    """The k best labels of each row, k and n_candidates as somebody gave them: see slide.Network.predict_topk."""
+    k = at_most_all(k, model.n_labels)
+    if n_candidates is not None:
+        has_tables, wanted = model.states[-1].lsh is not None, f"k to {model.n_labels:,}"
+        require(has_tables, "n_candidates", n_candidates, "None: the last layer has no tables")
+        require(k <= whole(n_candidates) <= model.n_labels, "n_candidates", n_candidates, wanted)
+    return best_labels(model, X, k, n_candidates)
 
 
 def best_labels(model: EngineOwner, X: Examples, k: int, n_candidates: int | None) -> Found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -136,3 +138,24 @@ def test_without_c_rows_go_the_long_way(
     for a, b in zip(clf.predict_topk(X[:1], 3), expected, strict=True):
         np.testing.assert_array_equal(a, b)
     assert Scaling("unit", np.empty(0), np.empty(0)).row((X.indices, X.data)) is None
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_what_a_prediction_leaves_for_the_next_changes_nothing(wide: bool) -> None:
+    """Calls of other sizes in between, rows longer than there was room for, and several threads at once."""
+    X, Y = slide.datasets.synthetic(300, 400, 90, nnz=6, labels_per_row=2)
+    full = sp.csr_array(np.linspace(-1, 1, 400, dtype=np.float32)[None])
+    clf = slide.SlideClassifier(wide=wide, **SMALL | {"n_threads": 2}).fit(X, Y)
+    asked = [(rows, k, n) for rows in (X[:1], full, X[:3], X[:80]) for k in (1, 4) for n in (None, 30)]
+    expected = [copy.deepcopy(clf).predict_topk(rows, k, n_candidates=n) for rows, k, n in asked]
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(len(asked)), 4)).tolist()
+
+    def ask(i: int) -> Any:
+        rows, k, n = asked[i]
+        return clf.predict_topk(rows, k, n_candidates=n)
+
+    with ThreadPoolExecutor(3) as pool:
+        for found in (map(ask, order), pool.map(ask, order)):
+            for i, answer in zip(order, found, strict=True):
+                for a, b in zip(answer, expected[i], strict=True):
+                    np.testing.assert_array_equal(a, b)

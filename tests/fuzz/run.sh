@@ -15,12 +15,12 @@ coverage=(-fsanitize-coverage=trace-pc)
 "$cc" -std=gnu11 -g -O2 -c tests/fuzz/engine.c -o "$out/engine.o"
 printf '%s\0' csrc/*/*.c | xargs -0 -P "$(getconf _NPROCESSORS_ONLN)" -I {} \
     bash -c '"${@:3}" -c "$1" -o "$2/$(basename "$1" .c).core.o"' _ {} "$out" "$cc" "${flags[@]}" "${coverage[@]}"
-for target in xmc number network; do
+for target in xmc number text network; do
     "$cc" "${flags[@]}" "tests/fuzz/$target.c" "$out/engine.o" "$out"/*.core.o -lm -o "$out/$target"
 done
 cd "$out"
 export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1} UBSAN_OPTIONS=print_stacktrace=1
-for target in xmc number network; do
+for target in xmc number text network; do
     if [ "$seconds" = seeds ]; then
         "./$target" ../../tests/fuzz/seeds/"$target"/*
     else
