@@ -32,7 +32,8 @@ class Metrics:
         client = prometheus()
         from prometheus_client import multiprocess, values
 
-        self._client, self._multiprocess = client, multiprocess
+        self._client = client
+        self._multiprocess: Any = multiprocess  # part of which has types
         self._shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         # Chosen when prometheus_client is imported; a server that was started before, alone, may have been the first.
         assert not self._shared or values.ValueClass is not values.MutexValue
