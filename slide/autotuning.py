@@ -281,8 +281,8 @@ class _Rows:
         if self._made is None or self._made[0] != key:
             train = _take(self._train, self._used())
             if isinstance(clf, SlideTextClassifier):
-                reader, found = TextReader(options).fit(train)
-                self._made = key, (found, reader.read(self._held))
+                reader, found = TextReader(options).fit(train, n_threads=clf.n_threads)
+                self._made = key, (found, reader.read(self._held, n_threads=clf.n_threads))
             else:
                 self._made = key, (train, self._held)
         return self._made[1]

@@ -32,6 +32,7 @@ def add_text(parser: Parser) -> None:
     group.add_argument("--label-separator", metavar="S", help="between the labels of a cell (default: one a cell)")
     group.add_argument("--words", type=int, metavar="N", help="0, 1, or 2 with pairs of words (default: 2)")
     group.add_argument("--characters", type=widths, metavar="N,N", help="pieces of words of N to N characters")
+    group.add_argument("--stop-words", metavar="FILE", help="words to leave out, one or several a line")
     group.add_argument("--min-rows", type=int, metavar="N", help="texts a feature is in (default: 2, of few texts 1)")
     group.add_argument("--max-share", type=float, metavar="X", help="of the texts a feature is in (default: 1)")
     group.add_argument("--max-features", type=int, metavar="N", help="the most frequent (default: no limit)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +70,8 @@ class TextData(TrainingData):
     def classifier(args: Namespace, options: Mapping[str, Any]) -> SlideTextClassifier:
         """Its file says which columns it was trained on, so that eval and predict need not be told."""
         given = {name: getattr(args, name) for name in FEATURES if getattr(args, name) is not None}
+        if args.stop_words:
+            given["stop_words"] = _words_of(args.stop_words)
         clf = SlideTextClassifier(TextFeatures(**given), **options)
         clf.table_ = _columns_of(args)
         return clf
@@ -106,6 +109,19 @@ class TextData(TrainingData):
 
 def _columns_of(args: Namespace) -> dict[str, Any]:
     return {"text": args.text.split(","), "labels": args.labels, "separator": args.label_separator}
+
+
+def _words_of(name: str) -> tuple[str, ...]:
+    """The words of a file, in UTF-8."""
+    try:
+        words = Path(name).read_text(encoding="utf-8-sig").split()
+    except OSError as e:
+        raise ValueError(f"--stop-words: {name}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise ValueError(f"--stop-words: {name}: found a byte that is no UTF-8 at {e.start:,}, wanted words") from e
+    if not words:
+        raise ValueError(f"--stop-words: found no word in {name}, wanted one or more")
+    return tuple(dict.fromkeys(words))
 
 
 class TextInput(ModelInput):

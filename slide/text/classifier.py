@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
+import scipy.sparse as sp
+
 from slide.checks import require
 from slide.estimator.classifier import SlideClassifier
 from slide.labels.forms import Values
@@ -69,6 +71,13 @@ class SlideTextClassifier(SlideClassifier):
         found = super().explain(texts, label)
         names, parts = explained(found, self.vocabulary_, texts[0])
         return replace(found, names=found.names or names, parts=parts)
+
+    def transform(self, X: Any) -> sp.csr_array:
+        """The features of texts as the network gets them: CSR float32 [n, n_features_in_], rows of unit length.
+
+        Columns are named by ``vocabulary_.names``. For other models on the same features, and to look at them.
+        """
+        return self._rows(X)
 
     def fit_blocks(self, *_: Any, **__: Any) -> SlideTextClassifier:
         """Not here: the vocabulary is made of all texts."""

@@ -485,3 +485,14 @@ def test_options_of_the_features_can_be_searched_by_name() -> None:
     with pytest.raises(ValueError, match="set_params: found 'features__word', wanted one of features__words"):
         clf.set_params(features__word=1)
     assert clf.set_params(features__words=1, epochs=2).features == slide.TextFeatures(words=1)
+
+
+def test_transform_gives_the_features_that_the_network_gets() -> None:
+    clf = slide.SlideTextClassifier(hidden=4, epochs=1, n_threads=1).fit(["red fox", "red hen"], ["fox", "hen"])
+    rows = clf.transform(["red red hen", "blue"])
+    assert rows.shape == (2, clf.n_features_in_)
+    assert set(np.array(clf.vocabulary_.names)[rows.indices]) == {"red", "hen", "red hen"}
+    np.testing.assert_allclose(np.sqrt(rows.multiply(rows).sum(axis=1)), [1, 0], atol=1e-6)
+    plain = slide.SlideClassifier(hidden=4, epochs=1, n_threads=1, normalize=True)
+    plain.fit(clf.transform(["red fox", "red hen"]), ["fox", "hen"])
+    np.testing.assert_array_equal(plain.decision_function(rows), clf.decision_function(["red red hen", "blue"]))
