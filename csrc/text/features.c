@@ -5,7 +5,7 @@
 
 #include "core/memory.h"
 #include "text/features.h"
-#include "text/hash.h"
+#include "text/blake2b.h"
 #include "text/vocabulary.h"
 
 #define AHEAD 8

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/hash.h"
+#include "text/blake2b.h"
 #include "text/vocabulary.h"
 #include "text/words.h"
 

@@ -1,12 +1,12 @@
 /* text.h: the public face of texts: which features they have and how often, as slide/text/features.py counts them.
  *
- * A feature is known by 64 bits (hash.h). A text comes as it is, where it is ASCII, or cut into words by Python, whose
+ * A feature is known by 64 bits (blake2b.h). A text comes as it is, where it is ASCII, or cut into words by Python, whose
  * table of Unicode is not here (slide/text/words.py). Weights are Python's too: they take no time.
  *
- *   hash.c, vocabulary.c      what stands for a feature, and the column of it
+ *   blake2b.c, vocabulary.c   what stands for a feature, and the column of it
  *   words.c, word_cache.h     from texts to words, and what is known of those met last
  *   features.c, entries.c     one text's features: words, pairs of neighbours, n-grams of words
- *   batch.c                   many texts, several threads
+ *   counts.c                  many texts, several threads
  *   names.c                   names of features */
 #ifndef SLIDE_TEXT_TEXT_H
 #define SLIDE_TEXT_TEXT_H
@@ -61,12 +61,12 @@ void slide_text_reader_free(slide_text_reader *r);
 void slide_text_index(const uint64_t *codes, int64_t n, int32_t bits, int32_t *starts);
 void slide_text_columns(const slide_text_options *o, const uint64_t *codes, int64_t n, int n_threads, int32_t *columns);
 
-/* batch.c: lengths [n] of rows; texts i * run to (i + 1) * run go to runs[i], which come zeroed. */
+/* counts.c: lengths [n] of rows; texts i * run to (i + 1) * run go to runs[i], which come zeroed. */
 slide_status slide_text_count(const slide_text_options *o, const slide_text *texts, int64_t n, int64_t run, int n_threads,
                               slide_text_run *runs, int64_t *lengths);
-/* batch.c: one text, by a reader that is kept. */
+/* counts.c: one text, by a reader that is kept. */
 slide_status slide_text_count_one(slide_text_reader *r, const slide_text *text, slide_text_run *run);
-/* batch.c: copies what runs hold behind each other, keys as ids or as codes, of which one is NULL. */
+/* counts.c: copies what runs hold behind each other, keys as ids or as codes, of which one is NULL. */
 void slide_text_gather(const slide_text_run *runs, int64_t n_runs, int32_t *ids, uint64_t *codes, float *counts);
 void slide_text_free(slide_text_run *runs, int64_t n_runs);
 

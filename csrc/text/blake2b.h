@@ -1,6 +1,6 @@
-/* hash.h: 64 bits that stand for a feature's text, the same on every machine: slide/text/features.py's feature_hash and mix. */
-#ifndef SLIDE_TEXT_HASH_H
-#define SLIDE_TEXT_HASH_H
+/* blake2b.h: 64 bits that stand for a feature's text, the same on every machine: slide/text/features.py's feature_hash and mix. */
+#ifndef SLIDE_TEXT_BLAKE2B_H
+#define SLIDE_TEXT_BLAKE2B_H
 
 #include <stdint.h>
 

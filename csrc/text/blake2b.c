@@ -1,7 +1,7 @@
-/* hash.c: BLAKE2b as RFC 7693 has it, without a key, of which only the first word of the result is wanted. */
+/* blake2b.c: BLAKE2b as RFC 7693 has it, without a key, of which only the first word of the result is wanted. */
 #include <string.h>
 
-#include "text/hash.h"
+#include "text/blake2b.h"
 
 #define BLOCK 128
 #define ROUNDS 12

@@ -1,4 +1,4 @@
-/* batch.c: many texts by several threads. A thread takes a run of texts and puts what it finds into the run's own memory; the
+/* counts.c: many texts by several threads. A thread takes a run of texts and puts what it finds into the run's own memory; the
  * caller then knows how long the arrays are. */
 #include <stdlib.h>
 #include <string.h>
