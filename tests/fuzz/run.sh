@@ -14,7 +14,7 @@ flags=(-std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=unde
 coverage=(-fsanitize-coverage=trace-pc)
 "$cc" -std=gnu11 -g -O2 -c tests/fuzz/engine.c -o "$out/engine.o"
 printf '%s\0' csrc/*/*.c | xargs -0 -P "$(getconf _NPROCESSORS_ONLN)" -I {} \
-    bash -c '"${@:3}" -c "$1" -o "$2/$(basename "$1" .c).core.o"' _ {} "$out" "$cc" "${flags[@]}" "${coverage[@]}"
+    bash -c '"${@:3}" -c "$1" -o "$2/${1//\//-}.core.o"' _ {} "$out" "$cc" "${flags[@]}" "${coverage[@]}"
 for target in xmc number text network; do
     "$cc" "${flags[@]}" "tests/fuzz/$target.c" "$out/engine.o" "$out"/*.core.o -lm -o "$out/$target"
 done

@@ -9,7 +9,7 @@ mkdir -p "$out"
 rm -f "$out"/*.o
 flags=(-std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=thread -Icsrc)
 printf '%s\0' csrc/*/*.c | xargs -0 -P "$(getconf _NPROCESSORS_ONLN)" -I {} \
-    bash -c '"${@:3}" -c "$1" -o "$2/$(basename "$1" .c).o"' _ {} "$out" "$cc" "${flags[@]}" -fopenmp
+    bash -c '"${@:3}" -c "$1" -o "$2/${1//\//-}.o"' _ {} "$out" "$cc" "${flags[@]}" -fopenmp
 "$cc" "${flags[@]}" tests/races/gomp.c tests/races/driver.c "$out"/*.o -lm -lpthread -o "$out/driver"
 export TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=tests/races/suppressions.txt"
 if "$out/driver" planted 2> "$out/planted.log"; then
