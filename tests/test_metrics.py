@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import io
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,12 @@ from hypothesis import strategies as st
 from strategies import indicator, truth_and_top
 
 from slide.metrics import (
+    calibration,
+    calibration_error,
     evaluate,
     inverse_propensity,
+    label_report,
+    labels,
     ndcg_at_k,
     pairs,
     precision_at_k,
@@ -25,8 +30,10 @@ from slide.metrics import (
     psp_at_k,
     ranking,
     recall_at_k,
+    reliability,
     summary,
     without_pairs,
+    write_label_report,
 )
 
 Top = tuple[sp.csr_array, np.ndarray[Any, Any], int]
@@ -53,6 +60,82 @@ def test_ndcg_by_hand() -> None:
     rows = [(1 + third) / (1 + second), third / 1, 0, second / (1 + second + third)]
     assert ndcg_at_k(Y, IDS, 3) == pytest.approx(sum(rows) / 4)
     assert ndcg_at_k(Y, IDS, 1) == pytest.approx(1 / 4)
+
+
+def test_reliability_by_hand() -> None:
+    p = np.array([[0.9, 0.2, 0.1], [0.7, 0, 0.3], [0.8, 0.1, 0], [0.5, 0.55, 0]])
+    assert calibration_error(Y, IDS, p, n_bins=2) == pytest.approx(abs(0.9 + 0.7 + 0.8 + 0.5 - 1) / 4)
+    low, high = reliability(Y, IDS, p, 3, n_bins=2)  # hits are said to be 0.9, 0.1, 0.3 and 0.55; two places are empty
+    assert (low.low, low.high, low.n, high.n) == (0, 0.5, 5, 5)
+    assert (low.said, low.true) == (pytest.approx(0.7 / 5), 2 / 5)
+    assert (high.said, high.true) == (pytest.approx(3.45 / 5), 2 / 5)
+    assert reliability(Y, np.full((4, 1), -1), np.zeros((4, 1))) == []
+    assert calibration_error(Y, np.full((4, 1), -1), np.zeros((4, 1))) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"probabilities": np.full((4, 3), 1.5)}, "probabilities: found 1.5, wanted 0 to 1"),
+        ({"probabilities": np.full((4, 3), np.nan)}, "probabilities: found nan"),
+        ({"probabilities": np.zeros((4, 2))}, r"probabilities: found shape \(4, 2\)"),
+        ({"n_bins": 0}, "n_bins: found 0"),
+        ({"n_bins": True}, "n_bins: found True"),
+        ({"k": 4}, "k: found 4"),
+    ],
+)
+def test_what_are_no_probabilities_is_refused(change: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        calibration_error(**{"Y_true": Y, "ids": IDS, "probabilities": np.zeros((4, 3)), **change})
+
+
+def test_label_report_by_hand() -> None:
+    """True {0, 2}, {1}, {}, {0, 1, 2, 3}; predicted {2, 4}, {3}, {0, 1}, {4, 0}."""
+    said = [[2, 4], [3, -1], [0, 1], [4, 0]]
+    found = {q.label: q for q in label_report(Y, said, thresholds=[0.5, 0.4, 0.3, 0.2, 0.1])}
+    assert list(found) == [0, 1, 2, 3, 4]  # by support, then by predictions
+    assert [(q.support, q.predicted, q.right) for q in found.values()] == [
+        *((2, 2, 1), (2, 1, 0), (2, 1, 1), (1, 1, 0), (0, 2, 0))
+    ]
+    assert (found[0].precision, found[0].recall, found[0].f1, found[0].threshold) == (0.5, 0.5, 0.5, 0.5)
+    assert math.isnan(found[4].recall)
+    assert (found[0].confused_with, found[0].confused) == (4, 1)
+    assert (found[1].confused_with, found[1].confused) == (3, 1)  # and 4, as often
+    assert found[4].confused_with is None
+    assert [tuple(q)[:4] for q in label_report(Y, said)] == [tuple(q)[:4] for q in found.values()]
+    with pytest.raises(ValueError, match="thresholds: found shape"):
+        label_report(Y, said, thresholds=np.zeros(6))
+
+
+@given(truth_and_top())
+def test_label_report_counts_what_is_there(given_: Top) -> None:
+    Y_true, ids, _ = given_
+    n, L = Y_true.shape
+    said = np.zeros((n, L), bool)
+    for row, label in zip(*np.nonzero(ids >= 0), strict=True):
+        said[row, ids[row, label]] = True
+    true = Y_true.toarray() != 0
+    found = {q.label: q for q in label_report(Y_true, ids)}
+    for form in (sp.csr_array(said), [np.flatnonzero(row).tolist() for row in said]):
+        if not said.any() or (isinstance(form, list) and not n):
+            continue
+        again = label_report(Y_true, form, labels=range(L)) if isinstance(form, list) else label_report(Y_true, form)
+        assert {q.label: q[:4] for q in again} == {label: q[:4] for label, q in found.items()}
+    for label in range(L):
+        counts = int(true[:, label].sum()), int(said[:, label].sum()), int((true & said)[:, label].sum())
+        assert (tuple(found[label][1:4]) if label in found else (0, 0, 0)) == counts
+        missed = true[:, label] & ~said[:, label]
+        instead = (said & ~true)[missed].sum(axis=0)
+        if label in found:
+            assert found[label].confused == instead.max(initial=0)
+
+
+def test_a_label_report_is_written_as_csv() -> None:
+    file = io.StringIO()
+    write_label_report(file, label_report([["a"], ["b"], ["b"]], [["b"], ["b"], []]))
+    head, *lines = file.getvalue().splitlines()
+    assert head == "label,support,predicted,right,precision,recall,f1,threshold,confused_with,confused"
+    assert lines == ["b,2,2,1,0.5,0.5,0.5,,,0", "a,1,0,0,,0,0,,b,1"]
 
 
 def test_psp_by_hand() -> None:
@@ -305,7 +388,7 @@ def test_bad_propensities() -> None:
 
 
 def test_examples_in_the_documentation() -> None:
-    for module in (ranking, propensity, summary, pairs):
+    for module in (ranking, propensity, summary, pairs, calibration, labels):
         tried = doctest.testmod(module)
         assert tried.attempted > 0
         assert tried.failed == 0

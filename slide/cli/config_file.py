@@ -20,7 +20,7 @@ from slide.lsh import FAMILIES
 from slide.optim import OPTIMIZERS, SCHEDULES
 
 NOT_IN_FILES = ("help", "debug", "config", "print_config")
-PATHS = ("data", "test", "out", "checkpoint", "log", "validation")
+PATHS = ("data", "test", "out", "checkpoint", "log", "validation", "calibrate")
 #: Tables whose `kind` names a class.
 KINDS: dict[str, Mapping[str, type]] = {
     "lsh": FAMILIES,
@@ -79,7 +79,11 @@ def _other_flags(actions: Mapping[str, argparse.Action]) -> dict[str, str]:
 def _is_no_path(key: str, text: str) -> bool:
     """Embedded data sets go by their names, and shares of the rows for validation by a number."""
     try:
-        return text in slide.datasets.names() or (key == "validation" and float(text) >= 0)
+        return (
+            text in slide.datasets.names()
+            or (key == "calibrate" and text == "no")
+            or (key == "validation" and float(text) >= 0)
+        )
     except ValueError:
         return False
 

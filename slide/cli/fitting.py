@@ -45,6 +45,7 @@ class FitOptions:
     log: FileLogger | None
     metric: str
     autotune: float | None
+    calibrate: str | None
 
     @classmethod
     def of(cls, args: Namespace) -> FitOptions:
@@ -60,15 +61,22 @@ class FitOptions:
             raise ValueError("--metric: found no --validation, wanted the rows to score: a file, or a share")
         early = None if args.patience is None else slide.EarlyStopping(args.patience, args.metric)
         log = args.log and file_logger(writable(args.log, args.data, args.test, args.out))
-        return cls(_checkpoint(args), validation, early, log or None, args.metric, args.autotune)
+        how = args.metric, args.autotune, args.calibrate
+        return cls(_checkpoint(args), validation, early, log or None, *how)
 
     def eval_set(self, data: TrainingData) -> tuple[Any, Any] | float | None:
         """As ``SlideClassifier.fit`` takes it; files are read as the training data were."""
-        if not isinstance(self.validation, str):
-            return self.validation
-        held_out = data.held_out(self.validation)
-        assert held_out is not None
-        return held_out.rows
+        return _held_out(data, self.validation) if isinstance(self.validation, str) else self.validation
+
+    def calibration_rows(self, data: TrainingData) -> tuple[Any, Any] | bool:
+        """As ``SlideClassifier.fit`` takes it."""
+        return self.calibrate != "no" if self.calibrate in (None, "no") else _held_out(data, self.calibrate)
+
+
+def _held_out(data: TrainingData, name: str) -> tuple[Any, Any]:
+    held_out = data.held_out(name)
+    assert held_out is not None
+    return held_out.rows
 
 
 def _check_autotune(args: Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -34,6 +35,13 @@ def load_classifier(args: Namespace, purpose: str) -> SlideClassifier:
     if not isinstance(model, SlideClassifier):
         raise ValueError(f"{args.model}: holds a network, and {purpose}")
     return model
+
+
+def warn_of_uncalibrated(clf: SlideClassifier, source: str) -> None:
+    """Says that a model's probabilities were learned on no rows."""
+    if clf.calibration_ is None:
+        said = "its probabilities are not calibrated and too sure of themselves; slide calibrate mends that"
+        print(f"slide: warning: {source}: {said}", file=sys.stderr, flush=True)
 
 
 def network_of(model: Model) -> Network:

@@ -100,6 +100,8 @@ def add_classifier(parser: Parser) -> None:
     option("--optimizer", choices=("adagrad", "adam", "sgd"), help="takes --lr")
     option("--batch-size", type=int, metavar="N", help="samples that share an active set, 1 to 32")
     option("--storage", choices=("float32", "bfloat16"), help="of the network's weights")
+    text = "which labels are predicted: f1, macro-f1, precision=0.9, a probability like 0.5, or a number of labels"
+    option("--threshold", metavar="WISH", help=text)
     option("--random-state", "--seed", dest="random_state", type=int, metavar="N", help="seed")
     add_machine(group, argparse.SUPPRESS)
 

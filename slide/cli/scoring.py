@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -90,15 +90,15 @@ def filtered_pairs(name: str, data: LabelledRows) -> Pairs:
 
 
 def predicted(
-    model: Model, data: LabelledRows, n_candidates: int | None = None, more: int = 0
+    model: Model, data: LabelledRows, n_candidates: int | None = None, more: int = 0, *, proba: bool = False
 ) -> tuple[IntArray, FloatArray]:
-    """The best labels of each row and their scores, [n, 5 + more]; -1 where there are fewer labels."""
+    """The best labels of each row, [n, 5 + more], -1 where there are fewer, and their scores or probabilities."""
     if data.truth and (remark := data.truth.remark()):
         print(f"slide: warning: {data.name}: {remark}", file=sys.stderr, flush=True)
     shape = data.Y.shape[0], max(KS) + more
     k = min(shape[1], network_of(model).n_labels)
     ids, scores = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-    for rows, best, values in blocks(model, data.X, k, n_candidates):
+    for rows, best, values in blocks(model, data.X, k, n_candidates, proba=proba):
         ids[rows, :k], scores[rows, :k] = best, values
     return ids, scores
 
@@ -134,11 +134,21 @@ def table(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def blocks(model: Model, X: sp.csr_array, k: int, n_candidates: int | None) -> Iterator[tuple[slice, Any, Any]]:
-    """Rows, ids and scores of predict_topk, a block of rows at a time."""
+def blocks(
+    model: Model, X: sp.csr_array, k: int, n_candidates: int | None, *, proba: bool = False
+) -> Iterator[tuple[slice, Any, Any]]:
+    """Rows, ids and scores of predict_topk, or probabilities, a block of rows at a time."""
+    how: dict[str, Any] = {"n_candidates": n_candidates}
+    if proba:
+        how["proba"] = True
+    return blocks_of(X, lambda some: model.predict_topk(some, k, **how))
+
+
+def blocks_of(X: Any, answer: Callable[[Any], tuple[Any, Any]]) -> Iterator[tuple[slice, Any, Any]]:
+    """Rows, and what is answered to them, a block of rows at a time."""
     n = X.shape[0]
     with bars.follow_rows("scoring", n) as advance:
         for first in range(0, max(n, 1), ROWS_AT_ONCE):
             rows = slice(first, min(first + ROWS_AT_ONCE, n))
-            yield rows, *model.predict_topk(X[rows], k, n_candidates=n_candidates)
+            yield rows, *answer(X[rows])
             advance(rows.stop - first)

@@ -25,7 +25,7 @@ MAX_SCORES = 20  # kept; the oldest goes first
 
 LIMITS = (
     "Labels that no training row had are never predicted; `partial_fit` and `add_labels` bring new ones in.",
-    "Scores rank the labels of a row. `predict_proba` turns them into numbers between 0 and 1 that are not calibrated.",
+    "Scores rank the labels of a row. Probabilities are calibrated if rows were kept back for it (`calibration_`).",
     "Rare labels are found less often than frequent ones: PSP@k weighs them, `slide eval --by-frequency` shows them.",
     "The model repeats what its training data say, their errors and their gaps included.",
 )

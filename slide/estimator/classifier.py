@@ -68,6 +68,9 @@ class SlideClassifier(FittedClassifier):
         How many times a row of that label counts, beside its sample_weight; a row with several labels counts as their
         mean. Labels that a dict leaves out count once. "balanced": as often as gives every label of the training rows
         the same sum; `fit` alone takes it.
+    threshold : "f1", "macro-f1", "precision=0.9", a float under 1, an int, or None
+        Which labels `predict` predicts where rows may have several (``tune_threshold`` says what each means), tuned on
+        the rows that probabilities are learned on. None: "f1" if there are such rows, else labels of positive scores.
     n_threads : int or None
         None: the cores this process may use (SLIDE_NUM_THREADS, OMP_NUM_THREADS), and one to fit fewer than 2,000 rows.
     random_state : int, numpy.random.Generator or RandomState, or None
@@ -88,6 +91,8 @@ class SlideClassifier(FittedClassifier):
         Columns of X, if it was a data frame.
     fit_seconds_, samples_per_second_ : float
         Of the last fit, everything counted: finding the pairs, rebuilding tables.
+    calibration_ : how scores become probabilities; None where no rows were kept back for it (`fit`, `calibrate`)
+    thresholds_ : over which probability labels are predicted; None where that follows from the scores
     plan_ : what the last fit chose by itself, and why: ``print(clf.plan_)``
     history_ : list of dict
         Of the last fit: epoch, samples, seconds, loss, active neurons, rebuilds and learning rate at some 200 moments,
@@ -125,6 +130,7 @@ class SlideClassifier(FittedClassifier):
         batch_size: int | None = None,
         storage: str = "float32",
         class_weight: Any = None,
+        threshold: Any = None,
         n_threads: int | None = None,
         random_state: Any = 0,
         backend: str | None = None,
@@ -147,6 +153,7 @@ class SlideClassifier(FittedClassifier):
         self.batch_size = batch_size
         self.storage = storage
         self.class_weight = class_weight
+        self.threshold = threshold
         self.n_threads = n_threads
         self.random_state = random_state
         self.backend = backend
@@ -165,6 +172,7 @@ class SlideClassifier(FittedClassifier):
         eval_set: tuple[Any, Any] | float | None = None,
         early_stopping: EarlyStopping | None = None,
         checkpoint: Checkpoint | None = None,
+        calibrate: tuple[Any, Any] | bool = True,
     ) -> Self:
         """Trains from scratch, or goes on from a checkpoint.
 
@@ -187,6 +195,9 @@ class SlideClassifier(FittedClassifier):
             Whether a score that rises no more ends the fit, and whether the best model comes back.
         checkpoint : slide.Checkpoint or None
             Where and how often to save the state of the training, and whether to go on from there.
+        calibrate : pair (X, y), or bool
+            Rows that are not trained on, to learn probabilities on. True: those of `eval_set`, 200 or more; else one in
+            twenty of 3,000 rows or more, 200 to 1,000. False: none.
 
         Raises
         ------
@@ -199,20 +210,12 @@ class SlideClassifier(FittedClassifier):
             If the loss overflows; names step and layer.
         """
         require(whole(self.epochs) >= 1, "epochs", self.epochs, "1 or more")
-        rows = begin(
-            self,
-            X,
-            y,
-            classes,
-            sample_weight,
-            few_rows=FEW_ROWS,
-            all_there=True,
-            repeats=checkpoint is None and not isinstance(eval_set, float),
-        )
-        how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "rank": self.plan_.rank}
-        how |= {"callback": callback, "early_stopping": early_stopping, "checkpoint": checkpoint}
+        repeats = checkpoint is None and not isinstance(eval_set, float)
+        rows = begin(self, X, y, classes, sample_weight, few_rows=FEW_ROWS, all_there=True, repeats=repeats)
+        how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "callback": callback}
+        how |= {"early_stopping": early_stopping, "checkpoint": checkpoint}
         try:
-            train(self, rows, eval_set, **how)
+            train(self, rows, eval_set, rank=self.plan_.rank, calibrate=calibrate, **how)
         finally:
             self.network_.set_threads(resolve_threads(self.n_threads))
         return self
@@ -225,6 +228,7 @@ class SlideClassifier(FittedClassifier):
         callback: Any = None,
         eval_set: tuple[Any, Any] | None = None,
         early_stopping: EarlyStopping | None = None,
+        calibrate: tuple[Any, Any] | bool = True,
     ) -> Self:
         """Trains from scratch on rows that do not fit memory, of which two blocks are held at a time.
 
@@ -236,8 +240,8 @@ class SlideClassifier(FittedClassifier):
             decided by the first block.
         classes : sequence or None
             All labels, where y gives them by name; indicators need none.
-        callback, eval_set, early_stopping
-            As in `fit`; eval_set is a pair.
+        callback, eval_set, early_stopping, calibrate
+            As in `fit`; eval_set is a pair. No rows are kept back: probabilities are learned of one of these pairs.
 
         Raises
         ------
@@ -251,7 +255,7 @@ class SlideClassifier(FittedClassifier):
         sample = rows.X[:SAMPLE], rows.Y[:SAMPLE]
         del first, rows
         how = {"epochs": self.epochs, "schedule": self.schedule or Linear()}
-        how |= {"callback": callback, "early_stopping": early_stopping}
+        how |= {"callback": callback, "early_stopping": early_stopping, "calibrate": calibrate}
         train_on_blocks(self, blocks, sample, eval_set, **how)
         return self
 

@@ -8,14 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 
 from slide.checks import require
 from slide.engine.layout import IntArray
 from slide.estimator.card import Card, markdown
+from slide.estimator.deciding import BestLabels, check_given, decide_on, fixed_thresholds, learn_on
 from slide.estimator.encoding import Encoding, MatrixReader, Reader
+from slide.estimator.holdout import encoded
 from slide.estimator.plan import FitPlan
 from slide.estimator.predictions import Predictions
 from slide.estimator.stored_options import restored_options, stored_options, stored_schedule
+from slide.inference.calibration import Calibration
+from slide.inference.thresholds import Thresholds
 from slide.labels.forms import Values, class_names
 from slide.labels.stored_names import as_texts
 from slide.network import Network
@@ -83,6 +88,7 @@ class FittedClassifier(Predictions):
 
         self.network_ = resized(self.network_, keep, len(new))
         self._encoding = self._encoding.resized(keep, new)
+        self.thresholds_ = self.thresholds_ and self.thresholds_.resized(keep)
         return self
 
     # -- how well it predicts ---------------------------------------------------------------------------------------
@@ -135,6 +141,47 @@ class FittedClassifier(Predictions):
         self._check_fitted()
         found = {"Y_train": Y_train, "ks": ks, "sample_weight": sample_weight, "filter_labels": filter_labels}
         return evaluate(self.network_, self._encoding, X, y, n_candidates, A=A, B=B, **found)
+
+    # -- probabilities ------------------------------------------------------------------------------------------------
+
+    def calibrate(self, X: Any, y: Any) -> Self:
+        """Learns probabilities anew on rows that were not trained on, X and y as `fit` takes them; 20 or more.
+
+        Scores stay what they are; thresholds are tuned anew. For models whose fit kept no rows back, and for data that
+        have changed.
+        """
+        self._check_fitted()
+        return self._calibrate(*encoded((X, y), self._encoding, self.network_.n_threads, "calibrate"))
+
+    def _calibrate(self, rows: sp.csr_array, Y: sp.csr_array, threshold: Any = None) -> Self:
+        """The same, of rows as the network sees them; threshold : as ``tune_threshold`` takes it."""
+        check_given(rows, "calibrate")
+        fixed_thresholds(threshold, self._one_class)
+        learn_on(self, rows, Y, threshold, must=True)
+        return self
+
+    def tune_threshold(self, X: Any, y: Any, threshold: Any = None) -> Self:
+        """Learns anew which labels `predict` predicts, on rows that were not trained on, X and y as `fit` takes them.
+
+        Parameters
+        ----------
+        X, y : 20 rows or more
+        threshold : as the option of the same name
+            "f1": one threshold for all labels, under which predictions have the best F1 together. "macro-f1": one for
+            each label that these rows have, drawn towards that of all where it has few; labels count alike.
+            "precision=0.9": the most labels of which nine in ten are right. A float under 1: labels of a higher
+            probability. An int: that many for every row. None: as the option says, or "f1".
+
+        Probabilities stay what they are (``calibrate``), as does `threshold`, of which the next fit learns.
+        """
+        self._check_fitted()
+        wish = self.threshold if threshold is None else threshold
+        fixed_thresholds(wish, self._one_class)
+        require(not self._one_class, "tune_threshold", "one class a row, which is predicted", "several labels a row")
+        rows, Y = encoded((X, y), self._encoding, self.network_.n_threads, "tune_threshold")
+        check_given(rows, "tune_threshold")
+        decide_on(self, BestLabels.of(self.network_, rows, Y), wish)
+        return self
 
     # -- what is known of it -----------------------------------------------------------------------------------------
 
@@ -191,6 +238,8 @@ class FittedClassifier(Predictions):
             "card": getattr(self, "card_", Card()).config(),
             "history": getattr(self, "history_", self.network_.history),
             "plan": self.plan_.config() if hasattr(self, "plan_") else None,
+            "calibration": self.calibration_ and self.calibration_.config(),
+            "thresholds": self.thresholds_ and self.thresholds_.config(),
             "fitted": {name: getattr(self, name, 0.0) for name in FITTED},  # times are known after the fit
             **self._encoding.config(),
         }
@@ -211,5 +260,12 @@ class FittedClassifier(Predictions):
         clf.card_ = Card.restored(config.get("card"))
         if config.get("plan") is not None:  # files of before do not say
             clf.plan_ = FitPlan.restored(config["plan"])
+        if config.get("calibration") is not None:
+            clf.calibration_ = Calibration.restored(config["calibration"])
+            require(
+                clf.calibration_.one_class == clf._one_class, "calibration", config["calibration"], "the labels' kind"
+            )
+        if config.get("thresholds") is not None:
+            clf.thresholds_ = Thresholds.restored(config["thresholds"], network.n_labels)
         clf.history_ = network.history = [dict(record) for record in config.get("history", ())]
         return clf

@@ -13,7 +13,9 @@ import scipy.sparse as sp
 
 from slide.checks import Checked, require, whole
 from slide.estimator.build import build_network
+from slide.estimator.calibrating import as_unseen, goes_on_with_all, kept_back, marked
 from slide.estimator.card import TrainingFacts
+from slide.estimator.deciding import LearnedOn, fixed_thresholds
 from slide.estimator.encoding import Encoding, Pair
 from slide.estimator.fitted import FittedClassifier
 from slide.estimator.holdout import encoded, hold_out
@@ -59,10 +61,11 @@ def begin(
     encoding, rows = Encoding.fit(clf._new_reader(), X, y, classes, clf.normalize, *weights, prepare, clf.n_threads)
     n_threads = 1 if clf.n_threads is None and rows.X.shape[0] < few_rows else clf.n_threads
     doubt_labels(encoding.labels, rows.Y, all_there)
+    fixed = fixed_thresholds(clf.threshold, encoding.labels.kind == "classes")
     plan = FitPlan.of(clf.wide, *((rows.X, rows.Y) if all_there else ()))
     sizes = rows.X.shape[1], rows.Y.shape[1]
     clf.network_ = build_network(clf, *sizes, n_threads, plan.wide, seed_of(clf.random_state))
-    clf.plan_, clf._encoding = plan, encoding
+    clf.plan_, clf._encoding, clf.calibration_, clf.thresholds_ = plan, encoding, None, fixed
     return rows
 
 
@@ -78,13 +81,16 @@ def train(
     eval_set: Any,
     callback: Any,
     rank: Rank | None = None,
+    calibrate: Any = None,
     **fit_kwargs: Any,
 ) -> None:
     """Trains on rows in memory.
 
     rows : as the network sees them; eval_set, callback : as SlideClassifier.fit takes it; fit_kwargs : of Network.fit
     rank : how to learn to rank, once the network is trained; None: sparse rows that rank already learn of these rows
+    calibrate : as SlideClassifier.fit takes it; None: probabilities and thresholds stay what they are
     """
+    given = _calibration_rows(clf, calibrate)
     net, callbacks = clf.network_, [*verbose_callbacks(clf.verbose), *listed(callback)]
     rows, held = hold_out(rows, eval_set, clf._encoding, net.seed, net.n_threads)
     facts = TrainingFacts.of(rows.X, rows.Y)
@@ -93,32 +99,64 @@ def train(
         clf.threshold_ = threshold(net, rows.X, rows.Y)
         return clf._stored()
 
-    apart = held_for_calibration(rows.X.shape[0] if rank else 0, net.seed)
+    n_rows = rows.X.shape[0]
+    by_itself = calibrate is True and held is None and (rank or not goes_on_with_all(fit_kwargs.get("checkpoint")))
+    apart = held_for_calibration(n_rows, net.seed) if rank else kept_back(n_rows if by_itself else 0, net.seed)
     main = rows.take(~apart) if apart.any() else rows
+    learned = LearnedOn(clf, given, held if calibrate is True else None)
+    if calibrate is not None:
+        learned.check(int(apart.sum()) if by_itself else 0)
+
+    def data() -> str:
+        return marked(facts.fingerprint(), 0 if rank else int(apart.sum()))
+
+    def calibrate_on_held() -> None:
+        if by_itself and apart.any():
+            learned.learn(as_unseen(rows.X, apart, clf._encoding.scaling), rows.Y[apart])
+
     with recorded(clf, rows.X, rows.Y, lambda: facts):
         fit_kwargs |= {"callback": callbacks, "checkpoint_adds": stored, "sample_weight": main.weights}
-        net.fit(Checked(main.X, facts.fingerprint), Checked(main.Y), eval_set=_checked(held), **fit_kwargs)
+        net.fit(Checked(main.X, data), Checked(main.Y), eval_set=_checked(held), **fit_kwargs)
         if rank is None:
+            calibrate_on_held()
             update_ranker(net, rows.X, rows.Y, rows.weights)
         else:
             for one in callbacks:
                 if isinstance(one, Shown):
                     one.say("learning to rank the best labels of each row")
-            clf.plan_.ranking = learn_ranker(net, rows.X, rows.Y, apart, rank, net.seed, rows.weights)
+            weights = rows.weights
+            clf.plan_.ranking = learn_ranker(net, rows.X, rows.Y, apart, rank, net.seed, weights, calibrate_on_held)
+        learned.learn_of_given()
     say_what_was_done(clf)
 
 
+def _calibration_rows(clf: FittedClassifier, calibrate: Any) -> Pair | None:
+    """Rows that were given to learn probabilities on, as the network sees them."""
+    if calibrate is None or isinstance(calibrate, bool):
+        return None
+    return encoded(calibrate, clf._encoding, clf.network_.n_threads, "calibrate")
+
+
 def train_on_blocks(
-    clf: FittedClassifier, blocks: Iterable[Any], sample: Pair, eval_set: Any, callback: Any, **fit_kwargs: Any
+    clf: FittedClassifier,
+    blocks: Iterable[Any],
+    sample: Pair,
+    eval_set: Any,
+    callback: Any,
+    calibrate: Any = True,
+    **fit_kwargs: Any,
 ) -> None:
     """Trains on blocks of rows as SlideClassifier.fit_blocks takes them.
 
     sample : some rows as the network sees them; fit_kwargs : of Network.fit_blocks
     """
     callbacks = [*verbose_callbacks(clf.verbose), *listed(callback)]
-    held = _checked(None if eval_set is None else encoded(eval_set, clf._encoding, clf.network_.n_threads))
+    given = _calibration_rows(clf, calibrate)
+    held = None if eval_set is None else encoded(eval_set, clf._encoding, clf.network_.n_threads)
     prepare = partial(clf._encoding.training_rows, class_weight=clf.class_weight, some_count=False)
     source = BlockSource(blocks, prepare)
+    learned = LearnedOn(clf, given, held if calibrate is True else None)
+    learned.check(0)
 
     def facts() -> TrainingFacts:
         clf._encoding = clf._encoding.with_unlabelled(source.n_unlabelled)
@@ -126,7 +164,8 @@ def train_on_blocks(
         return TrainingFacts.counted(*sizes, source.n_values, source.n_labels)
 
     with recorded(clf, *sample, facts):
-        clf.network_.fit_blocks(CheckedBlocks(source), eval_set=held, callback=callbacks, **fit_kwargs)
+        clf.network_.fit_blocks(CheckedBlocks(source), eval_set=_checked(held), callback=callbacks, **fit_kwargs)
+        learned.learn_of_given()
     say_what_was_done(clf)
 
 

@@ -34,7 +34,7 @@ def hold_out(
     return rows, None if eval_set is None else encoded(eval_set, encoding, n_threads)
 
 
-def encoded(eval_set: Any, encoding: Encoding, n_threads: int | None = None) -> Pair:
+def encoded(eval_set: Any, encoding: Encoding, n_threads: int | None = None, name: str = "eval_set") -> Pair:
     """An evaluation set as a classifier's network sees it; labels that the classifier does not know are missed.
 
     Raises
@@ -44,15 +44,15 @@ def encoded(eval_set: Any, encoding: Encoding, n_threads: int | None = None) -> 
     """
     ok = isinstance(eval_set, tuple | list) and len(eval_set) == 2
     found = eval_set if np.isscalar(eval_set) else type(eval_set).__name__
-    require(ok, "eval_set", found, "a pair (X, y), or a share")
+    require(ok, name, found, "a pair (X, y), or a share" if name == "eval_set" else "a pair (X, y)")
     X, y = eval_set
     try:
-        rows, Y = encoding.test_pair(X, y, "eval_set: ", n_threads)
+        rows, Y = encoding.test_pair(X, y, f"{name}: ", n_threads)
         known = Y[:, : len(encoding.labels.classes)].nnz
         require(known > 0, "y", f"no known label in {Y.shape[0]:,} rows", "labels to score by")
         return rows, Y
     except ValueError as e:
-        raise ValueError(f"eval_set: {e}") from e
+        raise ValueError(f"{name}: {e}") from e
 
 
 def split(n: int, share: float, seed: int) -> tuple[IntArray, IntArray]:

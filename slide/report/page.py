@@ -18,6 +18,7 @@ import numpy as np
 from slide import metrics
 from slide.estimator.card import fact_text, in_words
 from slide.report.charts import Series, bars, lines
+from slide.report.decisions import decisions, reliability_chart, sure_of
 from slide.report.markup import details, document, figures, percent, score_text, section, short, table
 from slide.report.scored import LabelScore, Report, ScoredRows, confusions, label_scores
 from slide.training.bars import metric_name
@@ -186,6 +187,41 @@ def _label_table(report: Report, labels: list[LabelScore], *, instead: bool = Fa
     return table(["label", "rows", "found", "right", *(["instead"] if instead else [])], rows)
 
 
+def _reliability(report: Report) -> str:
+    scored = report.scored
+    if not scored:
+        return ""
+    if not scored.proba:
+        how = "Scores were never compared with rows that were not trained on: `slide calibrate MODEL DATA` does so."
+        return section("Probabilities", how, "")
+    truth = scored.Y, scored.ids, scored.scores
+    n, said, true = sure_of(*truth)
+    caption = (
+        "Of the first labels that are given 80 %, 80 % should be right. Mean distance (ECE, 15 bins): "
+        f"{100 * metrics.calibration_error(*truth):.1f} points."
+    )
+    if n:
+        caption += (
+            f" Labels among the five that are given over 50 %: {n:,}, said {percent(said)}, true {percent(true)}."
+        )
+    return section("Probabilities", caption, figures(("First label of a row", reliability_chart(*truth))))
+
+
+def _decisions(report: Report) -> str:
+    if not report.scored or report.scored.decided is None:
+        return ""
+    Y, said = report.scored.Y, report.scored.decided
+    facts = decisions(Y, said)
+    cells = [[name, percent(value)] for name, value in facts.items()]
+    how = report.clf.thresholds_ or "predicted: labels of positive scores"
+    a_row = [f"{m.nnz / max(Y.shape[0], 1):.2f}" for m in (said, Y)]
+    caption = (
+        f"Which labels `predict` gives is decided by a threshold ({how}). On these rows it gives {a_row[0]} labels a "
+        f"row, which have {a_row[1]}. In macro F1 labels count alike, in the others by their rows."
+    )
+    return section("Decisions", caption, table(["", ""], cells))
+
+
 def _confused(report: Report) -> str:
     scored = report.scored
     if not scored:
@@ -220,7 +256,8 @@ def _examples(report: Report) -> str:
         return ""
     rows = np.random.default_rng(0).permutation(report.scored.Y.shape[0])[: report.n_examples].tolist()
     inside = "\n".join(_example(report, report.scored, row) for row in rows)
-    caption = f"{len(rows)} rows of {report.scored.name} drawn at random: the first five labels with scores, true ✓."
+    what = "probabilities" if report.scored.proba else "scores"
+    caption = f"{len(rows)} rows of {report.scored.name} drawn at random: the first five labels with {what}, true ✓."
     return section("Examples", caption, f'<div class="examples">{inside}</div>') if rows else ""
 
 
@@ -230,8 +267,9 @@ def _example(report: Report, scored: ScoredRows, row: int) -> str:
     for label, score in zip(scored.ids[row].tolist(), scored.scores[row].tolist(), strict=True):
         if label >= 0:
             kind = ' class="good"' if label in true else ""
+            said = percent(score) if scored.proba else score_text(score)
             name = f"<span{kind}>{escape(report.name_of(label))}</span>"
-            items.append(f'<li>{name} <span class="score">{score_text(score)}</span></li>')
+            items.append(f'<li>{name} <span class="score">{said}</span></li>')
     missed = sorted(true - set(scored.ids[row].tolist()))
     listed = "; ".join(escape(report.name_of(label)) for label in missed[:10])
     more = f" and {len(missed) - 10:,} more" if len(missed) > 10 else ""
@@ -286,6 +324,8 @@ SECTIONS: tuple[Callable[[Report], str], ...] = (
     _tiles,
     _learning,
     _by_frequency,
+    _reliability,
+    _decisions,
     _best_and_worst,
     _confused,
     _words,

@@ -25,7 +25,8 @@ class ScoredRows:
     """A model's answers to rows with known labels.
 
     Y : indicator [n, n_labels]; ids, scores : [n, 5], as predict_topk gives them; Y_train : of the training rows;
-    empty : bool [n], rows of which the model knows no feature.
+    empty : bool [n], rows of which the model knows no feature; proba : whether scores are calibrated probabilities;
+    decided : what `predict` predicts, CSR [n, n_labels], or None where a row has one class.
     """
 
     name: str
@@ -35,6 +36,8 @@ class ScoredRows:
     Y_train: sp.csr_array | None
     propensity: tuple[float, float]
     empty: npt.NDArray[np.bool_]
+    proba: bool = False
+    decided: sp.csr_array | None = None
 
 
 @dataclass(frozen=True)

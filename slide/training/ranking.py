@@ -7,6 +7,7 @@ are chosen here, from the data.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -167,10 +168,12 @@ def learn_ranker(
     options: Rank,
     seed: int,
     weights: FloatArray | None = None,
+    before_held: Callable[[], None] | None = None,
 ) -> RankingFacts:
     """Gives a trained network a ranker, learned on X and Y; rows that are `held` were not trained on.
 
     weights : of the rows' losses; C and the calibration follow from held rows as if all had the same
+    before_held : called when the network ranks, but has learned nothing of the held rows yet
 
     Returns what was chosen and how long each part took.
     """
@@ -193,6 +196,9 @@ def learn_ranker(
     sample = np.flatnonzero(held) if held.any() else np.arange(len(held))[:CALIBRATION_ROWS]
     curve, logit_share, sum_share = _calibrated(net, first, X[sample], Y[sample], n_ranked)
     clock.append(time.perf_counter())
+    net.rank_by(Ranker(first, n_ranked, curve, logit_share, sum_share))
+    if before_held is not None:
+        before_held()
     few = held.mean() < FEW_HELD  # then they are not worth a second solution with them
     rows = first if few else _solved(net, X, Y, lists, sized, seed, row_weights=weights, warm=first)
     clock.append(time.perf_counter())

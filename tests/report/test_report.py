@@ -199,13 +199,15 @@ def test_the_page_holds_everything_and_loads_nothing(model: Path) -> None:
     assert titles == [
         "How it learned",
         "Rare and frequent labels",
+        "Probabilities",
+        "Decisions",
         "Best and worst labels",
         "Most confused",
         "Examples",
         "Active set and retrieval",
         "Training",
     ]
-    assert [page.index(f"<h2>{title}") > page.index("<details class") for title in titles] == [False] * 5 + [True] * 2
+    assert [page.index(f"<h2>{title}") > page.index("<details class") for title in titles] == [False] * 7 + [True] * 2
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(svg)
     assert tags.seen.count("svg") == 4

@@ -1,4 +1,4 @@
-"""``slide convert``, ``compress`` and ``export``: data in another format, a smaller model, an ONNX graph."""
+"""``slide convert``, ``compress``, ``calibrate``, ``export``: data in another format, a model of another kind."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import slide
 from slide.cli.data import MatrixData, read_data, read_test
 from slide.cli.files import naming, size, writable
-from slide.cli.models import load_model, network_of
-from slide.cli.options import add_machine, add_model
+from slide.cli.models import load_classifier, load_model, network_of, network_rows
+from slide.cli.options import add_format, add_machine, add_model
 from slide.cli.parser import Parser, Verb
+from slide.cli.scoring import input_of, unlabelled
 from slide.cli.sources import MATRICES, TABLES, is_text_table, label, source_of
 from slide.io import formats
 from slide.io.content import inner_name
@@ -126,6 +127,32 @@ def run_compress(args: Namespace) -> int:
     return 0
 
 
+def add_calibrate_options(parser: Parser) -> None:
+    """The model, the rows, and the file to write."""
+    add_model(parser)
+    parser.add_argument("data", metavar="DATA", help="rows that were not trained on, with labels: 20 or more")
+    add_format(parser)
+    parser.add_argument("--out", metavar="OUT", required=True, help="the model file to write")
+    text = "tune which labels are predicted, as slide train --threshold does (default: as the model was)"
+    parser.add_argument("--threshold", metavar="WISH", help=text)
+    add_machine(parser)
+
+
+def run_calibrate(args: Namespace) -> int:
+    """Writes a model whose probabilities were learned on these rows."""
+    target = writable(args.out, args.model, args.data)
+    clf = load_classifier(args, "probabilities are a SlideClassifier's")
+    data, _ = input_of(clf, args.model).scored(args.data, kind=args.format)
+    unlabelled(data)
+    with bars.waiting("calibrating ..."):
+        clf._calibrate(network_rows(clf, data.X[0 : data.X.shape[0]]), data.Y, args.threshold)
+    print("\n".join(str(found) for found in (clf.calibration_, clf.thresholds_) if found))
+    with naming(target):
+        clf.save(target)
+    print(f"calibrated: {target} ({size(target)})")
+    return 0
+
+
 def add_export_options(parser: Parser) -> None:
     """The model, the graph, and how many labels it answers with."""
     add_model(parser)
@@ -151,6 +178,13 @@ CONVERT = Verb(
     add_options,
     run,
     EXAMPLES,
+)
+CALIBRATE = Verb(
+    "calibrate",
+    "MODEL DATA --out OUT [options]",
+    "learn what a model's scores are worth, on rows that it was not trained on",
+    add_calibrate_options,
+    run_calibrate,
 )
 COMPRESS = Verb(
     "compress",

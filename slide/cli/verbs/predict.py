@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import scipy.sparse as sp
 
 from slide.cli.data import LabelledRows, ModelInput
 from slide.cli.files import binary, opened, writable
-from slide.cli.models import Model, load_model, network_of
+from slide.cli.models import Model, load_classifier, load_model, network_of, warn_of_uncalibrated
 from slide.cli.options import add_format, add_model, add_scoring
 from slide.cli.parser import Parser, Verb
-from slide.cli.scoring import blocks, input_of
+from slide.cli.scoring import blocks, blocks_of, input_of
 from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
+from slide.estimator.deciding import decide_by
 from slide.io.packed import packed
 from slide.io.predictions import FORMATS, prediction_writer
 from slide.text.classifier import SlideTextClassifier
@@ -31,6 +33,8 @@ EXAMPLES = """\
 examples:
   slide predict model.slide test.txt -k 5 > best.txt
   slide predict tags.slide --text "a feline that hunts mice"
+  slide predict model.slide test.txt --proba --min-score 0.5
+  slide predict tags.slide new.csv --threshold model --out tags.csv
   cut -f 2 new.tsv | slide predict tags.slide - -k 1
   slide predict model.slide test.txt -k 100 --n-candidates 2000 --header --out scores.txt
   slide predict tags.slide new.csv --id-column article --min-score 0.2 --out best.csv
@@ -58,6 +62,10 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--out-format", choices=kinds, metavar="NAME", help=text)
     text = "column of DATA that names the rows in what is written (default: their numbers)"
     parser.add_argument("--id-column", metavar="COLUMN", help=text)
+    text = "what slide train --threshold takes, or model: only labels that are predicted so, with their probabilities"
+    parser.add_argument("--threshold", metavar="X", help=text)
+    text = "probabilities instead of scores: how often such a label is right"
+    parser.add_argument("--proba", action="store_true", help=text)
     parser.add_argument("--min-score", type=float, metavar="X", help="leave out labels that score less")
     parser.add_argument("--header", action="store_true", help='a first line "rows labels", as score files have it')
     add_scoring(parser)
@@ -73,7 +81,7 @@ def run(args: Namespace) -> int:
     if args.data and args.text:
         raise ValueError("--text: found DATA too, wanted either texts or a table")
     target = writable(args.out, args.data, args.model) if args.out else None
-    model = load_model(args)
+    model = _model(args)
     given = input_of(model, args.model)
     data = _texts(model, args) if args.text else given.predicted(args.data, args.format, args.id_column)
     if kind == PAIRS:
@@ -81,6 +89,17 @@ def run(args: Namespace) -> int:
     else:
         _write_table(args, kind, target, model, data)
     return 0
+
+
+def _model(args: Namespace) -> Model:
+    """The model, which must know what its scores are worth if that is asked."""
+    if not (args.proba or args.threshold):
+        return load_model(args)
+    clf = load_classifier(args, "probabilities are a SlideClassifier's")
+    warn_of_uncalibrated(clf, args.model)
+    if args.threshold not in (None, "model"):
+        decide_by(clf, args.threshold)
+    return clf
 
 
 def _kind_of(args: Namespace) -> str:
@@ -101,7 +120,11 @@ def _kind_of(args: Namespace) -> str:
 def _best(args: Namespace, model: Model, data: LabelledRows) -> Iterator[tuple[slice, Any, Any]]:
     """Rows, labels and scores of a block of rows at a time; -1 for labels under --min-score."""
     k = min(DEFAULT_K, network_of(model).n_labels) if args.k is None else args.k
-    for rows, ids, scores in blocks(model, data.X, k, args.n_candidates):
+    found = blocks(model, data.X, k, args.n_candidates, proba=args.proba)
+    if args.threshold:
+        assert isinstance(model, SlideClassifier)
+        found = blocks_of(data.X, partial(model._decided, k=args.k))
+    for rows, ids, scores in found:
         yield rows, (ids if args.min_score is None else np.where(scores >= args.min_score, ids, -1)), scores
 
 
@@ -145,11 +168,15 @@ def _print_texts(args: Namespace) -> int:
     if args.data or args.out:
         wanted = "either texts or a table; texts are written to files that end in .csv, .tsv, .jsonl or .parquet"
         raise ValueError(f"--text: found DATA or --out too, wanted {wanted}")
-    clf = load_model(args)
+    clf = _model(args)
     if not isinstance(clf, SlideTextClassifier):
         raise ValueError(f"{args.model}: found a model of other features, wanted one trained on text")
     k = DEFAULT_K if args.k is None else args.k
-    names, scores = clf.predict_topk(args.text, k, n_candidates=args.n_candidates, names=True)
+    if args.threshold:
+        ids, scores = clf._decided(args.text, args.k)
+        names = clf._labels.names(ids)
+    else:
+        names, scores = clf.predict_topk(args.text, k, n_candidates=args.n_candidates, names=True, proba=args.proba)
     for number, text in enumerate(args.text):
         if len(args.text) > 1:
             print(("\n" if number else "") + text)

@@ -34,6 +34,7 @@ VERBS = (
     bench.VERB,
     convert.CONVERT,
     convert.COMPRESS,
+    convert.CALIBRATE,
     convert.EXPORT,
     features.VERB,
     completion.VERB,

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from slide.cli.files import whole_file, writable
 from slide.cli.models import load_classifier, network_rows
 from slide.cli.options import add_format, add_machine, add_model, add_propensity
 from slide.cli.parser import Parser, Verb
-from slide.cli.scoring import ROWS_AT_ONCE, input_of, predicted, unlabelled
+from slide.cli.scoring import ROWS_AT_ONCE, blocks_of, input_of, predicted, unlabelled
 from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
 from slide.labels.stored_names import as_texts
@@ -37,6 +38,7 @@ EXAMPLES = """\
 examples:
   slide report model.slide wordnet-hypernym --html report.html
   slide report model.slide test.txt --train train.txt --html report.html
+  slide report model.slide test.txt --labels labels.csv
 """
 
 
@@ -45,7 +47,9 @@ def add_options(parser: Parser) -> None:
     add_model(parser)
     parser.add_argument("data", metavar="DATA", nargs="?", help="rows that were not trained on, with labels")
     add_format(parser)
-    parser.add_argument("--html", metavar="FILE", required=True, help="write the page here")
+    parser.add_argument("--html", metavar="FILE", help="write the page here")
+    text = "write how well each label is found here, as CSV; with --html or alone"
+    parser.add_argument("--labels", metavar="FILE", help=text)
     parser.add_argument("--train", metavar="DATA", help="what it was trained on: label frequencies")
     parser.add_argument("--examples", type=int, metavar="N", default=12, help="rows shown (default: %(default)s)")
     add_propensity(parser)
@@ -57,7 +61,11 @@ def run(args: Namespace) -> int:
     from slide.report.page import page
     from slide.report.scored import Report
 
-    target = writable(args.html, args.model, args.data, args.train)
+    if not (args.html or args.labels):
+        raise ValueError("--html: found none and no --labels, wanted the file to write")
+    if args.labels and not args.data:
+        raise ValueError("--labels: found no DATA, wanted rows with labels that were not trained on")
+    target, lines = (path and writable(path, args.model, args.data, args.train) for path in (args.html, args.labels))
     if args.examples < 0:
         raise ValueError(f"--examples: found {args.examples}, wanted 0 or more")
     clf = load_classifier(args, "the page is about a SlideClassifier")
@@ -65,10 +73,27 @@ def run(args: Namespace) -> int:
     report = Report(clf, title, n_examples=args.examples)
     if args.data:
         report = _with_rows(report, args)
-    with whole_file(target) as file:
-        file.write(page(report))
-    print(f"report: {target}", file=sys.stderr)
+    if lines:
+        _write_labels(report, lines)
+    if target:
+        with whole_file(target) as file:
+            file.write(page(report))
+        print(f"report: {target}", file=sys.stderr)
     return 0
+
+
+def _write_labels(report: Report, target: Path) -> None:
+    """How well each label is found that is true or predicted somewhere, as CSV."""
+    scored, clf = report.scored, report.clf
+    assert scored is not None
+    said = scored.ids[:, :1] if scored.decided is None else scored.decided
+    cuts = None
+    if clf.thresholds_ and clf.thresholds_.k is None:
+        cuts = clf.thresholds_.values(np.arange(clf.n_labels_, dtype=np.int32))
+    found = slide.metrics.label_report(scored.Y, said, thresholds=cuts)
+    with whole_file(target) as file:
+        slide.metrics.write_label_report(file, found, report.label_names)
+    print(f"labels: {target}: {len(found):,} of {clf.n_labels_:,} labels", file=sys.stderr)
 
 
 def _with_rows(report: Report, args: Namespace) -> Report:
@@ -92,9 +117,21 @@ def _scored(clf: SlideClassifier, args: Namespace) -> tuple[ScoredRows, Labelled
 
     data, Y_train = input_of(clf, args.model).scored(args.data, args.train, args.format)
     unlabelled(data)  # a page on rows without labels would say nothing
-    ids, scores = predicted(clf, data)
+    proba = clf.calibration_ is not None
+    ids, scores = predicted(clf, data, proba=proba)
     Y_train = None if Y_train is None else widened(Y_train, data.Y.shape[1])
-    return ScoredRows(data.name, data.Y, ids, scores, Y_train, (args.A, args.B), _without_features(clf, data.X)), data
+    empty, decided = _without_features(clf, data.X), None if clf._one_class else _decided(clf, data)
+    return ScoredRows(data.name, data.Y, ids, scores, Y_train, (args.A, args.B), empty, proba, decided), data
+
+
+def _decided(clf: SlideClassifier, data: LabelledRows) -> sp.csr_array:
+    """What `predict` predicts, of as many labels as the truth has."""
+    n, found = data.X.shape[0], []
+    for rows, ids, _ in blocks_of(data.X, clf._decided):
+        row, place = np.nonzero(ids >= 0)
+        found.append((rows.start + row, ids[row, place]))
+    row, column = (np.concatenate(part) for part in zip(*found, strict=True))
+    return sp.csr_array((np.ones(len(row), np.float32), (row, column)), shape=(n, data.Y.shape[1]))
 
 
 def _words(clf: SlideClassifier, X: Any, scored: ScoredRows) -> Sequence[Word]:
@@ -172,7 +209,7 @@ def _label_names(clf: SlideClassifier, data: str | None) -> Sequence[Any]:
 
 VERB = Verb(
     "report",
-    "MODEL [DATA] --html FILE [--train DATA] [options]",
+    "MODEL [DATA] [--html FILE] [--labels FILE] [--train DATA] [options]",
     "a page of pictures: how it learned, which labels it finds, what it confuses, examples",
     add_options,
     run,

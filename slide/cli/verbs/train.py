@@ -71,6 +71,10 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from --checkpoint FILE, if it is there")
     text = "score this after each epoch, without training on it: data, or the share of DATA to hold out, like 0.1"
     parser.add_argument("--validation", metavar="DATA|X", help=text)
+    text = (
+        "learn probabilities on this, without training on it: data; or no: train on all rows (default: a share of DATA)"
+    )
+    parser.add_argument("--calibrate", metavar="DATA|no", help=text)
     text = "stop after N epochs without a better score there, and keep the best model"
     parser.add_argument("--patience", type=int, metavar="N", help=text)
     text = "try options on held-out rows for so many minutes, the last fit included; those given here stay"
@@ -133,6 +137,7 @@ def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> tuple
     if options.autotune is not None:
         return _autotuned(clf, data, options, options.autotune)
     fit_kwargs: dict[str, Any] = {"eval_set": options.eval_set(data), "early_stopping": options.early_stopping}
+    fit_kwargs["calibrate"] = options.calibration_rows(data)
     if options.checkpoint:
         fit_kwargs["checkpoint"] = options.checkpoint
     fit = clf.fit_blocks if isinstance(data, BlockData) else clf.fit
