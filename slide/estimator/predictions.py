@@ -125,21 +125,30 @@ class Predictions(Estimator):
 
     def _probable(self, X: Any, k: int, n_candidates: int | None = None, index: str | None = None) -> Found:
         """The same with probabilities."""
-        n_labels = self.n_labels_
         if self.calibration_ is None and self._one_class:
             ids, scores = self._best(X, k, n_candidates, index)
             rows = self._rows(X)
-            check_size(rows.shape[0], n_labels, "predict_topk(proba=True) of a model without calibration")
+            check_size(rows.shape[0], self.n_labels_, "predict_topk(proba=True) of a model without calibration")
             found = softmax(all_scores(self.network_, rows), steepness(self.network_))
             return ids, np.where(ids >= 0, np.take_along_axis(found, ids, 1), 0).astype(np.float32)
-        looked_at = k
-        if self._one_class and 1 <= k < n_labels:  # what others weigh is seen from so many
-            looked_at = max(k, min(N_BEST, n_labels, n_candidates or n_labels))
-        ids, scores = self._best(X, looked_at, n_candidates, index)
-        known = np.where(ids >= 0, scores, -np.inf)
-        one_class = self.calibration_ if self._one_class else None
-        found = one_class.of_best(known, n_labels) if one_class else self._label_probabilities(known)
-        return ids[:, :k], np.where(ids >= 0, found, 0)[:, :k].astype(np.float32)
+        ids, scores = self._best(X, self._looked_at(k, n_candidates), n_candidates, index)
+        p = self._calibrated(ids, scores)
+        if p is None:
+            p = np.where(ids >= 0, self._label_probabilities(np.where(ids >= 0, scores, -np.inf)), 0)
+        return ids[:, :k], p[:, :k].astype(np.float32)
+
+    def _looked_at(self, k: int, n_candidates: int | None = None) -> int:
+        """Labels of a row whose scores the probabilities of its k best follow from."""
+        if not self._one_class or self.calibration_ is None or not 1 <= k < self.n_labels_:
+            return k
+        return max(k, min(N_BEST, self.n_labels_, n_candidates or self.n_labels_))
+
+    def _calibrated(self, ids: IntArray, scores: FloatArray) -> Floats | None:
+        """Probabilities of so many best labels of rows, 0 where there is none; None of a model without calibration."""
+        if self.calibration_ is None:
+            return None
+        found = self.calibration_.of_best(np.where(ids >= 0, scores, -np.inf), self.n_labels_)
+        return np.where(ids >= 0, found, 0)
 
     def _label_probabilities(self, scores: npt.NDArray[Any]) -> Floats:
         """Of a row's best labels [n, k], best first, -infinity for none, where a row may have several."""

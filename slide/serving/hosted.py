@@ -152,9 +152,15 @@ class Hosted:
 
     def best(self, rows: Sequence[Any], k: int) -> Best:
         """The k best labels of texts, or of rows of features that slide.serving.inputs has checked."""
+        model = self.model if isinstance(self.model, SlideClassifier) else None
+        n = model._looked_at(k) if model else k
         if self.reads_texts:
-            return Best(*self.model.predict_topk(list(rows), k))
-        return Best(*self.net.predict_topk(Checked(self._encoded(rows)), k))
+            ids, scores = self.model.predict_topk(list(rows), n)
+        else:
+            ids, scores = self.net.predict_topk(Checked(self._encoded(rows)), n)
+        found = model._calibrated(ids, scores) if model else None
+        p = None if found is None else found[:, :k].astype(np.float32)
+        return Best(ids[:, :k], scores[:, :k], p)
 
     def likely(self, best: Best) -> FloatArray:
         """Between 0 and 1: probabilities where the model is calibrated, else `predict_proba`'s curve of the score."""

@@ -46,6 +46,23 @@ def test_labels_and_scores_are_those_of_the_model(texts: slide.SlideTextClassifi
     np.testing.assert_allclose([told["scores"] for told in answer.json["predictions"]], scores, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("one_class", [False, True])
+def test_a_calibrated_model_gives_probabilities(one_class: bool) -> None:
+    clf = text_model(seed=1)
+    asked, words = all_texts(), [text.split()[-1] for text in all_texts()]
+    if one_class:
+        clf = slide.SlideTextClassifier(hidden=(8,), epochs=5, n_threads=1).fit(asked * 3, words * 3)
+    clf.calibrate(asked * 2, words * 2 if one_class else [[word] for word in words * 2])
+    told = run(one(clf, {"texts": asked, "k": 3})).json["predictions"]
+    names, scores = clf.predict_topk(asked, 3, names=True)
+    assert [row["labels"] for row in told] == names.tolist()
+    np.testing.assert_allclose([row["scores"] for row in told], scores, rtol=1e-5, atol=1e-6)
+    expected = clf.predict_topk(asked, 3, proba=True)[1]
+    np.testing.assert_allclose([row["probabilities"] for row in told], expected, rtol=1e-4, atol=1e-6)
+    assert (expected > 0).all()
+    assert (expected.sum(axis=1) <= 1.0001).all() or not one_class
+
+
 def test_requests_side_by_side_get_their_own_answers(texts: slide.SlideTextClassifier) -> None:
     async def main() -> None:
         async with serving(texts, limits=Limits(queue_rows=100_000, deadline=60.0)) as client:
