@@ -47,7 +47,8 @@ class SlideClassifier(FittedClassifier):
         Chance that a feature is left out of a training sample in the network's input layer.
     wide : Rank, Wide, bool
         The sparse linear part: weights of (feature, label) pairs, added to the logits; or rows that rank the network's
-        best labels, learned after it. True: a Wide, or in `fit` a Rank where that would be too many pairs. False: none.
+        best labels, learned after it. True: a Wide, or in `fit` a Rank where that would be too many pairs; none where
+        more than half of the entries of X are not 0. False: none.
     lsh : HashFamily, "auto" or None
         Tables of the output layer. "auto": what slide.lsh.auto chooses for the number of labels and n_active, tuned
         further while training goes on; None: uniform sampling.

@@ -21,7 +21,7 @@ from slide.engine.one_row import Row, example, one_row
 from slide.engine.protocol import Examples
 from slide.estimator.class_weight import row_weights
 from slide.estimator.labels import Labels, Truth
-from slide.estimator.scaling import Scaling
+from slide.estimator.scaling import Scaling, is_dense
 from slide.estimator.sklearn_api import check_feature_names, feature_names
 from slide.labels.forms import Values, class_names, read_labels
 from slide.training.weights import TrainingRows
@@ -174,6 +174,10 @@ class Encoding:
         normalize = True if among(normalize, ("auto",)) and not reader.reads_tables else normalize
         scaling = Scaling.of(rows.X, normalize, rows.weights)
         return cls(reader, scaling, labels), replace(rows, X=scaling(rows.X))
+
+    def is_table(self, rows: sp.csr_array) -> bool:
+        """Whether training rows, as the network sees them, are a dense table: columns that are constant are then 0."""
+        return self.scaling.kind == "standard" or (self.reader.reads_tables and is_dense(rows))
 
     def rows(self, X: Any, *, check_names: bool = True, n_threads: int | None = None) -> sp.csr_array:
         """X as the network sees it: CSR float32 [n, n_features], checked and scaled."""

@@ -62,7 +62,8 @@ def begin(
     n_threads = 1 if clf.n_threads is None and rows.X.shape[0] < few_rows else clf.n_threads
     doubt_labels(encoding.labels, rows.Y, all_there)
     fixed = fixed_thresholds(clf.threshold, encoding.labels.kind == "classes")
-    plan = FitPlan.of(clf.wide, *((rows.X, rows.Y) if all_there else ()))
+    table = encoding.is_table(rows.X)
+    plan = FitPlan.of(clf.wide, *((rows.X, rows.Y) if all_there else ()), is_table=table)
     sizes = rows.X.shape[1], rows.Y.shape[1]
     clf.network_ = build_network(clf, *sizes, n_threads, plan.wide, seed_of(clf.random_state))
     clf.plan_, clf._encoding, clf.calibration_, clf.thresholds_ = plan, encoding, None, fixed

@@ -4,6 +4,9 @@ The walk over an inverted index (slide.Wide) scores every label that shares a fe
 rare that is exact, fast and as accurate as anything measured; where they are common a row meets hundreds of thousands
 of pairs, and cutting the lists loses just those that matter. There the network retrieves, and sparse rows rank
 (slide.Rank).
+
+In a dense table every feature meets every label, so that neither part is sparse: each costs a multiple of the network
+and adds little to it (docs/estimator.md). There is none, unless it is asked for.
 """
 
 from __future__ import annotations
@@ -39,16 +42,23 @@ class FitPlan:
         (feature, label) pairs that a training row meets, estimated; None where nothing was to be chosen.
     ranking : RankingFacts or None
         What learning to rank found, after a fit with `rank`.
+    is_table : bool
+        Whether there is no sparse part because X is a dense table.
     """
 
     wide: Wide | None
     rank: Rank | None
     pairs_a_row: float | None = None
     ranking: RankingFacts | None = None
+    is_table: bool = False
 
     @classmethod
-    def of(cls, wide: Any, rows: sp.csr_array | None = None, Y: sp.csr_array | None = None) -> FitPlan:
+    def of(
+        cls, wide: Any, rows: sp.csr_array | None = None, Y: sp.csr_array | None = None, *, is_table: bool = False
+    ) -> FitPlan:
         """From the option of a classifier, and for True from the rows to be trained on if they are all there.
+
+        is_table : whether more than half of the entries of X are not 0
 
         Raises
         ------
@@ -60,6 +70,8 @@ class FitPlan:
         require(all_there or not isinstance(wide, Rank), "wide", wide, "a slide.Wide, True or False: only fit ranks")
         if isinstance(wide, Rank):
             return cls(None, wide)
+        if wide is True and is_table:
+            return cls(None, None, is_table=True)
         if wide is not True or rows is None or Y is None:
             return cls(Wide() if wide is True else wide or None, None)
         pairs = pairs_a_row(rows, Y)
@@ -80,7 +92,8 @@ class FitPlan:
                 **ranking | {"held_losses": {float(C): v for C, v in ranking["held_losses"].items()}}
             )
         wide, rank = given["wide"], given["rank"]
-        plan = cls(wide and Wide(**wide), rank and Rank(**rank), given["pairs_a_row"], ranking)
+        parts = wide and Wide(**wide), rank and Rank(**rank)
+        plan = cls(*parts, given["pairs_a_row"], ranking, bool(given.get("is_table", False)))
         str(plan)  # what could not be printed is refused here
         return plan
 
@@ -92,6 +105,8 @@ class FitPlan:
                 f"a row meets about {self.pairs_a_row:,.0f} (feature, label) pairs, {limit:,} is the limit of the walk"
             )
             lines.append(f"sparse part: {'walk over pairs' if self.wide else 'retrieve and rank'}: {why}")
+        elif self.is_table:
+            lines.append("sparse part: none: X is dense, more than half of its entries are not 0")
         elif self.wide == Wide():
             lines.append("sparse part: walk over pairs, with the defaults")
         elif self.wide or self.rank:

@@ -20,7 +20,7 @@ from slide.checks import among, check_finite, require
 from slide.engine.layout import FloatArray
 from slide.engine.one_row import Row, nonzeros, unit_row
 
-DENSE = 0.5  # share of entries that are not 0 from which "auto" takes X for a dense table
+DENSE = 0.5  # share of entries that are not 0 over which X is a dense table
 ROWS_AT_ONCE = 4096
 CONSTANT = 1e-6  # a column whose standard deviation is less than this share of its mean is one value and rounding
 
@@ -42,7 +42,7 @@ class Scaling:
             isinstance(normalize, bool) or among(normalize, ("auto",)), "normalize", normalize, "'auto', True or False"
         )
         none = np.empty(0)
-        if normalize == "auto" and X.nnz > DENSE * X.shape[0] * X.shape[1]:
+        if normalize == "auto" and is_dense(X):
             return cls("standard", *_standard(X, weights))
         return cls("unit" if normalize else "none", none, none)
 
@@ -78,6 +78,11 @@ class Scaling:
         require(mean.shape == factor.shape == shape, "scaling", mean.shape, f"{shape[0]:,} features")
         require(bool(np.isfinite([mean, factor]).all()), "scaling", "NaN or infinity", "finite numbers")
         return cls(kind, mean, factor)
+
+
+def is_dense(X: sp.csr_array) -> bool:
+    """Whether more than half of the entries are not 0."""
+    return X.nnz > DENSE * X.shape[0] * X.shape[1]
 
 
 def _standard(X: sp.csr_array, weights: FloatArray | None) -> tuple[Floats, Floats]:

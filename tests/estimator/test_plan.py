@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
 
 import slide
 from slide.estimator import plan
@@ -48,3 +49,30 @@ def test_what_is_given_is_kept() -> None:
         slide.SlideClassifier(wide=rank, epochs=1).partial_fit(X, Y)
     with pytest.raises(ValueError, match=r"wide: found 'yes', wanted a slide\.Rank, a slide\.Wide, True or False"):
         slide.SlideClassifier(wide="yes", epochs=1).fit(X, Y)
+
+
+def test_dense_rows_have_no_sparse_part_unless_it_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 5)), np.arange(60) % 3
+    options = {"hidden": (4,), "epochs": 1, "n_threads": 1}
+    for clf in (slide.SlideClassifier(**options), slide.SlideClassifier(normalize=False, **options)):
+        for fitted in (clf.fit(X, y), clone(clf).partial_fit(X, y), clone(clf).fit_blocks([(X, y)], classes=[0, 1, 2])):
+            assert fitted.network_.wide is None
+            assert fitted.network_.ranker is None
+            assert str(fitted.plan_) == "sparse part: none: X is dense, more than half of its entries are not 0"
+            assert FitPlan.restored(fitted.plan_.config()) == fitted.plan_
+    given = slide.SlideClassifier(wide=slide.Wide(lr=0.1), **options).fit(X, y)
+    assert given.network_.wide == slide.Wide(lr=0.1)
+    assert "as given" in str(given.plan_)
+    half = np.where(rng.random(X.shape) < 0.6, 0, X)
+    assert slide.SlideClassifier(**options).fit(half, y).network_.wide is not None
+
+
+def test_a_plan_from_before_dense_rows_had_none() -> None:
+    stored = {"wide": None, "rank": None, "pairs_a_row": None, "ranking": None}
+    assert FitPlan.restored(stored) == FitPlan(None, None)
+
+
+def test_a_text_is_no_dense_row() -> None:
+    clf = slide.SlideTextClassifier(hidden=(4,), epochs=1, n_threads=1).fit(["a b", "a c", "b c"] * 4, [0, 1, 2] * 4)
+    assert clf.network_.wide is not None

@@ -115,7 +115,7 @@ def run(args: Namespace) -> int:
     if target and not (test and is_stream(target)):  # what went into a pipe cannot be written again
         facts |= save(clf, target)
     print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: {data.summary(facts)}", flush=True)
-    if clf.plan_.rank:
+    if clf.plan_.rank or clf.plan_.is_table:
         print(clf.plan_, flush=True)
     if target:
         print(f"model: {target} ({size(target)})", flush=True)
