@@ -22,6 +22,7 @@ from slide.io.xmc import write_xmc as write_xmc
 from slide.io.xmc_blocks import XMCBlocks as XMCBlocks
 from slide.io.xmc_pair import read_xmc_pair as read_xmc_pair
 from slide.layers import Dense as Dense
+from slide.layers import DenseInput as DenseInput
 from slide.layers import Sampled as Sampled
 from slide.layers import SparseInput as SparseInput
 from slide.loading import load as load

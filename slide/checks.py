@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.containers import matrix_of, names_of_columns
-from slide.csr import canonical_csr, without_zeros
+from slide.csr import canonical_csr, csr_of_dense, without_zeros
 from slide.frames import column_called, column_names, numbers_of
 
 
@@ -205,7 +205,7 @@ def _csr(M: Any, name: str, kind: type | None = None) -> sp.csr_array:
             f"wanted a two-dimensional matrix of real numbers{_unsupported(array.dtype)}{_advice(array)}"
         )
     with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-        return sp.csr_array(array.astype(np.float32))
+        return csr_of_dense(array.astype(np.float32, order="C"))
 
 
 def _shape(array: np.ndarray) -> str:

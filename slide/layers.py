@@ -9,7 +9,18 @@ from slide.checks import among, number, require, whole
 from slide.lsh import HashFamily
 from slide.lsh.query_cells import QueryCells
 
-__all__ = ["ACTIVATIONS", "LAYERS", "MAX_NEURONS", "QUERIES", "Dense", "Layer", "Sampled", "SparseInput"]
+__all__ = [
+    "ACTIVATIONS",
+    "INPUTS",
+    "LAYERS",
+    "MAX_NEURONS",
+    "QUERIES",
+    "Dense",
+    "DenseInput",
+    "Layer",
+    "Sampled",
+    "SparseInput",
+]
 
 ACTIVATIONS = ("identity", "relu", "tanh")
 QUERIES = ("input", "label")
@@ -28,6 +39,9 @@ class Layer:
 
     def _check_activation(self, value: str) -> None:
         require(among(value, ACTIVATIONS), f"{type(self).__name__}(activation=)", value, f"one of {ACTIVATIONS}")
+
+    def _check_dropout(self, value: float) -> None:
+        require(0 <= number(value) < 1, f"{type(self).__name__}(dropout=)", value, "at least 0 and under 1")
 
 
 @dataclass(frozen=True)
@@ -59,8 +73,43 @@ class SparseInput(Layer):
         self._check_size("n_features", self.n_features)
         self._check_size("n", self.n)
         self._check_activation(self.activation)
-        require(0 <= number(self.dropout) < 1, "SparseInput(dropout=)", self.dropout, "at least 0 and under 1")
+        self._check_dropout(self.dropout)
         require(isinstance(self.bias, bool), "SparseInput(bias=)", self.bias, "True or False")
+
+
+@dataclass(frozen=True)
+class DenseInput(Layer):
+    """The first layer of a network over dense rows: hands on the n_features values of a row as they are.
+
+    With nothing but an output layer above it the network is linear: a multinomial logistic regression whose softmax may
+    be sampled. A sample costs n_features times the active neurons, however many of its values are 0.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns of X.
+    dropout : float in [0, 1)
+        As of SparseInput.
+    """
+
+    n_features: int
+    dropout: float = 0.0
+
+    kind: ClassVar[str] = "dense_input"
+
+    @property
+    def n(self) -> int:
+        """Width of the output."""
+        return self.n_features
+
+    @property
+    def activation(self) -> str:
+        """None."""
+        return "identity"
+
+    def __post_init__(self) -> None:
+        self._check_size("n_features", self.n_features)
+        self._check_dropout(self.dropout)
 
 
 @dataclass(frozen=True)
@@ -126,4 +175,5 @@ class Sampled(Layer):
 
 
 #: Layers by the name under which they are stored.
-LAYERS: dict[str, type[Layer]] = {c.kind: c for c in (SparseInput, Dense, Sampled)}
+LAYERS: dict[str, type[Layer]] = {c.kind: c for c in (SparseInput, DenseInput, Dense, Sampled)}
+INPUTS = (SparseInput, DenseInput)  # what a network begins with

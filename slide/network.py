@@ -35,7 +35,7 @@ class Network(Model):
     Parameters
     ----------
     layers : sequence
-        A SparseInput, then any of Dense and Sampled; the last one has a neuron for each label.
+        A SparseInput or DenseInput, then any of Dense and Sampled; the last one has a neuron for each label.
     wide : Wide or None
         A sparse linear part whose scores are added to the last layer's.
     optimizer : Optimizer

@@ -20,7 +20,7 @@
 enum { SLIDE_BIAS, SLIDE_BIAS_S1, SLIDE_BIAS_S2, SLIDE_ROW_ACC, SLIDE_ROW_COUNT };
 
 typedef enum { SLIDE_OK, SLIDE_NO_MEMORY, SLIDE_NOT_FINITE } slide_status;
-typedef enum { SLIDE_SPARSE_INPUT, SLIDE_DENSE, SLIDE_SAMPLED } slide_layer_kind;
+typedef enum { SLIDE_SPARSE_INPUT, SLIDE_DENSE, SLIDE_SAMPLED, SLIDE_DENSE_INPUT } slide_layer_kind;
 typedef enum { SLIDE_IDENTITY, SLIDE_RELU, SLIDE_TANH } slide_activation;
 typedef enum { SLIDE_SOFTMAX, SLIDE_BINARY } slide_loss;
 typedef enum { SLIDE_SGD, SLIDE_ADAGRAD_ROW, SLIDE_ADAGRAD, SLIDE_ADAM } slide_optimizer_kind;
@@ -90,14 +90,15 @@ typedef struct {
 } slide_lsh;
 
 /* A layer: rows [n_rows][stride] of {weights[P], states[P] x n_states, scalars[SLIDE_ROW_SCALARS]}; stride counts floats.
- * SPARSE_INPUT stores one row per feature (n_rows = D, + 1 for the bias row, width = n); the others one per neuron. */
+ * SPARSE_INPUT stores one row per feature (n_rows = D, + 1 for the bias row, width = n); DENSE_INPUT, whose output is the
+ * sample itself (n = D), stores none; the others one per neuron. */
 typedef struct {
     int32_t kind, activation;
     int64_t n, fan_in;
     float *rows;
     int64_t n_rows, width, padded, stride;
     int32_t has_bias;        /* SPARSE_INPUT: row D is an always-on feature; others: the bias among the scalars is trained */
-    float dropout;           /* SPARSE_INPUT only: chance that a feature is left out of a training sample */
+    float dropout;           /* inputs only: chance that a feature is left out of a training sample */
     int64_t n_active, n_random; /* SAMPLED only: size of the active set, and its share drawn uniformly */
     int32_t asks_label;      /* SAMPLED, last layer: training asks the tables with a label's row, not with the input */
     slide_lsh lsh;

@@ -384,10 +384,12 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
     }
     slide_clock_stop(&s->clock, SLIDE_PHASE_LOSS);
     if (!rows_fit(net, b, n, lr)) return stop_at(s, plan, first, net->n_layers - 1);
-    backward_queries(net, b);
+    int nothing_below = slide_is_over_the_data(net, slide_last_layer(net));
+    if (!nothing_below) backward_queries(net, b);
     slide_clock_stop(&s->clock, SLIDE_PHASE_BACKWARD);
     update_rows(net, b, n, lr);
     slide_clock_stop(&s->clock, SLIDE_PHASE_UPDATE);
+    if (nothing_below) return 1;
     for (int q = 0; q < n; q++) {
         int layer = backward_below(net, s, plan, plan->visit[first + q], q, lr);
         if (layer >= 0) return stop_at(s, plan, first + q, layer);

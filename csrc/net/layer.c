@@ -61,6 +61,10 @@ SLIDE_RACY void slide_input_forward(const slide_network *net, const slide_scratc
 {
     const slide_layer *layer = &net->layers[0];
     memset(out->val, 0, (size_t)layer->padded * sizeof(float));
+    if (layer->kind == SLIDE_DENSE_INPUT) {
+        for (int64_t i = 0; i < s->n_features; i++) out->val[s->features[i]] = s->feature_values[i];
+        return;
+    }
     if (layer->has_bias) add_feature(net, layer, layer->fan_in, 1, out->val);
     for (int64_t i = 0; i < s->n_features; i++) {
         if (i + AHEAD < s->n_features) slide_prefetch_weights(layer, s->features[i + AHEAD]);
@@ -72,6 +76,7 @@ SLIDE_RACY void slide_input_forward(const slide_network *net, const slide_scratc
 int slide_input_backward(const slide_network *net, const slide_scratch *s, slide_activations *out, float lr)
 {
     const slide_layer *layer = &net->layers[0];
+    if (layer->kind == SLIDE_DENSE_INPUT) return 1; /* it has no weights */
     slide_activations gradient = {.n = out->n, .val = out->grad};
     slide_activation_backward(layer->activation, out);
     slide_rank1 factor = {&gradient, sqnorm(net, out->grad, out->n, 0), 1};
@@ -110,11 +115,11 @@ int slide_layer_backward(const slide_network *net, const slide_layer *layer, sli
                          float lr)
 {
     slide_rank1 factor = {in, sqnorm(net, in->val, in->n, in->ids != NULL), 1};
+    float *d_in = slide_is_over_the_data(net, layer) ? NULL : in->grad;
     if (!slide_update_fits(&net->optimizer, &factor, out->grad, out->n, lr)) return 0;
-    memset(in->grad, 0, (size_t)slide_pad(in->n) * sizeof(float));
+    if (d_in) memset(d_in, 0, (size_t)slide_pad(in->n) * sizeof(float));
     for (int64_t k = 0; k < out->n; k++)
         if (out->grad[k] != 0)
-            slide_update_row(net, layer, out->ids ? out->ids[k] : k, &factor, in->grad, out->grad[k],
-                             lr);
+            slide_update_row(net, layer, out->ids ? out->ids[k] : k, &factor, d_in, out->grad[k], lr);
     return 1;
 }

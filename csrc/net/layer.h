@@ -8,7 +8,7 @@
 void slide_load_features(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
                          uint64_t step, float dropout);
 
-/* Layer 0: out = f(sum of the sample's feature rows). */
+/* Layer 0: out = f(sum of the sample's feature rows), or the sample itself, of which there is nothing to learn. */
 void slide_input_forward(const slide_network *net, const slide_scratch *s, slide_activations *out);
 int slide_input_backward(const slide_network *net, const slide_scratch *s, slide_activations *out, float lr);
 
@@ -23,6 +23,12 @@ static inline float slide_logit(const slide_network *net, const slide_layer *lay
     if (layer->is_bf16)
         return net->kernels->dot_bf16(slide_bf16_row(layer, i), x, layer->padded) + slide_row_scalars(layer, row)[SLIDE_BIAS];
     return net->kernels->dot(row, x, layer->padded) + slide_row_scalars(layer, row)[SLIDE_BIAS];
+}
+
+/* Whether what enters the layer is the sample itself: nobody wants its gradient. */
+static inline int slide_is_over_the_data(const slide_network *net, const slide_layer *layer)
+{
+    return layer == &net->layers[1] && net->layers[0].kind == SLIDE_DENSE_INPUT;
 }
 
 /* Other layers: out->val = f(row . in + bias) for the neurons in out->ids (all if NULL). */

@@ -468,7 +468,8 @@ cdef int _describe(slide_layer *c, layer) except -1:
     cdef const float[::1] scales, biases
     if layer.is_compressed:
         qweights, scales, biases = layer.qweights, layer.scales, layer.bias_values
-        c.qweights, c.scales, c.biases = &qweights[0, 0], &scales[0], &biases[0]
+        if qweights.shape[0]:
+            c.qweights, c.scales, c.biases = &qweights[0, 0], &scales[0], &biases[0]
         c.n_rows, c.stride = layer.qweights.shape
     else:
         rows = layer.rows.view(np.float32)

@@ -27,7 +27,7 @@ SIGN_ALSH_TERMS, L2_ALSH_TERMS = 2, 3  # coordinates that the transforms append:
 OFFSET_STEPS = 2**24  # of a cell, for the offsets of Euclidean hashes
 #: The C core's enumerations by name.
 KINDS: dict[str, int] = {
-    **{"sparse_input": 0, "dense": 1, "sampled": 2},
+    **{"sparse_input": 0, "dense": 1, "sampled": 2, "dense_input": 3},
     **{"identity": 0, "relu": 1, "tanh": 2},
     **{"softmax": 0, "binary": 1},
     **{"sgd": 0, "adagrad_row": 1, "adagrad": 2, "adam": 3},

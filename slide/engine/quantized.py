@@ -45,7 +45,7 @@ class CompressedLayer(LayerState):
     @property
     def biases(self) -> FloatArray:
         """float32 [n]."""
-        if self.kind != "sparse_input":
+        if self.kind not in ("sparse_input", "dense_input"):
             return self.bias_values
         return self.weights_of(slice(self.fan_in, None))[0] if self.bias else np.zeros(self.n, np.float32)
 

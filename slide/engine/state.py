@@ -180,13 +180,16 @@ class LayerState:
 
     @property
     def weights(self) -> FloatArray:
-        """[n_rows, width] of the weights, the bias row of a sparse input left out; a view if they are float32."""
+        """[n_rows, width] of the weights, the bias row of a sparse input left out; a view if they are float32.
+
+        A dense input has none: n_rows is 0.
+        """
         return self.weights_of(slice(self.fan_in if self.kind == "sparse_input" else self.n))
 
     @property
     def biases(self) -> FloatArray:
         """[n] of the biases; a view unless they are a row of bfloat16."""
-        if self.kind == "sparse_input":
+        if self.kind in ("sparse_input", "dense_input"):
             return self.weights_of(slice(self.fan_in, None))[0] if self.bias else np.zeros(self.n, np.float32)
         return self.row_scalars[:, BIAS]
 

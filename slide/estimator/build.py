@@ -6,13 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.sparse as sp
 
 from slide.checks import among, require, whole
-from slide.layers import MAX_NEURONS, Dense, Layer, Sampled, SparseInput
+from slide.layers import MAX_NEURONS, Dense, DenseInput, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily, auto
 from slide.model.pairs import Wide
 from slide.network import Network
 from slide.optim import Adagrad, Optimizer, Rebuild
+
+#: Share of X's entries that are not 0 from which on `hidden=()` is taken: each row meets every column there.
+LEAST_FILLED = 0.01
 
 
 class NetworkOptions(Protocol):
@@ -38,7 +42,9 @@ def build_network(
 ) -> Network:
     """Untrained; raises ValueError for options that make no sense, naming them."""
     hidden = widths(options.hidden)
-    layers: list[Layer] = [SparseInput(n_features, hidden[0], options.activation, options.dropout, bias=False)]
+    layers: list[Layer] = [DenseInput(n_features, options.dropout)]
+    if hidden:
+        layers = [SparseInput(n_features, hidden[0], options.activation, options.dropout, bias=False)]
     layers += [Dense(n, options.activation) for n in hidden[1:]]
     layers.append(_output_layer(options, n_labels))
     return Network(
@@ -55,14 +61,22 @@ def build_network(
     )
 
 
+def refuse_sparse_rows(hidden: Any, X: sp.csr_array) -> None:
+    """Where no hidden layer was asked for, ValueError for rows X of which next to nothing is not 0."""
+    filled = X.nnz / max(X.shape[0] * X.shape[1], 1)
+    if not widths(hidden) and filled < LEAST_FILLED:
+        found, wanted = f"(), and of X {filled:.2%} that is not 0", "a width, such as 128, or a denser X"
+        raise ValueError(f"hidden: found {found}, wanted {wanted}: without hidden layers every column costs time")
+
+
 def widths(hidden: Any) -> tuple[int, ...]:
-    """Of the layers that the option asks for: one number, or several in a sequence."""
+    """Of the layers that the option asks for: one number, or some in a sequence, of which an empty one has none."""
     given = [hidden] if isinstance(hidden, int | np.integer) else hidden
     ok = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
     found = list(given) if ok else []
-    wrong = next((n for n in found if not _is_width(n)), None if found else hidden)
-    wanted = f"a whole number, or a sequence of at least one, each 1 to {MAX_NEURONS:,}"
-    require(bool(found) and all(map(_is_width, found)), "hidden", wrong, wanted)
+    wrong = next((n for n in found if not _is_width(n)), hidden)
+    wanted = f"a whole number, or a sequence of them, each 1 to {MAX_NEURONS:,}"
+    require(ok and all(map(_is_width, found)), "hidden", wrong, wanted)
     return tuple(int(n) for n in found)
 
 

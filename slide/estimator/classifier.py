@@ -34,7 +34,7 @@ class SlideClassifier(FittedClassifier):
     Parameters
     ----------
     hidden : int or sequence of int
-        Widths of the dense layers between the sparse input and the labels; at least one.
+        Widths of the dense layers between the input and the labels. (): none, a linear softmax (slide.DenseInput).
     epochs : int
         Passes over the data in ``fit``.
     n_active : int

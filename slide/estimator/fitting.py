@@ -12,7 +12,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from slide.checks import Checked, require, whole
-from slide.estimator.build import build_network
+from slide.estimator.build import build_network, refuse_sparse_rows
 from slide.estimator.calibrating import as_unseen, goes_on_with_all, kept_back, marked
 from slide.estimator.card import TrainingFacts
 from slide.estimator.deciding import LearnedOn, fixed_thresholds
@@ -62,6 +62,7 @@ def begin(
     n_threads = 1 if clf.n_threads is None and rows.X.shape[0] < few_rows else clf.n_threads
     doubt_labels(encoding.labels, rows.Y, all_there)
     fixed = fixed_thresholds(clf.threshold, encoding.labels.kind == "classes")
+    refuse_sparse_rows(clf.hidden, rows.X)
     table = encoding.is_table(rows.X)
     plan = FitPlan.of(clf.wide, *((rows.X, rows.Y) if all_there else ()), is_table=table)
     sizes = rows.X.shape[1], rows.Y.shape[1]

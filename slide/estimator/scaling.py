@@ -17,6 +17,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import among, check_finite, require
+from slide.csr import csr_of_dense
 from slide.engine.layout import FloatArray
 from slide.engine.one_row import Row, nonzeros, unit_row
 
@@ -51,9 +52,12 @@ class Scaling:
         if self.kind == "unit":
             return unit_rows(X)
         if self.kind == "standard":
+            scaled, first = np.empty(X.shape, np.float32), 0
             with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-                parts = [sp.csr_array(((part - self.mean) * self.factor).astype(np.float32)) for part in _blocks(X)]
-            return check_finite(sp.vstack(parts, format="csr")) if parts else X
+                for part in _blocks(X):
+                    scaled[first : first + len(part)] = (part - self.mean) * self.factor
+                    first += len(part)
+            return check_finite(csr_of_dense(scaled))
         return X
 
     def row(self, row: Row) -> Row | None:
@@ -110,8 +114,10 @@ def _standardised(mean: Floats, deviation: Floats) -> tuple[Floats, Floats]:
 
 def _blocks(X: sp.csr_array) -> Iterator[Floats]:
     """Rows as dense float64, few at a time."""
+    whole = X.data.reshape(X.shape) if X.nnz == X.shape[0] * X.shape[1] else None
     for first in range(0, X.shape[0], ROWS_AT_ONCE):
-        yield X[first : first + ROWS_AT_ONCE].toarray().astype(np.float64)
+        some = slice(first, first + ROWS_AT_ONCE)
+        yield (X[some].toarray() if whole is None else whole[some]).astype(np.float64)
 
 
 def unit_rows(X: sp.csr_array) -> sp.csr_array:

@@ -104,7 +104,7 @@ def explain(net: Model, x: sp.csr_array, label: int) -> Explanation:
     features, values = x.indices.astype(np.int32), x.data.astype(np.float64)
     logit, gradient = _logit_and_gradient(net.states, features, values, label)
     share = 1.0 if net.wide_state is None else net.wide_state.deep_share
-    deep = share * values * (net.states[0].weights_of(features) @ gradient)
+    deep = share * values * gradient
     wide, score = np.zeros(len(features)), share * logit
     if net.ranker is not None:
         return _explain_ranked(net, net.ranker, x, label, deep)
@@ -167,8 +167,12 @@ def _wide_weights(net: Model, features: IntArray, label: int) -> npt.NDArray[np.
 def _logit_and_gradient(
     states: list[LayerState], features: IntArray, values: npt.NDArray[np.float64], label: int
 ) -> tuple[float, npt.NDArray[np.float64]]:
-    """The network's logit, and its gradient by the first layer's sums; every neuron takes part."""
-    sums = values @ states[0].weights_of(features) + states[0].biases
+    """The network's logit, and its gradient by those features; every neuron takes part."""
+    first = states[0]
+    if first.kind == "dense_input":
+        sums = np.bincount(features, values, first.n)
+    else:
+        sums = values @ first.weights_of(features) + first.biases
     slopes = []
     for state, above in pairwise(states):
         out, slope = _activate(state.activation, sums)
@@ -180,7 +184,9 @@ def _logit_and_gradient(
     gradient = last.weights_of(label) * slopes[-1]
     for state, slope in zip(states[-2:0:-1], slopes[-2::-1], strict=True):
         gradient = (gradient @ state.weights) * slope
-    return logit, gradient.astype(np.float64)
+    if first.kind == "dense_input":
+        return logit, gradient[features].astype(np.float64)
+    return logit, first.weights_of(features) @ gradient.astype(np.float64)
 
 
 def _activate(

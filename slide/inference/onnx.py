@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
+from slide.engine.state import LayerState
 from slide.io.atomic import Place, replacing
 from slide.io.file_objects import is_file_object, name_of
 from slide.model.model import Model
@@ -176,20 +177,40 @@ def _taken_away(scaling: ColumnScaling | None) -> Array | None:
     return scaling.mean * scaling.factor if scaling and scaling.kind == "standard" else None
 
 
-def _network(graph: _Graph, net: Model, scaling: ColumnScaling | None) -> None:
-    """`deep`: the network's logits, times their share of the score."""
-    first, last = net.states[0], net.states[-1]
+def _input(graph: _Graph, first: LayerState, scaling: ColumnScaling | None) -> str:
+    """What the first layer puts out, [rows, n]."""
+    away = _taken_away(scaling)
+    if first.kind == "dense_input":
+        return _dense_rows(graph, first.n, away)
     table = graph.constant("layer0_weights", first.weights)
     rows = graph.add("Gather", [table, "feature_ids"], "entry_rows", axis=0)
     parts = graph.add("Mul", [rows, _column(graph, "x")], "entry_parts")
     sums = _zeros(graph, "no_sums", ["n_rows", graph.int64(first.n)])
     places = graph.add("Expand", [_column(graph, "row_ids"), graph.add("Shape", [parts], "parts_shape")], "part_places")
     out = _added(graph, "sums", sums, places, parts)
-    bias, away = first.biases.astype(np.float64), _taken_away(scaling)
+    bias = first.biases.astype(np.float64)
     if away is not None:
         bias = bias - away @ first.weights.astype(np.float64)
     out = graph.add("Add", [out, graph.constant("layer0_bias", bias.astype(np.float32))], "layer0_sums")
-    out = _activated(graph, first.activation, out)
+    return _activated(graph, first.activation, out)
+
+
+def _dense_rows(graph: _Graph, n: int, away: Array | None) -> str:
+    """The entries as a matrix [rows, n], less what centring takes away."""
+    begins = graph.add("Mul", ["row_ids", graph.int64(n)], "row_begins")
+    at = graph.add("Add", [begins, "feature_ids"], "entry_places")
+    nothing = _zeros(graph, "no_values", [graph.add("Mul", ["n_rows", graph.int64(n)], "n_values")])
+    flat = _added(graph, "flat_rows", nothing, at, "x")
+    shape = graph.add("Concat", ["n_rows", graph.int64(n)], "rows_shape", axis=0)
+    rows = graph.add("Reshape", [flat, shape], "rows")
+    if away is None:
+        return rows
+    return graph.add("Add", [rows, graph.constant("taken_away", -away.astype(np.float32))], "centred_rows")
+
+
+def _network(graph: _Graph, net: Model, scaling: ColumnScaling | None) -> None:
+    """`deep`: the network's logits, times their share of the score."""
+    out, last = _input(graph, net.states[0], scaling), net.states[-1]
     share = net.wide_state.deep_share if net.wide_state is not None else 1.0
     for i, state in enumerate(net.states[1:], 1):
         factor = np.float32(share if state is last else 1.0)

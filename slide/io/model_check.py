@@ -16,7 +16,7 @@ import numpy as np
 
 from slide.engine import memory
 from slide.errors import ModelFormatError
-from slide.layers import LAYERS
+from slide.layers import INPUTS, LAYERS
 from slide.lsh import FAMILIES, HashFamily
 from slide.optim import OPTIMIZERS
 
@@ -106,13 +106,18 @@ def _check_layers(layers: list[Any], entries: Mapping[str, Any]) -> None:
         raise ValueError(f"found {len(layers)} layers, wanted at least 2")
     _whole(layers[0]["n_features"])
     for i, layer in enumerate(layers):
-        _whole(layer["n"], least=1, most=2**31 - 1)
-        if layer["kind"] not in LAYERS or (i == 0) != (layer["kind"] == "sparse_input"):
+        _whole(_width(layer), least=1, most=2**31 - 1)
+        if layer["kind"] not in LAYERS or (i == 0) != (LAYERS[layer["kind"]] in INPUTS):
             raise ValueError(f"layer {i}: found {layer['kind']!r}, wanted an input layer, then others")
         if type(layer.get("bias", True)) is not bool:  # -3 would be three rows too few
             raise ValueError(f"layer {i}: found bias {layer['bias']!r}, wanted true or false")
         if f"layer{i}.rows" not in entries and f"layer{i}.codes" not in entries:
             raise ValueError(f"layer {i} has no rows")
+
+
+def _width(layer: Mapping[str, Any]) -> Any:
+    """Neurons of a layer: those of a dense input are the features."""
+    return layer["n_features" if layer["kind"] == "dense_input" else "n"]
 
 
 def _no_model(path: Path, error: Exception) -> ModelFormatError:
@@ -152,7 +157,7 @@ def _claimed(layers: list[Any], path: Path) -> list[int]:
     sizes, fan_in = [], 0
     try:
         for layer in layers:
-            n = layer["n"]
+            n = _width(layer)
             if layer.get("lsh") is not None:
                 lsh = _family(dict(layer["lsh"]))
                 L, buckets, stride = (_whole(s) for s in lsh.slots_shape(n))

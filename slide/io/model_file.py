@@ -30,7 +30,8 @@ from slide.lsh import HashFamily
 from slide.model.model import Model
 from slide.model.snapshot import Snapshot, as_json, family_config
 
-FORMAT_VERSION = 4  # 2: compressed models, those of bfloat16; 3, 4: that rank; 4: leaves and features in 16 bits
+#: 2: compressed models, those of bfloat16; 3, 4: that rank; 4: leaves and features in 16 bits; 5: dense inputs.
+FORMAT_VERSION = 5
 MAX_HEADER = 1 << 26
 ALIGNMENT = 64  # of arrays that are mapped: kernels load whole vectors of them
 DTYPE_NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
@@ -118,6 +119,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _version(model: Model) -> int:
     """The oldest whose readers understand this model."""
+    if model.layers[0].kind == "dense_input":
+        return 5
     if model.ranker is not None or model.leaves is not None:
         return 4
     return 2 if model.storage != "float32" or model.is_compressed else 1

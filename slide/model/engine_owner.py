@@ -13,7 +13,7 @@ from slide.engine.protocol import Engine
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
 from slide.engine.threads import resolve_threads, usable_threads
-from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 from slide.model.ranker import Ranker
 from slide.optim import Optimizer
 
@@ -45,7 +45,7 @@ class EngineOwner:
     def n_features(self) -> int:
         """Columns of X."""
         first = self.layers[0]
-        assert isinstance(first, SparseInput)
+        assert isinstance(first, SparseInput | DenseInput)
         return first.n_features
 
     @property
@@ -61,7 +61,7 @@ class EngineOwner:
         return self.engine.isa
 
     def weights(self, layer: int) -> FloatArray:
-        """Weights of a layer, [n_features, n] for the first, [n, fan_in] for others; without a copy if float32."""
+        """Weights of a layer, [n_features, n] for a SparseInput, [n, fan_in] for others; without a copy if float32."""
         return self.states[layer].weights
 
     def biases(self, layer: int) -> FloatArray:

@@ -22,7 +22,7 @@ from slide.engine.protocol import Examples
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
 from slide.engine.threads import resolve_threads
-from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.layers import INPUTS, Dense, Layer, Sampled
 from slide.lsh import HashFamily
 from slide.model.engine_owner import EngineOwner
 from slide.model.leaves import PREFIX, learn_leaves, refilled, stored_leaves
@@ -345,7 +345,7 @@ def _check_stack(layers: Sequence[Layer]) -> None:
     require(
         isinstance(layers, list | tuple) and len(layers) >= 2, "layers", layers, "an input layer and at least one more"
     )
-    require(isinstance(layers[0], SparseInput), "layers[0]", layers[0], "a SparseInput")
+    require(isinstance(layers[0], INPUTS), "layers[0]", layers[0], "a SparseInput or DenseInput")
     for i, layer in enumerate(layers[1:], 1):
         require(isinstance(layer, Dense | Sampled), f"layers[{i}]", layer, "a Dense or Sampled")
     for i, layer in enumerate(layers[:-1]):

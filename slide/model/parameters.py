@@ -14,7 +14,7 @@ from slide.engine.bfloat16 import to_bfloat16
 from slide.engine.layout import OPTIMIZER_STATES, ROW_SCALARS, pad
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
-from slide.layers import Dense, Layer, Sampled, SparseInput
+from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide, make_state
 from slide.model.quantize import make_layer, make_pairs
@@ -28,6 +28,9 @@ def make_layer_state(
     if isinstance(layer, SparseInput):
         width, n_rows, fan_in = layer.n, layer.n_features + layer.bias, layer.n_features
         options: dict[str, Any] = {"bias": layer.bias, "dropout": layer.dropout}
+    elif isinstance(layer, DenseInput):
+        width, n_rows, fan_in = layer.n, 0, layer.n_features
+        options = {"bias": False, "dropout": layer.dropout}
     else:
         assert isinstance(layer, Dense | Sampled)
         width, n_rows, options = fan_in, layer.n, {"bias": True}
@@ -83,7 +86,7 @@ def stored_layers(
 def initialise(state: LayerState, rng: np.random.Generator) -> None:
     """Normal weights of variance 1 / width, zero biases: inputs of length 1 give hidden vectors of about length 1."""
     scale = np.float32(1 / np.sqrt(state.width))
-    n_rows = state.fan_in if state.kind == "sparse_input" else state.n
+    n_rows = {"sparse_input": state.fan_in, "dense_input": 0}.get(state.kind, state.n)
     block = max(1, 2**20 // state.width)
     for first in range(0, n_rows, block):
         rows = state.rows[first : min(first + block, n_rows), : state.width]

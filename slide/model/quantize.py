@@ -34,7 +34,8 @@ def layer_arrays(state: LayerState) -> dict[str, npt.NDArray[Any]]:
         rows = state.weights_of(some)
         scales[some] = np.abs(rows).max(axis=1) / np.float32(LARGEST)
         qweights[some, : state.width] = _nearest(rows, scales[some, None])
-    biases = np.zeros(len(qweights), np.float32) if state.kind == "sparse_input" else state.biases.copy()
+    has_own = state.kind not in ("sparse_input", "dense_input")
+    biases = state.biases.copy() if has_own else np.zeros(len(qweights), np.float32)
     return {"codes": qweights, "scales": scales, "biases": biases}
 
 

@@ -96,6 +96,7 @@ STACKS = {
         slide.SparseInput(D, 20, dropout=0.2),
         slide.Sampled(N, lsh=es.FAMILIES["threshold"], n_active=25, n_random=6, query="label"),
     ],
+    "over dense rows": [slide.DenseInput(D, dropout=0.2), sampled(es.FAMILIES["simhash"])],
     "five layers": [
         slide.SparseInput(D, 17),
         slide.Dense(16, activation="tanh"),
@@ -130,6 +131,8 @@ BATCH_STACKS = {
         sampled(slide.QueryCells(K=7, capacity=3)),
     ],
     "tail alone": STACKS["tail alone"],
+    "over dense rows": [slide.DenseInput(D, dropout=0.2), sampled(slide.QueryCells(K=6, capacity=12))],
+    "hidden layer over dense rows": [slide.DenseInput(D), slide.Dense(12, activation="tanh"), sampled(None)],
     "all active": [slide.SparseInput(D, 12), slide.Sampled(N, lsh=es.FAMILIES["simhash"], n_active=N, n_random=0)],
 }
 

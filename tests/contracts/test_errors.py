@@ -334,7 +334,6 @@ def test_fit_refuses(change: Callable[..., tuple[object, object]], told: str) ->
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"hidden": ()}, r"hidden: found \(\)"),
         ({"hidden": (0,)}, r"hidden: found 0"),
         ({"hidden": (8, -1)}, r"hidden: found -1"),
         ({"epochs": 0}, r"epochs: found 0"),

@@ -18,6 +18,8 @@ NETWORKS = {
     "two layers": {"hidden": (16, 12)},
     "relu": {"hidden": (16, 12, 8), "activation": "relu"},
     "tanh": {"activation": "tanh", "wide": False},
+    "linear": {"hidden": (), "wide": False},
+    "linear twice": {"hidden": ()},
 }
 
 
@@ -35,7 +37,7 @@ def test_shares_add_up_to_the_predicted_score(data, options):
             assert (np.diff(why.contributions) <= 0).all()
 
 
-@pytest.mark.parametrize("options", [{}, {"hidden": (16, 12)}, {"wide": False}])
+@pytest.mark.parametrize("options", [{}, {"hidden": (16, 12)}, {"wide": False}, {"hidden": (), "wide": False}])
 def test_without_activations_a_share_is_what_taking_the_feature_away_costs(data, options):
     X, Y = data
     clf = slide.SlideClassifier(**{"hidden": (16,), "epochs": 2, "n_threads": 1, "normalize": False} | options).fit(

@@ -30,6 +30,8 @@ CASES: dict[str, dict[str, Any]] = {
     "tanh": {"activation": "tanh"},
     "binary": {"loss": "binary"},
     "as it is": {"normalize": False},
+    "linear": {"hidden": (), "wide": False},
+    "linear twice": {"hidden": ()},
     "one thread, no pruning": {"n_threads": 1, "wide": slide.Wide(prune=0.0)},
 }
 
@@ -90,10 +92,11 @@ def test_rows_without_features_have_the_biases(exported: Any) -> None:
     assert_same(path, clf, sp.csr_array((3, D), dtype=np.float32), 5)
 
 
-def test_dense_tables_are_centred(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hidden", [(128,), ()])
+def test_dense_tables_are_centred(hidden: tuple[int, ...], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     table = rng.standard_normal((400, 12)) * rng.random(12) + 5 * rng.random(12)
-    clf = slide.SlideClassifier(epochs=5, n_active=6, n_random=1).fit(table, np.argmax(table[:, :8], axis=1))
+    clf = slide.SlideClassifier(hidden, epochs=5, n_active=6, n_random=1).fit(table, np.argmax(table[:, :8], axis=1))
     assert clf._encoding.scaling.kind == "standard"
     clf.export_onnx(tmp_path / "m.onnx", k=3)
     assert_same(tmp_path / "m.onnx", clf, sp.csr_array(table[:50]), 3)

@@ -31,7 +31,7 @@ def activate(name: str, z: Array) -> Array:
 def hidden(net: slide.Network, params: list[tuple[Array, Array]], x: Array, sets: list[ActiveSet], upto: int) -> Array:
     """The vector that enters layer `upto`; zero where a sampled layer's neuron did not take part."""
     W, b = params[0]
-    h = activate(net.states[0].activation, x @ W + b)
+    h = activate(net.states[0].activation, x @ W + b) if net.states[0].kind == "sparse_input" else x
     for i in range(1, upto):
         W, b = params[i]
         value = activate(net.states[i].activation, W @ h + b)

@@ -9,7 +9,7 @@ import numpy as np
 
 from slide.engine.layout import BIAS, KINDS, ROW_SCALARS
 from slide.engine.reference.jit import kernel, sum_kernel
-from slide.engine.reference.network import output
+from slide.engine.reference.network import DENSE_INPUT, output
 from slide.engine.reference.optimizer import Factor, update_fits, update_row
 from slide.engine.reference.rng import DROPOUT, stream, uniform
 
@@ -73,8 +73,13 @@ def load_features(seed: Any, s: Any, X: Any, row: Any, step: Any, dropout: Any) 
 
 @kernel
 def input_forward(layer: Any, s: Any, n_features: Any) -> None:
-    """Layer 0: f of the sum of the sample's feature rows."""
+    """Layer 0: f of the sum of the sample's feature rows, or the sample itself."""
     out = s.val[0][: layer.n]
+    if layer.kind == DENSE_INPUT:
+        out[:] = ZERO
+        for i in range(n_features):
+            out[s.features[i]] = s.feature_values[i]
+        return
     for j in range(layer.n):
         out[j] = layer.rows[layer.fan_in, j] if layer.has_bias else ZERO
     for i in range(n_features):
@@ -90,6 +95,8 @@ def input_backward(optimizer: Any, layer: Any, s: Any, n_features: Any, lr: Any)
 
     Changes nothing and returns False where the updates would leave float32, as layer_backward does.
     """
+    if layer.kind == DENSE_INPUT:
+        return True
     out = output(s, 0)
     activation_backward(layer.activation, out)
     sqnorm = dot(out.grad, out.grad, layer.n)

@@ -15,7 +15,7 @@ from slide.engine.protocol import Examples, StepRule
 from slide.engine.reference.jit import kernel
 from slide.engine.state import LayerState, LshState, WideState
 
-SPARSE_INPUT, DENSE, SAMPLED = (KINDS[k] for k in ("sparse_input", "dense", "sampled"))
+SPARSE_INPUT, DENSE_INPUT, SAMPLED = (KINDS[k] for k in ("sparse_input", "dense_input", "sampled"))
 WIDE_BLOCK = 64  # labels that share a "touched" mark
 MANY_LABELS, LIST_UNDER = 1 << 17, 16  # from so many on, a sample that meets fewer than one in 16 lists them
 LAYERS_AT_ONCE = 4  # a compiled loop takes this many layers, or a multiple: fewer are filled up with empty ones
