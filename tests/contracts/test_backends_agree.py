@@ -51,7 +51,7 @@ def assert_same_trajectory(layers: list[slide.layers.Layer], **options: object) 
     losses = [dict(p) for p in seen]
     np.testing.assert_allclose(losses[0][2 * ROWS], losses[1][2 * ROWS], rtol=1e-4)
     for i, (a, b) in enumerate(zip(reference.states, core.states, strict=True)):
-        scale = np.abs(b.rows).max()
+        scale = np.abs(b.rows).max(initial=0)
         np.testing.assert_allclose(a.rows, b.rows, rtol=1e-3, atol=2e-5 * scale, err_msg=f"rows of layer {i}")
         if a.lsh is not None:
             buckets = [[bucket for table in es.used_slots(net, i) for bucket in table] for net in nets]
