@@ -42,9 +42,11 @@ def build_network(
 ) -> Network:
     """Untrained; raises ValueError for options that make no sense, naming them."""
     hidden = widths(options.hidden)
-    layers: list[Layer] = [DenseInput(n_features, options.dropout)]
+    layers: list[Layer] = []
     if hidden:
-        layers = [SparseInput(n_features, hidden[0], options.activation, options.dropout, bias=False)]
+        layers.append(SparseInput(n_features, hidden[0], options.activation, options.dropout, bias=False))
+    else:
+        layers.append(DenseInput(n_features, options.dropout))
     layers += [Dense(n, options.activation) for n in hidden[1:]]
     layers.append(_output_layer(options, n_labels))
     return Network(
