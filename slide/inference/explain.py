@@ -169,8 +169,9 @@ def _logit_and_gradient(
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """The network's logit, and its gradient by those features; every neuron takes part."""
     first = states[0]
+    sums = np.zeros(first.n)
     if first.kind == "dense_input":
-        sums = np.bincount(features, values, first.n)
+        sums[features] = values
     else:
         sums = values @ first.weights_of(features) + first.biases
     slopes = []
@@ -186,7 +187,7 @@ def _logit_and_gradient(
         gradient = (gradient @ state.weights) * slope
     if first.kind == "dense_input":
         return logit, gradient[features].astype(np.float64)
-    return logit, first.weights_of(features) @ gradient.astype(np.float64)
+    return logit, first.weights_of(features).astype(np.float64) @ gradient
 
 
 def _activate(
