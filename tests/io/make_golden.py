@@ -225,6 +225,10 @@ MODELS: dict[str, Callable[[], Any]] = {
     "classifier-classes": lambda: classifier().fit(rows().X, first_label(rows().Y) * 3 - 7),
     "classifier-lists": lambda: classifier().fit(rows().X, lists(rows().Y)),
     "classifier-dense": lambda: classifier().fit(dense(rows().X), rows().Y.toarray()),
+    "classifier-linear": lambda: classifier(hidden=(), lsh=cells()).fit(dense(rows().X), first_label(rows().Y)),
+    "classifier-linear-compressed": lambda: (
+        classifier(hidden=()).fit(dense(rows().X), first_label(rows().Y)).compress()
+    ),
     "classifier-dates": lambda: classifier().fit(rows().X, [f"2024-02-{day:02}" for day in 1 + first_label(rows().Y)]),
     **{f"classifier-{name}": lambda name=name: of_names(NAMES[name]) for name in NAMES},
     "classifier-frame": with_frame,
@@ -325,7 +329,7 @@ def of_network(lsh: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
 def asked(kind: str, model: Any, *, training: bool = False) -> Any:
     """The rows to ask for, or those to train on, as a model of this kind takes them."""
     X = rows().X if training else rows().X_asked
-    if kind == "classifier-dense":
+    if kind.startswith(("classifier-dense", "classifier-linear")):
         return dense(X)
     if type(model).__name__ == "SlideTextClassifier":
         return marked_texts(X) if kind == "text-marks" else texts(X)
