@@ -15,8 +15,9 @@ from bench_problems import small
 import slide
 from benchmarks.contenders import start
 from benchmarks.harness import data, environment
-from benchmarks.studies import active_size, growth, ladder, scaling, seeds, torch_baselines
+from benchmarks.studies import active_size, decisions, growth, ladder, scaling, seeds, torch_baselines
 from benchmarks.studies import time_to_quality as ttq
+from slide.estimator import calibrating
 
 
 class TestTimeToQuality:
@@ -117,6 +118,21 @@ class TestLadder:
         printed = capsys.readouterr().out
         assert all(way in printed for way in [*active_size.WAYS, "all labels"])
         assert active_size.main(["--sizes", "0"]) == 2
+
+    @pytest.mark.parametrize("more", [["--labels", "10"], ["--one-class"]], ids=["tags", "classes"])
+    def test_decisions_are_measured_written_and_drawn(
+        self, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        X, Y = slide.datasets.synthetic(650, 60, 20, nnz=8, labels_per_row=2)
+        problem = data.from_matrices("synthetic", (X[:600], Y[:600], X[600:], Y[600:]), tmp_path)
+        monkeypatch.setattr(decisions, "resolve", lambda _name: problem)
+        monkeypatch.setattr(calibrating, "LEAST_ROWS", 100)
+        out = tmp_path / "decisions.json"
+        assert decisions.main([*more, "--threads", "1", "--out", str(out)]) == 0
+        (row,) = environment.load(out)["rows"]
+        assert all(math.isnan(value) or 0 <= value <= 1 for value in row.values())
+        assert ("f1" in row) == ("--labels" in more)
+        assert "ECE" in capsys.readouterr().out
 
     def test_a_rung_that_does_not_exist_and_data_that_is_not_there(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: data.Problem

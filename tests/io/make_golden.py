@@ -180,6 +180,16 @@ def interrupted() -> Any:
     raise AssertionError("nobody interrupted")
 
 
+def calibrated(threshold: Any = None, one_class: bool = False) -> Any:
+    """Probabilities, and thresholds of labels, learned on rows that stand for others."""
+    data = rows()
+    X, Y = data.X[:200], data.Y[:200]
+    held = data.X[200:], data.Y[200:]
+    if one_class:
+        return classifier().fit(X, first_label(Y), calibrate=(held[0], first_label(held[1])))
+    return classifier(threshold=threshold).fit(X, Y, calibrate=held)
+
+
 def with_leaves() -> Any:
     """A network as from 4,096 labels and 512 rows on."""
     from unittest import mock
@@ -234,6 +244,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "classifier-frame": with_frame,
     "classifier-resized": resized,
     "classifier-stopped-early": stopped_early,
+    "classifier-calibrated": calibrated,
+    "classifier-calibrated-classes": lambda: calibrated(one_class=True),
+    "classifier-thresholds-compressed": lambda: calibrated("macro-f1").compress(),
     "classifier-compressed": lambda: fitted(lsh=cells()).compress(),
     "classifier-bfloat16": lambda: fitted(lsh=cells(), storage="bfloat16"),
     "classifier-ranked": lambda: fitted(wide=slide.Rank(n_negatives=8, C=1.0)),
@@ -348,6 +361,8 @@ def predicted(kind: str, model: Any) -> dict[str, Any]:
         found["by tables"] = as_json(model.predict_topk(X, k=K, n_candidates=N_CANDIDATES))
     if hasattr(model, "predict"):
         found["predict"] = plain(model.predict(X))
+    if getattr(model, "calibration_", None) is not None:
+        found["probabilities"] = as_json(model.predict_topk(X, k=K, proba=True))
     return found
 
 
