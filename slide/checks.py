@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from slide.containers import matrix_of, names_of_columns
+from slide.containers import RealNumber, matrix_of, names_of_columns
 from slide.csr import canonical_csr, csr_of_dense, without_zeros
 from slide.frames import column_called, column_names, numbers_of
 
@@ -135,7 +135,7 @@ def _indicator(Y: Any, columns: Sequence[Any] | None) -> sp.csr_array:
 
 def _without_objects(array: np.ndarray) -> np.ndarray:
     """An array of objects as numbers, if that is what they are."""
-    are_numbers = all(isinstance(v, int | float | np.number | np.bool) for v in array.flat)
+    are_numbers = all(isinstance(v, RealNumber) for v in array.flat)
     return array.astype(np.float64) if are_numbers else array
 
 
@@ -149,8 +149,14 @@ def _check_zero_or_one(Y: Any, columns: Sequence[Any] | None) -> None:
     row, column = places[0] if entries is None else (entries.row[places[0, 0]], entries.col[places[0, 0]])
     bad = values[tuple(places.T)]
     called = f"column {column:,}" if columns is None else f"column {columns[column]!r}"
-    found = f"found {bad[0]:g} in row {row:,}, {called}"
+    found = f"found {_shown(bad[0])} in row {row:,}, {called}"
     raise ValueError(f"Y: {found}, wanted 0 or 1 in an indicator matrix{_meant(bad)}")
+
+
+def _shown(value: Any) -> str:
+    """In a few digits; in all of them where the few would say 0 or 1."""
+    short = f"{value:g}"
+    return str(value) if short in ("0", "1", "-0") else short
 
 
 def _meant(found: np.ndarray) -> str:
@@ -219,4 +225,6 @@ def _unsupported(dtype: np.dtype[Any]) -> str:
 def _advice(array: np.ndarray) -> str:
     if array.ndim == 1 and array.dtype.kind in "OUS" and len(array) and isinstance(array[0], str):
         return ". Texts are what SlideTextClassifier reads. Reshape your data if they are numbers"
+    if array.ndim == 1 and array.dtype.kind == "O" and len(array) and isinstance(array[0], Mapping):
+        return ". Rows that are dicts become one by sklearn.feature_extraction.DictVectorizer"
     return ". Reshape your data: array.reshape(1, -1) makes it one row" if array.ndim == 1 else ""

@@ -8,6 +8,7 @@ slide/labels/forms.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import scipy.sparse as sp
 from slide.frames import is_frame
 
 Values = npt.NDArray[Any]
+RealNumber = int | float | np.integer | np.floating | np.bool  # np.number has complex ones too
 
 
 def is_missing(value: Any) -> bool:
@@ -25,7 +27,9 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, np.datetime64 | np.timedelta64):
         return bool(np.isnat(value))
-    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return isinstance(value, Decimal) and value.is_nan()
 
 
 def names_of_columns(data: Any) -> list[Any] | None:
@@ -52,6 +56,8 @@ def opened(column: Any) -> Any:
         nested = getattr(getattr(column, "type", None), "num_fields", 1)
         array = np.asarray(column) if not nested and not getattr(column, "null_count", 1) else None
         return column.to_pylist() if array is None or array.dtype.kind not in "biuf" else array
+    if isinstance(column, np.ndarray) and column.dtype.kind == "T":  # NumPy's strings of any length
+        return column.astype(object)
     if isinstance(column, np.ndarray) or not hasattr(column, "dtype"):
         return column
     if type(column).__module__.partition(".")[0] == "polars":
@@ -88,6 +94,6 @@ def _numbers(column: Any, where: str) -> Values:
         return array
     cells: Sequence[Any] = array.tolist() if array.ndim == 1 else list(values)
     for row, cell in enumerate(cells):
-        if is_missing(cell) or not isinstance(cell, int | float | np.number | np.bool):
+        if is_missing(cell) or not isinstance(cell, RealNumber):
             raise ValueError(f"{where}: found {cell!r} in row {row:,}, wanted a number")
     return np.array(cells, dtype=np.float64)

@@ -43,6 +43,8 @@ def numbers_of(X: Any) -> Any:
     ValueError, TypeError
         For what is no number, TypeError where Python would raise it too; names column and row.
     """
+    if isinstance(X, np.ma.MaskedArray):
+        X = _without_mask(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in REAL:
         return X
     names = column_names(X)
@@ -57,11 +59,20 @@ def numbers_of(X: Any) -> Any:
     return array if array.ndim else X
 
 
+def _without_mask(X: np.ma.MaskedArray[Any, Any]) -> Array:
+    """The array itself, refused where a value is masked: what lies under a mask is no value."""
+    places = np.argwhere(np.ma.getmaskarray(X))
+    if len(places):
+        where = f"column {places[0, 1]:,} in row {places[0, 0]:,}" if X.ndim == 2 else f"place {places[0].tolist()}"
+        raise ValueError(f"X: found a masked value in {where}, wanted a number: a value is missing")
+    return np.asarray(X)
+
+
 def as_row(x: Any) -> Any:
     """One row of numbers as a table with one; what has two dimensions stays itself."""
     if sp.issparse(x):
         return x.reshape(1, -1) if x.ndim == 1 else x
-    if isinstance(x, list | tuple) or getattr(x, "ndim", 0) == 1:
+    if isinstance(x, list | tuple) or len(getattr(x, "shape", ())) == 1:
         array = np.asarray(x.to_numpy() if hasattr(x, "to_numpy") else x)
         return array.reshape(1, -1) if array.ndim == 1 else x
     return x
@@ -72,7 +83,7 @@ def _check_lengths(rows: Sequence[Any]) -> None:
     lengths = [len(row) if isinstance(row, list | tuple | np.ndarray) and np.ndim(row) else -1 for row in rows]
     for i, n in enumerate(lengths):
         if n != lengths[0]:
-            found = "one value and no row" if n < 0 else f"{n:,} values"
+            found = "one value and no row" if n < 0 else f"a row of {n:,} values" if lengths[0] < 0 else f"{n:,} values"
             wanted = "one value, as in row 0" if lengths[0] < 0 else f"{lengths[0]:,}, as many as row 0 has"
             raise ValueError(f"X: found {found} in row {i:,}, wanted {wanted}")
 

@@ -71,6 +71,8 @@ REFUSED = {
     "words in an array": (np.array([["1", "y"]]), "found 'y' in column 1 in row 0, wanted a number"),
     "a number beyond floats": ([[10**400, 1]], "column 0 in row 0, wanted a number (int too large"),
     "rows of texts": (["some text", "another"], "Texts are what SlideTextClassifier reads"),
+    "a mask": (np.ma.array(VALUES, mask=VALUES[5, 1] == VALUES), "found a masked value in column 1 in row 5"),
+    "rows that are dicts": ([{"a": 1}], "Rows that are dicts become one by"),
     "one number": (5, "X: found int, wanted a two-dimensional matrix"),
     "nothing": (None, "X: found NoneType, wanted a two-dimensional matrix"),
     "a dict": ({"a": 1}, "X: found dict, wanted a two-dimensional matrix"),
@@ -113,11 +115,23 @@ def test_categories_and_truth_values_that_are_numbers() -> None:
 
 # -- one row -----------------------------------------------------------------------------------------------------------
 
+
+class Column:
+    """As Polars has them: with a shape, but without the number of its dimensions."""
+
+    def __init__(self, values: Any) -> None:
+        self.to_numpy, self.shape = lambda: values, values.shape
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.to_numpy()
+
+
 ROWS = {
     "array": VALUES[0],
     "list": VALUES[0].tolist(),
     "tuple": tuple(VALUES[0]),
     "series": BASE.iloc[0],
+    "a column without dimensions": Column(VALUES[0]),
     "sparse": sp.csr_array(VALUES)[0],
     "two dimensions": VALUES[:1],
 }
@@ -139,6 +153,17 @@ def test_explain_takes_one_row_of_any_kind(x: Any, fitted: slide.SlideClassifier
 def test_predictions_are_of_tables(verb: str, name: str, fitted: slide.SlideClassifier) -> None:
     with pytest.raises(ValueError, match="Reshape your data"):
         getattr(fitted, verb)(ROWS[name])
+
+
+def test_columns_of_arrow_tables_have_names_too() -> None:
+    """In another order they are other numbers, and were taken for the same."""
+    table = pa.Table.from_pandas(BASE)
+    clf = slide.SlideClassifier(hidden=4, epochs=1, n_threads=1).fit(table, np.arange(N) % 3)
+    assert clf.feature_names_in_.tolist() == NAMES
+    np.testing.assert_array_equal(clf.predict(BASE), clf.predict(table))
+    for other in (table.select(NAMES[::-1]), BASE[NAMES[::-1]]):
+        with pytest.raises(ValueError, match="same order"):
+            clf.predict(other)
 
 
 # -- more labels than there are ----------------------------------------------------------------------------------------

@@ -47,9 +47,9 @@ def read_options(path: str, parser: argparse.ArgumentParser) -> dict[str, Any]:
     ValueError
         For what is no TOML, unknown keys and wrong values; names file and key.
     """
-    with open(path, "rb") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:  # editors of Windows mark what they save
         try:
-            found = tomllib.load(file)
+            found = tomllib.loads(file.read())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
             raise ValueError(f"{path}: no TOML file: {e}") from e
     actions = {a.dest: a for a in parser._actions if a.dest not in NOT_IN_FILES}

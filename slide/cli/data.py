@@ -22,6 +22,18 @@ from slide.estimator.labels import Truth
 from slide.io import formats
 from slide.training.bars import waiting
 
+TEXT_OPTIONS = (
+    "labels",
+    "label_separator",
+    "words",
+    "characters",
+    "stop_words",
+    "min_rows",
+    "max_share",
+    "max_features",
+    "buckets",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
@@ -123,6 +135,7 @@ class MatrixData(LabelledRows, TrainingData):
     @classmethod
     def check(cls, args: Namespace) -> None:
         refuse_table(args.data, args.format)
+        refuse_text_options(args)
 
     @classmethod
     def read(cls, args: Namespace) -> MatrixData:
@@ -161,6 +174,7 @@ class BlockData(TrainingData):
     @classmethod
     def check(cls, args: Namespace) -> None:
         refuse_table(args.data, args.format)
+        refuse_text_options(args)
         if args.checkpoint:
             raise ValueError("--checkpoint: found --rows-at-once, wanted one of them: only a fit in memory is resumed")
         if isinstance(validation_of(args), float):
@@ -346,6 +360,14 @@ def refuse_table(name: str, kind: str | None = None, wanted: str = "") -> None:
     if wanted:
         raise ValueError(f"{label(name)}: found a table of text, wanted {wanted}")
     raise ValueError(f"{label(name)}: is a table; say which columns hold what with --text and --labels")
+
+
+def refuse_text_options(args: Namespace) -> None:
+    """Options of texts, which would change nothing."""
+    for name in TEXT_OPTIONS:
+        if getattr(args, name, None) is not None:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"{option}: found rows of features, which have no texts, wanted --text and --labels too")
 
 
 def validation_of(args: Namespace) -> float | str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -23,6 +24,8 @@ def writable(path: str, *inputs: str | None) -> Path:
         place = Place.of(target)
     except OSError as e:
         raise type(e)(f"{path}: {e.strerror}") from None
+    if place.descriptor == 1:
+        _check_output()
     for other in () if place.is_stream else inputs:
         if other and os.path.exists(other) and target.exists() and target.samefile(other):
             raise ValueError(f"{path}: is read by this command, and would be overwritten")
@@ -77,13 +80,32 @@ def opened(target: Path | None) -> AbstractContextManager[IO[str]]:
 
 @contextmanager
 def _standard_output() -> Iterator[IO[str]]:
+    _check_output()
     yield sys.stdout
+
+
+def _check_output() -> None:
+    """Refuses to write a result where nothing can be."""
+    if sys.__stdout__ is None:
+        raise OSError(errno.EBADF, "is closed, wanted it open, or a file (--out)", "standard output")
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Where standard output or error is closed, as services may start, what is said goes nowhere."""
+    with ExitStack() as opened:
+        for name, redirect in (("stdout", redirect_stdout), ("stderr", redirect_stderr)):
+            if getattr(sys, name) is None:
+                null = opened.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                opened.enter_context(redirect(null))
+        yield
 
 
 @contextmanager
 def binary(target: Path | None) -> Iterator[BinaryIO]:
     """The same for bytes."""
     if target is None:
+        _check_output()
         sys.stdout.flush()
         stream: Any = getattr(sys.stdout, "buffer", sys.stdout)
         yield stream

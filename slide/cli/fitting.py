@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -59,6 +60,7 @@ class FitOptions:
             _check_autotune(args)
         elif args.metric != "p@1" and validation is None:
             raise ValueError("--metric: found no --validation, wanted the rows to score: a file, or a share")
+        _refuse_one_file_twice(args)
         early = None if args.patience is None else slide.EarlyStopping(args.patience, args.metric)
         log = args.log and file_logger(writable(args.log, args.data, args.test, args.out))
         how = args.metric, args.autotune, args.calibrate
@@ -77,6 +79,15 @@ def _held_out(data: TrainingData, name: str) -> tuple[Any, Any]:
     held_out = data.held_out(name)
     assert held_out is not None
     return held_out.rows
+
+
+def _refuse_one_file_twice(args: Namespace) -> None:
+    """Files that are written must be different ones: a checkpoint is removed at the end of its fit."""
+    files = [(f"--{name}", getattr(args, name)) for name in ("out", "checkpoint", "log") if getattr(args, name)]
+    for at, (option, path) in enumerate(files):
+        for other, there in files[:at]:
+            if os.path.realpath(path) == os.path.realpath(there):
+                raise ValueError(f"{option}: found {path}, wanted another file than that of {other}")
 
 
 def _check_autotune(args: Namespace) -> None:

@@ -14,13 +14,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import slide
-from slide.cli.files import said_apart
+from slide.cli.files import said_apart, standard_streams
 from slide.cli.parser import sentence
 from slide.cli.verbs.registry import make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
+    with standard_streams():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         parser = make_parser()
         args = parser.parse_args(argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from slide.cli.suggestions import nearest
+
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)  # what writing says of a disk
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -127,7 +130,8 @@ class Verb:
 def sentence(error: BaseException) -> str:
     """An exception as one line for a reader who never sees the program."""
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        name = error.filename or ("standard output" if error.errno in FULL else None)  # files are named
+        text = f"{name}: {error.strerror}" if name else error.strerror
     elif isinstance(error, MemoryError):
         text = str(error) or "not enough memory"
     else:

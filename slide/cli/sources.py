@@ -25,6 +25,8 @@ def source_of(name: str) -> Source:
     """What is opened for a name on the command line: ``-`` is standard input, which is read whole, once."""
     if name != STANDARD_INPUT:
         return name
+    if sys.stdin is None:
+        raise ValueError("standard input: is closed, wanted data")
     stream: Any = _NamedStream(getattr(sys.stdin, "buffer", sys.stdin))
     with opened(stream) as content:
         return _Named(bytes(content.buffer()))

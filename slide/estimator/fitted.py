@@ -79,7 +79,10 @@ class FittedClassifier(Predictions):
             The columns of those that stay move up.
         """
         self._check_fitted()
-        keep = np.setdiff1d(np.arange(self.n_labels_, dtype=np.int32), self._labels.ids(class_names(labels, "labels")))
+        keep = np.setdiff1d(
+            np.arange(self.n_labels_, dtype=np.int32),
+            self._labels.ids(class_names(labels, "labels"), argument="labels"),
+        )
         require(bool(len(keep)), "labels", f"all {self.n_labels_:,}", "at least one that stays")
         return self._resize(keep, self._labels.classes[:0])
 

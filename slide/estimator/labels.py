@@ -52,9 +52,13 @@ class Labels:
         known = None if classes is None else class_names(classes)
         given = read_labels(y, n_labels=None if known is None else len(known))
         if not given.is_indicator:
+            if isinstance(classes, set | frozenset):  # which has no order of its own
+                known = unique(class_names(classes))[0]
             found = storable(unique(given.flat()[0])[0]) if known is None else known
             return cls(given.kind, found if known is None or given.kind == "lists" else unique(known)[0])
         n_labels = given.values.shape[1]
+        is_set = isinstance(classes, set | frozenset)
+        require(not is_set, "classes", classes, "a list: columns have an order, and a set has none")
         if given.columns is not None:
             known = _names_of_columns(given.columns, known)
         if known is None:

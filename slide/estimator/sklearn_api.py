@@ -18,7 +18,7 @@ import numpy.typing as npt
 from slide.checks import among, require, warn
 from slide.errors import NotFittedError
 from slide.estimator.presets import PRESETS
-from slide.frames import is_frame
+from slide.frames import column_names
 
 MISMATCH = "The feature names should match those that were passed during fit.\n"
 SHOWN = 5  # names in a message
@@ -157,10 +157,10 @@ def seed_of(random_state: Any) -> int:
 
 
 def feature_names(X: Any) -> npt.NDArray[np.object_] | None:
-    """The columns' names of a data frame if they are strings, None of anything else."""
-    if not is_frame(X):
+    """The columns' names of a data frame or an Arrow table if they are strings, None of anything else."""
+    columns = column_names(X)
+    if columns is None:
         return None
-    columns = list(X.columns)
     kinds = sorted({type(c).__name__ for c in columns})
     if not all(isinstance(c, str) for c in columns):
         if "str" in kinds:

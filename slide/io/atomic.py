@@ -78,9 +78,11 @@ class Place:
             name = os.fsdecode(target)
         except TypeError:
             found = type(target).__name__
-            raise TypeError(f"found {found}, wanted a path or a file object opened for writing bytes") from None
+            raise TypeError(f"path: found {found}, wanted a path or a file object opened for writing bytes") from None
         if not name:
             raise FileNotFoundError(errno.ENOENT, "found no name, wanted that of a file", name)
+        if "\0" in name:
+            raise ValueError(f"path: found {name!r}, wanted a name without the character NUL")
         descriptor = descriptor_of(name)
         if descriptor is not None:
             return cls(name, Path(name), None, descriptor)

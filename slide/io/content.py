@@ -340,7 +340,7 @@ def _by(unpacker: Callable[[Any], Any]) -> Callable[[Content], Content]:
 
 
 UNPACK: dict[str, Callable[[Content], Content]] = {
-    "gzip": _by(lambda file: gzip.GzipFile(fileobj=file)),
+    "gzip": _by(lambda file: gzip.GzipFile(fileobj=file, mode="rb")),  # which else the file is asked for
     "bzip2": _by(bz2.BZ2File),
     "xz": _by(lzma.LZMAFile),
     "zstd": _from_zstd,

@@ -20,6 +20,7 @@ from slide.errors import DataFormatError
 from slide.io.atomic import replacing
 from slide.io.content import Content, Source, damaged, inner_name, label_of, opened
 from slide.io.file_objects import is_file_object
+from slide.io.mistaken import taken_for
 from slide.io.npz import is_scipy, read_npz, write_npz
 from slide.io.packed import packed
 from slide.io.parquet import read_parquet, write_parquet
@@ -116,6 +117,8 @@ def read_rows(
         if kind == "table":
             wanted = "rows of features; texts are read by slide.read_table, and on the command line with --text"
             raise DataFormatError(f"{content.label}: found a table, wanted {wanted}")
+        if kind == "xmc" and (found := taken_for(content.head())):
+            raise DataFormatError(f"{content.label}: found {found}, wanted rows of features, as {', '.join(FORMATS)}")
         if kind == "pair":
             return read_part(content), None
         if kind == "xmc":

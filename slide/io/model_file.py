@@ -25,6 +25,7 @@ from slide.engine import memory
 from slide.errors import ModelFormatError
 from slide.io.atomic import replacing
 from slide.io.file_objects import Reader, is_file_object, name_of
+from slide.io.mistaken import HEAD, no_model
 from slide.io.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
 from slide.lsh import HashFamily
 from slide.model.model import Model
@@ -136,6 +137,11 @@ def read_model(path: Any, *, mmap: bool = False, max_bytes: int | None = None) -
         return _read_all(Reader(path), None, name_of(path), max_bytes=max_bytes)
     if isinstance(path, bytes | bytearray | memoryview) and b"\0" in bytes(path[:64]):
         raise TypeError(f"found {type(path).__name__} that are no path, wanted a model in memory as io.BytesIO(data)")
+    try:
+        os.fspath(path)
+    except TypeError:
+        found = type(path).__name__
+        raise TypeError(f"path: found {found}, wanted a path or a file object opened for reading bytes") from None
     with open_regular(path) as file:
         return _read_all(file, os.fstat(file.fileno()).st_size, path, mmap=mmap, max_bytes=max_bytes)
 
@@ -169,6 +175,9 @@ def _read_header(file: Any, size: int | None, path: Any) -> tuple[dict[str, Any]
     head = file.read(8)
     length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
     if not 2 <= length <= (MAX_HEADER if size is None else min(MAX_HEADER, size - 8)):
+        found = no_model(head + file.read(HEAD))
+        if found:
+            raise ModelFormatError(f"{path}: no slide model: found {found}, wanted a file that slide wrote")
         raise ModelFormatError(f"{path}: no slide model (or truncated): the first 8 bytes are no header length")
     try:
         header = json.loads(file.read(length))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -18,10 +19,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import require, warn
-from slide.containers import columns_of, is_missing, matrix_of, names_of_columns, opened
+from slide.containers import RealNumber, columns_of, is_missing, matrix_of, names_of_columns, opened
 from slide.labels.stored_names import plain_names, storable
 
 KINDS = ("classes", "dense", "sparse", "lists")
+ONE_NAME = (str, bytes, bytearray, memoryview, Mapping)  # what can be gone through, and is no list of labels
 Values = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int32]
 
@@ -94,17 +96,18 @@ def read_labels(y: Any, kind: str | None = None, n_labels: int | None = None) ->
 
 
 def _array(y: Any) -> Values:
-    """y as NumPy takes it; a list among other things is an object, which is refused by its row."""
-    try:
-        return np.asarray(y)
-    except ValueError:
-        array = np.empty(len(y), object)
-        array[:] = list(y)
-        return array
+    """y as NumPy takes it; a list or a bytearray among other things is an object, which is refused by its row."""
+    with suppress(ValueError):
+        if not (isinstance(y, list | tuple) and y and isinstance(y[0], bytearray | memoryview)):
+            return np.asarray(y)
+    array = np.empty(len(y), object)
+    for row, value in enumerate(y):
+        array[row] = value
+    return array
 
 
 def _matrix_of_objects(y: Any, array: Values) -> Values:
-    if array.ndim == 2 and all(isinstance(v, int | float | np.number | np.bool) for v in array.flat):
+    if array.ndim == 2 and all(isinstance(v, RealNumber) for v in array.flat):
         return array.astype(np.float64)
     raise ValueError(
         f"Y: found {type(y).__name__} of shape {array.shape} and dtype {array.dtype}, "
@@ -133,7 +136,7 @@ def _label_lists(y: Any, kind: str | None, n_labels: int | None) -> list[Any] | 
     """The rows, if y is a sequence of lists of labels and no matrix; a row that is missing has no labels."""
     if isinstance(y, np.ndarray) and y.dtype.kind != "O":
         return None
-    if isinstance(y, str | bytes | Mapping) or not isinstance(y, Iterable) or getattr(y, "ndim", 1) != 1:
+    if isinstance(y, ONE_NAME) or not isinstance(y, Iterable) or getattr(y, "ndim", 1) != 1:
         return None
     given = list(y)
     if not _is_list(next((row for row in given if not is_missing(row)), [] if kind == "lists" else None)):
@@ -152,11 +155,11 @@ def _label_lists(y: Any, kind: str | None, n_labels: int | None) -> list[Any] | 
 
 
 def _is_list(row: Any) -> bool:
-    return isinstance(row, Iterable) and not isinstance(row, str | bytes | Mapping) and getattr(row, "ndim", 1) == 1
+    return isinstance(row, Iterable) and not isinstance(row, ONE_NAME) and getattr(row, "ndim", 1) == 1
 
 
 def _is_indicator(row: Any) -> bool:
-    return all(isinstance(v, int | float | np.number | np.bool) and v in (0, 1) for v in row)
+    return all(isinstance(v, RealNumber) and v in (0, 1) for v in row)
 
 
 def _has_width(width: int, kind: str | None, n_labels: int | None) -> bool:
@@ -166,7 +169,7 @@ def _has_width(width: int, kind: str | None, n_labels: int | None) -> bool:
 
 def _refuse_matrix(rows: list[list[Any]]) -> None:
     """Rows of an indicator with other values than 0 and 1 would be lists of labels called -1 and 1, or 0 and 2."""
-    if len(rows[0]) < 2 or not all(isinstance(v, int | float | np.number) for row in rows for v in row):
+    if len(rows[0]) < 2 or not all(isinstance(v, RealNumber) for row in rows for v in row):
         return
     values = {v for row in rows for v in row}
     signs = -1 in values and values <= {-1, 0, 1}
@@ -201,7 +204,7 @@ def _check_classes(y: Values) -> Values:
     return y
 
 
-def as_vector(names: Any, rows: Sequence[int] | IntArray | None = None) -> Values:
+def as_vector(names: Any, rows: Sequence[int] | IntArray | None = None, argument: str = "y") -> Values:
     """Names as a vector: numbers and dates of NumPy as they are, anything else as objects.
 
     rows : where each comes from, for messages
@@ -214,18 +217,21 @@ def as_vector(names: Any, rows: Sequence[int] | IntArray | None = None) -> Value
     for place, v in enumerate(names):
         where = "" if rows is None else f" in row {rows[place]:,}"
         if is_missing(v) or isinstance(v, dict | list | tuple | set):
-            raise ValueError(f"Unknown label type: y: found {v!r} as a label{where}, wanted a name or a number")
+            raise ValueError(
+                f"Unknown label type: {argument}: found {v!r} as a label{where}, wanted a name or a number"
+            )
         if rows is not None and isinstance(v, float | np.floating) and v != np.floor(v):
             raise ValueError(f"Unknown label type: continuous. y: found {v!r} as a label{where}, wanted whole numbers")
-    return plain_names(names)
+    return plain_names(names, argument)
 
 
 def class_names(classes: Any, argument: str = "classes") -> Values:
     """The argument `classes`, or names of columns, checked: a vector without repetition."""
-    several = isinstance(classes, Iterable) and not isinstance(classes, str | bytes)
+    several = isinstance(classes, Iterable) and hasattr(classes, "__len__") and not isinstance(classes, ONE_NAME)
     require(several, argument, classes, "the names of the labels, in a sequence")
     classes = opened(classes)
-    array = storable(classes, argument) if isinstance(classes, np.ndarray) else as_vector(classes)
+    is_plain = isinstance(classes, np.ndarray) and classes.dtype.kind != "O"
+    array = storable(classes, argument) if is_plain else as_vector(classes, argument=argument)
     require(array.ndim == 1 and len(array) > 0, argument, f"shape {array.shape}", "a vector of names, at least one")
     values = array.tolist()
     if len(set(values)) < len(values):
@@ -244,7 +250,8 @@ def unique(values: Values) -> tuple[Values, IntArray]:
     try:
         names = sorted(first)
     except TypeError:
-        kinds = sorted({type(name).__name__ for name in first})
+        zoned = " with a time zone"  # which Python compares with no time that has none
+        kinds = sorted({type(v).__name__ + zoned * (getattr(v, "tzinfo", None) is not None) for v in first})
         raise ValueError(f"y: found labels of types {', '.join(kinds)}, which have no order; wanted one type") from None
     rank = np.empty(len(names), np.int32)
     rank[[first[name] for name in names]] = np.arange(len(names), dtype=np.int32)

@@ -43,6 +43,7 @@ STORED = (
 )
 BY_TYPE = {one.kind: one for one in STORED}
 BY_NAME = {one.name: one for one in STORED}
+MAX_BITS = 14_000  # of a whole number: Python reads and writes no more than 4,300 digits
 WANTED = "numbers, text, bytes, dates or times"
 
 
@@ -64,9 +65,21 @@ def plain_names(names: Sequence[Any], argument: str = "y") -> Values:
         array = np.asarray(names)
         if array.dtype.kind in "iu":  # not where NumPy has no type for them, and takes floats
             return array
+    if not kinds <= {str, bytes, bool, float}:
+        _check_lengths(names, argument)
     array = np.empty(len(names), object)
     array[:] = names
     return array
+
+
+def _check_lengths(names: Sequence[Any], argument: str) -> None:
+    """Refuses whole numbers that have too many digits to be written."""
+    for name in names:
+        numbers = (name.numerator, name.denominator) if isinstance(name, int | Fraction) else ()
+        bits = max((n.bit_length() for n in numbers), default=0)
+        if bits > MAX_BITS:
+            found = f"a number of {bits:,} bits as a label"
+            raise ValueError(f"{argument}: found {found}, wanted at most {MAX_BITS:,}, which a model file can hold")
 
 
 def _as_dates(names: Sequence[Any]) -> Values | None:
@@ -94,6 +107,8 @@ def _plain(name: Any, argument: str) -> Any:
         name = str.__str__(name)
     elif isinstance(name, int) and not isinstance(name, bool):
         name = int(name)
+    if getattr(name, "tzinfo", None) is not None:
+        name = _of_fixed_zone(name)
     zone = getattr(name, "tzinfo", None)
     if type(name) in PLAIN or (type(name) in BY_TYPE and type(zone) in (type(None), dt.timezone)):
         return name
@@ -103,6 +118,19 @@ def _plain(name: Any, argument: str) -> Any:
     else:
         found, help_ = f"labels of type {type(name).__name__}", f"{WANTED}; as text (str) they can be kept"
     raise ValueError(f"{argument}: found {found}, like {name!r}, which a model file cannot hold, wanted {help_}")
+
+
+def _of_fixed_zone(name: Any) -> Any:
+    """A time of pandas or Python whose zone is always as far from UTC, as Python's; others as they are."""
+    if hasattr(name, "to_pydatetime") and not getattr(name, "nanosecond", 0):
+        name = name.to_pydatetime()
+    if isinstance(name.tzinfo, dt.timezone):
+        return name
+    try:
+        fixed = name.tzinfo.utcoffset(None)
+    except (TypeError, AttributeError, NotImplementedError):  # of a class that only knows it at a time
+        fixed = None
+    return name if fixed is None else name.replace(tzinfo=dt.timezone(fixed))
 
 
 def storable(classes: Values, argument: str = "y") -> Values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -87,7 +87,8 @@ def check_texts(X: Any) -> list[str]:
     """
     if isinstance(X, str):
         return [X]
-    if sp.issparse(X) or isinstance(X, bytes) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) != 1:
+    unordered = isinstance(X, bytes | Mapping | Set)
+    if sp.issparse(X) or unordered or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) != 1:
         raise ValueError(f"X: found {type(X).__name__}, wanted a sequence of texts")
     texts = X.to_pylist() if hasattr(X, "to_pylist") else list(X)
     for row, text in enumerate(texts):

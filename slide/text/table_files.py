@@ -23,6 +23,7 @@ from slide.io.atomic import replacing
 from slide.io.content import Content, Source, inner_name, opened
 from slide.io.delimited import DELIMITERS, row_as_line
 from slide.io.formats import TABLES, format_of_head, format_of_name
+from slide.io.mistaken import taken_for
 from slide.io.packages import pyarrow
 from slide.io.packed import packed
 
@@ -86,6 +87,8 @@ def read_columns_or_lines(source: Source, wanted: Sequence[str] | None, kind: st
 
 def refuse_features(content: Content, wanted: str = "a table of text, or a text a line") -> None:
     """Raises DataFormatError for what by its name or beginning is no text, but rows of features."""
+    if found := taken_for(content.head(), may_be_text=False):
+        raise DataFormatError(f"{content.label}: found {found}, wanted {wanted}")
     named = format_of_name(content.name)
     kind = named if named not in (None, "xmc") else format_of_head(content.head())
     if kind is not None:
@@ -117,10 +120,18 @@ def check_columns(wanted: Sequence[str] | None, there: Sequence[Any], where: str
     """Raises ValueError for a column that is not there, or there twice."""
     for name in wanted or ():
         if name not in there:
-            listed = ", ".join(map(repr, there)) or "none"
-            raise ValueError(f"{where}found no column {name!r}, wanted one of those there are: {listed}")
+            listed = ", ".join(map(repr, there)) or "none, the file is empty"
+            found = f"{where}found no column {name!r}, wanted one of those there are: {listed}"
+            raise ValueError(found + _other_separator(name, there))
         if list(there).count(name) > 1:
             raise ValueError(f"{where}found the column {name!r} twice, wanted names that tell columns apart")
+
+
+def _other_separator(name: str, there: Sequence[Any]) -> str:
+    """What separates the cells, where the header is one cell because something else does."""
+    header = str(there[0]) if len(there) == 1 else ""
+    found = next((mark for mark in ";\t|," if name in header.split(mark)), None)
+    return "" if found is None else f"; cells seem to be separated by {found!r}, wanted ',' (in .tsv a tab)"
 
 
 def read_lines(source: Source) -> list[str]:

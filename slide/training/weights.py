@@ -83,11 +83,15 @@ def check_weights(sample_weight: Any, n_rows: int) -> npt.NDArray[np.float64] | 
     """
     if sample_weight is None:
         return None
+    found = type(sample_weight).__name__
     try:
-        weights = np.asarray(sample_weight, np.float64)
+        given = np.asarray(sample_weight)
+        weights = given.astype(np.float64) if given.dtype.kind not in "cmM" else None
     except (TypeError, ValueError) as e:
-        found = type(sample_weight).__name__
         raise ValueError(f"sample_weight: found {found} of what are no numbers ({e}), wanted a number a row") from None
+    if weights is None or np.ma.is_masked(sample_weight):
+        what = "masked values" if weights is not None else f"dtype {given.dtype}"
+        raise ValueError(f"sample_weight: found {found} of {what}, wanted a real number a row")
     if weights.ndim == 0:
         weights = np.full(n_rows, weights)
     if weights.shape != (n_rows,):

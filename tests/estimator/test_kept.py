@@ -12,6 +12,7 @@ import io
 import json
 import pickle
 import uuid
+import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,6 +53,7 @@ NAMES: dict[str, Any] = {
     "ints that NumPy takes for floats": [2**63, 2**63 + 1, -1],
     "text": ["a", "b", "c"],
     "array of text": np.array(["a", "bb", "ccc"]),
+    "array of text of any length": np.array(["a", "bb", "c" * 40], np.dtypes.StringDType()),
     "odd text": ["", "two\nlines\t\r\0", "\ud800 alone, \U0001f600, e\u0301"],
     "text that differs by NUL": ["a", "a\0", "a\0\0"],
     "text like numbers": ["1", "01", "1.0"],
@@ -67,6 +69,8 @@ NAMES: dict[str, Any] = {
     "datetimes": [dt.datetime(2024, 1, d, 5, 6, 7, 89) for d in (1, 2, 3)],
     "datetimes of a zone": [dt.datetime(2024, 1, d, tzinfo=ZONE) for d in (1, 2, 3)],
     "datetimes in UTC": [dt.datetime(2024, 1, d, tzinfo=dt.timezone.utc) for d in (1, 2, 3)],  # noqa: UP017
+    "datetimes in UTC by another name": [dt.datetime(2024, 1, d, tzinfo=zoneinfo.ZoneInfo("UTC")) for d in (1, 2, 3)],
+    "Timestamps in UTC": pd.Series(pd.date_range("2024", periods=3, tz="UTC")),
     "times": [dt.time(h, 5, 6, 7) for h in (1, 2, 3)],
     "durations": [dt.timedelta(days=-d, microseconds=1) for d in (1, 2, 3)],
     "decimals": [Decimal("1.10"), Decimal("1.2"), Decimal("-3e400")],
@@ -100,6 +104,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "None": (["a", None, "c"], "None"),
     "NaN": (["a", float("nan"), "c"], "nan"),
     "NaT": (np.array(["2024-01-01", "NaT", "2024-01-03"], "datetime64[D]"), "NaT"),
+    "a decimal that is none": ([Decimal("sNaN"), Decimal(1), Decimal(2)], "sNaN"),
+    "more digits than Python writes": ([10**5000, 1, 2], "a number of 16,610 bits"),
+    "a fraction of as many": ([Fraction(1, 10**5000), 1, 2], "a number of 16,610 bits"),
+    "bytes that change": ([bytearray(b"a"), bytearray(b"b"), bytearray(b"c")], "bytearray"),
+    "times with and without a zone": ([dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2, tzinfo=ZONE)] * 2, "time zone"),
     "more than float64": (np.array([1, 2**63 + 1, 3], np.longdouble), "float64 does not hold"),
 }
 

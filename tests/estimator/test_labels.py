@@ -40,6 +40,7 @@ WRONG = {
     "signs": (np.where(DENSE, 1, -1), "found -1 in row .* Y > 0"),
     "shares": (DENSE * 0.75, "found 0.75 in row .* Y > 0.5"),
     "counts": (DENSE * 3, "found 3 in row .* of counts"),
+    "nearly 1": (DENSE * 0.9999999, "found 0.9999999 in row .* Y > 0.5"),
     "gaps": (np.where(DENSE, np.nan, 0), "found nan in row"),
     "bytes": ((DENSE * 255).astype(np.uint8), "found 255 in row"),
 }
@@ -96,6 +97,22 @@ def test_an_indicator_of_other_values_is_no_list_of_labels(values: Any) -> None:
     """Rows of -1 and 1 would be lists of two labels, of which each row has both."""
     with pytest.raises(ValueError, match="rows of one length"):
         Labels.of(values.tolist())
+
+
+def test_complex_numbers_are_no_indicator() -> None:
+    for given in (DENSE + 0j, (DENSE + 0j).astype(object), pd.DataFrame(DENSE + 0j)):
+        with pytest.raises(ValueError, match=r"dtype complex|dtype object|found 0j"):
+            Labels.of(given)
+
+
+def test_names_of_columns_have_an_order() -> None:
+    for classes in (set(NAMES), (name for name in NAMES)):
+        with pytest.raises(ValueError, match=r"classes: found .* wanted"):
+            Labels.of(Y, classes)
+    assert Labels.of([["bee"], ["dog"]], frozenset(NAMES)).classes.tolist() == NAMES
+    assert Labels.of(Y, dict.fromkeys(NAMES).keys()).classes.tolist() == NAMES
+    with pytest.raises(ValueError, match="classes: found None as a label"):
+        Labels.of(Y, ["ant", None, "cow", "dog"])
 
 
 def test_numbers_that_are_labels_stay_lists_of_labels() -> None:

@@ -231,6 +231,9 @@ BAD_WEIGHTS = {
     "missing": (np.r_[np.nan, np.ones(ROWS - 1)], "sample_weight: found nan in row 0"),
     "infinite": (np.full(ROWS, np.inf), "sample_weight: found inf in row 0"),
     "words": (["heavy"] * ROWS, "sample_weight: found list of what are no numbers"),
+    "complex": (np.ones(ROWS) + 0j, "sample_weight: found ndarray of dtype complex128"),
+    "dates": (np.zeros(ROWS, "M8[s]"), "sample_weight: found ndarray of dtype datetime64"),
+    "masked": (np.ma.array(np.ones(ROWS), mask=True), "sample_weight: found MaskedArray of masked values"),
     "nothing left": (np.zeros(ROWS), "sample_weight: found zero for every row"),
 }
 
