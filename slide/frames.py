@@ -43,7 +43,7 @@ def numbers_of(X: Any) -> Any:
     ValueError, TypeError
         For what is no number, TypeError where Python would raise it too; names column and row.
     """
-    if isinstance(X, np.ma.MaskedArray):
+    if type(X) is not np.ndarray and isinstance(X, np.ma.MaskedArray):
         X = _without_mask(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in REAL:
         return X
