@@ -15,6 +15,7 @@ from slide.errors import NonFiniteError as NonFiniteError
 from slide.errors import NotFittedError as NotFittedError
 from slide.errors import SlideError as SlideError
 from slide.estimator.classifier import SlideClassifier as SlideClassifier
+from slide.estimator.feature_groups import Group as Group
 from slide.io import formats as formats
 from slide.io.filter_labels import read_filter_labels as read_filter_labels
 from slide.io.xmc import read_xmc as read_xmc

@@ -10,14 +10,16 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import require, warn
 from slide.engine.layout import IntArray
 from slide.estimator.card import Card, markdown
 from slide.estimator.deciding import BestLabels, check_given, decide_on, fixed_thresholds, learn_on
 from slide.estimator.encoding import Encoding, MatrixReader, Reader
 from slide.estimator.holdout import encoded
 from slide.estimator.plan import FitPlan
+from slide.estimator.planned import COLUMNS, PlannedNetwork, ServingPlan
 from slide.estimator.predictions import Predictions
+from slide.estimator.speed_report import SpeedReport
 from slide.estimator.stored_options import restored_options, stored_options, stored_schedule
 from slide.inference.calibration import Calibration
 from slide.inference.thresholds import Thresholds
@@ -186,6 +188,78 @@ class FittedClassifier(Predictions):
         decide_on(self, BestLabels.of(self.network_, rows, Y), wish)
         return self
 
+    # -- how fast it predicts ---------------------------------------------------------------------------------------
+
+    def optimize(
+        self,
+        X_val: Any,
+        y_val: Any = None,
+        *,
+        metric: str = "p@1",
+        max_loss: float = 0.005,
+        confidence: float = 0.95,
+        feature_groups: Mapping[str, Any] | None = None,
+        batch: int = 1,
+    ) -> Self:
+        """A copy that only predicts, as fast as is shown to cost no more than `max_loss` (Kraft et al., MLSys 2020).
+
+        Tried are weights of 8 bits, fewer candidates, fewer ranked labels, and a first group of features for rows where
+        they decide. Plans are chosen on some of the rows, at most half and 5,000, and tested on the others: that the
+        plan loses more, on rows drawn as these were, has a chance of at most 1 - confidence. `plan_` of the copy says
+        what was chosen, `report_` how fast it is and what was tried. Where no plan is confirmed, or 1.3 times as fast,
+        the copy predicts as this one does, and ``report_.declined`` says why.
+
+        Parameters
+        ----------
+        X_val, y_val : rows as ``fit`` takes them, and their labels in any form; not rows of the training
+        metric : str
+            p, recall or ndcg @k; or agreement@k, the share of the best k labels that stay, which needs no labels.
+        max_loss : float
+            Of the metric, a share: 0.005 is half a point of 100.
+        confidence : float
+        feature_groups : dict of names and columns, or slide.Group, or None
+            The first group is read first: rows whose best label leads by enough stop there. See `predict_topk(rest=)`.
+        batch : int
+            Rows of a call in service: the times that decide are those of such calls.
+
+        Raises
+        ------
+        ValueError
+            For an unknown metric, labels that do not fit, or a model that is optimized already.
+
+        The copy refuses to predict once this classifier is trained further, or its labels change.
+        """
+        self._check_fitted()
+        Y = None
+        if y_val is not None:
+            truth = self._encoding.labels.truth(y_val)
+            Y = truth.Y
+            if remark := truth.remark():
+                warn(f"y_val: {remark}")
+        how: dict[str, Any] = {"metric": metric, "max_loss": max_loss, "confidence": confidence, "batch": batch}
+        return self._optimized(X_val, Y, feature_groups=feature_groups, **how)
+
+    def _optimized(self, X: Any, Y: Any, **how: Any) -> Self:
+        """By an indicator, CSR [n, at least n_labels], or None; how: slide.estimator.optimizing.optimized."""
+        from slide.estimator.optimizing import optimized
+
+        return self._planned(optimized(self.network_, self._encoding, X, Y, source=self, **how))
+
+    def _planned(self, network: PlannedNetwork) -> Self:
+        fast = copy.copy(self)
+        fast.network_ = network
+        vars(fast)["plan_"] = network.plan  # of another kind than what a fit chooses
+        return fast
+
+    @property
+    def report_(self) -> SpeedReport:
+        """What `optimize` measured and tried; there is no such attribute where it was not called."""
+        net = getattr(self, "network_", None)
+        if not isinstance(net, PlannedNetwork):
+            raise AttributeError("report_: this model was not optimized")
+        report: SpeedReport = net.report
+        return report
+
     # -- what is known of it -----------------------------------------------------------------------------------------
 
     def card(self) -> str:
@@ -230,17 +304,25 @@ class FittedClassifier(Predictions):
 
     def _stored(self) -> dict[str, Any]:
         """What a file holds besides the network, as keyword arguments of slide.io.model_file.save_model."""
-        return {"extra": {"classifier": self._config()}, "extra_arrays": self._encoding.arrays()}
+        arrays = self._encoding.arrays()
+        if isinstance(self.network_, PlannedNetwork) and self.network_.first_columns is not None:
+            arrays = arrays | {COLUMNS: self.network_.first_columns}
+        return {"extra": {"classifier": self._config()}, "extra_arrays": arrays}
 
     def _config(self) -> dict[str, Any]:
         """Options and what was learned as JSON values; what the network stores itself is left out."""
+        planned, net = {}, self.network_
+        if isinstance(net, PlannedNetwork):
+            planned = {"optimized": {"plan": net.plan.config(), "report": net.report.config()}}
+        fit_plan = getattr(self, "plan_", None)
         return {
+            **planned,
             "kind": type(self).__name__,
             "params": stored_options(self.get_params(deep=False), self._labels, self.network_.seed),
             "schedule": stored_schedule(self.schedule),
             "card": getattr(self, "card_", Card()).config(),
             "history": getattr(self, "history_", self.network_.history),
-            "plan": self.plan_.config() if hasattr(self, "plan_") else None,
+            "plan": fit_plan.config() if isinstance(fit_plan, FitPlan) else None,
             "calibration": self.calibration_ and self.calibration_.config(),
             "thresholds": self.thresholds_ and self.thresholds_.config(),
             "fitted": {name: getattr(self, name, 0.0) for name in FITTED},  # times are known after the fit
@@ -271,4 +353,10 @@ class FittedClassifier(Predictions):
         if config.get("thresholds") is not None:
             clf.thresholds_ = Thresholds.restored(config["thresholds"], network.n_labels)
         clf.history_ = network.history = [dict(record) for record in config.get("history", ())]
-        return clf
+        return clf._replanned(config["optimized"], arrays) if "optimized" in config else clf
+
+    def _replanned(self, config: Mapping[str, Any], arrays: Mapping[str, Values]) -> Self:
+        """The optimized model that was saved."""
+        plan, report = ServingPlan.restored(config["plan"]), SpeedReport.restored(config["report"])
+        first, unit = arrays.get(COLUMNS), self._encoding.scaling.kind == "unit"
+        return self._planned(PlannedNetwork.over(self.network_, plan, first=first, unit=unit, report=report))

@@ -6,6 +6,7 @@ and predict_proba, whose result is that matrix (slide/inference/scores.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
 from slide.estimator.encoding import Encoding
 from slide.estimator.labels import Labels
+from slide.estimator.planned import PlannedNetwork
 from slide.estimator.sklearn_api import Estimator
 from slide.frames import as_row
 from slide.inference.calibration import N_BEST, Calibration
@@ -25,7 +27,7 @@ from slide.inference.scores import Floats, all_scores, check_size, label_probabi
 from slide.inference.thresholds import Thresholds
 from slide.labels.forms import Values
 from slide.model.ranker import found_among
-from slide.model.shortlists import Found, top_labels
+from slide.model.shortlists import Found
 from slide.network import Network
 from slide.training.weights import check_weights
 
@@ -102,6 +104,7 @@ class Predictions(Estimator):
         names: bool = False,
         index: str | None = None,
         proba: bool = False,
+        rest: Callable[[IntArray], Any] | None = None,
     ) -> tuple[Any, FloatArray]:
         """The k best labels of each row, or all where there are fewer: ids int32 [n, k] and scores float32, best first.
 
@@ -111,16 +114,23 @@ class Predictions(Estimator):
         `classes_` instead of their column numbers, and None where fewer than k were returned. index="hnsw" finds the
         labels to score by a graph, built at the first such call after training (``network_.build_index``; needs the
         extra `hnsw`).
+
+        Of an optimized model with groups of features, X needs those of the first group only where `rest` is given: a
+        function of row numbers, int32 [m], that gives these rows of X with all their features.
         """
         require(isinstance(names, bool | np.bool), "names", names, "True or False")
-        found = self._probable if proba else self._best
-        ids, scores = found(X, k, n_candidates, index)
+        if rest is not None:
+            alone = n_candidates is None and index is None and not proba
+            ids, scores = self._by_groups(X, k, rest, alone)
+        else:
+            found = self._probable if proba else self._best
+            ids, scores = found(X, k, n_candidates, index)
         return (self._labels.names(ids) if names else ids), scores
 
     def _best(self, X: Any, k: int, n_candidates: int | None = None, index: str | None = None) -> Found:
         """As Network.predict_topk."""
         if index is None:
-            return top_labels(self.network_, self._examples(X), k, n_candidates)
+            return self.network_.top_labels(self._examples(X), k, n_candidates)
         return self.network_.predict_topk(Checked(self._rows(X)), k, n_candidates=n_candidates, index=index)
 
     def _probable(self, X: Any, k: int, n_candidates: int | None = None, index: str | None = None) -> Found:
@@ -156,6 +166,20 @@ class Predictions(Estimator):
             return self.calibration_.of_best(scores, self.n_labels_)
         return label_probabilities(scores.astype(np.float64) - self.threshold_, steepness(self.network_))
 
+    def _by_groups(self, X: Any, k: int, rest: Any, alone: bool) -> tuple[IntArray, FloatArray]:
+        """The best labels of rows that have the first group of features only; alone: nothing else says how."""
+        rows, net = self._examples(X), self.network_
+        ok = isinstance(net, PlannedNetwork) and callable(rest) and alone
+        require(ok, "rest", rest, "None; a function for an optimized model, without n_candidates, index and proba")
+        assert isinstance(net, PlannedNetwork)
+
+        def whole(which: IntArray) -> Examples:
+            found = self._examples(rest(which))
+            require(found.n_rows == len(which), "rest", f"{found.n_rows:,} rows", f"the {len(which):,} asked for")
+            return found
+
+        return net.top_labels(rows, k, rest=whole)
+
     def predict(self, X: Any) -> Any:
         """Labels in the form in which they were given to ``fit``.
 
@@ -167,7 +191,7 @@ class Predictions(Estimator):
         """
         rows = self._examples(X)
         if self._labels.kind == "classes":
-            return self.classes_[top_labels(self.network_, rows, 1)[0][:, 0]]
+            return self.classes_[self.network_.top_labels(rows, 1)[0][:, 0]]
         if self._labels.kind == "dense":
             check_size(rows.n_rows, self.n_labels_, "predict")
         return self._encoding.decode(self._positive(rows))
@@ -179,7 +203,7 @@ class Predictions(Estimator):
         waiting, k = np.arange(shape[0]), min(FIRST_K, shape[1])
         while len(waiting):
             some = rows if len(waiting) == shape[0] else rows.take(waiting)
-            ids, scores = top_labels(self.network_, some, k)
+            ids, scores = self.network_.top_labels(some, k)
             positive, last = self._over(ids, scores)
             if self._takes_best:
                 positive[:, 0] = True

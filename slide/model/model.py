@@ -294,6 +294,10 @@ class Model(EngineOwner):
         """The k highest-scoring labels of each row: see slide.Network.predict_topk."""
         row = one_row(X, self.n_features)
         rows = Examples.of(check_X(X, self.n_features)) if row is None else example(row)
+        return self.top_labels(rows, k, n_candidates)
+
+    def top_labels(self, rows: Examples, k: int = 5, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:
+        """As `predict_topk`, of rows that were checked: every prediction comes by here."""
         return top_labels(self, rows, k, n_candidates)
 
     def shortlist(self, X: Any, n: int = 100, *, n_candidates: int | None = None) -> tuple[IntArray, FloatArray]:

@@ -19,10 +19,11 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Dense": {"n": 3},
     "Sampled": {"n": 5},
     "Checkpoint": {"path": "checkpoint"},
+    "Group": {"columns": [1]},
 }
 PARTS = [
     *(slide.SGD, slide.Adagrad, slide.Adam, slide.Constant, slide.Linear, slide.optim.Cosine, slide.Rebuild),
-    *(slide.Wide, slide.Rank, slide.EarlyStopping, slide.Checkpoint, slide.TextFeatures),
+    *(slide.Wide, slide.Rank, slide.EarlyStopping, slide.Checkpoint, slide.TextFeatures, slide.Group),
     *(slide.SparseInput, slide.Dense, slide.Sampled),
     *(slide.SimHash, slide.WTA, slide.DWTA, slide.MinHash, slide.EuclideanHash, slide.QueryCells),
 ]
@@ -31,6 +32,7 @@ MEANT = {
     ("Checkpoint", "path"): {"text", "bytes"},
     ("EarlyStopping", "metric"): {"text"},
     ("TextFeatures", "characters"): {"array"},
+    ("Group", "columns"): {"array", "list"},  # a list of objects is none of a model's features: said by `optimize`
     ("SlideClassifier", "hidden"): {"array"},
     ("SlideClassifier", "schedule"): {"function"},
 }

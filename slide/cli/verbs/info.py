@@ -60,6 +60,8 @@ def _format(value: Any) -> str:
 
 def describe_model(path: str) -> dict[str, Any]:
     """Facts from a model's header."""
+    from slide.estimator.planned import ServingPlan
+    from slide.estimator.speed_report import SpeedReport
     from slide.io.model_file import describe
 
     header = describe(path)
@@ -81,7 +83,11 @@ def describe_model(path: str) -> dict[str, Any]:
         "weights_bytes": sum(n for name, n in header["array_bytes"].items() if _is_parameter(name)),
         "model_bytes": header["file_bytes"],
     }
-    fitted = header.get("classifier", {}).get("fitted", {})
+    classifier = header.get("classifier", {})
+    if "optimized" in classifier:
+        plan = ServingPlan.restored(classifier["optimized"]["plan"])
+        facts["optimized"] = f"{plan} ({SpeedReport.restored(classifier['optimized']['report']).summary})"
+    fitted = classifier.get("fitted", {})
     return facts | {k.rstrip("_"): v for k, v in fitted.items()}
 
 
