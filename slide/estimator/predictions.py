@@ -130,7 +130,8 @@ class Predictions(Estimator):
     def _best(self, X: Any, k: int, n_candidates: int | None = None, index: str | None = None) -> Found:
         """As Network.predict_topk."""
         if index is None:
-            return self.network_.top_labels(self._examples(X), k, n_candidates)
+            rows = self._examples(X)  # which says if there is no network yet
+            return self.network_.top_labels(rows, k, n_candidates)
         return self.network_.predict_topk(Checked(self._rows(X)), k, n_candidates=n_candidates, index=index)
 
     def _probable(self, X: Any, k: int, n_candidates: int | None = None, index: str | None = None) -> Found:
