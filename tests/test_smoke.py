@@ -154,6 +154,22 @@ def test_cli_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "none.txt" in capsys.readouterr().err
 
 
+def test_labels_as_lists_of_names() -> None:
+    names = [[f"label {i}" for i in row] for row in (Y_TEST[[k]].indices for k in range(5))]
+    clf = slide.SlideClassifier(hidden=(4,), epochs=1, n_threads=1).fit(X_TEST[:5], names)
+    assert set(clf.classes_.tolist()) == {name for row in names for name in row}
+
+
+def test_serving() -> None:
+    """One request, without a socket; answers by the route are in tests/serving."""
+    pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (the extra serve)")
+    from slide.serving.hosted import Hosted
+
+    clf = slide.SlideTextClassifier(hidden=4, epochs=5, n_threads=1).fit(["a cat", "a dog"] * 4, ["cat", "dog"] * 4)
+    best = Hosted(clf).best(["the dog"], 1)
+    assert clf.classes_[best.ids[0, 0]] == "dog"
+
+
 def test_metrics() -> None:
     ids = np.array([[0, 1], [2, 0]], np.int32)
     assert slide.metrics.precision_at_k(sp.csr_array(np.eye(3)[:2]), ids, k=1) == 0.5
