@@ -28,6 +28,7 @@ from slide.model.model import Model
 from slide.model.snapshot import as_json
 from slide.training.progress import Progress
 
+FINGERPRINTS = ("data", "sample_weight")  # of what a checkpoint does not hold
 #: Keyword arguments of slide.io.model_file.save_model: what the owner of a network adds to its files.
 Additions = Callable[[], Mapping[str, Any]]
 
@@ -167,9 +168,31 @@ class CheckpointWriter:
         stored = _completed(stored)
         for name in sorted(self._what.keys() | stored.keys()):
             found, wanted = self._what.get(name), stored.get(name)
-            if found != wanted:
-                return f"{name}: found {found}, wanted {wanted}, with which {self._path} was written"
+            if found == wanted:
+                continue
+            if name in FINGERPRINTS:
+                found, wanted = _whether_given(found, "others"), _whether_given(wanted, "those")
+            where, found, wanted = _innermost(name, found, wanted)
+            return f"{where}: found {found}, wanted {wanted}, with which {self._path} was written"
         return ""
+
+
+def _whether_given(fingerprint: Any, others: str) -> str:
+    """Of rows there is only a fingerprint, which tells nobody anything."""
+    return "none" if fingerprint is None else others
+
+
+def _innermost(where: str, found: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """What differs within two values, and where: of an object or a list only its first part that does."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        for key in sorted(found.keys() | wanted.keys()):
+            if found.get(key) != wanted.get(key):
+                return _innermost(f"{where}: {key}", found.get(key), wanted.get(key))
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        for i, (one, other) in enumerate(zip(found, wanted, strict=True)):
+            if one != other:
+                return _innermost(f"{where}: {i}", one, other)
+    return where, found, wanted
 
 
 def _completed(what: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,11 +101,11 @@ def test_what_does_not_belong_to_the_checkpoint_is_refused(tmp_path: Path) -> No
     X, Y = planted_data(ROWS, D, N)
     with pytest.raises(ValueError, match="epochs: found 4, wanted 3, with which"):
         classifier("defaults", epochs=4).fit(X, Y, checkpoint=checkpoint)
-    with pytest.raises(ValueError, match="data: found"):
+    with pytest.raises(ValueError, match="data: found others, wanted those, with which"):
         classifier("defaults").fit(*planted_data(ROWS, D, N, seed=1), checkpoint=checkpoint)
     with pytest.raises(ValueError, match="seed: found 4, wanted 3"):
         classifier("defaults", random_state=4).fit(X, Y, checkpoint=checkpoint)
-    with pytest.raises(ValueError, match="layers: found"):
+    with pytest.raises(ValueError, match=r"layers: \d: \w+: found"):
         classifier("defaults", hidden=(8,)).fit(X, Y, checkpoint=checkpoint)
     assert checkpoint.path.read_bytes() == before
     classifier("defaults").fit(X, Y).save(checkpoint.path)
