@@ -20,6 +20,7 @@ KINDS: tuple[tuple[bytes, str, bool], ...] = (
     (rb"%PDF-", "a PDF", False),
     (rb"\xd0\xcf\x11\xe0", "an Excel or Word file", False),
     (rb"PAR1", "a Parquet file", False),
+    (rb"PK\x03\x04.{26}[\w./-]{1,100}\.npy", "rows of features (npz)", False),
     (rb"PK\x03\x04", "a zip archive", False),
     (rb"\x1f\x8b", "a gzip file", False),
     (rb"BZh|\xfd7zXZ\0|\x28\xb5\x2f\xfd|7z\xbc\xaf", "a compressed file", False),

@@ -22,8 +22,17 @@ class Server:
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
+        self.open: set[asyncio.Task[Any] | None] = set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(asyncio.current_task())
+        try:
+            await self.answer(reader, writer)
+        finally:
+            writer.close()
+            self.open.discard(asyncio.current_task())
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not reader.at_eof():
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -37,14 +46,16 @@ class Server:
             writer.write(b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n\r\n" % (status, len(body)))
             await asyncio.sleep(0)
             writer.write(body)  # in a part of its own
-        writer.close()
 
 
 def run(server: Server, work: Any) -> Any:
     async def both() -> Any:
         listening = await asyncio.start_server(server, "127.0.0.1", 0)
         async with listening:
-            return await work(listening.sockets[0].getsockname()[1])
+            found = await work(listening.sockets[0].getsockname()[1])
+            if server.open:  # they end when they notice that the clients are gone
+                await asyncio.wait([task for task in server.open if task], timeout=60)
+            return found
 
     made: Coroutine[Any, Any, Any] = both()
     return load.run(made)

@@ -492,11 +492,12 @@ def test_options_of_the_features_can_be_searched_by_name() -> None:
 
 
 def test_transform_gives_the_features_that_the_network_gets() -> None:
-    clf = slide.SlideTextClassifier(hidden=4, epochs=1, n_threads=1).fit(["red fox", "red hen"], ["fox", "hen"])
+    how = {"hidden": 4, "epochs": 1, "n_threads": 1, "wide": False}  # so few columns are taken for dense ones
+    clf = slide.SlideTextClassifier(**how).fit(["red fox", "red hen"], ["fox", "hen"])
     rows = clf.transform(["red red hen", "blue"])
     assert rows.shape == (2, clf.n_features_in_)
     assert set(np.array(clf.vocabulary_.names)[rows.indices]) == {"red", "hen", "red hen"}
     np.testing.assert_allclose(np.sqrt(rows.multiply(rows).sum(axis=1)), [1, 0], atol=1e-6)
-    plain = slide.SlideClassifier(hidden=4, epochs=1, n_threads=1, normalize=True)
+    plain = slide.SlideClassifier(**how, normalize=True)
     plain.fit(clf.transform(["red fox", "red hen"]), ["fox", "hen"])
     np.testing.assert_array_equal(plain.decision_function(rows), clf.decision_function(["red red hen", "blue"]))
