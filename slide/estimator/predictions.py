@@ -119,6 +119,7 @@ class Predictions(Estimator):
         function of row numbers, int32 [m], that gives these rows of X with all their features.
         """
         require(isinstance(names, bool | np.bool), "names", names, "True or False")
+        self._check_fitted()
         if rest is not None:
             alone = n_candidates is None and index is None and not proba
             ids, scores = self._by_groups(X, k, rest, alone)

@@ -178,8 +178,9 @@ class CheckpointWriter:
 
 
 def _whether_given(fingerprint: Any, others: str) -> str:
-    """Of rows there is only a fingerprint, which tells nobody anything."""
-    return "none" if fingerprint is None else others
+    """Of rows there is only a fingerprint, which tells nobody anything, and how many were kept back behind it."""
+    _, comma, kept_back = str(fingerprint).partition(",")
+    return "none" if fingerprint is None else others + comma + kept_back
 
 
 def _innermost(where: str, found: Any, wanted: Any) -> tuple[str, Any, Any]:
