@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,7 @@ from slide.estimator.encoding import Pair
 from slide.estimator.holdout import split
 from slide.estimator.labels import Labels
 from slide.estimator.sklearn_api import seed_of
-from slide.text.classifier import SlideTextClassifier
-from slide.text.features import TextFeatures
+from slide.text.classifier import PREFIX, SlideTextClassifier
 from slide.text.reader import TextReader, check_texts
 from slide.training.evaluation import KS, METRICS
 from slide.training.ranking import Rank
@@ -40,9 +39,10 @@ FEATURES = "features"
 TEXT_CHOICES: dict[str, tuple[Any, ...]] = {
     "characters": ((3, 5), (2, 4), (4, 6), None),
     "words": (1, 2),
-    "min_rows": (1, 2, 3),
+    "min_rows": (1, 3),
     "max_share": (0.2, 1.0),
 }
+OF_A_VOCABULARY = ("min_rows", "max_share")  # which say nothing with buckets
 CHOICES: dict[str, tuple[Any, ...]] = {
     "epochs": (8, 3, 12, 5),
     "n_active": (1000, 300, 100),
@@ -308,14 +308,7 @@ def _take(rows: Any, which: Any) -> Any:
 
 def _with(clf: SlideClassifier, options: Mapping[str, Any]) -> SlideClassifier:
     """The same, unfitted, with some options changed."""
-    made = type(clf)(**copy.deepcopy(clf.get_params(deep=False)))
-    for name, value in options.items():
-        owner, _, inner = name.rpartition("__")
-        if owner:
-            assert isinstance(made, SlideTextClassifier)
-            made.features = replace(made.features or TextFeatures(), **{inner: value})
-        else:
-            made.set_params(**{name: value})
+    made = type(clf)(**copy.deepcopy(clf.get_params(deep=False))).set_params(**options)
     if isinstance(made, SlideTextClassifier) and isinstance(clf, SlideTextClassifier) and hasattr(clf, "table_"):
         made.table_ = clf.table_
     return made
@@ -323,29 +316,20 @@ def _with(clf: SlideClassifier, options: Mapping[str, Any]) -> SlideClassifier:
 
 def _changed(clf: SlideClassifier, options: Options) -> Options:
     """Without those that are what the classifier was given."""
-    return {name: value for name, value in options.items() if value != _given(clf, name)}
-
-
-def _given(clf: SlideClassifier, name: str) -> Any:
-    owner, _, inner = name.rpartition("__")
-    if not owner:
-        return getattr(clf, name)
-    return getattr((isinstance(clf, SlideTextClassifier) and clf.features) or TextFeatures(), inner)
+    given = clf.get_params()
+    return {name: value for name, value in options.items() if value != given[name]}
 
 
 def _neighbours(clf: SlideClassifier, options: Options) -> Iterator[tuple[str, Any]]:
     """Options that are still the default of what was given, with other values than those in force."""
-    changed = clf.changed_params()
+    given, default = clf.get_params(), type(clf)().get_params()
+    changed = clf.changed_params().keys() | {n for n in given if n.startswith(PREFIX) and given[n] != default[n]}
+    choices = CHOICES
     if isinstance(clf, SlideTextClassifier):
-        given, default = clf.features or TextFeatures(), TextFeatures()
-        free = [f.name for f in fields(default) if getattr(given, f.name) == getattr(default, f.name)]
-        if given.buckets:
-            free = [name for name in free if name not in ("min_rows", "max_share")]
-        yield from _values(clf, {f"{FEATURES}__{n}": v for n, v in TEXT_CHOICES.items() if n in free}, options)
-    yield from _values(clf, {n: v for n, v in CHOICES.items() if n not in changed}, options)
-
-
-def _values(clf: SlideClassifier, choices: Mapping[str, Sequence[Any]], options: Options) -> Iterator[tuple[str, Any]]:
+        choices = {f"{PREFIX}{name}": values for name, values in TEXT_CHOICES.items()} | CHOICES
+        if clf.features and clf.features.buckets:
+            changed |= {f"{PREFIX}{name}" for name in OF_A_VOCABULARY}
     for name, values in choices.items():
-        now = options.get(name, _given(clf, name))
-        yield from ((name, value) for value in values if value != now)
+        if name not in changed:
+            now = options.get(name, given[name])
+            yield from ((name, value) for value in values if value != now)

@@ -1,6 +1,7 @@
 /* driver.c: trains, rebuilds, predicts and parses on four threads, for the thread sanitizer: `make sanitize-threads`.
  *
- *   driver           every optimizer, hash family and loss; prediction from several threads at once; the XMC parser
+ *   driver           every optimizer, hash family and loss; prediction from several threads at once; the XMC parser;
+ *                    sparse rows by label
  *   driver planted   a race on purpose: the run must fail, or the sanitizer sees nothing */
 #include <math.h>
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "slide.h"
+#include "linear/linear.h"
 #include "parse/xmc.h"
 
 enum { THREADS = 4, ROWS = 400, FEATURES = 60, PER_ROW = 8, LABELS = 500, PER_LABEL_ROW = 3, WIDTH = 20, K = 5 };
@@ -304,6 +306,45 @@ static void parse(void)
     CHECK(csr.indptr[LINES] == 2 * LINES);
 }
 
+/* Sparse rows by label: their negatives, the solver and the scores, with the bits of one thread. */
+static void solve_rows(void)
+{
+    enum { M = 20 };
+    slide_examples ex = make_examples();
+    int32_t *lists = zeroed(ROWS * M, sizeof *lists), *positives = zeroed(ex.y_indptr[ROWS], sizeof *positives);
+    for (int i = 0; i < ROWS * M; i++) lists[i] = i % M ? (lists[i - 1] + 1) % LABELS : (int32_t)(draw() % LABELS);
+    int64_t *positive_indptr = zeroed(LABELS + 2, sizeof *positive_indptr);
+    for (int64_t i = 0; i < ex.y_indptr[ROWS]; i++) positive_indptr[ex.y_indices[i] + 2]++;
+    for (int l = 0; l < LABELS; l++) positive_indptr[l + 2] += positive_indptr[l + 1];
+    for (int32_t r = 0; r < ROWS; r++)
+        for (int64_t i = ex.y_indptr[r]; i < ex.y_indptr[r + 1]; i++)
+            positives[positive_indptr[ex.y_indices[i] + 1]++] = r;
+    float *first = NULL;
+    for (int n_threads = 1; n_threads <= THREADS; n_threads += THREADS - 1) {
+        slide_linear_shortlists shortlists = {lists, ROWS, M, ex.y_indptr, ex.y_indices, 0, LABELS, n_threads};
+        int64_t *negative_indptr = zeroed(LABELS + 1, sizeof *negative_indptr), n_passes;
+        CHECK(slide_linear_negatives(&shortlists, negative_indptr, NULL) == SLIDE_OK);
+        int32_t *negatives = zeroed(negative_indptr[LABELS], sizeof *negatives);
+        CHECK(slide_linear_negatives(&shortlists, negative_indptr, negatives) == SLIDE_OK);
+        slide_linear_data data = {ex.x_indptr, ex.x_indices, ex.x_data, ROWS, FEATURES, positive_indptr, negative_indptr,
+                                  positives, negatives, NULL, 0, LABELS, NULL};
+        slide_linear_options options = {10, 1, 1, .1f, .05f, 20, 3, 1, n_threads};
+        int64_t *indptr = zeroed(LABELS + 1, sizeof *indptr);
+        float *bias = zeroed(LABELS, sizeof *bias), *z = zeroed(ROWS * M, sizeof *z);
+        slide_linear_solution *solution = slide_linear_train(&data, &options, indptr, bias, &n_passes);
+        CHECK(solution && n_passes >= LABELS);
+        int32_t *features = zeroed(indptr[LABELS] + 1, sizeof *features);
+        float *weights = zeroed(indptr[LABELS] + 1, sizeof *weights);
+        slide_linear_take(solution, indptr, features, weights);
+        slide_linear_free(solution);
+        slide_linear_rows rows = {.indptr = indptr, .features = features, .weights = weights, .bias = bias,
+                                  .n_labels = LABELS, .n_features = FEATURES};
+        CHECK(slide_linear_scores(&rows, &ex, lists, M, n_threads, z) == SLIDE_OK);
+        if (first) CHECK(!memcmp(first, z, ROWS * M * sizeof *z));
+        first = z;
+    }
+}
+
 static int shared; /* raced over by the planted race alone */
 
 static void *plant(void *argument)
@@ -337,7 +378,8 @@ int main(int argc, char **argv)
     fill_while_training(SLIDE_ADAGRAD, SLIDE_QUERY_CELLS, 0);
     for (int kind = SLIDE_SIMHASH; kind <= SLIDE_DWTA; kind++) fill_while_training(kind, kind, kind != SLIDE_WTA);
     parse();
-    printf("four optimizers, two kinds of weights, three hash families and cells, two losses, batches, tables filled beside training, the parser: "
-           "no race outside functions marked SLIDE_RACY\n");
+    solve_rows();
+    printf("four optimizers, two kinds of weights, three hash families and cells, two losses, batches, tables filled beside training, the parser, "
+           "sparse rows by label: no race outside functions marked SLIDE_RACY\n");
     return 0;
 }

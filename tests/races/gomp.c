@@ -1,4 +1,4 @@
-/* gomp.c: the nine calls that GCC makes of an OpenMP runtime when it compiles csrc/, on plain threads.
+/* gomp.c: the eleven calls that GCC makes of an OpenMP runtime when it compiles csrc/, on plain threads.
  *
  * The thread sanitizer does not understand GCC's libgomp, whose barriers are futexes, and would report every variable
  * that crosses one. Here a region creates and joins its threads, and a loop deals out iterations by a relaxed counter:
@@ -84,6 +84,19 @@ void GOMP_loop_end(void)
 
 void GOMP_loop_end_nowait(void)
 {
+}
+
+/* GCC takes this lock once a thread, at a region's end, to add up several reductions. */
+static pthread_mutex_t reductions = PTHREAD_MUTEX_INITIALIZER;
+
+void GOMP_atomic_start(void)
+{
+    pthread_mutex_lock(&reductions);
+}
+
+void GOMP_atomic_end(void)
+{
+    pthread_mutex_unlock(&reductions);
 }
 
 int omp_get_num_threads(void)

@@ -92,7 +92,7 @@ def test_an_unknown_tokenizer_is_refused() -> None:
 
 
 def test_the_command_writes_it_and_the_graph_holds_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     clf = slide.SlideTextClassifier(epochs=1, n_threads=1).fit(["a cat", "a dog"] * 4, ["x", "y"] * 4)
     clf.save(tmp_path / "m")
     assert main(["features", f"{tmp_path}/m"]) == 0

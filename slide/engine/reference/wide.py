@@ -42,6 +42,18 @@ def accumulate(wide: Any, features: Any, values: Any, s: Any) -> Any:
 
 
 @kernel
+def take_violator(wide: Any, s: Any, label: Any, n: Any) -> Any:
+    """Appends the label to s.wide_ids[:n] if it scores z over -1, with gradient 2 (1 + z); zeroes it. The new n."""
+    z = s.wide_score[label] + wide.bias[label]
+    s.wide_score[label] = 0
+    if z > -ONE:
+        s.wide_ids[n] = label
+        s.wide_gradient[n] = TWO * (ONE + z)
+        n += 1
+    return n
+
+
+@kernel
 def sweep(wide: Any, s: Any, n: Any) -> Any:
     """Appends to s.wide_ids[:n] the labels of touched blocks that score z over -1, with gradient 2 (1 + z), and zeroes
     all scores. Returns the new n.
@@ -51,12 +63,7 @@ def sweep(wide: Any, s: Any, n: Any) -> Any:
             continue
         s.wide_touched[block] = False
         for label in range(block * WIDE_BLOCK, min((block + 1) * WIDE_BLOCK, len(wide.bias))):
-            z = s.wide_score[label] + wide.bias[label]
-            s.wide_score[label] = 0
-            if z > -ONE:
-                s.wide_ids[n] = label
-                s.wide_gradient[n] = TWO * (ONE + z)
-                n += 1
+            n = take_violator(wide, s, label, n)
     return n
 
 
@@ -80,12 +87,7 @@ def accumulate_listed(wide: Any, features: Any, values: Any, s: Any) -> Any:
 def listed_sweep(wide: Any, s: Any, n: Any, n_met: Any) -> Any:
     """As `sweep`, of the labels that s.wide_met lists."""
     for label in s.wide_met[:n_met]:
-        z = s.wide_score[label] + wide.bias[label]
-        s.wide_score[label] = 0
-        if z > -ONE:
-            s.wide_ids[n] = label
-            s.wide_gradient[n] = TWO * (ONE + z)
-            n += 1
+        n = take_violator(wide, s, label, n)
     return n
 
 
