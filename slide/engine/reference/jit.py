@@ -64,7 +64,7 @@ class _Kernel(Compiler):
         made = result.fndesc
         nowhere = 0
         entry = _dynfunc.make_function(
-            made.lookup_module(), func.__name__, func.__doc__, nowhere, result.environment, (state.library,)
+            made.lookup_module(), func.__name__, "", nowhere, result.environment, (state.library,)
         )
         state.targetctx.insert_user_function(entry, made, [state.library])
         return result._replace(entry_point=entry)
