@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: train smoke test test-all bench bench-peers bench-torch bench-report lint lint-c sanitize sanitize-threads fuzz \
-    faults soak coverage mutate test-oldest wheel test-wheel docs clean help
+    faults soak coverage mutate test-annif test-oldest wheel test-wheel docs clean help
 
 train: .venv/extension  ## train a network on the embedded WordNet data, print its accuracy, write model.slide
 	$(PY) -m slide train wordnet-hypernym --out model.slide
@@ -60,7 +60,7 @@ lint: .venv/lint lint-c  ## ruff, mypy, imports, spelling, and the C sources: st
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports --no-logo
-	$(PY) -m codespell_lib *.md *.toml *.yml Makefile setup.py docs slide csrc tests benchmarks examples
+	$(PY) -m codespell_lib *.md *.toml *.yml Makefile setup.py docs slide csrc tests benchmarks examples integrations
 
 lint-c:
 	$(CC) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -fopenmp -Icsrc $(C_SOURCES)
@@ -90,6 +90,9 @@ coverage: .venv/package  ## lines and branches of slide/ and csrc/ that the fast
 
 mutate: .venv/extension  ## break tables, active sets and metrics on purpose, one line at a time: do the tests notice?
 	$(PY) tests/mutate.py
+
+test-annif: .venv/extension  ## integrations/slide-annif in the real Annif, beside its omikuji (installs them in .venvs)
+	bash tests/packaging/test_annif.sh $(PY)
 
 test-oldest:  ## run the fast tests with the oldest dependencies that pyproject.toml allows
 	bash tests/packaging/test_oldest.sh $(PYTHON)
