@@ -20,7 +20,7 @@ from slide.checks import Checked, check_X, require
 from slide.engine.layout import FloatArray, IntArray
 from slide.estimator.classifier import SlideClassifier
 from slide.inference.explain import Explanation, explain
-from slide.inference.scores import label_probabilities, steepness
+from slide.inference.scores import Floats, label_probabilities, steepness
 from slide.labels.stored_names import as_texts
 from slide.loading import load
 from slide.network import Network
@@ -30,6 +30,7 @@ from slide.text.spoken import explained
 #: A row of features: columns and their values, both float or int vectors of one length.
 Row = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 Identity = tuple[int, int, int, int]
+Mask = npt.NDArray[np.bool_]
 
 WARM_ROWS = (1, 64)  # rows of the calls that warm a model up: one by itself, and a batch
 WARM_FEATURES = 8
@@ -38,15 +39,24 @@ SHOWN_FEATURES = 10  # of an explanation
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best labels of some rows: ids int32 [n, k], -1 for none; scores float32 [n, k]; probabilities or None."""
+    """The best labels of some rows: ids int32 [n, k], -1 for none; scores float32 [n, k].
+
+    probabilities : float64 [n, k], or None of a model without calibration
+    predicted : [n, k], which of them the model predicts, where somebody asked
+    """
 
     ids: IntArray
     scores: FloatArray
-    probabilities: FloatArray | None = None
+    probabilities: Floats | None = None
+    predicted: Mask | None = None
 
     def __getitem__(self, rows: slice) -> Best:
         p = self.probabilities
         return Best(self.ids[rows], self.scores[rows], None if p is None else p[rows])
+
+    def marked(self, predicted: Mask) -> Best:
+        """The same, with which are predicted."""
+        return Best(self.ids, self.scores, self.probabilities, predicted)
 
 
 class Why(NamedTuple):
@@ -159,15 +169,39 @@ class Hosted:
         else:
             ids, scores = self.net.predict_topk(Checked(self._encoded(rows)), n)
         found = model._calibrated(ids, scores) if model else None
-        p = None if found is None else found[:, :k].astype(np.float32)
-        return Best(ids[:, :k], scores[:, :k], p)
+        return Best(ids[:, :k], scores[:, :k], None if found is None else found[:, :k])
 
     def likely(self, best: Best) -> FloatArray:
         """Between 0 and 1: probabilities where the model is calibrated, else `predict_proba`'s curve of the score."""
         if best.probabilities is not None:
-            return best.probabilities
+            return best.probabilities.astype(np.float32)
         threshold = getattr(self.model, "threshold_", 0.0)
         return label_probabilities(best.scores.astype(np.float64) - threshold, steepness(self.net)).astype(np.float32)
+
+    def predicted(self, best: Best) -> Mask:
+        """[n, k]: which of these labels `predict` predicts. For a model that `decides`."""
+        model = self.model
+        assert isinstance(model, SlideClassifier)
+        thresholds, p = model.thresholds_, best.probabilities
+        if model._one_class:
+            there = np.zeros(best.ids.shape, np.bool_)
+        elif thresholds is not None and p is not None:
+            there = thresholds.over(best.ids, p)
+        else:
+            there = model._over(best.ids, best.scores)[0]
+        if model._one_class or model._takes_best:
+            there[:, :1] = True
+        return there & (best.ids >= 0)
+
+    @cached_property
+    def decides(self) -> str | None:
+        """How it decides which labels it predicts; None for a network by itself, which only ranks them."""
+        model = self.model
+        if not isinstance(model, SlideClassifier):
+            return None
+        if model._one_class:
+            return "predicted: the best class"
+        return str(model.thresholds_ or "predicted: labels of a positive score")
 
     def explain(self, row: Any, labels: IntArray) -> list[Why]:
         """Why labels of one row scored as they did."""

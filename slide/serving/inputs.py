@@ -18,21 +18,28 @@ from slide.serving.limits import Limits
 from slide.serving.refusal import Refusal, refuse, shown
 
 DEFAULT_K = 5
+MOST_DECIDED = 64  # labels a row that are decided on where k does not say
 MAX_EXPLAINED = 20  # labels of a request, over all its rows
 LARGEST = float(np.finfo(np.float32).max)
 SPARSE = {"indices", "values"}
-FIELDS = {"texts", "rows", "k", "names", "scores", "explain"}
+FLAGS = {"names": True, "scores": True, "explain": False, "decide": False, "mark": False}
+FIELDS = {"texts", "rows", "k", *FLAGS}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request for predictions: rows as slide.serving.hosted.Hosted.best takes them, and what to say of each label."""
+    """A request for predictions: rows as slide.serving.hosted.Hosted.best takes them, and what to say of each label.
+
+    decide : whether only labels that the model predicts are given; mark : whether it is said which they are
+    """
 
     rows: list[Any]
     k: int = DEFAULT_K
     names: bool = True
     scores: bool = True
     explain: bool = False
+    decide: bool = False
+    mark: bool = False
 
 
 def _no_number(name: str) -> NoReturn:
@@ -65,8 +72,12 @@ def read_question(body: bytes, hosted: Hosted, limits: Limits) -> Question:
     if unknown := given.keys() - FIELDS:
         refuse("body", f"the field {shown(min(unknown))}", f"{', '.join(sorted(FIELDS))}")
     rows = read_rows(given, hosted, limits)
-    k = read_k(given.get("k", DEFAULT_K), limits)
-    flags = {name: _flag(given, name, default) for name, default in (("names", 1), ("scores", 1), ("explain", 0))}
+    flags = {name: _flag(given, name, default) for name, default in FLAGS.items()}
+    for name in ("decide", "mark"):
+        if flags[name] and hosted.decides is None:
+            refuse(name, "true", "false: this model is a network by itself, which only ranks labels")
+    default = min(MOST_DECIDED, limits.max_k) if flags["decide"] else DEFAULT_K
+    k = read_k(given.get("k", default), limits)
     asked = len(rows) * min(k, hosted.n_labels)
     if flags["explain"] and asked > MAX_EXPLAINED:
         refuse("explain", f"{len(rows):,} rows of {k:,} labels", f"at most {MAX_EXPLAINED} labels in all: a smaller k")
@@ -112,8 +123,8 @@ def read_k(k: Any, limits: Limits, field: str = "k") -> int:
     return k
 
 
-def _flag(given: Mapping[str, Any], name: str, default: int) -> bool:
-    value = given.get(name, bool(default))
+def _flag(given: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = given.get(name, default)
     if not isinstance(value, bool):
         refuse(name, shown(value), "true or false")
     return value

@@ -114,6 +114,7 @@ def facts(slot: Slot, now: float) -> dict[str, Any]:
         "name": slot.name,
         "version": str(hosted.version),
         "reads": hosted.kind,
+        "decides": hosted.decides,
         "n_labels": hosted.n_labels,
         "n_features": hosted.n_features,
         "loaded_at": hosted.loaded_at,

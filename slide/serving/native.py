@@ -34,6 +34,8 @@ async def predict(call: Call) -> Reply:
     hosted = slot.hosted
     question = read_question(body, hosted, service.limits)
     best = await service.batcher.predict(hosted, question.rows, question.k)
+    if question.decide or question.mark:
+        best = best.marked(hosted.predicted(best))
     whys = await service.aside(lambda: explained(hosted, question, best)) if question.explain else None
     told = predictions(hosted, question, best, whys)
     return Reply.of({"model": slot.name, "version": str(hosted.version), "predictions": told})
@@ -62,8 +64,9 @@ ROUTES = (
 
 
 def explained(hosted: Hosted, question: Question, best: Best) -> list[list[Why]]:
-    """Why each label of each row scored as it did."""
-    return [hosted.explain(row, ids[ids >= 0]) for row, ids in zip(question.rows, best.ids, strict=True)]
+    """Why each label of each row that is given scored as it did."""
+    places = [given(question, best, i) for i in range(len(best.ids))]
+    return [hosted.explain(row, best.ids[i, places[i]]) for i, row in enumerate(question.rows)]
 
 
 def predictions(hosted: Hosted, question: Question, best: Best, whys: list[list[Why]] | None) -> list[dict[str, Any]]:
@@ -71,14 +74,24 @@ def predictions(hosted: Hosted, question: Question, best: Best, whys: list[list[
     return [_prediction(hosted, question, best, i, None if whys is None else whys[i]) for i in range(len(best.ids))]
 
 
+def given(question: Question, best: Best, i: int) -> Any:
+    """What picks the labels of a row that are given: all that were found, or those that the model predicts."""
+    if question.decide:
+        assert best.predicted is not None
+        return best.predicted[i]
+    return slice(0, found_of(best.ids[i]))
+
+
 def _prediction(hosted: Hosted, question: Question, best: Best, i: int, whys: list[Why] | None) -> dict[str, Any]:
-    found = found_of(best.ids[i])
-    ids = best.ids[i, :found]
+    places = given(question, best, i)
+    ids = best.ids[i, places]
     told: dict[str, Any] = {"labels": hosted.names(ids) if question.names else ids.tolist()}
     if question.scores:
-        told["scores"] = json_numbers(best.scores[i, :found])
+        told["scores"] = json_numbers(best.scores[i, places])
         if best.probabilities is not None:
-            told["probabilities"] = json_numbers(best.probabilities[i, :found])
+            told["probabilities"] = json_numbers(best.probabilities[i, places].astype(np.float32))
+    if question.mark and best.predicted is not None:
+        told["predicted"] = best.predicted[i, places].tolist()
     if whys is not None:
         told["explanations"] = [_why(hosted, why) for why in whys]
     return told

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import slide._version
-from slide.serving.inputs import DEFAULT_K, FIELDS, MAX_EXPLAINED
+from slide.serving.inputs import DEFAULT_K, FIELDS, MAX_EXPLAINED, MOST_DECIDED
 from slide.serving.limits import Limits
 
 Json = dict[str, Any]
@@ -132,6 +132,12 @@ def _schemas(limits: Limits) -> Json:
         "k": whole | {"minimum": 1, "maximum": limits.max_k, "default": DEFAULT_K, "description": "labels a row"},
         "names": _flag(True, "labels by name; else by number"),
         "scores": _flag(True, "scores beside the labels, and probabilities where the model is calibrated"),
+        "decide": _flag(
+            False,
+            "only labels that the model predicts, by its thresholds, of the best k: "
+            f"{MOST_DECIDED} where k is not given. May be none",
+        ),
+        "mark": _flag(False, "beside each label whether the model predicts it"),
         "explain": _flag(False, f"what each feature added to a score; at most {MAX_EXPLAINED} labels a request"),
     }
     assert question.keys() == FIELDS
@@ -141,11 +147,13 @@ def _schemas(limits: Limits) -> Json:
         "labels": {"type": "array", "items": label, "description": "best first"},
         "scores": numbers,
         "probabilities": numbers,
+        "predicted": {"type": "array", "items": {"type": "boolean"}},
         "explanations": {"type": "array", "items": {"type": "object", "properties": why}},
     }
     predictions = {"type": "array", "items": {"type": "object", "properties": prediction, "required": ["labels"]}}
     model = {
         **dict.fromkeys(("name", "version", "reads"), TEXT),
+        "decides": {"type": ["string", "null"], "description": "which labels it predicts; null: it only ranks them"},
         **dict.fromkeys(("n_labels", "n_features"), whole),
         **dict.fromkeys(("loaded_at", "age_seconds", "file_time"), number),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_client import all_texts, row_model, run, serving, text_model
+from serving_client import KINDS, THINGS, all_texts, row_model, run, serving, text_model
 
 pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (the extra serve)")
 
@@ -61,6 +61,60 @@ def test_a_calibrated_model_gives_probabilities(one_class: bool) -> None:
     np.testing.assert_allclose([row["probabilities"] for row in told], expected, rtol=1e-4, atol=1e-6)
     assert (expected > 0).all()
     assert (expected.sum(axis=1) <= 1.0001).all() or not one_class
+
+
+@pytest.fixture(scope="module")
+def decided() -> slide.SlideTextClassifier:
+    """With thresholds: of its labels' own, and one for the others."""
+    clf = text_model(seed=1)
+    asked = [(f"a {word}", [kind, word]) for kind, line in zip(KINDS, THINGS, strict=True) for word in line.split()]
+    X, y = zip(*asked * 2, strict=True)
+    return clf.calibrate(list(X), list(y)).tune_threshold(list(X), list(y), "macro-f1")
+
+
+def test_a_model_decides_as_predict_does(decided: slide.SlideTextClassifier) -> None:
+    asked = [*all_texts(), "a cat and an oak", "nothing that is known"]
+    answer = run(one(decided, {"texts": asked, "decide": True})).json["predictions"]
+    assert [sorted(told["labels"]) for told in answer] == [sorted(labels) for labels in decided.predict(asked)]
+    assert len({len(told["labels"]) for told in answer}) > 1
+    for told in answer:
+        assert len(told["labels"]) == len(told["scores"]) == len(told["probabilities"])
+        assert told["probabilities"] == sorted(told["probabilities"], reverse=True)
+
+
+def test_labels_over_their_thresholds_are_marked(decided: slide.SlideTextClassifier) -> None:
+    asked = all_texts()
+    plain = run(one(decided, {"texts": asked, "k": 4})).json["predictions"]
+    marked = run(one(decided, {"texts": asked, "k": 4, "mark": True})).json["predictions"]
+    assert [told | {"predicted": marks["predicted"]} for told, marks in zip(plain, marked, strict=True)] == marked
+    for told, labels in zip(marked, decided.predict(asked), strict=True):
+        assert {name for name, is_in in zip(told["labels"], told["predicted"], strict=True) if is_in} == set(labels)
+    assert {is_in for told in marked for is_in in told["predicted"]} == {True, False}
+
+
+def test_only_labels_that_are_given_are_explained(decided: slide.SlideTextClassifier) -> None:
+    told = run(one(decided, {"texts": ["a cat"], "k": 20, "decide": True, "mark": True, "explain": True}))
+    told = told.json["predictions"][0]
+    assert [why["label"] for why in told["explanations"]] == told["labels"]
+    assert told["predicted"] == [True] * len(told["labels"])
+    assert 0 < len(told["labels"]) < 20
+
+
+def test_rows_of_one_class_get_that_class(rows: slide.SlideClassifier) -> None:
+    X = np.random.default_rng(1).random((5, 6)).astype(np.float32)
+    told = run(one(rows, {"rows": X.tolist(), "decide": True})).json["predictions"]
+    assert [one["labels"] for one in told] == [[name] for name in rows.predict(X).tolist()]
+
+
+def test_models_say_how_they_decide(decided: slide.SlideTextClassifier, rows: slide.SlideClassifier) -> None:
+    async def main() -> list[Any]:
+        async with serving(decided, rows, net=rows.network_) as client:
+            wrong = (await client.predict({"rows": [[0.5] * 6], "decide": True}, "net")).error
+            assert wrong.startswith("decide: found true, wanted false: this model is a network by itself")
+            return [model["decides"] for model in (await client.get("/v1/models")).json["models"]]
+
+    told = run(main())
+    assert told == [str(decided.thresholds_), "predicted: the best class", None]
 
 
 def test_requests_side_by_side_get_their_own_answers(texts: slide.SlideTextClassifier) -> None:
@@ -140,7 +194,7 @@ WRONG_TEXTS = [
     ({"texts": ["a", None]}, 400, "texts[1]: found null, wanted a text"),
     ({"texts": ["a" * 100_001]}, 413, "texts[0]: found 100,001 characters, wanted at most 100,000"),
     ({"rows": [[1]]}, 400, "rows: found a list of 1, wanted the field texts: this model reads texts"),
-    ({"texts": ["a"], "kk": 1}, 400, 'body: found the field "kk", wanted explain, k, names'),
+    ({"texts": ["a"], "kk": 1}, 400, 'body: found the field "kk", wanted decide, explain, k, mark, names'),
     ({"texts": ["a"], "k": 0}, 400, "k: found 0, wanted a whole number, 1 to 100"),
     ({"texts": ["a"], "k": 101}, 400, "k: found 101"),
     ({"texts": ["a"], "k": 2.0}, 400, "k: found 2.0"),

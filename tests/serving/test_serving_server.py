@@ -24,18 +24,14 @@ from serving_client import KINDS, text_model
 pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (the extra serve)")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed (the extra serve)")
 
+from serving_socket import PATIENCE, served, service_of
+
 import slide
 from slide.cli.main import main
-from slide.serving.app import application
-from slide.serving.hosted import Hosted
 from slide.serving.limits import Limits
-from slide.serving.models import Slot
-from slide.serving.server import Options, listening, make_server
-from slide.serving.service import Service
 from slide.serving.shedding import is_whole_prediction
 
 TEXT = json.dumps({"texts": ["a cat"], "k": 1}).encode()
-PATIENCE = 60  # seconds until a test gives up; none of them waits for it
 
 
 @pytest.fixture(scope="module")
@@ -43,31 +39,6 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("served") / "things.slide"
     text_model().save(path)
     return path
-
-
-@contextlib.contextmanager
-def served(model: Any, **options: Any) -> Iterator[int]:
-    """The port of a server that runs in a thread of this process."""
-    with service_of(model, **options) as (port, _):
-        yield port
-
-
-@contextlib.contextmanager
-def service_of(model: Any, **options: Any) -> Iterator[tuple[int, Service]]:
-    """Its port and the application in it."""
-    given = Options([], port=0, **({"limits": Limits(deadline=PATIENCE)} | options))
-    service = application([Slot("things", Hosted(model))], given.limits)
-    server = make_server(service, given)
-    sock = listening(given)
-    port = sock.getsockname()[1]
-    thread = threading.Thread(target=server.run, args=([sock],))
-    thread.start()
-    try:
-        yield port, service
-    finally:
-        server.should_exit = True
-        thread.join()
-        sock.close()
 
 
 def ask(port: int, body: bytes = TEXT, path: str = "/v1/models/things/predict") -> tuple[int, Any]:
