@@ -12,6 +12,7 @@
 
 #include "lsh/active.h"
 #include "lsh/query_cells.h"
+#include "net/batch_below.h"
 #include "net/layer.h"
 #include "net/loss.h"
 #include "net/optimizer.h"
@@ -66,6 +67,7 @@ void slide_batch_free(const slide_network *net, slide_scratch *s)
     free(b->queries_t);
     free(b->d_queries_t);
     free(b->gradient);
+    free(b->inputs);
     free_set(b);
     memset(b, 0, sizeof *b);
 }
@@ -88,21 +90,6 @@ slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
         if (status) return status;
     }
     return SLIDE_OK;
-}
-
-static slide_activations *outputs_of(const slide_network *net, const slide_batch *b, int q)
-{
-    return b->outputs + (int64_t)q * (net->n_layers - 1);
-}
-
-slide_activations *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
-                                  uint64_t step, int q)
-{
-    slide_activations *out = outputs_of(net, &s->batch, q);
-    slide_load_features(net, s, ex, row, step, net->layers[0].dropout);
-    slide_input_forward(net, s, &out[0]);
-    for (int i = 1; i < net->n_layers - 1; i++) slide_layer_forward(net, &net->layers[i], &out[i - 1], &out[i]);
-    return &out[net->n_layers - 2];
 }
 
 /* -- the shared active set ------------------------------------------------------------------------------------------- */
@@ -176,10 +163,9 @@ static void load_queries(const slide_network *net, slide_scratch *s, const slide
     slide_batch *b = &s->batch;
     int64_t padded = slide_last_layer(net)->padded, stride = query_stride(slide_last_layer(net));
     memset(b->queries, 0, (size_t)(Q * stride) * sizeof(float));
+    slide_batch_forward(net, s, plan, first, n);
     for (int q = 0; q < n; q++) {
-        int64_t at = plan->visit[first + q];
-        const slide_activations *query = slide_batch_forward(net, s, plan->examples, plan->examples->order[at],
-                                                  (uint64_t)(plan->first_step + at), q);
+        const slide_activations *query = &slide_batch_outputs(net, b, q)[net->n_layers - 2];
         memcpy(b->queries + q * stride, query->val, (size_t)query->n * sizeof(float));
     }
     for (int64_t d = 0; d < padded; d++)
@@ -308,23 +294,6 @@ static int rows_fit(const slide_network *net, const slide_batch *b, int n, float
     return slide_update_fits(&net->optimizer, &factor, &largest, 1, lr);
 }
 
-/* Returns the layer whose update would leave float32, -1 if all were made. */
-static int backward_below(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t at, int q,
-                           float lr)
-{
-    slide_batch *b = &s->batch;
-    slide_activations *out = outputs_of(net, b, q);
-    int top = net->n_layers - 2;
-    for (int64_t d = 0; d < out[top].n; d++) out[top].grad[d] = b->d_queries_t[d * Q + q];
-    for (int i = top; i > 0; i--) {
-        slide_activation_backward(net->layers[i].activation, &out[i]);
-        if (!slide_layer_backward(net, &net->layers[i], &out[i - 1], &out[i], lr)) return i;
-    }
-    slide_load_features(net, s, plan->examples, plan->examples->order[at], (uint64_t)(plan->first_step + at),
-                        net->layers[0].dropout);
-    return slide_input_backward(net, s, &out[0], lr) ? -1 : 0;
-}
-
 /* The first sample whose loss is not finite ends the training; the layer is the lowest with such an output. */
 static int all_finite(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n,
                       const float *losses)
@@ -334,7 +303,7 @@ static int all_finite(const slide_network *net, slide_scratch *s, const slide_ba
         s->stats.bad_step = plan->first_step + plan->visit[first + q];
         s->stats.bad_layer = net->n_layers - 1;
         for (int i = net->n_layers - 2; i >= 0; i--) {
-            const slide_activations *out = &outputs_of(net, &s->batch, q)[i];
+            const slide_activations *out = &slide_batch_outputs(net, &s->batch, q)[i];
             for (int64_t d = 0; d < out->n; d++)
                 if (!isfinite(out->val[d])) s->stats.bad_layer = i;
         }
@@ -390,10 +359,8 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
     update_rows(net, b, n, lr);
     slide_clock_stop(&s->clock, SLIDE_PHASE_UPDATE);
     if (nothing_below) return 1;
-    for (int q = 0; q < n; q++) {
-        int layer = backward_below(net, s, plan, plan->visit[first + q], q, lr);
-        if (layer >= 0) return stop_at(s, plan, first + q, layer);
-    }
+    int q, layer = slide_batch_backward(net, s, plan, first, n, lr, &q);
+    if (layer >= 0) return stop_at(s, plan, first + q, layer);
     slide_clock_stop(&s->clock, SLIDE_PHASE_BELOW);
     return 1;
 }

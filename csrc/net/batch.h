@@ -16,10 +16,6 @@ typedef struct {
     uint32_t *cells;     /* [n] by position; NULL where no cells are asked */
 } slide_batch_plan;
 
-/* Everything below the last layer for the q-th sample of a batch; returns the vector that enters it. */
-slide_activations *slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_examples *ex, int64_t row,
-                                  uint64_t step, int q);
-
 /* One step for the samples plan->visit[first .. first + n). Returns 0 where a loss is not finite or memory ends,
  * and changes nothing then. */
 int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n);

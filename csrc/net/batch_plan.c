@@ -9,6 +9,7 @@
 #include "lsh/active.h"
 #include "lsh/hash.h"
 #include "lsh/query_cells.h"
+#include "net/batch_below.h"
 
 /* A sampled layer over dense ones, with query cells or no tables. */
 int slide_batch_possible(const slide_network *net)
@@ -20,21 +21,23 @@ int slide_batch_possible(const slide_network *net)
     return lsh->L == 0 || lsh->kind == SLIDE_QUERY_CELLS || slide_active_is_all(slide_last_layer(net));
 }
 
-/* Cells of up to SLIDE_PROJECT_ROWS samples from position i on. */
+/* Cells of the n samples, at most a batch, from position i on. */
 static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_plan *plan, int64_t i, int n)
 {
     const slide_layer *layer = slide_last_layer(net);
-    const slide_examples *ex = plan->examples;
     int64_t stride = slide_pad(layer->lsh.dim);
     slide_clock_start(&s->clock);
-    for (int r = 0; r < n; r++) {
-        const slide_activations *query =
-            slide_batch_forward(net, s, ex, ex->order[i + r], (uint64_t)(plan->first_step + i + r), 0);
-        memcpy(s->lsh.query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
-        s->lsh.query[r * stride + layer->fan_in] = 1;
-    }
+    slide_batch_forward(net, s, plan, i, n);
     slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
-    slide_hash_rows(net->kernels, &layer->lsh, s->lsh.query, stride, n, s->lsh.projection, plan->cells + i);
+    for (int q = 0; q < n; q += SLIDE_PROJECT_ROWS) {
+        int rows = n - q < SLIDE_PROJECT_ROWS ? n - q : SLIDE_PROJECT_ROWS;
+        for (int r = 0; r < rows; r++) {
+            const slide_activations *query = &slide_batch_outputs(net, &s->batch, q + r)[net->n_layers - 2];
+            memcpy(s->lsh.query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
+            s->lsh.query[r * stride + layer->fan_in] = 1;
+        }
+        slide_hash_rows(net->kernels, &layer->lsh, s->lsh.query, stride, rows, s->lsh.projection, plan->cells + i + q);
+    }
     slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
 }
 
@@ -73,8 +76,8 @@ slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, 
     for (int64_t i = 0; i < ex->n; i++) plan->visit[i] = i;
     if (!has_cells) return SLIDE_OK;
 #pragma omp parallel for num_threads(net->n_threads) schedule(static)
-    for (int64_t i = 0; i < ex->n; i += SLIDE_PROJECT_ROWS) {
-        int n = ex->n - i < SLIDE_PROJECT_ROWS ? (int)(ex->n - i) : SLIDE_PROJECT_ROWS;
+    for (int64_t i = 0; i < ex->n; i += SLIDE_BATCH_MOST) {
+        int n = ex->n - i < SLIDE_BATCH_MOST ? (int)(ex->n - i) : SLIDE_BATCH_MOST;
         find_cells(net, &net->scratch[slide_thread()], plan, i, n);
     }
     record_label_cell(layer, plan);

@@ -23,6 +23,11 @@ typedef struct {
     float *rows;              /* [A][P] copies of the active rows */
     float *logits;            /* [A][Q], then their gradients */
     float *gradient;          /* [SLIDE_TILE_ROWS][P] of some rows */
+    int is_dense;             /* the rows of this batch are: batch_below.c has them, H the first layer's width in tiles, as */
+    float *inputs;            /* [D + 1][Q] by feature; NULL until such rows come. In the same block: */
+    float *columns;           /* [D + 1][SLIDE_TILE_ROWS] of the first layer's weights, */
+    float *deltas;            /* [Q][H] gradients of what that layer puts out */
+    float *moves;             /* [SLIDE_TILE_ROWS][H] of some of its rows */
     float *neg_log_q;       /* [A] -log q, then with the bias */
     int32_t *ids;             /* [A] the active set, labels first */
     int64_t n, slots, max_labels;

@@ -133,3 +133,25 @@ SLIDE_RACY void slide_update_row(const slide_network *net, const slide_layer *la
     else
         step_one(o, scalars + SLIDE_BIAS, scalars + SLIDE_BIAS_S1, scalars + SLIDE_BIAS_S2, g * factor->bias, lr, &adam, 1);
 }
+
+int slide_row_steps_possible(const slide_optimizer *o)
+{
+    return (o->kind == SLIDE_SGD || o->kind == SLIDE_ADAGRAD_ROW) && o->weight_decay == 0;
+}
+
+SLIDE_RACY void slide_row_steps(const slide_network *net, const slide_layer *layer, int64_t i, const float *g,
+                                const float *sqnorm, int n, float lr, float *steps)
+{
+    float *sum = slide_row_scalars(layer, slide_row(layer, i)) + SLIDE_ROW_ACC;
+    for (int q = 0; q < n; q++) {
+        steps[q] = -lr * g[q];
+        if (net->optimizer.kind != SLIDE_ADAGRAD_ROW || g[q] == 0 || sqnorm[q] == 0) continue; /* eps may be 0 */
+        *sum += g[q] * g[q] * sqnorm[q] / (float)layer->width;
+        steps[q] /= sqrtf(*sum) + net->optimizer.eps;
+    }
+}
+
+SLIDE_RACY void slide_move_row(const slide_network *net, const slide_layer *layer, int64_t i, const float *move)
+{
+    net->kernels->axpy(slide_row(layer, i), 1, move, layer->padded);
+}

@@ -153,6 +153,8 @@ class _Tables:
         self._X: Examples | None = None  # rows to ask with, and their labels
         self._Y: Examples | None = None
         self._second: BackgroundTables | None = None
+        # Tables of layers whose neurons all take part are for prediction: nobody asks them before the end.
+        self._are_asked = any(net.states[i].n_active < net.states[i].n for i, _ in families(net.layers))
         self._meter = DriftMeter(net) if net.rebuild.drift is not None else None
         if self._meter and net.tables_built_at == net.step > 0:
             self._meter.mark()
@@ -173,7 +175,7 @@ class _Tables:
     def samples_left(self) -> int:
         """Before the next rebuild is due; while one is under way, no other is."""
         filling = self._second is not None and self._second.is_filling
-        return WINDOW if filling else self._net.next_rebuild - self._net.step
+        return WINDOW if filling or not self._are_asked else self._net.next_rebuild - self._net.step
 
     def finish(self, source: Source) -> None:
         """The last rebuild, with more care, and the leaves below it; after a short fit only where it is due."""
@@ -198,7 +200,7 @@ class _Tables:
 
     def _is_due(self) -> bool:
         filling = self._second is not None and self._second.is_filling
-        return self._net.step >= self._net.next_rebuild and not filling
+        return self._are_asked and self._net.step >= self._net.next_rebuild and not filling
 
     def _rebuild_if_moved(self) -> None:
         net = self._net

@@ -15,7 +15,7 @@ from bench_problems import small
 import slide
 from benchmarks.contenders import start
 from benchmarks.harness import data, environment
-from benchmarks.studies import active_size, decisions, growth, ladder, scaling, seeds, torch_baselines
+from benchmarks.studies import active_size, decisions, dense_rows, growth, ladder, scaling, seeds, torch_baselines
 from benchmarks.studies import time_to_quality as ttq
 from slide.estimator import calibrating
 
@@ -141,6 +141,24 @@ class TestLadder:
         monkeypatch.setattr(ladder, "resolve", lambda _name: problem)
         assert ladder.main(["--only", "magic"]) == 2
         assert "--only: found 'magic'" in capsys.readouterr().err
+
+
+class TestDenseRows:
+    def test_rows_become_dense_and_are_trained_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        X, Y = slide.datasets.synthetic(250, 60, 20, nnz=8, labels_per_row=2)
+        problem = data.from_matrices("synthetic", (X[:200], Y[:200], X[200:], Y[200:]), tmp_path)
+        monkeypatch.setattr(dense_rows, "resolve", lambda _name: problem)
+        monkeypatch.setattr(dense_rows, "COLUMNS", 8)
+        out = tmp_path / "dense.json"
+        for way in ([], ["--random"]):
+            arguments = ["--labels", "10", "--only", "hidden", "--logistic", "1", "--threads", "1", "--out", str(out)]
+            assert dense_rows.main([*arguments, *way]) == 0
+            rows = environment.load(out)["rows"]
+            assert list(rows) == ["hidden=(), lr=0.5, epochs=10", "LogisticRegression(C=1)"]
+            assert all(0.1 < row["p@1"] <= 1 for row in rows.values())  # chance: 0.1, one of ten
+        assert "10 labels" in capsys.readouterr().out
 
 
 class TestSeeds:

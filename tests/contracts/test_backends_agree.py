@@ -39,9 +39,9 @@ def sampled(lsh: slide.lsh.HashFamily | None, n: int = N) -> slide.Sampled:
     return slide.Sampled(n, lsh=lsh, n_active=25, n_random=6)
 
 
-def assert_same_trajectory(layers: list[slide.layers.Layer], **options: object) -> None:
+def assert_same_trajectory(layers: list[slide.layers.Layer], *, nnz: int = 6, **options: object) -> None:
     """300 steps with four rebuilds; losses and sizes are compared on the way, everything at the end."""
-    X, Y = random_data(ROWS, D, N)
+    X, Y = random_data(ROWS, D, N, nnz=nnz)
     nets = [make_network(layers, e, seed=11, rebuild=slide.Rebuild(every=80, growth=0), **options) for e in es.BACKENDS]
     seen: list[list[tuple[float, float]]] = [[], []]
     for net, progress in zip(nets, seen, strict=True):
@@ -145,6 +145,16 @@ def test_trajectories_of_batches(stack: str, loss: str, optimizer: slide.optim.O
     if optimizer.kind != "adam":
         optimizer = replace(optimizer, lr=optimizer.lr / 7)
     assert_same_trajectory(BATCH_STACKS[stack], optimizer=optimizer, loss=loss, batch_size=7)
+
+
+@pytest.mark.parametrize("optimizer", [slide.SGD(lr=0.005), slide.Adagrad(lr=0.01)], ids=["sgd", "adagrad_row"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("stack", ["query cells", "over a dense layer"])
+def test_trajectories_of_batches_of_dense_rows(stack: str, bias: bool, optimizer: slide.optim.Optimizer) -> None:
+    """The C core takes the input layer of such a batch as matrix products (csrc/net/batch_below.c)."""
+    first, *others = BATCH_STACKS[stack]
+    assert isinstance(first, slide.SparseInput)
+    assert_same_trajectory([replace(first, bias=bias), *others], nnz=D, optimizer=optimizer, batch_size=7)
 
 
 @pytest.mark.parametrize("n_labels", [N, 2000, 140_000])
