@@ -28,6 +28,8 @@ TEXT_OPTIONS = (
     "words",
     "characters",
     "stop_words",
+    "strip_accents",
+    "token_pattern",
     "min_rows",
     "max_share",
     "max_features",

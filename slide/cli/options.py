@@ -33,6 +33,10 @@ def add_text(parser: Parser) -> None:
     group.add_argument("--words", type=int, metavar="N", help="0, 1, or 2 with pairs of words (default: 2)")
     group.add_argument("--characters", type=widths, metavar="N,N", help="pieces of words of N to N characters")
     group.add_argument("--stop-words", metavar="FILE", help="words to leave out, one or several a line")
+    text = "take accents off letters, in training and prediction"
+    group.add_argument("--strip-accents", action="store_true", default=None, help=text)
+    text = r"what a word is, as a regular expression of Python, like '[\w#+]+' (default: letters, digits, their marks)"
+    group.add_argument("--token-pattern", metavar="REGEX", help=text)
     group.add_argument("--min-rows", type=int, metavar="N", help="texts a feature is in (default: 2, of few texts 1)")
     group.add_argument("--max-share", type=float, metavar="X", help="of the texts a feature is in (default: 1)")
     group.add_argument("--max-features", type=int, metavar="N", help="the most frequent (default: no limit)")

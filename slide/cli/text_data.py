@@ -22,7 +22,8 @@ from slide.training.bars import waiting
 if TYPE_CHECKING:
     from slide.text.tables import TextTable
 
-FEATURES = ("words", "characters", "min_rows", "max_share", "max_features", "buckets")  # options of TextFeatures
+#: Options of TextFeatures that are called so on the command line too.
+FEATURES = ("words", "characters", "min_rows", "max_share", "max_features", "buckets", "strip_accents")
 EMBEDDED = ["text", "labels"]  # columns of an embedded data set
 
 
@@ -70,6 +71,8 @@ class TextData(TrainingData):
     def classifier(args: Namespace, options: Mapping[str, Any]) -> SlideTextClassifier:
         """Its file says which columns it was trained on, so that eval and predict need not be told."""
         given = {name: getattr(args, name) for name in FEATURES if getattr(args, name) is not None}
+        if args.token_pattern is not None:
+            given["pattern"] = args.token_pattern
         if args.stop_words:
             given["stop_words"] = _words_of(args.stop_words)
         clf = SlideTextClassifier(TextFeatures(**given), **options)

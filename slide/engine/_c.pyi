@@ -31,6 +31,7 @@ class TextCounter:
         cut: Callable[[str], bytes],
         codes: npt.NDArray[np.uint64] | None = None,
         n_buckets: int = 0,
+        cut_all: bool = False,
     ) -> None: ...
     def count(
         self, texts: list[str], n_threads: int = 1

@@ -55,13 +55,13 @@ cdef enum:
 
 
 cdef class _Texts:
-    """Pointers into strings, held alive for one call; cut turns those that are not ASCII into bytes."""
+    """Pointers into strings, held alive for one call; cut turns those that are not ASCII into bytes, or all."""
 
     cdef slide_text *c
     cdef Py_ssize_t n
     cdef object held
 
-    def __cinit__(self, list texts, cut):
+    def __cinit__(self, list texts, cut, bint cut_all):
         cdef Py_ssize_t i, length
         self.n = len(texts)
         self.c = <slide_text *>malloc((self.n + 1) * sizeof(slide_text))
@@ -70,7 +70,7 @@ cdef class _Texts:
         self.held = [texts]
         for i in range(self.n):
             text = texts[i]
-            if PyUnicode_IS_ASCII(text):
+            if not cut_all and PyUnicode_IS_ASCII(text):
                 self.c[i].bytes, self.c[i].is_cut = PyUnicode_AsUTF8AndSize(text, &length), False
             else:
                 words = cut(text)
@@ -88,10 +88,12 @@ cdef class TextCounter:
 
     cdef slide_text_options o
     cdef object cut, held
+    cdef bint cut_all
     cdef slide_text_reader *reader  # of single texts; whoever holds the GIL has it
     cdef slide_text_run run
 
-    def __cinit__(self, int words, int shortest, int longest, bint lowercase, stop, cut, codes=None, int64_t n_buckets=0):
+    def __cinit__(self, int words, int shortest, int longest, bint lowercase, stop, cut, codes=None, int64_t n_buckets=0,
+                  bint cut_all=False):
         cdef const uint64_t[::1] stop_view = stop, code_view
         cdef int32_t[::1] start_view
         memset(&self.o, 0, sizeof(self.o))
@@ -101,7 +103,7 @@ cdef class TextCounter:
         self.o.n_buckets, self.o.n_stop = n_buckets, stop_view.shape[0]
         if self.o.n_stop:
             self.o.stop = &stop_view[0]
-        self.cut, self.held = cut, [stop]
+        self.cut, self.held, self.cut_all = cut, [stop], cut_all
         if codes is None or not len(codes):
             return
         code_view = codes
@@ -125,7 +127,7 @@ cdef class TextCounter:
         cdef Py_ssize_t length
         cdef int32_t[::1] ids
         cdef float[::1] amounts
-        c.is_cut = not PyUnicode_IS_ASCII(text)
+        c.is_cut = self.cut_all or not PyUnicode_IS_ASCII(text)
         if c.is_cut:
             text = self.cut(text)
             c.bytes, length = PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)
@@ -151,7 +153,7 @@ cdef class TextCounter:
 
     def count(self, list texts, int n_threads=1):
         """(indptr int64 [n + 1], keys, counts float32): keys are int32 columns, or uint64 hashes without vocabulary."""
-        cdef _Texts t = _Texts(texts, self.cut)
+        cdef _Texts t = _Texts(texts, self.cut, self.cut_all)
         cdef int64_t n_runs = (t.n + TEXTS_A_RUN - 1) // TEXTS_A_RUN, total = 0, i
         cdef slide_text_run one
         cdef slide_text_run *runs = &one
@@ -215,7 +217,7 @@ cdef class TextCounter:
         found.at, found.lengths = &at[0], &lengths[0]
         try:
             for texts in blocks:
-                t = _Texts(texts, self.cut)
+                t = _Texts(texts, self.cut, self.cut_all)
                 with nogil:
                     status = slide_text_name(&self.o, t.c, t.n, &found)
                 if status == SLIDE_NO_MEMORY:

@@ -213,6 +213,8 @@ class SlideClassifier(FittedClassifier):
         require(whole(self.epochs) >= 1, "epochs", self.epochs, "1 or more")
         repeats = checkpoint is None and not isinstance(eval_set, float)
         rows = begin(self, X, y, classes, sample_weight, few_rows=FEW_ROWS, all_there=True, repeats=repeats)
+        if checkpoint is not None:
+            self._encoding.reader.config()  # what no file holds is said before the training
         how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "callback": callback}
         how |= {"early_stopping": early_stopping, "checkpoint": checkpoint}
         try:

@@ -118,7 +118,10 @@ class SlideTextClassifier(SlideClassifier):
     def _metadata(self) -> dict[str, str]:
         from slide.text.recipe import recipe
 
-        return super()._metadata() | {"features": json.dumps(recipe(self.vocabulary_))}
+        found = super()._metadata()
+        if self.vocabulary_.options.tokenizer is not None:  # which no file describes
+            return found
+        return found | {"features": json.dumps(recipe(self.vocabulary_))}
 
     def _new_reader(self) -> TextReader:
         return TextReader(self.features)

@@ -1,7 +1,7 @@
 """Texts to counts of features in C (csrc/text/), where it was built: the same as slide/text/counting.py, to the bit.
 
-Texts beyond ASCII are cut into words by Python, whose table of Unicode C has not; all else is done there, by several
-threads.
+Texts beyond ASCII are cut into words by Python, whose table of Unicode C has not, and all texts where the options say
+what a word is; all else is done there, by several threads.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ def counter(options: TextFeatures, cut: str, codes: Codes = NO_CODES) -> TextCou
         return None
     shortest, longest = options.characters or (0, 0)
     stop = np.unique(np.array([feature_hash(word) for word in stop_words(options, cut)], np.uint64))
+    always = options.is_cut_by_python and cut == CURRENT
     return core.TextCounter(
         options.words, min(shortest, LONGEST), min(longest, LONGEST), options.lowercase, stop,
-        _cutter(cut, options.lowercase), np.ascontiguousarray(codes), options.buckets or 0,
+        _cutter(cut, options), np.ascontiguousarray(codes), options.buckets or 0, always,
     )  # fmt: skip
 
 
-def _cutter(cut: str, lowercase: bool) -> Callable[[str], bytes]:
+def _cutter(cut: str, options: TextFeatures) -> Callable[[str], bytes]:
     """Words of a text with spaces between them, in UTF-8."""
-    words_of = tokenizer(cut, lowercase)
+    words_of = tokenizer(cut, options)
     return lambda text: " ".join(words_of(text)).encode("utf-8", "surrogatepass")
 
 

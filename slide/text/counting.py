@@ -16,7 +16,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.text.options import TextFeatures
-from slide.text.words import BEFORE, CURRENT, FIELD_SEPARATOR, Tokenizer, folded, tokenizer
+from slide.text.words import BEFORE, CURRENT, FIELD_SEPARATOR, Tokenizer, spelled, tokenizer
 
 NGRAM_MARK = "\x1e"  # before an n-gram, so that it is not taken for a word
 TEXTS_AT_ONCE = 20_000
@@ -85,13 +85,13 @@ def stop_words(options: TextFeatures, cut: str) -> frozenset[str]:
     """Words that are left out, spelled as a tokenizer spells them."""
     if cut == BEFORE:
         return frozenset(options.stop_words)
-    return frozenset(folded(word, options.lowercase) for word in options.stop_words)
+    return frozenset(spelled(word, options) for word in options.stop_words)
 
 
 def words_of(text: str, options: TextFeatures, cut: str = CURRENT) -> list[str]:
     """The words of a text in their order, those that are left out left out."""
     stop = stop_words(options, cut) | {FIELD_SEPARATOR}
-    return [word for word in tokenizer(cut, options.lowercase)(text) if word not in stop]
+    return [word for word in tokenizer(cut, options)(text) if word not in stop]
 
 
 def features_of(text: str, options: TextFeatures, cut: str = CURRENT) -> tuple[Codes, list[str]]:
@@ -110,7 +110,7 @@ class Block(NamedTuple):
 
 
 def _blocks(texts: Iterable[str], options: TextFeatures, cut: str = CURRENT) -> Iterator[Block]:
-    words_of, stop = tokenizer(cut, options.lowercase), stop_words(options, cut)
+    words_of, stop = tokenizer(cut, options), stop_words(options, cut)
     for some in in_blocks(texts):
         rows, ids, words = _tokens(some, words_of, stop)
         hashes = np.array([feature_hash(word) for word in words], np.uint64)

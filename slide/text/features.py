@@ -8,7 +8,6 @@ model loads without building a table of strings. With `buckets` there is no voca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +106,7 @@ class Vocabulary:
 
     def config(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"tokenizer": self.tokenizer, **asdict(self.options)}
+        return {"tokenizer": self.tokenizer, **self.options.config()}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For a model file."""
@@ -119,7 +118,7 @@ class Vocabulary:
         """The inverse of `config` and `arrays`; ValueError where they do not fit together."""
         cut = config.get("tokenizer", BEFORE)  # files of before name none
         options = TextFeatures(**{name: value for name, value in config.items() if name != "tokenizer"})
-        tokenizer(cut, options.lowercase)
+        tokenizer(cut, options)
         codes, idf = arrays["text.codes"].view(np.uint64), arrays["text.idf"]
         ascending = bool((codes[1:] > codes[:-1]).all())
         require(ascending, "codes of the vocabulary", "some out of order", "ascending ones")

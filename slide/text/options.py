@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
 
 from slide.checks import number, require, whole
+
+#: In a file only where they are not the default: so an earlier slide reads the files of those who do not use them.
+SINCE = ("strip_accents", "pattern")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,14 @@ class TextFeatures:
         Words that are left out, before pairs are made.
     sublinear : bool
         A feature that occurs n times counts 1 + log n times.
+    strip_accents : bool
+        Accents are taken off (é is e); marks that are part of a script, such as vowel signs, stay.
+    pattern : str or None
+        What a word is, as a regular expression of Python's `re`: words are what ``findall`` finds in a text that is
+        normalised and has its case folded; of one group in brackets its content. None: slide/text/words.py says it.
+    tokenizer : function or None
+        Returns the words of such a text, in order. A model file holds no code: a model that has one is kept by pickle
+        alone, and `save` and `Checkpoint` refuse it.
     """
 
     words: int = 2
@@ -45,6 +58,9 @@ class TextFeatures:
     lowercase: bool = True
     stop_words: tuple[str, ...] = ()
     sublinear: bool = True
+    strip_accents: bool = False
+    pattern: str | None = None
+    tokenizer: Callable[[str], Iterable[str]] | None = None
 
     def __post_init__(self) -> None:
         require(whole(self.words) in (0, 1, 2), "TextFeatures(words=)", self.words, "0, 1 or 2")
@@ -64,3 +80,44 @@ class TextFeatures:
         ok = several and all(isinstance(word, str) for word in words)
         require(ok, "TextFeatures(stop_words=)", self.stop_words, "several words, as strings")
         object.__setattr__(self, "stop_words", words)
+        require(
+            isinstance(self.strip_accents, bool), "TextFeatures(strip_accents=)", self.strip_accents, "True or False"
+        )
+        _check_pattern(self.pattern)
+        ok = self.tokenizer is None or callable(self.tokenizer)
+        require(ok, "TextFeatures(tokenizer=)", self.tokenizer, "a function that returns the words of a text, or None")
+        both = self.pattern is not None and self.tokenizer is not None
+        require(not both, "TextFeatures", "pattern and tokenizer", "one of them")
+
+    @property
+    def is_cut_by_python(self) -> bool:
+        """Whether ASCII texts too are cut into words by something that only Python has."""
+        return self.pattern is not None or self.tokenizer is not None
+
+    def config(self) -> dict[str, Any]:
+        """As JSON values.
+
+        Raises
+        ------
+        ValueError
+            For a tokenizer.
+        """
+        if self.tokenizer is not None:
+            name = getattr(self.tokenizer, "__qualname__", type(self.tokenizer).__qualname__)
+            wanted = "a pattern or None to save a model: its file holds no code; pickle keeps it as it is"
+            raise ValueError(f"TextFeatures(tokenizer=): found {name}, wanted {wanted}")
+        stored = {one.name: getattr(self, one.name) for one in fields(self)}
+        del stored["tokenizer"]
+        return {name: value for name, value in stored.items() if value or name not in SINCE}
+
+
+def _check_pattern(pattern: Any) -> None:
+    if pattern is None:
+        return
+    require(isinstance(pattern, str), "TextFeatures(pattern=)", pattern, "a regular expression, or None")
+    try:
+        n_groups = re.compile(pattern).groups
+    except re.error as e:
+        raise ValueError(f"TextFeatures(pattern=): found {pattern!r}, wanted a regular expression: {e}") from None
+    wanted = "at most one group in brackets; (?:...) makes none"
+    require(n_groups <= 1, "TextFeatures(pattern=)", f"{n_groups} groups", wanted)

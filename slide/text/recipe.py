@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from slide.checks import require
 from slide.text.features import Vocabulary
-from slide.text.words import BEFORE, CURRENT, FIELD_SEPARATOR, folded
+from slide.text.words import BEFORE, CURRENT, FIELD_SEPARATOR, spelled
 
-FORMAT, VERSION = "slide.text.features", 1
+FORMAT = "slide.text.features"
 
 
 def recipe(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def recipe(vocabulary: Vocabulary) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        For a tokenizer that the page does not describe.
+        For a tokenizer that the page does not describe, and for one of the user's own.
 
     Examples
     --------
@@ -38,15 +38,18 @@ def recipe(vocabulary: Vocabulary) -> dict[str, Any]:
     """
     options = vocabulary.options
     require(vocabulary.tokenizer in (CURRENT, BEFORE), "tokenizer", vocabulary.tokenizer, f"{CURRENT} or {BEFORE}")
+    options.config()  # refuses what is code
     stop = options.stop_words
     if vocabulary.tokenizer == CURRENT:
-        stop = tuple(dict.fromkeys(folded(word, options.lowercase) for word in stop))
+        stop = tuple(dict.fromkeys(spelled(word, options) for word in stop))
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": 2 if options.strip_accents or options.pattern else 1,  # who reads 1 only would miss these
         "n_features": len(vocabulary.idf),
         "tokenizer": vocabulary.tokenizer,
         "lowercase": options.lowercase,
+        "strip_accents": options.strip_accents,
+        "pattern": options.pattern,
         "unicode": unicodedata.unidata_version,
         "field_separator": FIELD_SEPARATOR,
         "stop_words": list(stop),

@@ -16,8 +16,10 @@ import functools
 import re
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 from slide.checks import require
+from slide.text.options import TextFeatures
 
 #: Stands between the texts of several columns: words on its two sides are no pair.
 FIELD_SEPARATOR = "\x1f"
@@ -34,6 +36,8 @@ MAYBE_MARKED = re.compile(
     "[\u00ad\u0300-\u036f\u0483-\u0489\u0591-\u1dff\u200c\u200d\u20d0-\u20ff\u2cef-\u2dff\u302a-\u302f\u3099\u309a"
     "\ua66f-\uabff\ufb1e\ufe00-\ufe2f\U00010000-\U000e01ff]"
 )
+#: Blocks of marks that scripts share; a vowel sign, a virama or a dakuten belongs to its script, and is none of these.
+ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
 MARK_RANGES = ((0x300, 0x20000), (0xE0100, 0xE01F0))  # where Unicode has marks
 
 
@@ -64,32 +68,65 @@ def _ranges(places: list[int]) -> list[str]:
     return [f"{chr(begin)}-{chr(end)}" for begin, end in zip(begins, ends, strict=True)]
 
 
-def _by_unicode(lowercase: bool) -> Tokenizer:
+def without_accents(text: str) -> str:
+    """Letters instead of letters with accents."""
+    return unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+
+
+def spelled(text: str, options: TextFeatures) -> str:
+    """As the texts of a model are spelled before they are cut: `folded`, and without accents if they are not wanted."""
+    text = folded(text, options.lowercase)
+    return without_accents(text) if options.strip_accents and not text.isascii() else text
+
+
+def _by_unicode(options: TextFeatures) -> Tokenizer:
     def words(text: str) -> list[str]:
         if text.isascii():
-            return ASCII_WORD.findall(text.lower() if lowercase else text)
-        text = folded(text, lowercase)
+            return ASCII_WORD.findall(text.lower() if options.lowercase else text)
+        text = spelled(text, options)
         return (_word() if MAYBE_MARKED.search(text) else LETTERS).findall(text)
 
     return words
 
 
-def _by_letters(lowercase: bool) -> Tokenizer:
+def _by_letters(options: TextFeatures) -> Tokenizer:
     """Of models of before: a mark ends a word, and nothing is normalised."""
-    return lambda text: LETTERS.findall(text.lower() if lowercase else text)
+    return lambda text: LETTERS.findall(text.lower() if options.lowercase else text)
+
+
+def _by_own(options: TextFeatures) -> Tokenizer:
+    """By what the options say. White space inside a word, which would make several of it, becomes an underscore."""
+    find = options.tokenizer or re.compile(options.pattern or "").findall
+
+    def words(text: str) -> list[str]:
+        found: list[str] = []
+        for number, part in enumerate(spelled(text, options).split(FIELD_SEPARATOR)):
+            found += [FIELD_SEPARATOR] * (number > 0)
+            found += filter(None, map(_as_word, find(part)))
+        return found
+
+    return words
+
+
+def _as_word(found: Any) -> str:
+    require(isinstance(found, str), "TextFeatures(tokenizer=)", found, "words as strings")
+    return "_".join(found.split())
 
 
 CURRENT, BEFORE = "unicode", "letters"
-TOKENIZERS: dict[str, Callable[[bool], Tokenizer]] = {CURRENT: _by_unicode, BEFORE: _by_letters}
 
 
-def tokenizer(name: str, lowercase: bool) -> Tokenizer:
-    """What cuts a text into words and field separators, by the name under which model files have it.
+def tokenizer(name: str, options: TextFeatures) -> Tokenizer:
+    """What cuts a text into words and field separators.
+
+    name : under which model files have it; a pattern or tokenizer of the options replaces that of today
 
     Raises
     ------
     ValueError
         For a name that this slide does not know.
     """
-    require(name in TOKENIZERS, "tokenizer", name, f"one of {', '.join(TOKENIZERS)}")
-    return TOKENIZERS[name](lowercase)
+    require(name in (CURRENT, BEFORE), "tokenizer", name, f"one of {CURRENT}, {BEFORE}")
+    if name == BEFORE:
+        return _by_letters(options)
+    return _by_own(options) if options.is_cut_by_python else _by_unicode(options)

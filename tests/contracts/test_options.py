@@ -32,11 +32,13 @@ MEANT = {
     ("Checkpoint", "path"): {"text", "bytes"},
     ("EarlyStopping", "metric"): {"text"},
     ("TextFeatures", "characters"): {"array"},
+    ("TextFeatures", "pattern"): {"text"},
+    ("TextFeatures", "tokenizer"): {"function", "class"},
     ("Group", "columns"): {"array", "list"},  # a list of objects is none of a model's features: said by `optimize`
     ("SlideClassifier", "hidden"): {"array"},
     ("SlideClassifier", "schedule"): {"function"},
 }
-LEFT_OUT = {("TextFeatures", name) for name in ("lowercase", "sublinear", "tokenizer")} | {("QueryCells", "min_count")}
+LEFT_OUT = {("TextFeatures", name) for name in ("lowercase", "sublinear")} | {("QueryCells", "min_count")}
 OF_PARTS = [(part, name) for part in PARTS for name in inspect.signature(part).parameters]
 
 

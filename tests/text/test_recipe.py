@@ -34,6 +34,8 @@ OPTIONS = [
     {"words": 1, "lowercase": False, "sublinear": False},
     {"words": 0, "characters": (2, 3)},
     {"characters": (1, 4), "buckets": 57, "stop_words": ("The", "ÉTÉ")},
+    {"strip_accents": True, "stop_words": ("ÉTÉ",)},
+    {"pattern": r"[^\s,]+|, \w", "strip_accents": True},
 ]
 
 

@@ -20,7 +20,7 @@ SMALL = {"hidden": (8,), "epochs": 20, "n_threads": 1}
 
 
 def cut(text: str, lowercase: bool = True) -> list[str]:
-    return tokenizer(CURRENT, lowercase)(text)
+    return tokenizer(CURRENT, slide.TextFeatures(lowercase=lowercase))(text)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_every_mark_is_in_the_ranges_that_are_looked_for() -> None:
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_words_of_ascii_are_those_of_before(text: str) -> None:
-    assert cut(text) == tokenizer(BEFORE, True)(text)
+    assert cut(text) == tokenizer(BEFORE, slide.TextFeatures())(text)
 
 
 def test_accents_score_alike_however_they_are_stored() -> None:
