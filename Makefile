@@ -36,11 +36,11 @@ smoke: .venv/extension  ## try the essential path of every room, in well under a
 	$(PY) -m pytest -q tests/test_smoke.py
 
 test: .venv/extension  ## run the fast tests
-	@echo "the fast tests: some 5 minutes of processor time, and 8 more where Numba's machine code is not kept yet"
+	@echo "the fast tests: some 5 minutes of processor time, and 5 more where Numba's machine code is not kept yet"
 	$(PY) -m pytest -q -m "not slow" $(SIDE_BY_SIDE) --durations 5
 
 test-all: .venv/extension  ## run all tests, the slow ones too
-	@echo "all tests: some 12 minutes of processor time, and 8 more where Numba's machine code is not kept yet"
+	@echo "all tests: some 12 minutes of processor time, and 5 more where Numba's machine code is not kept yet"
 	$(PY) -m pytest -q $(SIDE_BY_SIDE) --durations 10
 
 bench: .venv/extension  ## time kernels, training and prediction
