@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import scipy.sparse as sp
 
 import slide
 from slide.cli.main import main
+from slide.cli.verbs.optimize import read_groups
 from slide.estimator import optimizing
 from slide.estimator.planned import PlannedNetwork, ServingPlan
 
@@ -298,6 +300,45 @@ def test_rows_that_the_first_group_decides_stop_there(grouped: Any) -> None:
         fast.predict_topk(cheap, 2, rest=lambda which: X[:1])
     with pytest.raises(ValueError, match=r"rest: found .* for an optimized model"):
         clf.predict_topk(cheap, 2, rest=rest)
+
+
+@pytest.mark.usefixtures("clock")
+def test_groups_of_a_file(grouped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clf, X, y = grouped
+    clf.save(tmp_path / "model.slide")
+    target = sp.csr_array((np.ones(len(y)), (np.arange(len(y)), y)), shape=(len(y), 20))
+    slide.formats.write(tmp_path / "valid.npz", X, target)
+    groups = {"cheap": list(range(20)), "remote": {"columns": list(range(20, 40)), "cost_ms": 50}}
+    (tmp_path / "groups.json").write_text(json.dumps(groups))
+    command = ["optimize", str(tmp_path / "model.slide"), str(tmp_path / "valid.npz"), "--max-loss", str(LOSS)]
+    command += ["--feature-groups", str(tmp_path / "groups.json")]
+    assert main([*command, "--out", str(tmp_path / "fast.slide"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (facts["plan"]["first"], facts["base_ms"]) == ("cheap", 51)
+    assert slide.load(tmp_path / "fast.slide").network_.first_columns.tolist() == list(range(20))
+    (tmp_path / "groups.json").write_text('{"cheap": [0], "remote": ["clicks"]}')
+    assert main([*command, "--out", str(tmp_path / "fast.slide")]) == 2
+    assert "feature_groups['remote']: found 'clicks'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[1, 2]", "found 'list', wanted a JSON object of groups by name"),
+        ("{", "no JSON object of groups"),
+        ('{"a": [1], "a": [2]}', "a name twice"),
+        ('{"a": 3, "b": [1]}', "groups.json: a: found 3, wanted a list of columns"),
+        ('{"a": "bc", "b": [1]}', "groups.json: a: found 'bc', wanted a list of columns"),
+        ('{"a": {"cost_ms": 1}, "b": [1]}', "groups.json: a: found 'the fields cost_ms', wanted columns"),
+        ('{"a": {"columns": [1], "ms": 1}, "b": [1]}', "groups.json: a: found 'the field ms', wanted"),
+        ('{"a": {"columns": [1], "cost_ms": -1}, "b": [1]}', "groups.json: a: Group(cost_ms=): found -1"),
+    ],
+)
+def test_a_file_that_holds_no_groups_is_named(text: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "groups.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        read_groups(str(path))
 
 
 # -- texts, lists, one class -------------------------------------------------------------------------------------------
