@@ -1,5 +1,5 @@
 /* slide.h: the public face of the C core: all that Python calls but the parser, which is parse/xmc.h, features
- * of texts (text/text.h), sparse rows (linear/linear.h) and leaves (net/shortlist.h).
+ * of texts (text/text.h), sparse rows (linear/linear.h), leaves (net/shortlist.h) and rows in files (store/rows.h).
  *
  * The core trains and serves LSH-sampled networks (SLIDE: Chen et al., MLSys 2020, arXiv 1903.03129). It never
  * prints, never exits, and holds no global mutable state: memory for parameters and tables belongs to the caller,
@@ -11,7 +11,7 @@
  *   kernels/            loops over a row or a few, one set for each instruction set
  *   core/               types, rows, vectors, memory, random numbers, clock
  *   text/               features of texts, over core alone
- *   parse/              the text format, apart from all
+ *   parse/  store/      the text format, and rows in a file: each apart from all
  *
  * Reading order: core/types.h, net/train.c (one step is the paper), lsh/active.c, lsh/transform.c, lsh/hash.c, lsh/tables.h,
  * lsh/rebuild.c, net/layer.c, net/optimizer.c, net/infer.c.
@@ -29,6 +29,7 @@
 #include "kernels/kernels.h"
 
 typedef struct slide_network slide_network;
+typedef struct slide_batch_plan slide_batch_plan; /* net/batch.h */
 
 /* net/network.c: copies the descriptions, never the arrays. n_layers may be 0 if there is a wide part, wide may be NULL.
  * isa NULL picks the best. NULL when out of memory. */
@@ -46,10 +47,29 @@ int slide_batch_possible(const slide_network *net); /* net/batch_plan.c */
 slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
                          int batch_size, slide_train_stats *stats);
 
+/* net/batch_plan.c, net/train.c: slide_train in parts, where batches are possible, for a last layer whose rows are not all in
+ * memory (slide_layer.slots). A plan puts the samples into batches; batches first .. first + n need the rows that are then
+ * marked in marks [N], and train once those have slots. All batches in order, whatever the parts, are one slide_train. What
+ * ex and lr point to must outlive the plan. NULL where memory ends. */
+slide_batch_plan *slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                                       int batch_size);
+void slide_batch_plan_free(slide_batch_plan *plan);
+int64_t slide_batch_plan_size(const slide_batch_plan *plan);
+slide_status slide_batch_plan_rows(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
+                                   uint8_t *marks);
+slide_status slide_batch_plan_train(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
+                                    slide_train_stats *stats);
+
 /* net/network.c, by lsh/rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation
  * varies the order. refresh: query cells with a label_cell look only at neurons that can have risen since their lists
  * were filled. Where codes are remembered, only rows that have changed since are hashed. */
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh);
+
+/* The same for a layer of query cells whose rows come in parts (lsh/filling.h), for some blocks of 64 cells at a time. */
+typedef struct slide_filling slide_filling;
+slide_filling *slide_rebuild_begin(slide_network *net, int layer, int refresh, int64_t first_block, int64_t n_blocks);
+void slide_rebuild_offer(slide_network *net, int layer, slide_filling *f, float *rows, int64_t first, int64_t n);
+void slide_rebuild_end(slide_network *net, int layer, slide_filling *f);
 
 /* net/infer.c: best k ids and scores of each row, best first, (-1, -inf) where there are fewer.
  * n_candidates 0: exact over all neurons; else the best among that many neurons which the tables return. ranks: by the

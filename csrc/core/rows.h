@@ -9,7 +9,7 @@
 
 static inline float *slide_row(const slide_layer *layer, int64_t i)
 {
-    return layer->rows + i * layer->stride;
+    return layer->rows + (layer->slots ? layer->slots[i] : i) * layer->stride;
 }
 
 static inline float *slide_row_scalars(const slide_layer *layer, float *row)

@@ -107,6 +107,9 @@ typedef struct {
     const int8_t *qweights;
     const float *scales, *biases;
     int32_t is_bf16;         /* weights are bfloat16 in half the room, without states; the last scalar counts updates */
+    const int32_t *slots;    /* [n] of a layer whose rows are not all in memory: where each lies in rows, -1 for those that
+                              * are not there; or NULL, and row i lies at i. Rows get slots
+                              * before they are trained or scored: slide_batch_plan_rows says which */
 } slide_layer;
 
 typedef struct {

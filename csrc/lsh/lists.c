@@ -57,7 +57,7 @@ static void trim(slide_lists *lists, int c)
 static void offer(slide_lists *lists, int c, int32_t id, float score)
 {
     if (!(score >= lists->least[c])) return;
-    lists->items[c * lists->room + lists->n[c]++] = slide_pack(score, id);
+    lists->items[c * lists->room + lists->n[c]++] = slide_pack(score, lists->first + id);
     if (lists->n[c] == lists->room) trim(lists, c);
 }
 

@@ -13,6 +13,7 @@ typedef struct {
     int64_t n[SLIDE_DIRECTION_BLOCK];
     float least[SLIDE_DIRECTION_BLOCK]; /* what scores lower is not among the best */
     int64_t wanted, room;
+    int32_t first;                      /* is added to the ids that are offered: 0, unless rows come in parts */
     float *x;                           /* scratch: SLIDE_PROJECT_ROWS neurons, rounded */
 } slide_lists;
 

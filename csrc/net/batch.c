@@ -1,7 +1,6 @@
-/* batch.c: one step for up to 32 samples that share an active set.
+/* batch.c: one step for up to 32 samples that share an active set (batch_set.c).
  *
- * The set is the labels of all samples, the lists of their cells in turn, and uniform negatives; labels of one sample are
- * negatives of the others. With Z [A][samples] the logits, W [A][H] the active rows and X [samples][H] the hidden
+ * Labels of one sample are negatives of the others. With Z [A][samples] the logits, W [A][H] the active rows and X [samples][H] the hidden
  * vectors, the passes are Z = W X', dX = dZ' W and dW = dZ X, all by the tile kernel; each row then takes one step of the
  * optimizer with its summed gradient. */
 #include "net/batch.h"
@@ -10,9 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lsh/active.h"
-#include "lsh/query_cells.h"
 #include "net/batch_below.h"
+#include "net/batch_set.h"
 #include "net/layer.h"
 #include "net/loss.h"
 #include "net/optimizer.h"
@@ -30,34 +28,6 @@ static int64_t query_stride(const slide_layer *layer)
     return (layer->padded + Q - 1) / Q * Q;
 }
 
-static void free_set(slide_batch *b)
-{
-    free(b->rows);
-    free(b->logits);
-    free(b->neg_log_q);
-    free(b->ids);
-    free(b->place_of);
-    free(b->places);
-}
-
-/* Room for the active set of samples with so many labels in all. Rows with very many are rare, so it grows when they
- * come. */
-static slide_status reserve_set(const slide_layer *layer, slide_batch *b, int64_t labels)
-{
-    if (labels <= b->max_labels) return SLIDE_OK;
-    int64_t active = (layer->n_active + layer->n_random + labels + R - 1) / R * R;
-    free_set(b);
-    for (b->slots = 64; b->slots < 2 * labels; b->slots *= 2) continue;
-    b->rows = slide_floats(active * layer->padded);
-    b->logits = slide_floats(active * Q);
-    b->neg_log_q = slide_floats(active);
-    b->ids = malloc((size_t)active * sizeof(int32_t));
-    b->place_of = malloc((size_t)b->slots * sizeof(int32_t));
-    b->places = malloc((size_t)(labels + Q) * sizeof(int32_t));
-    b->max_labels = b->rows && b->logits && b->neg_log_q && b->ids && b->place_of && b->places ? labels : 0;
-    return b->max_labels ? SLIDE_OK : SLIDE_NO_MEMORY;
-}
-
 void slide_batch_free(const slide_network *net, slide_scratch *s)
 {
     slide_batch *b = &s->batch;
@@ -68,7 +38,7 @@ void slide_batch_free(const slide_network *net, slide_scratch *s)
     free(b->d_queries_t);
     free(b->gradient);
     free(b->inputs);
-    free_set(b);
+    slide_batch_set_free(b);
     memset(b, 0, sizeof *b);
 }
 
@@ -83,77 +53,13 @@ slide_status slide_batch_new(const slide_network *net, slide_scratch *s)
     b->d_queries_t = slide_floats(padded * Q);
     b->gradient = slide_floats(R * query_stride(layer));
     if (!b->outputs || !b->queries || !b->queries_t || !b->d_queries_t || !b->gradient) return SLIDE_NO_MEMORY;
-    if (reserve_set(layer, b, FIRST_LABELS)) return SLIDE_NO_MEMORY;
+    if (slide_batch_set_reserve(layer, b, FIRST_LABELS)) return SLIDE_NO_MEMORY;
     for (int64_t i = 0; i < Q * (net->n_layers - 1); i++) {
         const slide_layer *below = &net->layers[i % (net->n_layers - 1)];
         slide_status status = slide_activations_new(&b->outputs[i], below->n, 0, below->n);
         if (status) return status;
     }
     return SLIDE_OK;
-}
-
-/* -- the shared active set ------------------------------------------------------------------------------------------- */
-
-/* Place of a label in the active set; a new label is appended. */
-static int32_t place_of_label(slide_batch *b, slide_counter *counter, int32_t label)
-{
-    uint64_t at = ((uint32_t)label * (uint64_t)0x9E3779B97F4A7C15u) >> 32;
-    for (;; at++) {
-        int32_t *slot = &b->place_of[at & (uint64_t)(b->slots - 1)];
-        if (*slot >= 0 && b->ids[*slot] == label) return *slot;
-        if (*slot >= 0) continue;
-        slide_counter_join(counter, label);
-        b->ids[b->n] = label;
-        return *slot = (int32_t)b->n++;
-    }
-}
-
-/* Places of the sample's labels, each once. */
-static void take_labels(slide_batch *b, slide_counter *counter, const slide_examples *ex, int64_t row, int q)
-{
-    int32_t *places = b->places + b->first_place[q];
-    int n = 0;
-    for (int64_t i = ex->y_indptr[row]; i < ex->y_indptr[row + 1]; i++) {
-        int32_t place = place_of_label(b, counter, ex->y_indices[i]);
-        int known = 0;
-        for (int j = 0; j < n; j++) known |= places[j] == place;
-        if (!known) places[n++] = place;
-    }
-    b->first_place[q + 1] = b->first_place[q] + n;
-}
-
-/* The distinct cells of the batch. */
-static int cells_of(const slide_batch_plan *plan, int64_t first, int n, int32_t *cells)
-{
-    int found = 0;
-    for (int q = 0; q < n; q++) {
-        int32_t cell = (int32_t)plan->cells[plan->visit[first + q]];
-        if (found == 0 || cells[found - 1] != cell) cells[found++] = cell; /* sorted by cell */
-    }
-    return found;
-}
-
-/* Fills b->ids, b->neg_log_q and the places of labels. The lists get at least half of what the labels leave. */
-static void choose_active(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
-{
-    const slide_layer *layer = slide_last_layer(net);
-    const slide_examples *ex = plan->examples;
-    slide_batch *b = &s->batch;
-    int32_t cells[Q];
-    slide_counter_begin(&s->lsh.counter, layer->n);
-    memset(b->place_of, -1, (size_t)b->slots * sizeof *b->place_of);
-    b->n = b->first_place[0] = 0;
-    for (int q = 0; q < n; q++) take_labels(b, &s->lsh.counter, ex, ex->order[plan->visit[first + q]], q);
-    if (slide_active_is_all(layer)) {
-        b->n = slide_active_all(layer, &s->lsh.counter, b->n, b->ids, b->neg_log_q);
-        return;
-    }
-    int64_t listed = layer->n_active - layer->n_random, left = listed - b->n;
-    if (left < listed / 2) left = listed / 2;
-    if (plan->cells)
-        b->n += slide_cells_take(&layer->lsh, &s->lsh.counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
-    slide_rng rng = slide_active_rng(net->seed, net->n_layers - 1, (uint64_t)(plan->first_step + plan->visit[first]));
-    b->n = slide_active_negatives(layer, &s->lsh.counter, &rng, b->n, b->ids, b->neg_log_q);
 }
 
 /* -- forward --------------------------------------------------------------------------------------------------------- */
@@ -235,7 +141,7 @@ static void weigh(slide_batch *b, const slide_batch_plan *plan, int64_t first, i
 {
     float weight[Q] = {0};
     for (int q = 0; q < n; q++) {
-        weight[q] = slide_weight_of(plan->examples, plan->examples->order[plan->visit[first + q]]);
+        weight[q] = slide_weight_of(&plan->examples, plan->examples.order[plan->visit[first + q]]);
         losses[q] *= weight[q];
     }
     for (int64_t k = 0; k < b->n; k++)
@@ -324,19 +230,13 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
 {
     slide_batch *b = &s->batch;
     float losses[Q], lr = plan->lr[plan->visit[first]];
-    const slide_examples *ex = plan->examples;
-    int64_t labels = 0;
-    for (int q = 0; q < n; q++) {
-        int64_t row = ex->order[plan->visit[first + q]];
-        labels += ex->y_indptr[row + 1] - ex->y_indptr[row];
-    }
-    if (reserve_set(slide_last_layer(net), b, labels)) {
+    const slide_examples *ex = &plan->examples;
+    load_queries(net, s, plan, first, n);
+    slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
+    if (slide_batch_choose(net, s, plan, first, n)) {
         s->stats.no_memory = 1;
         return 0;
     }
-    load_queries(net, s, plan, first, n);
-    slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
-    choose_active(net, s, plan, first, n);
     slide_clock_stop(&s->clock, SLIDE_PHASE_RETRIEVE);
     forward_last(net, b);
     slide_clock_stop(&s->clock, SLIDE_PHASE_FORWARD);

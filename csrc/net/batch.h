@@ -7,14 +7,25 @@
 
 #define SLIDE_BATCH_MOST SLIDE_TILE_QUERIES /* samples of a batch: one per lane */
 
-/* Where the samples of a call stand, and which form a batch (batch_plan.h). */
-typedef struct {
-    const slide_examples *examples;
+/* Where the samples of a call stand, which form a batch, and when each batch has its turn (batch_plan.h). */
+struct slide_batch_plan {
+    slide_examples examples;
     const float *lr;
     int64_t first_step;
-    int64_t *visit;      /* [n] positions in examples->order; samples of a batch are neighbours */
+    int64_t *visit;      /* [n] positions in examples.order; samples of a batch are neighbours */
     uint32_t *cells;     /* [n] by position; NULL where no cells are asked */
-} slide_batch_plan;
+    int64_t n_batches;
+    int64_t *order;      /* [n_batches] */
+    int batch_size;      /* of all but the last in visit */
+};
+
+/* The samples of the i-th batch to train: visit[first .. first + n). Returns n. */
+static inline int slide_batch_samples(const slide_batch_plan *plan, int64_t i, int64_t *first)
+{
+    *first = plan->order[i] * plan->batch_size;
+    int64_t left = plan->examples.n - *first;
+    return left < plan->batch_size ? (int)left : plan->batch_size;
+}
 
 /* One step for the samples plan->visit[first .. first + n). Returns 0 where a loss is not finite or memory ends,
  * and changes nothing then. */

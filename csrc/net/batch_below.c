@@ -20,7 +20,7 @@
 static void load(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t place)
 {
     int64_t at = plan->visit[place];
-    slide_load_features(net, s, plan->examples, plan->examples->order[at], (uint64_t)(plan->first_step + at),
+    slide_load_features(net, s, &plan->examples, plan->examples.order[at], (uint64_t)(plan->first_step + at),
                         net->layers[0].dropout);
 }
 
@@ -77,7 +77,7 @@ static int reserve(const slide_network *net, slide_batch *b)
 static int are_dense(const slide_network *net, slide_batch *b, const slide_batch_plan *plan, int64_t first, int n)
 {
     const slide_layer *layer = &net->layers[0];
-    const slide_examples *ex = plan->examples;
+    const slide_examples *ex = &plan->examples;
     int64_t values = 0;
     if (layer->kind != SLIDE_SPARSE_INPUT || layer->is_bf16) return 0;
     for (int q = 0; q < n; q++) {

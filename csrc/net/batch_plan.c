@@ -10,6 +10,8 @@
 #include "lsh/hash.h"
 #include "lsh/query_cells.h"
 #include "net/batch_below.h"
+#include "net/batch_set.h"
+#include "net/scratch.h"
 
 /* A sampled layer over dense ones, with query cells or no tables. */
 int slide_batch_possible(const slide_network *net)
@@ -44,7 +46,7 @@ static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_p
 /* The cell of every label becomes that of the last sample that has it. */
 static void record_label_cell(const slide_layer *layer, const slide_batch_plan *plan)
 {
-    const slide_examples *ex = plan->examples;
+    const slide_examples *ex = &plan->examples;
     if (!layer->lsh.label_cell) return;
     for (int64_t i = 0; i < ex->n; i++)
         for (int64_t j = ex->y_indptr[ex->order[i]]; j < ex->y_indptr[ex->order[i] + 1]; j++)
@@ -54,7 +56,7 @@ static void record_label_cell(const slide_layer *layer, const slide_batch_plan *
 /* Counting sort of the positions by cell. */
 static slide_status sort_by_cell(const slide_network *net, slide_batch_plan *plan)
 {
-    int64_t n = plan->examples->n, cells = slide_cells_count(&slide_last_layer(net)->lsh);
+    int64_t n = plan->examples.n, cells = slide_cells_count(&slide_last_layer(net)->lsh);
     int64_t *start = calloc((size_t)cells + 1, sizeof *start);
     if (!start) return SLIDE_NO_MEMORY;
     for (int64_t i = 0; i < n; i++) start[plan->cells[i] + 1]++;
@@ -64,15 +66,30 @@ static slide_status sort_by_cell(const slide_network *net, slide_batch_plan *pla
     return SLIDE_OK;
 }
 
-slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                                  slide_batch_plan *plan)
+/* Batches in random order: neighbours in the plan are alike, neighbours in time should not be. */
+static void shuffle(const slide_network *net, slide_batch_plan *plan)
+{
+    slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_BATCH, (uint64_t)plan->first_step);
+    for (int64_t i = 0; i < plan->n_batches; i++) {
+        int64_t j = slide_rng_below(&rng, (uint32_t)i + 1);
+        plan->order[i] = plan->order[j];
+        plan->order[j] = i;
+    }
+}
+
+slide_status slide_batch_plan_fill(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                                   int batch_size, slide_batch_plan *plan)
 {
     const slide_layer *layer = slide_last_layer(net);
     int has_cells = layer->lsh.L > 0 && !slide_active_is_all(layer);
-    *plan = (slide_batch_plan){.examples = ex, .lr = lr, .first_step = first_step};
+    if (batch_size > SLIDE_BATCH_MOST) batch_size = SLIDE_BATCH_MOST;
+    *plan = (slide_batch_plan){.examples = *ex, .lr = lr, .first_step = first_step, .batch_size = batch_size};
+    plan->n_batches = (ex->n + batch_size - 1) / batch_size;
     plan->visit = malloc((size_t)(ex->n + 1) * sizeof *plan->visit);
+    plan->order = malloc((size_t)(plan->n_batches + 1) * sizeof *plan->order);
     plan->cells = has_cells ? malloc((size_t)(ex->n + 1) * sizeof *plan->cells) : NULL;
-    if (!plan->visit || (has_cells && !plan->cells)) return SLIDE_NO_MEMORY;
+    if (!plan->visit || !plan->order || (has_cells && !plan->cells)) return SLIDE_NO_MEMORY;
+    shuffle(net, plan);
     for (int64_t i = 0; i < ex->n; i++) plan->visit[i] = i;
     if (!has_cells) return SLIDE_OK;
 #pragma omp parallel for num_threads(net->n_threads) schedule(static)
@@ -84,8 +101,48 @@ slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, 
     return sort_by_cell(net, plan);
 }
 
+slide_batch_plan *slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                                       int batch_size)
+{
+    slide_batch_plan *plan = calloc(1, sizeof *plan);
+    slide_status status = plan ? slide_reserve_for(net, ex, 1) : SLIDE_NO_MEMORY;
+    if (!status) status = slide_batch_plan_fill(net, ex, first_step, lr, batch_size, plan);
+    if (!status) return plan;
+    slide_batch_plan_free(plan);
+    return NULL;
+}
+
+int64_t slide_batch_plan_size(const slide_batch_plan *plan)
+{
+    return plan->n_batches;
+}
+
+/* Threads may mark the same row. */
+slide_status slide_batch_plan_rows(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
+                                   uint8_t *marks)
+{
+    int failed = 0;
+#pragma omp parallel for num_threads(net->n_threads) schedule(static) reduction(| : failed)
+    for (int64_t i = first; i < first + n; i++) {
+        slide_scratch *s = &net->scratch[slide_thread()];
+        int64_t begin;
+        int samples = slide_batch_samples(plan, i, &begin);
+        failed |= slide_batch_choose(net, s, plan, begin, samples) != SLIDE_OK;
+        for (int64_t k = 0; !failed && k < s->batch.n; k++)
+            __atomic_store_n(&marks[s->batch.ids[k]], (uint8_t)1, __ATOMIC_RELAXED);
+    }
+    return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
+}
+
 void slide_batch_plan_free(slide_batch_plan *plan)
 {
+    if (plan) slide_batch_plan_empty(plan);
+    free(plan);
+}
+
+void slide_batch_plan_empty(slide_batch_plan *plan)
+{
     free(plan->visit);
+    free(plan->order);
     free(plan->cells);
 }

@@ -4,9 +4,10 @@
 
 #include "net/batch.h"
 
-/* Groups samples of like queries: neighbours in plan->visit are of the same or of neighbouring cells. */
-slide_status slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                                  slide_batch_plan *plan);
-void slide_batch_plan_free(slide_batch_plan *plan);
+/* Groups samples of like queries: neighbours in plan->visit are of the same or of neighbouring cells. Free it also after a
+ * failure. The public calls are in slide.h. */
+slide_status slide_batch_plan_fill(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
+                                   int batch_size, slide_batch_plan *plan);
+void slide_batch_plan_empty(slide_batch_plan *plan);
 
 #endif

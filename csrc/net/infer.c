@@ -199,7 +199,7 @@ static const float *block_of(const slide_network *net, predictor *p, const slide
                              int64_t *stride)
 {
     int64_t padded = *stride = layer->padded;
-    if (n_rows == R && !layer->qweights && !layer->is_bf16) {
+    if (n_rows == R && !layer->qweights && !layer->is_bf16 && !layer->slots) {
         *stride = layer->stride;
         return slide_row(layer, first);
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lsh/filling.h"
 #include "lsh/rebuild.h"
 #include "net/infer.h"
 #include "net/optimizer.h"
@@ -63,6 +64,21 @@ const char *slide_network_isa(const slide_network *net)
 slide_status slide_rebuild(slide_network *net, int layer, uint64_t generation, int refresh)
 {
     return slide_tables_rebuild(net->kernels, &net->layers[layer], net->seed, generation, refresh, net->n_threads);
+}
+
+slide_filling *slide_rebuild_begin(slide_network *net, int layer, int refresh, int64_t first_block, int64_t n_blocks)
+{
+    return slide_cells_filling_new(&net->layers[layer], refresh, first_block, n_blocks);
+}
+
+void slide_rebuild_offer(slide_network *net, int layer, slide_filling *f, float *rows, int64_t first, int64_t n)
+{
+    slide_cells_filling_offer(f, net->kernels, &net->layers[layer], rows, first, n, net->n_threads);
+}
+
+void slide_rebuild_end(slide_network *net, int layer, slide_filling *f)
+{
+    slide_cells_filling_end(f, &net->layers[layer]);
 }
 
 void slide_network_time(slide_network *net, int on)

@@ -150,25 +150,61 @@ static slide_status answer_all(slide_network *net, const slide_leaves *leaves, c
     return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
 }
 
-slide_status slide_shortlist(slide_network *net, const slide_leaves *leaves, const slide_examples *ex, int k,
-                             int64_t n_candidates, int ranks, int32_t *ids, float *scores)
+/* The samples of a call, and which leaves they fall into. */
+typedef struct {
+    float *x;       /* [n][P] the vectors that enter the last layer */
+    int32_t *near;  /* [n][n_leaves] */
+    int64_t *visit; /* [n] */
+} queries;
+
+static void queries_free(queries *q)
+{
+    free(q->x);
+    free(q->near);
+    free(q->visit);
+}
+
+/* Free it also after a failure. */
+static slide_status queries_find(slide_network *net, const slide_leaves *leaves, const slide_examples *ex,
+                                 int64_t n_candidates, queries *q)
 {
     int64_t padded = slide_last_layer(net)->padded;
     int n_leaves = slide_leaves_for(leaves, n_candidates);
-    float *x = slide_floats(ex->n * padded);
-    int32_t *near = malloc((size_t)(ex->n * n_leaves + 1) * sizeof *near);
-    int64_t *visit = malloc((size_t)(ex->n + 1) * sizeof *visit);
-    slide_status status = x && near && visit ? SLIDE_OK : SLIDE_NO_MEMORY;
-    if (!status) {
-        memset(x, 0, (size_t)(ex->n * padded) * sizeof *x);
-        status = slide_hidden(net, ex, net->n_layers - 1, x, padded);
-    }
-    if (!status) status = slide_leaves_find(net->kernels, leaves, x, ex->n, padded, n_leaves, net->n_threads, near);
-    if (!status) status = slide_leaves_order(leaves, near, n_leaves, ex->n, visit);
+    q->x = slide_floats(ex->n * padded);
+    q->near = malloc((size_t)(ex->n * n_leaves + 1) * sizeof *q->near);
+    q->visit = malloc((size_t)(ex->n + 1) * sizeof *q->visit);
+    if (!q->x || !q->near || !q->visit) return SLIDE_NO_MEMORY;
+    memset(q->x, 0, (size_t)(ex->n * padded) * sizeof *q->x);
+    slide_status status = slide_hidden(net, ex, net->n_layers - 1, q->x, padded);
+    if (!status) status = slide_leaves_find(net->kernels, leaves, q->x, ex->n, padded, n_leaves, net->n_threads, q->near);
+    if (!status) status = slide_leaves_order(leaves, q->near, n_leaves, ex->n, q->visit);
+    return status;
+}
+
+slide_status slide_shortlist(slide_network *net, const slide_leaves *leaves, const slide_examples *ex, int k,
+                             int64_t n_candidates, int ranks, int32_t *ids, float *scores)
+{
+    queries q;
+    slide_status status = queries_find(net, leaves, ex, n_candidates, &q);
     if (!status)
-        status = answer_all(net, leaves, ex, x, near, visit, k, n_candidates, ranks && net->rank.n, ids, scores);
-    free(x);
-    free(near);
-    free(visit);
+        status = answer_all(net, leaves, ex, q.x, q.near, q.visit, k, n_candidates, ranks && net->rank.n, ids, scores);
+    queries_free(&q);
+    return status;
+}
+
+slide_status slide_shortlist_rows(slide_network *net, const slide_leaves *leaves, const slide_examples *ex,
+                                  int64_t n_candidates, uint8_t *marks)
+{
+    queries q;
+    slide_candidates c = {0};
+    int n_leaves = slide_leaves_for(leaves, n_candidates);
+    slide_status status = queries_find(net, leaves, ex, n_candidates, &q);
+    if (!status) status = slide_candidates_new(&c, n_candidates);
+    for (int64_t i = 0; i < ex->n && !status; i++) {
+        int64_t n = slide_leaves_take(leaves, &c, q.near + i * n_leaves, n_leaves, n_candidates);
+        for (int64_t j = 0; j < n; j++) marks[c.ids[j]] = 1;
+    }
+    slide_candidates_free(&c);
+    queries_free(&q);
     return status;
 }

@@ -18,6 +18,10 @@ slide_status slide_fill_leaves(slide_network *net, const slide_leaves *leaves, c
 slide_status slide_shortlist(slide_network *net, const slide_leaves *leaves, const slide_examples *ex, int k,
                              int64_t n_candidates, int ranks, int32_t *ids, float *scores);
 
+/* marks[N] of the rows that such a call scores, for a last layer whose rows are not all in memory. */
+slide_status slide_shortlist_rows(slide_network *net, const slide_leaves *leaves, const slide_examples *ex,
+                                  int64_t n_candidates, uint8_t *marks);
+
 /* What slide_shortlist left with a network: one thread's own memory. */
 typedef struct slide_shortlister slide_shortlister;
 void slide_shortlister_free(slide_shortlister *s);

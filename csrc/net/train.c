@@ -125,7 +125,7 @@ static int train_batch(const slide_network *net, slide_scratch *s, const slide_b
     if (!net->has_wide) return 1;
     for (int64_t i = first; i < first + n; i++) {
         int64_t at = plan->visit[i];
-        if (!slide_wide_train(net->kernels, &net->wide, &s->wide, plan->examples, plan->examples->order[at], plan->lr[at],
+        if (!slide_wide_train(net->kernels, &net->wide, &s->wide, &plan->examples, plan->examples.order[at], plan->lr[at],
                               &s->stats))
             return stop_at(s, (uint64_t)(plan->first_step + at), net->n_layers, 1);
     }
@@ -133,47 +133,26 @@ static int train_batch(const slide_network *net, slide_scratch *s, const slide_b
     return 1;
 }
 
-/* Batches in random order: neighbours in the plan are alike, neighbours in time should not be. */
-static int64_t *batches_in_order(const slide_network *net, int64_t n, int64_t first_step)
+/* Deals out the batches of a plan from the first on, n of them. */
+static void train_in_batches(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n)
 {
-    int64_t *order = malloc((size_t)(n + 1) * sizeof *order);
-    slide_rng rng = slide_rng_stream(net->seed, SLIDE_STREAM_BATCH, (uint64_t)first_step);
-    for (int64_t i = 0; order && i < n; i++) {
-        int64_t j = slide_rng_below(&rng, (uint32_t)i + 1);
-        order[i] = order[j];
-        order[j] = i;
-    }
-    return order;
-}
-
-/* Deals out batches of samples with like queries. */
-static slide_status train_in_batches(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                                     int batch_size)
-{
-    slide_batch_plan plan;
-    int64_t n_batches = (ex->n + batch_size - 1) / batch_size;
-    slide_status status = slide_batch_plan_new(net, ex, first_step, lr, &plan);
-    int64_t *order = batches_in_order(net, n_batches, first_step);
     int stop = 0;
-    if (!order) status = SLIDE_NO_MEMORY;
-#pragma omp parallel num_threads(net->n_threads) if (!status)
+#pragma omp parallel num_threads(net->n_threads)
     {
         slide_scratch *s = &net->scratch[slide_thread()];
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t i = 0; i < n_batches; i++) {
+        for (int64_t i = first; i < first + n; i++) {
             int stopped;
+            int64_t begin;
+            int samples = slide_batch_samples(plan, i, &begin);
 #pragma omp atomic read
             stopped = stop;
-            if (stopped || status) continue;
-            int64_t first = order[i] * batch_size, left = ex->n - first;
-            if (train_batch(net, s, &plan, first, left < batch_size ? (int)left : batch_size)) continue;
+            if (stopped) continue;
+            if (train_batch(net, s, plan, begin, samples)) continue;
 #pragma omp atomic write
             stop = 1;
         }
     }
-    slide_batch_plan_free(&plan);
-    free(order);
-    return status;
 }
 
 static void sum_stats(const slide_network *net, slide_train_stats *stats)
@@ -196,22 +175,44 @@ static void sum_stats(const slide_network *net, slide_train_stats *stats)
     }
 }
 
+static void begin(slide_network *net)
+{
+    for (int t = 0; t < net->n_threads; t++) {
+        net->scratch[t].stats = (slide_train_stats){.bad_step = -1, .bad_layer = -1};
+        net->scratch[t].clock = (slide_clock){.is_on = net->is_timed};
+    }
+}
+
+static slide_status end(const slide_network *net, slide_train_stats *stats)
+{
+    sum_stats(net, stats);
+    if (stats->no_memory) return SLIDE_NO_MEMORY;
+    return stats->bad_step >= 0 ? SLIDE_NOT_FINITE : SLIDE_OK;
+}
+
 slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
                          int batch_size, slide_train_stats *stats)
 {
     int batches = batch_size > 1 && slide_batch_possible(net);
     slide_status status = slide_reserve_for(net, ex, batches);
     if (status) return status;
-    for (int t = 0; t < net->n_threads; t++) {
-        net->scratch[t].stats = (slide_train_stats){.bad_step = -1, .bad_layer = -1};
-        net->scratch[t].clock = (slide_clock){.is_on = net->is_timed};
-    }
-    if (batches)
-        status = train_in_batches(net, ex, first_step, lr, batch_size < SLIDE_BATCH_MOST ? batch_size : SLIDE_BATCH_MOST);
-    else
+    begin(net);
+    if (batches) {
+        slide_batch_plan plan;
+        status = slide_batch_plan_fill(net, ex, first_step, lr, batch_size, &plan);
+        if (!status) train_in_batches(net, &plan, 0, plan.n_batches);
+        slide_batch_plan_empty(&plan);
+        if (status) return status;
+    } else {
         train_singly(net, ex, first_step, lr);
-    if (status) return status;
-    sum_stats(net, stats);
-    if (stats->no_memory) return SLIDE_NO_MEMORY;
-    return stats->bad_step >= 0 ? SLIDE_NOT_FINITE : SLIDE_OK;
+    }
+    return end(net, stats);
+}
+
+slide_status slide_batch_plan_train(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
+                                    slide_train_stats *stats)
+{
+    begin(net);
+    train_in_batches(net, plan, first, n);
+    return end(net, stats);
 }

@@ -4,10 +4,11 @@
 Arguments are checked in slide/network.py; this module trusts them and is not public.
 """
 from cpython.bytes cimport PyBytes_AsString
-from libc.stdint cimport int8_t, uint16_t, int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int8_t, uint8_t, uint16_t, int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
+import os
 import threading
 
 import numpy as np
@@ -50,6 +51,7 @@ cdef extern from "slide.h":
         const float *scales
         const float *biases
         int32_t is_bf16
+        const int32_t *slots
 
     ctypedef struct slide_optimizer:
         int32_t kind
@@ -269,11 +271,36 @@ cdef class Engine:
         with self.lock:
             with nogil:
                 status = slide_train(self.net, &ex.c, first_step, &lr[0], batch_size, &stats)
+        return _stats_of(&stats, status)
+
+    def plan(self, X, Y, order, int64_t first_step, const float[::1] lr, int batch_size):
+        """The batches of a call of `train`, to be trained in parts where the last layer's rows are not all in memory."""
+        cdef _Plan plan = _Plan()
+        plan.examples, plan.lr, plan.engine = _Examples(X, Y, order), lr, self
+        with self.lock:
+            with nogil:
+                plan.c = slide_batch_plan_new(self.net, &plan.examples.c, first_step, &lr[0], batch_size)
+        if plan.c == NULL:
+            raise MemoryError("could not get memory to plan the batches")
+        return plan
+
+    def mark_plan(self, _Plan plan, int64_t first, int64_t n, uint8_t[::1] marks):
+        """Sets marks [N] of the last layer's rows that the batches first to first + n take."""
+        cdef slide_status status
+        with self.lock:
+            with nogil:
+                status = slide_batch_plan_rows(self.net, plan.c, first, n, &marks[0])
         if status == SLIDE_NO_MEMORY:
-            raise MemoryError("could not grow the threads' scratch memory for the longest example")
-        seconds = tuple([1e-9 * stats.phase_ns[p] for p in range(SLIDE_PHASES)])
-        return TrainStats(stats.loss, stats.n_loss, stats.n_active, stats.bad_step, stats.bad_layer, stats.wide_loss,
-                          stats.n_wide_active, bool(stats.bad_update), seconds if any(seconds) else ())
+            raise MemoryError("could not get memory for the active sets")
+
+    def train_plan(self, _Plan plan, int64_t first, int64_t n):
+        """Trains these batches, whose rows are in memory. Returns TrainStats."""
+        cdef slide_train_stats stats
+        cdef slide_status status
+        with self.lock:
+            with nogil:
+                status = slide_batch_plan_train(self.net, plan.c, first, n, &stats)
+        return _stats_of(&stats, status)
 
     def time(self, bint on):
         """Whether `train` takes down what the threads' time goes into (slide.engine.layout.PHASES)."""
@@ -294,6 +321,26 @@ cdef class Engine:
             self.let_readers_in()
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not get memory for hash codes while rebuilding tables")
+
+    def rebuild_from(self, int layer, bint refresh, int64_t first_block, int64_t n_blocks, parts):
+        """Refills the lists of some blocks of 64 query cells from rows float32 [n, stride] in pairs (first, rows)."""
+        cdef slide_filling *filling
+        cdef float *p
+        cdef int64_t begin, n
+        with self.lock:
+            with nogil:
+                filling = slide_rebuild_begin(self.net, layer, refresh, first_block, n_blocks)
+            if filling == NULL:
+                raise MemoryError("could not get memory for the lists while rebuilding tables")
+            try:
+                for first, rows in parts:
+                    p, begin, n = _floats(rows), first, len(rows)
+                    with nogil:
+                        slide_rebuild_offer(self.net, layer, filling, p, begin, n)
+            finally:
+                self.keep_readers_out()
+                slide_rebuild_end(self.net, layer, filling)
+                self.let_readers_in()
 
     def change_tables(self, change):
         """Calls change(), which writes into tables, while nobody trains or reads them."""
@@ -433,6 +480,17 @@ cdef class Engine:
             raise MemoryError("could not get scratch memory for shortlists")
         return ids, scores
 
+    def mark_shortlist(self, leaves, X, int64_t n_candidates, uint8_t[::1] marks):
+        """Sets marks [N] of the last layer's rows that `shortlist` scores for these."""
+        cdef _Examples ex = _Examples(X)
+        cdef slide_leaves t
+        cdef slide_status status
+        _describe_leaves(&t, leaves)
+        with nogil:
+            status = slide_shortlist_rows(self.net, &t, &ex.c, n_candidates, &marks[0])
+        if status == SLIDE_NO_MEMORY:
+            raise MemoryError("could not get scratch memory for shortlists")
+
     def active_set(self, int layer, query, labels, uint64_t step):
         """For inspection: ids int32 [A] that this step would choose, and their neg_log_q float32 [A] (-log q)."""
         state = self.layers[layer]
@@ -451,6 +509,14 @@ cdef class Engine:
         if n < 0:
             raise MemoryError("could not grow the threads' scratch memory for these labels")
         return ids[:n], neg_log_q[:n]
+
+
+cdef _stats_of(const slide_train_stats *stats, slide_status status):
+    if status == SLIDE_NO_MEMORY:
+        raise MemoryError("could not grow the threads' scratch memory for the longest example")
+    seconds = tuple([1e-9 * stats.phase_ns[p] for p in range(SLIDE_PHASES)])
+    return TrainStats(stats.loss, stats.n_loss, stats.n_active, stats.bad_step, stats.bad_layer, stats.wide_loss,
+                      stats.n_wide_active, bool(stats.bad_update), seconds if any(seconds) else ())
 
 
 cdef int _describe(slide_layer *c, layer) except -1:
@@ -475,6 +541,9 @@ cdef int _describe(slide_layer *c, layer) except -1:
         rows = layer.rows.view(np.float32)
         c.rows, c.is_bf16 = _floats(rows), layer.is_bf16
         c.n_rows, c.stride = rows.shape
+    cdef const int32_t[::1] slots = layer.slots
+    if slots.shape[0]:
+        c.slots = &slots[0]
     c.width, c.padded = layer.width, layer.padded
     c.has_bias, c.dropout = layer.bias, layer.dropout
     c.n_active, c.n_random, c.asks_label = layer.n_active, layer.n_random, layer.asks_label
@@ -543,5 +612,6 @@ cdef int _describe_wide(slide_wide *c, wide) except -1:
 include "_c_xmc.pxi"
 include "_c_linear.pxi"
 include "_c_leaves.pxi"
+include "_c_store.pxi"
 include "_c_text.pxi"
 include "_c_row.pxi"

@@ -31,6 +31,10 @@ class CompressedLayer(LayerState):
         return True
 
     @property
+    def n_rows(self) -> int:
+        return len(self.qweights)
+
+    @property
     def n_bytes(self) -> int:
         return self.qweights.nbytes + self.scales.nbytes + self.bias_values.nbytes
 

@@ -110,10 +110,17 @@ class LayerState:
     n_random: int = 0
     asks_label: bool = False
     lsh: LshState | None = None
+    #: Where `rows` has each row, -1 for those that are in a file only (slide/model/store). Empty: row i is the i-th.
+    slots: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
     def padded(self) -> int:
         return pad(self.width)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, wherever they are."""
+        return len(self.rows)
 
     @property
     def is_compressed(self) -> bool:

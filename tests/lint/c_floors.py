@@ -29,6 +29,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "slide.h": frozenset({"core", "kernels"}),
     "net": frozenset({"core", "kernels", "lsh", "linear", "slide.h"}),
     "parse": frozenset(),
+    "store": frozenset(),
     "text": frozenset({"core"}),
 }
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)

@@ -1,0 +1,58 @@
+# The binding of training in parts (csrc/slide.h) and of csrc/store/rows.h, included by slide/engine/_c.pyx.
+
+cdef extern from "slide.h":
+    ctypedef struct slide_batch_plan:
+        pass
+    ctypedef struct slide_filling:
+        pass
+
+    slide_batch_plan *slide_batch_plan_new(slide_network *, const slide_examples *, int64_t, const float *, int) nogil
+    void slide_batch_plan_free(slide_batch_plan *) nogil
+    int64_t slide_batch_plan_size(const slide_batch_plan *) nogil
+    slide_status slide_batch_plan_rows(slide_network *, const slide_batch_plan *, int64_t, int64_t, uint8_t *) nogil
+    slide_status slide_batch_plan_train(slide_network *, const slide_batch_plan *, int64_t, int64_t,
+                                        slide_train_stats *) nogil
+    slide_filling *slide_rebuild_begin(slide_network *, int, int, int64_t, int64_t) nogil
+    void slide_rebuild_offer(slide_network *, int, slide_filling *, float *, int64_t, int64_t) nogil
+    void slide_rebuild_end(slide_network *, int, slide_filling *) nogil
+
+cdef extern from "net/shortlist.h":
+    slide_status slide_shortlist_rows(slide_network *, const slide_leaves *, const slide_examples *, int64_t, uint8_t *) nogil
+
+cdef extern from "store/rows.h":
+    int slide_rows_read(int, int64_t, const int32_t *, const int32_t *, int64_t, char *) nogil
+    int slide_rows_write(int, int64_t, const int32_t *, const int32_t *, int64_t, char *) nogil
+
+
+cdef class _Plan:
+    """The batches of one call of `train`, and all that they point to."""
+
+    cdef slide_batch_plan *c
+    cdef _Examples examples
+    cdef object engine, lr
+
+    def __dealloc__(self):
+        slide_batch_plan_free(self.c)
+
+    @property
+    def n_batches(self):
+        return slide_batch_plan_size(self.c)
+
+
+def move_rows(bint write, int file, const int32_t[::1] ids, const int32_t[::1] slots, arena):
+    """Writes rows `ids`, ascending, of slots in arena [slots, stride] to a file in which row i is the i-th, or reads them.
+
+    Any number of threads may call it at once, for different slots. Raises OSError.
+    """
+    cdef const uint8_t[:, ::1] a = arena.view(np.uint8)  # of rows to write, which may be read-only
+    cdef int64_t n = ids.shape[0], row_bytes = a.shape[1]
+    cdef int error
+    if n == 0:
+        return
+    with nogil:
+        if write:
+            error = slide_rows_write(file, row_bytes, &ids[0], &slots[0], n, <char *>&a[0, 0])
+        else:
+            error = slide_rows_read(file, row_bytes, &ids[0], &slots[0], n, <char *>&a[0, 0])
+    if error:
+        raise OSError(error, os.strerror(error), "the file of a model's rows")
