@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slide.checks import require
 from slide.engine.select import resolve_backend
 from slide.engine.threads import resolve_threads
 from slide.estimator.classifier import SlideClassifier
 from slide.io.file_objects import name_of
 from slide.io.model_file import check_own_family, header_errors, read_model
 from slide.lsh import HashFamily
+from slide.model.store.size import parse_memory
 from slide.network import Network
 
 
@@ -26,6 +28,7 @@ def load(
     n_threads: int | None = None,
     backend: str | None = None,
     lsh: HashFamily | None = None,
+    memory: int | str | None = None,
 ) -> SlideClassifier | Network:
     """The classifier or network that was saved: ready to predict and to go on training.
 
@@ -43,6 +46,9 @@ def load(
     n_threads, backend : as in Network
     lsh : HashFamily or None
         The hash family, if it was one of your own (slide.lsh.HashFamily): files hold no code.
+    memory : int, str or None
+        Bytes for the network, like "4GB": where it takes more, the rows of its output layer are copied to a temporary
+        file, and as many as fit are in memory (docs/memory.md). None: all in memory, whatever it was trained with.
 
     Raises
     ------
@@ -54,13 +60,15 @@ def load(
         If it needs a hash family of your own and lsh is not that one; says which.
     """
     n_threads, backend = resolve_threads(n_threads), resolve_backend(backend)
-    config, arrays = file = read_model(path, mmap=mmap, max_bytes=max_bytes)
+    budget = parse_memory(memory)
+    require(budget is None or not mmap, "mmap", mmap, "False with memory=")
+    config, arrays = file = read_model(path, mmap=mmap, max_bytes=max_bytes, map_rows=budget is not None)
     name = name_of(path)
     with header_errors(name):
         file.snapshot.own_families()
     check_own_family(file.snapshot, lsh, name)
     with header_errors(name):
-        net = Network.of(file.snapshot, n_threads, backend, lsh)
+        net = Network.of(file.snapshot, n_threads, backend, lsh, budget)
         if "classifier" not in config:
             return net
         return classifier_class(config["classifier"])._restore(net, config["classifier"], arrays)

@@ -59,6 +59,9 @@ class Network(Model):
         Initial weights, hash functions, order and random tails follow from it. With one thread, equal seeds give equal
         bits.
     backend : {"c", "numba", None}
+    memory : int, str or None
+        Bytes for the model, like "4GB". Where it takes more, the rows of the last layer, a Sampled with QueryCells or
+        without tables, are in a temporary file, and as many as fit in memory (docs/memory.md). None: all in memory.
     arrays : mapping or None
         Parameters and hash functions to start from, as slide.io.model_file names them, instead of random ones.
 

@@ -20,7 +20,8 @@ def load_model(args: Namespace) -> Model:
     """The model that the command line names, on the threads and the back end it asks for."""
     n_threads = resolve_threads(args.n_threads)
     with bars.waiting(f"loading {args.model} ..."):
-        return slide.load(args.model, n_threads=n_threads, backend=args.backend)
+        memory = getattr(args, "memory", None)
+        return slide.load(args.model, n_threads=n_threads, backend=args.backend, memory=memory)
 
 
 def load_classifier(args: Namespace, purpose: str) -> SlideClassifier:

@@ -59,6 +59,8 @@ def add_scoring(parser: Parser) -> None:
     """How labels are scored."""
     text = "score only about N labels a row, those the tables return (default: all, or those that a ranked model takes)"
     parser.add_argument("--n-candidates", type=int, metavar="N", help=text)
+    text = "bytes for the network, like 4GB: what is more is in a file (default: all in memory)"
+    parser.add_argument("--memory", metavar="SIZE", help=text)
     add_machine(parser)
 
 
@@ -104,6 +106,7 @@ def add_classifier(parser: Parser) -> None:
     option("--optimizer", choices=("adagrad", "adam", "sgd"), help="takes --lr")
     option("--batch-size", type=int, metavar="N", help="samples that share an active set, 1 to 32")
     option("--storage", choices=("float32", "bfloat16"), help="of the network's weights")
+    option("--memory", metavar="SIZE", help="bytes for the network, like 4GB; what is more is in a file")
     text = "which labels are predicted: f1, macro-f1, precision=0.9, a probability like 0.5, or a number of labels"
     option("--threshold", metavar="WISH", help=text)
     option("--random-state", "--seed", dest="random_state", type=int, metavar="N", help="seed")

@@ -35,6 +35,7 @@ class NetworkOptions(Protocol):
     batch_size: int | None
     storage: str
     backend: str | None
+    memory: int | str | None
 
 
 def build_network(
@@ -60,6 +61,7 @@ def build_network(
         n_threads=n_threads,
         seed=seed,
         backend=options.backend,
+        memory=options.memory,
     )
 
 

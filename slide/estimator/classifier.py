@@ -78,6 +78,9 @@ class SlideClassifier(FittedClassifier):
         With one thread, equal numbers give equal models, bit for bit. Each fit asks a generator for a number; None
         stands for one that nobody knows.
     backend : {"c", "numba", None}
+    memory : int, str or None
+        Bytes for the network, like "4GB". Where it takes more, the rows of its output layer are in a temporary file,
+        and as many as fit in memory (docs/memory.md). None: all in memory.
     verbose : {0, 1, 2}
         What fits print: 0 nothing; 1 the size of the data, a line for each epoch, and the time; 2 a line every few
         seconds too, and what was chosen (`plan_`). ``callback=slide.ProgressBar()`` shows a live bar.
@@ -135,6 +138,7 @@ class SlideClassifier(FittedClassifier):
         n_threads: int | None = None,
         random_state: Any = 0,
         backend: str | None = None,
+        memory: int | str | None = None,
         verbose: int = 0,
     ) -> None:
         self.hidden = hidden
@@ -158,6 +162,7 @@ class SlideClassifier(FittedClassifier):
         self.n_threads = n_threads
         self.random_state = random_state
         self.backend = backend
+        self.memory = memory
         self.verbose = verbose
 
     # -- training ---------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from slide.io.model_check import DTYPES, check_config, check_cost, check_entries
 from slide.lsh import HashFamily
 from slide.model.model import Model
 from slide.model.snapshot import Snapshot, as_json, family_config
+from slide.model.store.size import BudgetError
 
 #: 2: compressed models, those of bfloat16; 3, 4: that rank; 4: leaves and features in 16 bits; 5: dense inputs.
 FORMAT_VERSION = 5
@@ -105,6 +106,8 @@ def header_errors(path: Any) -> Iterator[None]:
     """What a header says that makes no sense is a ModelFormatError."""
     try:
         yield
+    except BudgetError:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError) as e:
         found = f"the header does not describe a model ({type(e).__name__}: {e})"
         raise ModelFormatError(f"{path}: {found}") from e
@@ -127,13 +130,15 @@ def _version(model: Model) -> int:
     return 2 if model.storage != "float32" or model.is_compressed else 1
 
 
-def read_model(path: Any, *, mmap: bool = False, max_bytes: int | None = None) -> ModelFile:
+def read_model(path: Any, *, mmap: bool = False, max_bytes: int | None = None, map_rows: bool = False) -> ModelFile:
     """The header's JSON object and the arrays, checked against each other and against the checksums.
 
     path: or a file object, from which so many bytes are read as the model has.
+    map_rows: the last layer's rows are mapped, and checked like all other arrays.
     """
     if is_file_object(path):
         require(not mmap, "mmap", mmap, "False: a file object cannot be mapped")
+        require(not map_rows, "memory", "a file object", "a path, whose rows can be read as they are wanted")
         return _read_all(Reader(path), None, name_of(path), max_bytes=max_bytes)
     if isinstance(path, bytes | bytearray | memoryview) and b"\0" in bytes(path[:64]):
         raise TypeError(f"found {type(path).__name__} that are no path, wanted a model in memory as io.BytesIO(data)")
@@ -143,25 +148,32 @@ def read_model(path: Any, *, mmap: bool = False, max_bytes: int | None = None) -
         found = type(path).__name__
         raise TypeError(f"path: found {found}, wanted a path or a file object opened for reading bytes") from None
     with open_regular(path) as file:
-        return _read_all(file, os.fstat(file.fileno()).st_size, path, mmap=mmap, max_bytes=max_bytes)
+        size = os.fstat(file.fileno()).st_size
+        return _read_all(file, size, path, mmap=mmap, max_bytes=max_bytes, map_rows=map_rows)
 
 
-def _read_all(file: Any, size: int | None, path: Any, *, mmap: bool = False, max_bytes: int | None) -> ModelFile:
+def _read_all(
+    file: Any, size: int | None, path: Any, *, mmap: bool = False, max_bytes: int | None, map_rows: bool = False
+) -> ModelFile:
     arrays: dict[str, Array] = {}
     config, entries, start = _read_header(file, size, path)
     needed = start + sum(e["data_offsets"][1] - e["data_offsets"][0] for e in entries.values())
     check_cost(config, entries, needed, max_bytes, path)
+    last = f"layer{len(config['network']['layers']) - 1}.rows" if map_rows else ""
     for name, entry in entries.items():  # back to back, in this order
         begin, end = entry["data_offsets"]
         dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
         if mmap and end > begin and (start + begin) % ALIGNMENT == 0:
             arrays[name] = np.memmap(file, dtype, "c", start + begin, shape)
             continue
-        if mmap:
+        if mmap or map_rows:
             file.seek(start + begin)
-        arrays[name] = memory.allocate(shape, dtype, "the arrays of a model file")
-        if file.readinto(_bytes(arrays[name])) != arrays[name].nbytes:
-            raise ModelFormatError(f"{path}: truncated while it was read")
+        if name == last and end > begin:
+            arrays[name] = np.memmap(file, dtype, "r", start + begin, shape)
+        else:
+            arrays[name] = memory.allocate(shape, dtype, "the arrays of a model file")
+            if file.readinto(_bytes(arrays[name])) != arrays[name].nbytes:
+                raise ModelFormatError(f"{path}: truncated while it was read")
         if _checksum(arrays[name]) != config["checksums"][name]:
             raise ModelFormatError(f"{path}: array {name!r} was altered: its checksum does not match")
     return ModelFile(config, arrays)

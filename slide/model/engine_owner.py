@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from slide.checks import require
-from slide.engine import select
+from slide.checks import require, warn
 from slide.engine.layout import FloatArray
 from slide.engine.leaves import Leaves
 from slide.engine.protocol import Engine
@@ -15,6 +14,9 @@ from slide.engine.state import LayerState, WideState
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 from slide.model.ranker import Ranker
+from slide.model.store.engine import stored_engine
+from slide.model.store.layer import StoredLayer
+from slide.model.store.size import in_words
 from slide.optim import Optimizer
 
 
@@ -30,6 +32,7 @@ class EngineOwner:
     loss: str
     seed: int
     backend: str
+    memory: int | None
     n_threads: int
     lock: threading.RLock  # held while parameters change, chunk by chunk, and while they are saved
     _takes_time = False
@@ -83,6 +86,16 @@ class EngineOwner:
         with self.lock:
             self.ranker = ranker
             self.engine = self._make_engine()  # whoever predicts goes on with the old one
+        if ranker is not None:
+            self.warn_of_sparse_part(sum(a.nbytes for a in ranker.arrays.values()))
+
+    def warn_of_sparse_part(self, n_bytes: int) -> None:
+        """Where rows are in a file because of a budget, which says nothing of this part."""
+        if self.memory is not None and isinstance(self.states[-1], StoredLayer) and 10 * n_bytes > self.memory:
+            warn(
+                f"memory: the sparse part takes {in_words(n_bytes)} beside a budget of {in_words(self.memory)}, "
+                "since it is all in memory; wide=False leaves it out"
+            )
 
     def set_threads(self, n_threads: int) -> None:
         """Changes how many threads train and predict."""
@@ -116,7 +129,7 @@ class EngineOwner:
         self.engine = self._make_engine()
 
     def _make_engine(self) -> Engine:
-        engine = select.make_engine(
+        engine: Engine = stored_engine(
             self.backend, self.states, self.wide_state, self.optimizer, self.loss, self.seed, self.n_threads
         )
         if self._takes_time:

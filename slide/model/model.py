@@ -32,6 +32,8 @@ from slide.model.ranker import Ranker
 from slide.model.rebuild import rebuild
 from slide.model.shortlists import at_most_all, best_candidates, top_labels
 from slide.model.snapshot import Snapshot, check_storable, families, layer_from, model_config, optimizer_from, wide_from
+from slide.model.store.layer import StoredLayer
+from slide.model.store.size import check_storable_rows, parse_memory
 from slide.optim import Adagrad, Optimizer, Rebuild
 
 LOSSES = ("softmax", "binary")
@@ -75,6 +77,7 @@ class Model(EngineOwner):
         n_threads: int | None = None,
         seed: int = 0,
         backend: str | None = None,
+        memory: Any = None,
         arrays: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         _check_stack(layers)
@@ -96,6 +99,9 @@ class Model(EngineOwner):
         self.batch_size, self.storage, self.loss, self.seed = batch_size, storage, loss, int(seed)
         self.n_threads = resolve_threads(n_threads)
         self.backend = select.resolve_backend(backend)
+        self.memory = parse_memory(memory)
+        if self.memory is not None:
+            check_storable_rows(self.layers, batch_size, self.backend, memory)
         self.step = self.epoch = self.n_rebuilds = self.next_rebuild = 0
         self.tables_built_at = -1  # the step whose weights a full fill turned into the tables; -1: none
         self.followed_at = 0  # the step at which tables and leaves were last made of all weights
@@ -104,7 +110,7 @@ class Model(EngineOwner):
         self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
         self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
         self.states: list[LayerState] = stored_layers(
-            self.layers, self.optimizer.kind, storage, self.seed, self.rebuild.incremental, arrays
+            self.layers, self.optimizer.kind, storage, self.seed, self.rebuild.incremental, arrays, self.memory
         )
         sizes = self.n_features, self.n_labels, self.optimizer.lr
         self.wide_state: WideState | CompressedPairs | None = (
@@ -141,7 +147,13 @@ class Model(EngineOwner):
         """Samples that share an active set when training on so many; 1 where the network does not allow it."""
         if not self.engine.trains_batches:
             return 1
-        return self.batch_size or int(np.clip(n_samples // SAMPLES_A_BATCH_ROW, 1, MAX_BATCH))
+        least = 2 if self.is_stored else 1  # a window of single samples cannot say what rows it takes
+        return self.batch_size or int(np.clip(n_samples // SAMPLES_A_BATCH_ROW, least, MAX_BATCH))
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the last layer's rows are in a file, of which memory holds some."""
+        return isinstance(self.states[-1], StoredLayer)
 
     # -- snapshots ------------------------------------------------------------------------------------------------
 
@@ -166,7 +178,14 @@ class Model(EngineOwner):
         return Snapshot(self.config(), arrays)
 
     @classmethod
-    def of(cls, snapshot: Snapshot, n_threads: int | None, backend: str | None, own: HashFamily | None = None) -> Self:
+    def of(
+        cls,
+        snapshot: Snapshot,
+        n_threads: int | None,
+        backend: str | None,
+        own: HashFamily | None = None,
+        memory: Any = None,
+    ) -> Self:
         """The model of a snapshot, over its arrays; own: the hash family of the user's own, if it has one."""
         config, progress = snapshot.config, snapshot.config["progress"]
         model = cls(
@@ -180,6 +199,7 @@ class Model(EngineOwner):
             seed=config["seed"],
             n_threads=n_threads,
             backend=backend,
+            memory=memory,
             arrays=snapshot.arrays,
         )
         model.step, model.epoch, model.n_rebuilds = (progress[name] for name in ("step", "epoch", "generation"))
@@ -193,7 +213,7 @@ class Model(EngineOwner):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Becomes what it was when the snapshot was taken."""
-        self.become(type(self).of(snapshot, self.n_threads, self.backend, self.own_family))
+        self.become(type(self).of(snapshot, self.n_threads, self.backend, self.own_family, self.memory))
 
     def become(self, other: Model) -> None:
         """Takes over another model's parameters, options and counters; threads, lock and history stay."""
@@ -204,7 +224,8 @@ class Model(EngineOwner):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, for copies and other processes; files are written by ``save``."""
-        return _unpickled, (type(self), self.snapshot(), self.n_threads, self.backend, self.own_family)
+        own = self.own_family, self.memory
+        return _unpickled, (type(self), self.snapshot(), self.n_threads, self.backend, *own)
 
     # -- the sparse part and the tables ---------------------------------------------------------------------------
 
@@ -235,6 +256,7 @@ class Model(EngineOwner):
             state = self.wide_state
             if self.wide and isinstance(state, WideState) and add_pairs(state, counts):
                 self.engine = self._make_engine()
+                self.warn_of_sparse_part(sum(a.nbytes for a in state.arrays.values()))
 
     def prune(self, typical_value: float) -> None:
         """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""
@@ -339,10 +361,15 @@ class Model(EngineOwner):
 
 
 def _unpickled(
-    cls: type[Model], snapshot: Snapshot, n_threads: int | None, backend: str | None, own: HashFamily | None = None
+    cls: type[Model],
+    snapshot: Snapshot,
+    n_threads: int | None,
+    backend: str | None,
+    own: HashFamily | None = None,
+    memory: int | None = None,
 ) -> Model:
     """A pickle leaves arrays anywhere."""
-    return cls.of(snapshot.placed(), n_threads, backend, own)
+    return cls.of(snapshot.placed(), n_threads, backend, own, memory)
 
 
 def _check_stack(layers: Sequence[Layer]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,33 @@ import numpy.typing as npt
 from slide.checks import require
 from slide.engine import memory
 from slide.engine.bfloat16 import to_bfloat16
-from slide.engine.layout import OPTIMIZER_STATES, ROW_SCALARS, pad
+from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, ROW_SCALARS, pad
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
 from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide, make_state
 from slide.model.quantize import make_layer, make_pairs
+from slide.model.store.layer import StoredLayer
+from slide.model.store.rows import RowStore
+from slide.model.store.size import check_plain, slots_within
+
+LABELS_A_SAMPLE = 8  # of its own, about, in the rows that a batch takes
 
 
 def make_layer_state(
-    layer: Layer, fan_in: int, optimizer_kind: str, storage: str, stored: Mapping[str, npt.NDArray[Any]]
+    layer: Layer,
+    fan_in: int,
+    optimizer_kind: str,
+    storage: str,
+    stored: Mapping[str, npt.NDArray[Any]],
+    *,
+    rows_later: bool = False,
 ) -> LayerState:
-    """A layer's arrays: those stored, or new rows of zeros, of weights float32 or bfloat16."""
+    """A layer's arrays: those stored, or new rows of zeros, of weights float32 or bfloat16.
+
+    rows_later : only the shape of new rows is there, whose bytes nobody takes
+    """
     n_states = OPTIMIZER_STATES[optimizer_kind]
     if isinstance(layer, SparseInput):
         width, n_rows, fan_in = layer.n, layer.n_features + layer.bias, layer.n_features
@@ -48,7 +62,7 @@ def make_layer_state(
     dtype: np.dtype[Any] = np.dtype(np.uint16 if is_bf16 else np.float32)
     if rows is None:
         what = f"the parameters of a {type(layer).__name__} layer of {n_rows:,} x {width:,}"
-        rows = memory.allocate(shape, dtype, what)
+        rows = np.broadcast_to(np.zeros(1, dtype), shape) if rows_later else memory.allocate(shape, dtype, what)
     require(rows.shape == shape and rows.dtype == dtype, "rows", (rows.shape, rows.dtype), f"{shape} {dtype}")
     return LayerState(layer.kind, layer.activation, layer.n, fan_in, width, rows, **options)
 
@@ -60,38 +74,88 @@ def stored_layers(
     seed: int,
     incremental: bool,
     arrays: Mapping[str, npt.NDArray[Any]] | None,
+    budget: int | None = None,
 ) -> list[LayerState]:
     """The arrays of all layers: those stored under ``layer0.rows`` and so on, or random ones that follow from the seed.
 
     incremental: tables remember the codes of their neurons (`Rebuild`).
+    budget: bytes for all of them; where they are more, the last layer's rows are in a file (slide/model/store).
     """
     rng = np.random.default_rng(seed)
     states: list[LayerState] = []
     fan_in = 0
     for i, layer in enumerate(layers):
         stored = {k.removeprefix(f"layer{i}."): a for k, a in (arrays or {}).items()}
-        state = make_layer_state(layer, fan_in, optimizer_kind, storage, stored)
-        if arrays is None:
+        in_file = budget is not None and i == len(layers) - 1
+        state = make_layer_state(layer, fan_in, optimizer_kind, storage, stored, rows_later=in_file)
+        if arrays is None and not in_file:
             initialise(state, rng)
         if isinstance(layer, Sampled) and layer.lsh is not None:
             add_tables(state, layer.lsh, np.random.default_rng([seed, i]), stored)
             if incremental and layer.lsh.hashes_neurons:
                 remember_codes(state)
+        if in_file:
+            assert budget is not None
+            state = _within(budget, [*states, state], stored.get("rows"), rng)
         states.append(state)
         fan_in = state.n
     states[-1].activation = "identity"  # its outputs are logits
     return states
 
 
+def _within(
+    budget: int, states: list[LayerState], rows: npt.NDArray[Any] | None, rng: np.random.Generator
+) -> LayerState:
+    """The last of these states with rows: in memory if that is within the budget, else in a file.
+
+    rows : what they are; None: random ones
+    """
+    state = states[-1]
+    check_plain(state, budget)
+    shape, dtype = (state.n, state.rows.shape[1]), state.rows.dtype
+    a_batch = state.n_active + state.n_random + MAX_BATCH * LABELS_A_SAMPLE
+    n_slots = slots_within(budget, states, shape[1] * dtype.itemsize, state.n, a_batch)
+    if n_slots >= state.n:
+        state.rows = memory.allocate(shape, dtype, f"the parameters of a layer of {state.n:,} neurons")
+        if rows is None:
+            initialise(state, rng)
+        else:
+            state.rows[...] = rows
+        return state
+    store = RowStore(shape, dtype, n_slots)
+    for first, some in _full_rows(state, rng) if rows is None else _pieces(rows):
+        store.write(first, some)
+    return StoredLayer.over(state, store)
+
+
+def _pieces(rows: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    step = max(1, 2**23 // rows[:1].nbytes)
+    return ((first, rows[first : first + step]) for first in range(0, len(rows), step))
+
+
+def _full_rows(state: LayerState, rng: np.random.Generator) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """As `initialise` makes them."""
+    for first, values in _initial(state, rng):
+        some = np.zeros((len(values), state.rows.shape[1]), state.rows.dtype)
+        some[:, : state.width] = values
+        yield first, some
+
+
 def initialise(state: LayerState, rng: np.random.Generator) -> None:
     """Normal weights of variance 1 / width, zero biases: inputs of length 1 give hidden vectors of about length 1."""
+    for first, values in _initial(state, rng):
+        state.rows[first : first + len(values), : state.width] = values
+
+
+def _initial(state: LayerState, rng: np.random.Generator) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Weights of some rows after the other."""
     scale = np.float32(1 / np.sqrt(state.width))
     n_rows = {"sparse_input": state.fan_in, "dense_input": 0}.get(state.kind, state.n)
     block = max(1, 2**20 // state.width)
     for first in range(0, n_rows, block):
-        rows = state.rows[first : min(first + block, n_rows), : state.width]
-        values = rng.standard_normal(rows.shape, np.float32) * scale
-        rows[:] = to_bfloat16(values) if state.is_bf16 else values
+        shape = (min(block, n_rows - first), state.width)
+        values = rng.standard_normal(shape, np.float32) * scale
+        yield first, to_bfloat16(values) if state.is_bf16 else values
 
 
 def add_tables(

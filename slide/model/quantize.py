@@ -27,8 +27,8 @@ def layer_arrays(state: LayerState) -> dict[str, npt.NDArray[Any]]:
     """What takes the place of a layer's rows."""
     if state.is_compressed:
         return state.arrays
-    qweights = np.zeros((len(state.rows), state.padded), np.int8)
-    scales = np.zeros(len(state.rows), np.float32)
+    qweights = np.zeros((state.n_rows, state.padded), np.int8)
+    scales = np.zeros(state.n_rows, np.float32)
     for first in range(0, len(qweights), ROWS_AT_ONCE):
         some = slice(first, first + ROWS_AT_ONCE)
         rows = state.weights_of(some)

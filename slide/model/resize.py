@@ -26,6 +26,8 @@ M = TypeVar("M", bound=Model)
 def resized(model: M, keep: IntArray, n_new: int) -> M:
     """The model with the labels `keep` (ascending ids) and n_new unknown ones behind them."""
     model.refuse_compressed("labels that come or go")
+    if model.is_stored:
+        raise ValueError("labels that come or go: found a model with memory=, wanted one whose rows are all in memory")
     last = len(model.layers) - 1
     layer = model.layers[last]
     assert isinstance(layer, Sampled)

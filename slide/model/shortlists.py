@@ -16,6 +16,7 @@ from slide.engine.layout import FloatArray, IntArray
 from slide.engine.leaves import Leaves
 from slide.engine.protocol import Examples
 from slide.model.engine_owner import EngineOwner
+from slide.model.store.layer import StoredLayer
 
 FIRST_ROWS = 512  # predicted by one call of the engine until its speed is known
 BLOCK_SECONDS = 0.5
@@ -86,6 +87,8 @@ def leaves_for(model: EngineOwner, n_candidates: int) -> Leaves | None:
 
 def _best(model: EngineOwner, X: Examples, k: int, n_candidates: int, ranks: bool) -> Found:
     leaves, engine = leaves_for(model, n_candidates), model.engine
+    if n_candidates == EVERY_LABEL and isinstance(model.states[-1], StoredLayer):
+        return engine.predict(X, k, n_candidates, ranks)  # one pass over the file for all rows
     if leaves is None:
         return in_blocks(X, k, model.n_threads, lambda rows: engine.predict(rows, k, n_candidates, ranks))
     return in_blocks(X, k, model.n_threads, lambda rows: engine.shortlist(leaves, rows, k, n_candidates, ranks))

@@ -19,6 +19,7 @@ from slide.engine import memory
 from slide.layers import LAYERS, Layer, Sampled
 from slide.lsh import FAMILIES, HashFamily
 from slide.model.pairs import Wide
+from slide.model.store.rows import FileRows
 from slide.optim import OPTIMIZERS, Optimizer, Rebuild
 
 Array = npt.NDArray[Any]
@@ -43,14 +44,18 @@ class Snapshot:
 
     def placed(self) -> Snapshot:
         """A copy whose arrays lie where kernels want them."""
-        copies = {k: memory.allocate(a.shape, a.dtype, "the arrays of a network") for k, a in self.arrays.items()}
+        placed: dict[str, Array] = {}
         for name, array in self.arrays.items():
-            copies[name][...] = array
-        return Snapshot(self.config, copies)
+            placed[name] = array
+            if not isinstance(array, FileRows):  # which a model copies into a file of its own
+                placed[name] = memory.allocate(array.shape, array.dtype, "the arrays of a network")
+                placed[name][...] = array
+        return Snapshot(self.config, placed)
 
     def copied(self) -> Snapshot:
         """With arrays of its own, so that it stays what it is while the model goes on."""
-        return Snapshot(self.config, {name: a.copy() for name, a in self.arrays.items()})
+        copies = {name: a.detached() if isinstance(a, FileRows) else a.copy() for name, a in self.arrays.items()}
+        return Snapshot(self.config, copies)
 
     def without(self, *prefixes: str) -> dict[str, Array]:
         """The arrays but for those whose names begin so."""

@@ -24,6 +24,8 @@ THREADS_SHARE = 4  # one in so many threads rebuilds in the background
 
 def in_background(net: Model) -> bool:
     """Whether training should go on while tables are rebuilt."""
+    if net.is_stored:
+        return False  # its rows are not where a second engine would read them
     if net.rebuild.background is not None:
         return net.rebuild.background
     largest = max((net.states[i].n for i, _ in families(net.layers)), default=0)

@@ -230,5 +230,5 @@ def _digest_of_learned(net: Model) -> str:
     """Of the weights that a fit starts from, unless they follow from the seed."""
     digest = hashlib.blake2b(digest_size=16)
     for state in net.states if net.step else []:
-        digest.update(np.ascontiguousarray(state.rows).data)
+        digest.update(np.ascontiguousarray(state.arrays["rows"]).data)
     return digest.hexdigest()

@@ -15,7 +15,17 @@ from bench_problems import small
 import slide
 from benchmarks.contenders import start
 from benchmarks.harness import data, environment
-from benchmarks.studies import active_size, decisions, dense_rows, growth, ladder, scaling, seeds, torch_baselines
+from benchmarks.studies import (
+    active_size,
+    decisions,
+    dense_rows,
+    growth,
+    ladder,
+    scaling,
+    seeds,
+    store,
+    torch_baselines,
+)
 from benchmarks.studies import time_to_quality as ttq
 from slide.estimator import calibrating
 
@@ -199,3 +209,13 @@ def test_a_contender_that_died_is_a_row() -> None:
 def test_a_synthetic_shape_may_be_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ttq, "make", lambda shape: (shape.name, shape.rows))
     assert ttq.problem_of(ttq.TASKS["amazon-670k"], None) == ("amazon-670k", 100_000)
+
+
+def test_a_store_costs_what_its_traffic_says() -> None:
+    whole = store.point(1.0, 9000, 300, 8, 1, False) | {"status": "ok", "peak_rss_bytes": 5 * 10**8}
+    some = store.point(0.6, 9000, 300, 8, 1, True) | {"status": "ok", "peak_rss_bytes": 5 * 10**8}
+    assert whole["traffic"] is None
+    assert some["traffic"]["read"] > 0
+    assert some["p@1"] == whole["p@1"]
+    assert store.cells(some, whole)[6] == f"{some['traffic']['read'] / 600:.2f}"
+    assert store.cells({"share": 0.5, "status": "failed"}, whole)[1] == "failed"

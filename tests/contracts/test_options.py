@@ -68,7 +68,7 @@ def test_options_of_a_classifier(option: str) -> None:
             assert not hasattr(clf, "network_")
 
 
-OF_NETWORK = ["wide", "optimizer", "loss", "rebuild", "batch_size", "storage", "n_threads", "seed", "backend"]
+OF_NETWORK = ["wide", "optimizer", "loss", "rebuild", "batch_size", "storage", "n_threads", "seed", "backend", "memory"]
 
 
 @pytest.mark.parametrize("option", OF_NETWORK)

@@ -1,0 +1,120 @@
+"""How much of a memory budget is left for the cache of a layer's rows, and what a budget is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from slide.checks import require
+from slide.engine.layout import DIRECTION_BLOCK
+from slide.engine.state import LayerState
+from slide.layers import Layer, Sampled
+
+UNITS = {"B": 1} | {f"{p}{b}": n**i for b, n in (("B", 1000), ("iB", 1024)) for i, p in enumerate("KMGT", 1)}
+WANTED = 'a number of bytes like "4GB", "500MB" or "2GiB", or None'
+SLOT_BYTES = 13  # of a row that is cached: its number, when it was used, whether it changed
+ROW_BYTES = 6  # of a row wherever it is: its slot, and marks of what a window takes
+FEWEST = 4096  # rows of a cache: about what one prediction asks the tables for
+PART_BYTES = 2**23  # rows that are read in sequence, at a time
+BLOCK = 2048  # rows that prediction scores at a time (csrc/net/infer.c)
+
+
+class BudgetError(ValueError):
+    """A budget that is too small, or that the model can do nothing with: no fault of a file that it is read from.
+
+    beside : bytes of what stays in memory beside the output rows, where the budget is too small
+    """
+
+    def __init__(self, message: str, beside: int = 0) -> None:
+        super().__init__(message)
+        self.beside = beside
+
+
+def _require(ok: bool, argument: str, found: Any, wanted: str) -> None:
+    if not ok:
+        raise BudgetError(f"{argument}: found {found!r}, wanted {wanted}")
+
+
+def parse_memory(memory: Any) -> int | None:
+    """Bytes of a budget: an int, or a text like "4GB" (10^9 bytes each) or "4GiB" (2^30); None is none.
+
+    >>> parse_memory("4GB"), parse_memory("1.5 MiB")
+    (4000000000, 1572864)
+    """
+    if memory is None:
+        return None
+    if isinstance(memory, int | np.integer) and not isinstance(memory, bool):
+        require(bool(memory > 0), "memory", memory, WANTED)
+        return int(memory)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B)\s*", memory) if isinstance(memory, str) else None
+    if found is None or found[2] not in UNITS:
+        require(False, "memory", memory, WANTED)
+    assert found is not None
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def check_storable_rows(layers: Sequence[Layer], batch_size: int | None, backend: str, memory: Any) -> None:
+    """Refuses a budget for a network that cannot say what rows it takes before it trains on them."""
+    last, family = layers[-1], getattr(layers[-1], "lsh", None)
+    _require(backend == "c", "memory", memory, f"None with backend={backend!r}: C alone keeps rows in a file")
+    _require(isinstance(last, Sampled), "memory", memory, f"None: the last layer is {last!r}, not a Sampled")
+    ok = family is None or family.kind == "query_cells"
+    _require(ok, "memory", memory, f"None, or QueryCells: {family!r} hashes the rows themselves")
+    hidden = next((layer for layer in layers[1:-1] if isinstance(layer, Sampled)), None)
+    _require(hidden is None, "memory", memory, f"None: {hidden!r} is a hidden layer, of which Dense ones alone will do")
+    _require(batch_size != 1, "batch_size", batch_size, "2 or more, or None, with memory=")
+
+
+def check_plain(state: LayerState, memory: int) -> None:
+    """Refuses a budget for a layer of weights that only predict."""
+    _require(not state.is_compressed, "memory", memory, "None: a compressed model is held in memory")
+
+
+def in_words(n_bytes: int) -> str:
+    """Rounded up to three figures, as `memory` takes it."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if n_bytes >= factor:
+            step = max(1, 10 ** (len(str(n_bytes // factor)) - 1)) * factor // 100
+            return f"{-(-n_bytes // step) * step / factor:g}{unit}"
+    return f"{n_bytes}B"
+
+
+def rows_a_part(n: int, row_bytes: int) -> int:
+    """Of n rows that are gone through in sequence, how many at a time: whole blocks of those that prediction takes."""
+    return min(n, max(BLOCK, min(PART_BYTES, n * row_bytes // 8) // row_bytes // BLOCK * BLOCK))
+
+
+def filling_bytes(n: int, capacity: int) -> int:
+    """Of the lists of a block of 64 cells while they are filled from n neurons (csrc/lsh/lists.c), and of its marks."""
+    return DIRECTION_BLOCK * (2 * min(capacity, n) + 16) * 8 + n // 8
+
+
+def blocks_at_once(n: int, K: int, capacity: int) -> int:
+    """Of 64 cells each, whose lists are filled in one pass over n rows."""
+    return max(1, min(2**K // DIRECTION_BLOCK, 2 * PART_BYTES // filling_bytes(n, capacity)))
+
+
+def slots_within(memory: int, states: Sequence[LayerState], row_bytes: int, n: int, batch_rows: int) -> int:
+    """Rows of the last layer to be cached so that the whole model takes so many bytes.
+
+    states : the last one's rows are not counted; row_bytes, n : of them; batch_rows : the most that one batch takes
+
+    Raises
+    ------
+    ValueError
+        If there is no room for two batches and one prediction; says what the rest takes and what would do.
+    """
+    last = states[-1].lsh
+    held = sum(s.n_bytes for s in states[:-1]) + sum(a.nbytes for s in states if s.lsh for a in s.lsh.arrays)
+    held += ROW_BYTES * n + 2 * rows_a_part(n, row_bytes) * row_bytes
+    held += 0 if last is None else blocks_at_once(n, last.K, last.capacity) * filling_bytes(n, last.capacity)
+    least = min(n, max(2 * batch_rows, FEWEST))
+    wanted = held + least * (row_bytes + SLOT_BYTES)
+    if memory < wanted:
+        found = in_words(memory) if memory >= 1000 else memory
+        parts = f"{in_words(held)} for what stays in memory beside the output rows, {in_words(wanted - held)} of them"
+        raise BudgetError(f"memory: found {found!r}, wanted {in_words(wanted)} or more: {parts}", held)
+    return min(n, (memory - held) // (row_bytes + SLOT_BYTES))
