@@ -160,10 +160,22 @@ class TestDenseRows:
         X, Y = slide.datasets.synthetic(250, 60, 20, nnz=8, labels_per_row=2)
         problem = data.from_matrices("synthetic", (X[:200], Y[:200], X[200:], Y[200:]), tmp_path)
         monkeypatch.setattr(dense_rows, "resolve", lambda _name: problem)
-        monkeypatch.setattr(dense_rows, "COLUMNS", 8)
         out = tmp_path / "dense.json"
-        for way in ([], ["--random"]):
-            arguments = ["--labels", "10", "--only", "hidden", "--logistic", "1", "--threads", "1", "--out", str(out)]
+        for way in ([], ["--random", "--one-class"]):
+            arguments = [
+                "--labels",
+                "10",
+                "--columns",
+                "8",
+                "--only",
+                "hidden",
+                "--logistic",
+                "1",
+                "--threads",
+                "1",
+                "--out",
+                str(out),
+            ]
             assert dense_rows.main([*arguments, *way]) == 0
             rows = environment.load(out)["rows"]
             assert list(rows) == ["hidden=(), lr=0.5, epochs=10", "LogisticRegression(C=1)"]
