@@ -158,7 +158,10 @@ def test_they_outlive_files_compression_and_changes(several: Any, tmp_path: Any)
     clf.save(tmp_path / "m")
     again = slide.load(tmp_path / "m", n_threads=1)
     np.testing.assert_array_equal(again.predict_proba(X[:50]), wanted)
-    np.testing.assert_allclose(again.compress().predict_proba(X[:50]), wanted, atol=0.1)
+    rounded = again.compress().predict_proba(X[:50])
+    # A probability is that of a place too, and two labels that score alike may change theirs.
+    np.testing.assert_allclose(np.sort(rounded), np.sort(wanted), atol=0.01)
+    assert np.abs(rounded - wanted).mean() < 0.001
     again.add_labels(2).partial_fit(X[:100], sp.hstack([Y[:100], sp.csr_array((100, 2))], format="csr"))
     assert again.calibration_ is not None
     assert again.predict_proba(X[:50]).shape == (50, N_LABELS + 2)
