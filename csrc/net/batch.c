@@ -1,8 +1,8 @@
 /* batch.c: one step for up to 32 samples that share an active set (batch_set.c).
  *
- * Labels of one sample are negatives of the others. With Z [A][samples] the logits, W [A][H] the active rows and X [samples][H] the hidden
- * vectors, the passes are Z = W X', dX = dZ' W and dW = dZ X, all by the tile kernel; each row then takes one step of the
- * optimizer with its summed gradient. */
+ * Labels of one sample are negatives of the others. With Z [A][samples] the logits, W [A][H] the active rows and X
+ * [samples][H] the hidden vectors, the passes are Z = W X', dX = dZ' W and dW = dZ X, all by the tile kernel; each row then
+ * takes one step of the optimizer with its summed gradient. */
 #include "net/batch.h"
 
 #include <math.h>

@@ -35,7 +35,7 @@ class TestCompare:
 
 class TestReport:
     def test_the_page_needs_nothing_else(self) -> None:
-        pytest.importorskip("matplotlib")
+        pytest.importorskip("matplotlib", reason="matplotlib is not installed")
         page = report.page([peers_result(row("slide"), row("tree <b>"))])
         assert page.count("<svg") == 1
         assert "tree &lt;b&gt;" in page

@@ -162,21 +162,8 @@ class TestDenseRows:
         monkeypatch.setattr(dense_rows, "resolve", lambda _name: problem)
         out = tmp_path / "dense.json"
         for way in ([], ["--random", "--one-class"]):
-            arguments = [
-                "--labels",
-                "10",
-                "--columns",
-                "8",
-                "--only",
-                "hidden",
-                "--logistic",
-                "1",
-                "--threads",
-                "1",
-                "--out",
-                str(out),
-            ]
-            assert dense_rows.main([*arguments, *way]) == 0
+            options = ["--labels", "10", "--columns", "8", "--only", "hidden", "--logistic", "1", "--threads", "1"]
+            assert dense_rows.main([*options, "--out", str(out), *way]) == 0
             rows = environment.load(out)["rows"]
             assert list(rows) == ["hidden=(), lr=0.5, epochs=10", "LogisticRegression(C=1)"]
             assert all(0.1 < row["p@1"] <= 1 for row in rows.values())  # chance: 0.1, one of ten

@@ -253,7 +253,7 @@ def test_columns_of_lists_are_lists_of_labels(y: Any) -> None:
 
 
 def test_polars_columns_and_frames() -> None:
-    pl = pytest.importorskip("polars")
+    pl = pytest.importorskip("polars", reason="polars is not installed")
     assert Labels.of(pl.Series(ROWS)).classes.tolist() == ["ant", "bee", "cow"]
     assert Labels.of(pl.Series(CLASSES)).classes.tolist() == [1, 2, 3]
     given = pl.DataFrame(dict(zip(NAMES[::-1], DENSE[:, ::-1].T.astype(bool), strict=True)))
