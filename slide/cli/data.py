@@ -10,16 +10,19 @@ from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any, Protocol
 
 import scipy.sparse as sp
 
 import slide
 from slide.cli.models import Model, network_of
-from slide.cli.sources import STANDARD_INPUT, check_named, is_text_table, label, read_matrices
+from slide.cli.rows import RowsToPredict, or_none
+from slide.cli.sources import STANDARD_INPUT, check_named, is_text_table, label, read_blocks, read_matrices
 from slide.estimator.classifier import SlideClassifier
 from slide.estimator.labels import Truth
 from slide.io import formats
+from slide.io.row_blocks import RowBlock, slices
 from slide.training.bars import waiting
 
 TEXT_OPTIONS = (
@@ -254,8 +257,12 @@ class ModelInput(ABC):
         """
 
     @abstractmethod
-    def predicted(self, name: str, kind: str | None = None, id_column: str | None = None) -> LabelledRows:
-        """Rows to predict; their labels are not read where they need not be there. id_column : of a table, its ids"""
+    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
+        """Rows to predict; their labels are not read where they need not be there."""
+
+    @abstractmethod
+    def arriving(self, name: str, kind: str | None = None, id_column: str | None = None) -> Iterator[RowsToPredict]:
+        """The same rows a block at a time, as they are read, at least one; id_column : of a table, what names them."""
 
     @abstractmethod
     def lines(self, ids: Any, scores: Any) -> Iterator[str]:
@@ -279,15 +286,31 @@ class MatrixInput(ModelInput):
             Y_train = self._checked(self._read(train)).Y
         return scored, Y_train
 
-    def predicted(self, name: str, kind: str | None = None, id_column: str | None = None) -> LabelledRows:
-        if id_column:
-            raise ValueError("--id-column: found rows of features, whose columns have no names, wanted a table of text")
+    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
         data = self._read(name, kind, labels=False)
         return widened(data.test or data, self._n_features, None, self._source)
 
+    def arriving(self, name: str, kind: str | None = None, id_column: str | None = None) -> Iterator[RowsToPredict]:
+        if id_column:
+            raise ValueError("--id-column: found rows of features, whose columns have no names, wanted a table of text")
+        if name in slide.datasets.names():
+            blocks = slices(self.predicted(name, kind).X)
+        else:
+            check_named(name)
+            self._refuse_table(name, kind)
+            blocks = read_blocks(name, kind)
+        return or_none(map(self._to_predict, repeat(label(name)), blocks), sp.csr_array((0, self._n_features)))
+
+    def _to_predict(self, name: str, block: RowBlock) -> RowsToPredict:
+        X, total = block
+        data = MatrixData(name, X, sp.csr_array((X.shape[0], 0)))
+        return RowsToPredict(widened(data, self._n_features, None, self._source).X, total)
+
+    def _refuse_table(self, name: str, kind: str | None) -> None:
+        refuse_table(name, kind, f"rows of features: {self._source} was not trained on text")
+
     def _read(self, name: str, kind: str | None = None, *, labels: bool = True) -> MatrixData:
-        wanted = f"rows of features: {self._source} was not trained on text"
-        refuse_table(name, kind, wanted)
+        self._refuse_table(name, kind)
         return read_data(name, kind, labels=labels)
 
     def _checked(self, data: MatrixData) -> MatrixData:

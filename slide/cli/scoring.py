@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import slide
 from slide.cli.data import LabelledRows, MatrixInput, ModelInput, refuse_unlabelled
 from slide.cli.models import Model, network_of
+from slide.cli.rows import RowsToPredict, cut
 from slide.cli.text_data import TextInput
 from slide.engine.layout import FloatArray, IntArray
 from slide.text.classifier import SlideTextClassifier
@@ -138,17 +139,30 @@ def blocks(
     model: Model, X: sp.csr_array, k: int, n_candidates: int | None, *, proba: bool = False
 ) -> Iterator[tuple[slice, Any, Any]]:
     """Rows, ids and scores of predict_topk, or probabilities, a block of rows at a time."""
+    return blocks_of(X, top_k(model, k, n_candidates, proba=proba))
+
+
+def top_k(model: Model, k: int, n_candidates: int | None, *, proba: bool = False) -> Callable[[Any], tuple[Any, Any]]:
+    """predict_topk with these arguments."""
     how: dict[str, Any] = {"n_candidates": n_candidates}
     if proba:
         how["proba"] = True
-    return blocks_of(X, lambda some: model.predict_topk(some, k, **how))
+    return lambda some: model.predict_topk(some, k, **how)
 
 
 def blocks_of(X: Any, answer: Callable[[Any], tuple[Any, Any]]) -> Iterator[tuple[slice, Any, Any]]:
     """Rows, and what is answered to them, a block of rows at a time."""
-    n = X.shape[0]
-    with bars.follow_rows("scoring", n) as advance:
-        for first in range(0, max(n, 1), ROWS_AT_ONCE):
-            rows = slice(first, min(first + ROWS_AT_ONCE, n))
-            yield rows, *answer(X[rows])
-            advance(rows.stop - first)
+    first = 0
+    for block, ids, scores in answered(cut(X, ROWS_AT_ONCE), answer, X.shape[0]):
+        yield slice(first, first + block.n_rows), ids, scores
+        first += block.n_rows
+
+
+def answered(
+    rows: Iterable[RowsToPredict], answer: Callable[[Any], tuple[Any, Any]], total: int | None = None
+) -> Iterator[tuple[RowsToPredict, Any, Any]]:
+    """Blocks of rows with what is answered to them, as they come; total : of rows, where it is known from the start."""
+    with bars.follow_rows("scoring", total) as advance:
+        for block in rows:
+            yield block, *answer(block.X)
+            advance(block.n_rows, block.total)

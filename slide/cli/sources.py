@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import slide
+from slide.engine.memory import available_memory
 from slide.io import formats
-from slide.io.content import Source, opened
+from slide.io.arriving import Arriving
+from slide.io.content import Source, opened, read_pieces
 from slide.io.parquet import is_matrices
+from slide.io.row_blocks import RowBlock, row_blocks, slices
 
 STANDARD_INPUT = "-"
 MATRICES = ("xmc", "svmlight", "npz", "parquet")
 TABLES = ("csv", "tsv", "jsonl", "parquet", "arrow")
+READ_FROM_THE_END = (b"PK", b"PAR1", b"ARROW1")
 
 
 class _Named(io.BytesIO):
@@ -30,6 +35,27 @@ def source_of(name: str) -> Source:
     stream: Any = _NamedStream(getattr(sys.stdin, "buffer", sys.stdin))
     with opened(stream) as content:
         return _Named(bytes(content.buffer()))
+
+
+def arriving_source(name: str) -> Source | Arriving:
+    """As `source_of`, for what takes data a piece at a time: a pipe is read as it arrives, where its format allows."""
+    if name != STANDARD_INPUT:
+        if not os.path.exists(name) or os.path.isfile(name) or os.path.isdir(name):
+            return name
+        return _as_it_arrives(Arriving(open(name, "rb", buffering=0), name, owned=True))
+    if sys.stdin is None:
+        raise ValueError("standard input: is closed, wanted data")
+    return _as_it_arrives(Arriving(getattr(sys.stdin, "buffer", sys.stdin), _Named.name))
+
+
+def _as_it_arrives(arriving: Arriving) -> Source | Arriving:
+    """The stream, or all of it in memory where a file's end says what it holds."""
+    if not arriving.head().startswith(READ_FROM_THE_END):
+        return arriving
+    whole = _Named(bytes(read_pieces(arriving, arriving.name, available_memory())))
+    whole.name = arriving.name
+    arriving.close()
+    return whole
 
 
 class _NamedStream:
@@ -55,6 +81,11 @@ def read_matrices(name: str, kind: str | None = None, *, labels: bool = True) ->
         return slide.read_xmc_pair(*both)
     source = source_of(name)
     return formats.read(source, kind) if labels else formats.read_rows(source, kind)
+
+
+def read_blocks(name: str, kind: str | None = None) -> Iterator[RowBlock]:
+    """Features of a file a block of rows at a time, and how many rows there will be if that can be told."""
+    return slices(read_matrices(name)[0]) if two_files(name) else row_blocks(arriving_source(name), kind)
 
 
 def is_text_table(name: str, kind: str | None = None) -> bool:

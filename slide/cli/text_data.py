@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import scipy.sparse as sp
 
 import slide
 from slide.cli.data import LabelledRows, ModelInput, TrainingData, counted, refuse_unlabelled
-from slide.cli.sources import TABLES, check_named, label, source_of
+from slide.cli.rows import RowsToPredict, cut, or_none
+from slide.cli.sources import TABLES, arriving_source, check_named, label, source_of
 from slide.estimator.labels import Labels
 from slide.text.classifier import SlideTextClassifier
 from slide.text.features import TextFeatures
@@ -144,24 +145,36 @@ class TextInput(ModelInput):
         labels = scored.truth.labels if scored.truth else self._clf._labels
         return scored, encoded_labels(labels, read_tables(train or name, self._columns)[0])
 
-    def predicted(self, name: str, kind: str | None = None, id_column: str | None = None) -> LabelledRows:
+    def predicted(self, name: str, kind: str | None = None) -> LabelledRows:
         """Of a file that is no table, a text a line."""
-        from slide.text.tables import TextTable, is_table, read_texts, read_texts_with
+        from slide.text.tables import TextTable, read_texts
 
-        ids = None
         if name in slide.datasets.names():
-            if id_column:
-                raise ValueError(f"--id-column: found {name}, whose rows have no ids, wanted a table with that column")
             texts = read_test_table(name, self._columns).texts
         else:
             check_named(name)
-            known = hasattr(self._clf, "table_") or is_table(name) or kind in TABLES
             with waiting(f"reading {name} ..."):
-                if id_column:
-                    texts, ids = read_texts_with(source_of(name), self._columns["text"], id_column, kind=kind)
-                else:
-                    texts = read_texts(source_of(name), self._columns["text"] if known else None, kind=kind)
-        return replace(labelled_rows(self._clf, label(name), TextTable(texts, None)), ids=ids)
+                texts = read_texts(source_of(name), self._text_columns(name, kind), kind=kind)
+        return labelled_rows(self._clf, label(name), TextTable(texts, None))
+
+    def arriving(self, name: str, kind: str | None = None, id_column: str | None = None) -> Iterator[RowsToPredict]:
+        from slide.text.table_blocks import text_blocks
+
+        if name in slide.datasets.names():
+            if id_column:
+                raise ValueError(f"--id-column: found {name}, whose rows have no ids, wanted a table with that column")
+            return cut(self.predicted(name).X)
+        check_named(name)
+        columns = self._columns["text"] if id_column else self._text_columns(name, kind)
+        blocks = text_blocks(arriving_source(name), columns, id_column, kind)
+        return or_none((RowsToPredict(block.texts, block.total, block.ids) for block in blocks), [])
+
+    def _text_columns(self, name: str, kind: str | None) -> list[str] | None:
+        """Those of a table; None where only lines can be read, since a model of Python knows no columns."""
+        from slide.text.tables import is_table
+
+        known = hasattr(self._clf, "table_") or is_table(name) or kind in TABLES
+        return self._columns["text"] if known else None
 
     @property
     def _columns(self) -> dict[str, Any]:

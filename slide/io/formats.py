@@ -113,18 +113,30 @@ def read_rows(
     if zero_based is not None and (kind or format_of(path)) != "svmlight":
         raise ValueError(f"{label_of(path)}: features count from 1 or 0 in SVMlight files only")
     with opened(path) as content:
-        kind = kind or _format_in(content)
-        if kind == "table":
-            wanted = "rows of features; texts are read by slide.read_table, and on the command line with --text"
-            raise DataFormatError(f"{content.label}: found a table, wanted {wanted}")
-        if kind == "xmc" and (found := taken_for(content.head())):
-            raise DataFormatError(f"{content.label}: found {found}, wanted rows of features, as {', '.join(FORMATS)}")
-        if kind == "pair":
-            return read_part(content), None
-        if kind == "xmc":
-            return read_content(content)  # whose parser has checked it
-        pair = read_svmlight(content, zero_based) if kind == "svmlight" else FORMATS[kind].read(content)
-        return _checked(content.label, *pair)
+        return read_opened(content, kind_in(content, kind), zero_based)
+
+
+def kind_in(content: Content, kind: str | None = None) -> str:
+    """The format of a file that was opened: kind, or what it looks like; DataFormatError for no rows of features."""
+    kind = kind or _format_in(content)
+    if kind == "table":
+        wanted = "rows of features; texts are read by slide.read_table, and on the command line with --text"
+        raise DataFormatError(f"{content.label}: found a table, wanted {wanted}")
+    if kind == "xmc" and (found := taken_for(content.head())):
+        raise DataFormatError(f"{content.label}: found {found}, wanted rows of features, as {', '.join(FORMATS)}")
+    return kind
+
+
+def read_opened(
+    content: Content, kind: str, zero_based: bool | None = None
+) -> tuple[sp.csr_array, sp.csr_array | None]:
+    """As `read_rows`, of a file that was opened, in a format that is known."""
+    if kind == "pair":
+        return read_part(content), None
+    if kind == "xmc":
+        return read_content(content)  # whose parser has checked it
+    pair = read_svmlight(content, zero_based) if kind == "svmlight" else FORMATS[kind].read(content)
+    return checked(content.label, *pair)
 
 
 def write(path: Any, X: Any, Y: Any, kind: str | None = None) -> None:
@@ -162,7 +174,8 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _checked(label: str, X: sp.csr_array, Y: sp.csr_array) -> Pair:
+def checked(label: str, X: sp.csr_array, Y: sp.csr_array) -> Pair:
+    """X and Y as they were read by others, in the types that are promised; DataFormatError for what has none."""
     with damaged(label):
         X, Y = check_X(X, keep_zeros=True), check_Y(Y)
         if X.shape[0] != Y.shape[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,6 +23,18 @@ def read_parquet(content: Content) -> Pair:
         return _from_table(content.label, pa.parquet.read_table(content.file), pa)
 
 
+def parquet_blocks(content: Content, rows: int) -> Iterator[tuple[Pair, int]]:
+    """X and Y of so many rows at a time, not checked yet, each as wide as it needs be; and how many rows there are."""
+    pa = pyarrow("Parquet files")
+    with damaged(content.label, pa.ArrowException):
+        file = pa.parquet.ParquetFile(content.file)
+        seen = 0
+        for batch in file.iter_batches(rows):
+            table = pa.Table.from_batches([batch], file.schema_arrow)
+            yield _from_table(content.label, table, pa, seen), file.metadata.num_rows
+            seen += batch.num_rows
+
+
 def is_matrices(source: Source) -> bool:
     """Whether a Parquet file has the columns of rows and labels, or others: a table of text."""
     pa = pyarrow("Parquet files")
@@ -29,7 +42,7 @@ def is_matrices(source: Source) -> bool:
         return set(COLUMNS) <= set(pa.parquet.ParquetFile(content.file).schema_arrow.names)
 
 
-def _from_table(label: str, table: Any, pa: Any) -> Pair:
+def _from_table(label: str, table: Any, pa: Any, first: int = 0) -> Pair:
     for column in COLUMNS:
         if column not in table.column_names:
             wanted = "indices, values and labels; a table with text: slide.read_table, slide train --text"
@@ -42,7 +55,7 @@ def _from_table(label: str, table: Any, pa: Any) -> Pair:
     parts = [(_lists(label, c), _flat(c, d)) for c, d in ((indices, "i8"), (values, "f4"), (labels, "i8"))]
     (at, ids), (at_values, data), (at_labels, label_ids) = parts
     if not np.array_equal(at, at_values):
-        row = int(np.flatnonzero(at != at_values)[0]) - 1
+        row = first + int(np.flatnonzero(at != at_values)[0]) - 1
         raise DataFormatError(f"{label}: row {row:,}: found numbers of indices and values that differ")
     n_features = _width(label, metadata, b"n_features", ids)
     n_labels = _width(label, metadata, b"n_labels", label_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.errors import DataFormatError
+from slide.io.arriving import line_blocks
 from slide.io.content import Content
 from slide.io.packages import svmlight
 from slide.io.xmc import EXCERPT, Pair
@@ -21,23 +22,45 @@ WANTED = "lines 'label,label feature:value ...'"
 
 def read_svmlight(content: Content, zero_based: bool | None = None) -> Pair:
     """X and Y, not checked yet; zero_based as slide.io.formats.read takes it."""
+    X, Y = parse(bytes(content.buffer()).removeprefix(BYTE_ORDER_MARK), content.label, zero_based)
+    if not X.shape[0]:
+        raise no_row(content.label)
+    return X, Y
+
+
+def svmlight_blocks(content: Content, rows: int) -> Iterator[Pair]:
+    """X and Y of so many lines at a time, or those that have arrived, not checked yet; each as wide as it needs be."""
+    first = n_rows = 0
+    for text, n in line_blocks(content.file, rows):
+        X, Y = parse(text if first else text.removeprefix(BYTE_ORDER_MARK), content.label, first=first)
+        if X.shape[0]:  # others are comments and blank lines
+            yield X, Y
+        first, n_rows = first + n, n_rows + X.shape[0]
+    if not n_rows:
+        raise no_row(content.label)
+
+
+def no_row(label: str) -> DataFormatError:
+    """For a file of comments, or nothing."""
+    return DataFormatError(f"{label}: found no row, wanted {WANTED}")
+
+
+def parse(text: bytes, label: str, zero_based: bool | None = None, first: int = 0) -> Pair:
+    """X and Y of a text before which so many lines stand in its file, which has that label in errors."""
     load = svmlight()
     how: dict[str, Any] = {"multilabel": True, "dtype": np.float32}
-    text = bytes(content.buffer()).removeprefix(BYTE_ORDER_MARK)
     try:
         X, labels = load(io.BytesIO(text), zero_based=zero_based is not False, **how)
     except (ValueError, OverflowError, IndexError) as e:
         number = _bad_line(text, load, how)
         found = text.split(b"\n")[number - 1][:EXCERPT].decode("utf-8", "backslashreplace").rstrip("\r")
-        raise DataFormatError(f"{content.label}:{number}: found {found!r}, wanted {WANTED} ({e})") from e
-    if not X.shape[0]:
-        raise DataFormatError(f"{content.label}: found no row, wanted {WANTED}")
+        raise DataFormatError(f"{label}:{first + number}: found {found!r}, wanted {WANTED} ({e})") from e
     ids = np.array([label for row in labels for label in row], np.float64)
-    indptr = np.concatenate([[0], np.cumsum([len(row) for row in labels])])
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in labels])]).astype(np.int64)
     wrong = np.flatnonzero((ids < 0) | (ids != np.floor(ids)) | (ids >= 2**31))
     if wrong.size:
-        line = _line_of_row(text, int(np.searchsorted(indptr, wrong[0], side="right")) - 1)
-        raise DataFormatError(f"{content.label}:{line}: found the label {ids[wrong[0]]:g}, wanted whole numbers from 0")
+        line = first + _line_of_row(text, int(np.searchsorted(indptr, wrong[0], side="right")) - 1)
+        raise DataFormatError(f"{label}:{line}: found the label {ids[wrong[0]]:g}, wanted whole numbers from 0")
     n_labels = int(ids.max()) + 1 if ids.size else 1
     Y = sp.csr_array((np.ones(len(ids), np.float32), ids.astype(np.int32), indptr), shape=(X.shape[0], n_labels))
     return sp.csr_array(X), Y

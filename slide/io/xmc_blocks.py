@@ -10,19 +10,16 @@ import codecs
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
 
 from slide.checks import require
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.engine.xmc_fault import Fault, Kind
 from slide.errors import DataFormatError
-from slide.io.content import check_there, opened
+from slide.io.arriving import PIECE, line_blocks
+from slide.io.content import Content, check_there, opened
 from slide.io.xmc import Pair, describe, matrices, parse
 
 ROWS = 30_000
-PIECE = 1 << 22  # read at a time
 
 
 class XMCBlocks:
@@ -100,57 +97,51 @@ class XMCBlocks:
         if not path.is_file():
             raise ValueError(f"{path}: found no regular file, wanted one that can be read several times")
         with opened(path) as content:
-            line = content.file.readline(PIECE)
-        n = _rows_of(line)
-        text = line.replace(b"%d" % n, b"0", 1)
-        try:
-            *_, n_features, n_labels = parse(text, 1)
-        except Fault as fault:
-            raise DataFormatError(describe(fault, os.fspath(path), text)) from None
-        return n, n_features, n_labels
+            return read_header(content)
 
     def _blocks(self, path: Path) -> Iterator[Pair]:
         with opened(path) as content:
-            wanted, seen = _rows_of(content.file.readline(PIECE)), 0
-            for text, n in _line_blocks(content.file, self.rows):
-                n = min(n, wanted - seen)  # blank lines may follow the last row
-                head = b"%d %d %d\n" % (n, self.n_features, self.n_labels)
-                try:
-                    pair = matrices(parse(head + text, self._n_threads))
-                except Fault as fault:
-                    if fault.kind is Kind.ROWS:
-                        raise _wrong_rows(path, "more", wanted) from None
-                    fault.line += seen
-                    raise DataFormatError(describe(fault, os.fspath(path), head + text)) from None
-                if n:
-                    yield pair
-                seen += n
-        if seen < wanted:
-            raise _wrong_rows(path, f"{seen:,}", wanted)
+            yield from blocks_of(content, read_header(content), self.rows, self._n_threads)
 
 
-def _wrong_rows(path: Path, found: str, wanted: int) -> DataFormatError:
-    return DataFormatError(f"{path}: found {found} rows, wanted the {wanted:,} that the header promises")
+def read_header(content: Content) -> tuple[int, int, int]:
+    """Rows, features and labels, of a file at its start."""
+    line = content.file.readline(PIECE)
+    n = _rows_of(line)
+    text = line.replace(b"%d" % n, b"0", 1)
+    try:
+        *_, n_features, n_labels = parse(text, 1)
+    except Fault as fault:
+        raise DataFormatError(describe(fault, content.label, text)) from None
+    return n, n_features, n_labels
+
+
+def blocks_of(content: Content, header: tuple[int, int, int], rows: int, n_threads: int) -> Iterator[Pair]:
+    """X and Y of what follows the header, so many rows at a time, or those that have arrived."""
+    wanted, n_features, n_labels = header
+    seen = 0
+    for text, n in line_blocks(content.file, rows, PIECE):
+        n = min(n, wanted - seen)  # blank lines may follow the last row
+        head = b"%d %d %d\n" % (n, n_features, n_labels)
+        try:
+            pair = matrices(parse(head + text, n_threads))
+        except Fault as fault:
+            if fault.kind is Kind.ROWS:
+                raise _wrong_rows(content.label, "more", wanted) from None
+            fault.line += seen
+            raise DataFormatError(describe(fault, content.label, head + text)) from None
+        if n:
+            yield pair
+        seen += n
+    if seen < wanted:
+        raise _wrong_rows(content.label, f"{seen:,}", wanted)
+
+
+def _wrong_rows(label: str, found: str, wanted: int) -> DataFormatError:
+    return DataFormatError(f"{label}: found {found} rows, wanted the {wanted:,} that the header promises")
 
 
 def _rows_of(header: bytes) -> int:
     """The first number of a header; 0 where there is none, which is for the parser to say."""
     words = header.removeprefix(codecs.BOM_UTF8).split()
     return int(words[0]) if words and words[0].isdigit() and len(words[0]) <= 18 else 0
-
-
-def _line_blocks(file: BinaryIO, rows: int) -> Iterator[tuple[bytes, int]]:
-    """The rest of a file in pieces of so many lines, and how many there are in each."""
-    before: list[bytes] = []  # of the block to come
-    missing = rows
-    while piece := file.read(PIECE):
-        ends = np.flatnonzero(np.frombuffer(piece, np.uint8) == ord("\n")) + 1
-        begin = 0
-        for end in ends[missing - 1 :: rows].tolist():
-            yield b"".join([*before, piece[begin:end]]), rows
-            before, missing, begin = [], rows, end
-        before.append(piece[begin:])
-        missing -= piece.count(b"\n", begin)
-    rest = b"".join(before)
-    if rest:
-        yield rest, rest.count(b"\n") + (not rest.endswith(b"\n"))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from slide.errors import DataFormatError
+from slide.io.arriving import not_utf8
 from slide.io.atomic import replacing
 from slide.io.content import Content, Source, inner_name, opened
 from slide.io.delimited import DELIMITERS, row_as_line
@@ -26,8 +27,8 @@ from slide.io.formats import TABLES, format_of_head, format_of_name
 from slide.io.mistaken import taken_for
 from slide.io.packages import pyarrow
 from slide.io.packed import packed
+from slide.text.cells import Columns, Table, check_columns, csv_blocks, json_blocks
 
-Columns = dict[str, list[Any]]
 KINDS = {
     **{end: end[1:] for end in TABLES},
     ".ndjson": "jsonl",
@@ -41,7 +42,6 @@ FEATURES = {
     "table": "a table",
 }
 BINARY = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
-CELL_LIMIT = 2**30  # characters of a csv cell; the csv module's own limit is 131,072
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
@@ -116,24 +116,6 @@ def kind_in(content: Content, wanted: Sequence[str] | None) -> str | None:
     return None
 
 
-def check_columns(wanted: Sequence[str] | None, there: Sequence[Any], where: str) -> None:
-    """Raises ValueError for a column that is not there, or there twice."""
-    for name in wanted or ():
-        if name not in there:
-            listed = ", ".join(map(repr, there)) or "none, the file is empty"
-            found = f"{where}found no column {name!r}, wanted one of those there are: {listed}"
-            raise ValueError(found + _other_separator(name, there))
-        if list(there).count(name) > 1:
-            raise ValueError(f"{where}found the column {name!r} twice, wanted names that tell columns apart")
-
-
-def _other_separator(name: str, there: Sequence[Any]) -> str:
-    """What separates the cells, where the header is one cell because something else does."""
-    header = str(there[0]) if len(there) == 1 else ""
-    found = next((mark for mark in ";\t|," if name in header.split(mark)), None)
-    return "" if found is None else f"; cells seem to be separated by {found!r}, wanted ',' (in .tsv a tab)"
-
-
 def read_lines(source: Source) -> list[str]:
     """A text a line, blank ones too: what is made of them belongs to lines by their number."""
     with opened(source) as content:
@@ -165,75 +147,16 @@ def _not_utf8(content: Content) -> str:
         try:
             line.decode()
         except UnicodeDecodeError as e:
-            found = f"the byte 0x{line[e.start]:02x}, which is no UTF-8"
-            return f"line {number:,}, column {e.start + 1:,}: found {found}, wanted text saved as UTF-8"
+            return not_utf8(number, e.start + 1, line[e.start])
     return "found what is no UTF-8 text"
 
 
 # -- csv, tsv ----------------------------------------------------------------------------------------------------------
 
 
-class _Table:
-    """Cells under their columns, as rows come."""
-
-    def __init__(self, label: str, header: Sequence[str], wanted: Sequence[str] | None) -> None:
-        self.label, self.width = label, len(header)
-        wanted = header if wanted is None else wanted
-        check_columns(wanted, header, f"{label}: ")
-        self.places = {name: list(header).index(name) for name in wanted}
-        self.columns: Columns = {name: [] for name in wanted}
-        self._blank = 0  # lines since the last row
-
-    def add(self, row: Sequence[str]) -> bool:
-        """Whether it is a row, or blank: blank lines are rows between others of a single cell, and nowhere else."""
-        if len(row) <= 1 and not "".join(row).strip() and (self.width > 1 or not row):
-            self._blank += self.width == 1
-            return True
-        if len(row) != self.width:
-            return False
-        for name, at in self.places.items():
-            self.columns[name] += [""] * self._blank
-            self.columns[name].append(row[at])
-        self._blank = 0
-        return True
-
-    def wrong(self, line: int, row: Sequence[str]) -> DataFormatError:
-        """What to say of a row of other length."""
-        found = f"{len(row)} {'cell' if len(row) == 1 else 'cells'}"
-        mark = "; a quotation mark begins a cell there" if any(cell.startswith('"') for cell in row) else ""
-        return DataFormatError(
-            f"{self.label}: line {line:,}: found {found}, wanted the {self.width} of the header{mark}"
-        )
-
-
 def _csv_columns(content: Content, wanted: Sequence[str] | None, delimiter: str = ",") -> Columns:
-    before = csv.field_size_limit(CELL_LIMIT)
-    start = 1
-    try:
-        with _text(content) as file:
-            rows = csv.reader(file, delimiter=delimiter, strict=True)
-            table = _Table(content.label, next(rows, []), wanted)
-            start = rows.line_num + 1
-            for row in rows:
-                if not table.add(row):
-                    raise table.wrong(start, row)
-                if delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in row):
-                    raise csv.Error("a quoted cell holds tabs and line breaks")
-                start = rows.line_num + 1
-            return table.columns
-    except csv.Error as e:
-        raise DataFormatError(f"{content.label}: {_said(e, start, rows.line_num)}") from e
-    finally:
-        csv.field_size_limit(before)
-
-
-def _said(error: csv.Error, start: int, line: int) -> str:
-    """What the csv module found wrong, with the line where the row begins: its quotation mark may swallow others."""
-    if str(error) == "unexpected end of data":
-        found = "found a quotation mark that is not closed before the end of the file"
-        return f"line {start:,}: {found}, wanted its pair (inside a quoted cell a quotation mark is written twice)"
-    opened_on = f" (a quotation mark was opened in the row that begins on line {start:,})" if start < line else ""
-    return f"line {line:,}: {error}{opened_on}"
+    with _text(content) as file:
+        return next(csv_blocks(file, content.label, wanted, delimiter))
 
 
 def _tsv_columns(content: Content, wanted: Sequence[str] | None) -> Columns:
@@ -243,7 +166,7 @@ def _tsv_columns(content: Content, wanted: Sequence[str] | None) -> Columns:
             header = [_unquoted(name) for name in header]
         wrong = None
         try:
-            table = _Table(content.label, header, wanted)
+            table = Table(content.label, header, wanted)
         except ValueError as e:
             wrong = e
         else:
@@ -277,24 +200,8 @@ def _unquoted(cell: str) -> str:
 
 
 def _json_columns(content: Content, wanted: Sequence[str] | None) -> Columns:
-    columns: Columns | None = None
     with _text(content) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as e:
-                raise DataFormatError(f"{content.label}: line {number:,}: found no JSON ({e})") from e
-            if not isinstance(row, dict):
-                found = type(row).__name__
-                raise DataFormatError(f"{content.label}: line {number:,}: found {found}, wanted a JSON object")
-            if columns is None:
-                columns = {name: [] for name in (row if wanted is None else wanted)}
-            check_columns(list(columns), list(row), f"{content.label}: line {number:,}: ")
-            for name, column in columns.items():
-                column.append(row[name])
-    return columns or {name: [] for name in wanted or ()}
+        return next(json_blocks(file, content.label, wanted))
 
 
 def _arrow_columns(content: Content, wanted: Sequence[str] | None) -> Columns:
@@ -319,6 +226,20 @@ def _by_pyarrow(content: Content, kind: str, wanted: Sequence[str] | None) -> Co
             there = table.column_names
             check_columns(wanted, there, f"{content.label}: ")
         return {name: table[name].to_pylist() for name in (there if wanted is None else wanted)}
+    except (pa.ArrowException, OSError) as e:
+        raise DataFormatError(f"{content.label}: found no {ending} table ({e})") from e
+
+
+def parquet_blocks(content: Content, wanted: Sequence[str] | None, rows: int) -> Iterator[tuple[Columns, int]]:
+    """Columns of so many rows at a time, and how many rows there are."""
+    ending = Path(content.name).suffix or ".parquet"
+    pa = pyarrow(f"{content.label}: {ending} files")
+    try:
+        file = pa.parquet.ParquetFile(content.file)
+        check_columns(wanted, file.schema_arrow.names, f"{content.label}: ")
+        names = file.schema_arrow.names if wanted is None else wanted
+        for batch in file.iter_batches(rows, columns=list(dict.fromkeys(names))):
+            yield {name: batch.column(name).to_pylist() for name in names}, file.metadata.num_rows
     except (pa.ArrowException, OSError) as e:
         raise DataFormatError(f"{content.label}: found no {ending} table ({e})") from e
 

@@ -13,7 +13,8 @@ from slide.datasets import names as dataset_names
 from slide.estimator.label_doubts import doubt_separator
 from slide.frames import is_frame
 from slide.io.content import Source, label_of
-from slide.text.table_files import check_columns, kind_of_name, read_columns, read_columns_or_lines
+from slide.text.cells import check_columns
+from slide.text.table_files import kind_of_name, read_columns, read_columns_or_lines
 from slide.text.words import FIELD_SEPARATOR
 
 
@@ -66,13 +67,13 @@ def read_table(
     >>> slide.read_table(rows, "text", "tags", label_separator=",")
     TextTable(texts=['a cat', 'a dog'], labels=[['pet', 'feline'], ['pet']])
     """
-    names = _text_columns(text)
+    names = text_columns(text)
     if labels in names:
         raise ValueError(f"labels: found {labels!r}, which is a column of text too, wanted another one")
     wanted = [*names, labels] if labels is not None else names
     columns, where = _columns(source, wanted, kind)
     return TextTable(
-        _joined(columns, names, where),
+        joined(columns, names, where),
         None if labels is None else _labels(columns[labels], label_separator, labels, where),
     )
 
@@ -95,14 +96,14 @@ def read_texts(source: Source, text: str | Sequence[str] | None, *, kind: str | 
     ValueError
         For a column that is not there.
     """
-    names = None if text is None else _text_columns(text)
+    names = None if text is None else text_columns(text)
     found = read_columns_or_lines(source, names, kind)
     if isinstance(found, list):
         return found
     label = label_of(source)
     if names is None:
         raise ValueError(f"{label}: found a table, wanted texts, one a line: which columns to read is not known")
-    return _joined(found, names, f"{label}: ")
+    return joined(found, names, f"{label}: ")
 
 
 def read_texts_with(
@@ -115,23 +116,25 @@ def read_texts_with(
     DataFormatError, ValueError
         As read_texts; and for what is no table.
     """
-    names = _text_columns(text)
+    names = text_columns(text)
     found = read_columns_or_lines(source, list(dict.fromkeys([*names, column])), kind)
     label = label_of(source)
     if isinstance(found, list):
         raise ValueError(f"{label}: found texts, one a line, wanted a table with the column {column!r}")
-    return _joined(found, names, f"{label}: "), found[column]
+    return joined(found, names, f"{label}: "), found[column]
 
 
-def _text_columns(text: str | Sequence[str]) -> list[str]:
+def text_columns(text: str | Sequence[str]) -> list[str]:
+    """Columns of text as a list; ValueError for none."""
     names = [text] if isinstance(text, str) else list(text)
     if not names:
         raise ValueError("text: found no column, wanted at least one")
     return names
 
 
-def _joined(columns: Mapping[str, list[Any]], names: Sequence[str], where: str) -> list[str]:
-    texts = [_texts(columns[name], name, where) for name in names]
+def joined(columns: Mapping[str, list[Any]], names: Sequence[str], where: str, first: int = 0) -> list[str]:
+    """The texts of rows before which so many stand in their table; where begins what is said of a cell without text."""
+    texts = [_texts(columns[name], name, where, first) for name in names]
     return texts[0] if len(texts) == 1 else [f" {FIELD_SEPARATOR} ".join(row) for row in zip(*texts, strict=True)]
 
 
@@ -171,12 +174,12 @@ def _as_list(column: Any) -> list[Any]:
     return list(column)
 
 
-def _texts(cells: list[Any], name: str, where: str) -> list[str]:
+def _texts(cells: list[Any], name: str, where: str, first: int) -> list[str]:
     """A missing cell is an empty text."""
     texts = ["" if _missing(cell) else cell for cell in cells]
-    for row, cell in enumerate(texts):
+    for row, cell in enumerate(texts, first + 1):
         if not isinstance(cell, str):
-            raise ValueError(f"{where}column {name!r}, row {row + 1:,}: found {cell!r}, wanted text")
+            raise ValueError(f"{where}column {name!r}, row {row:,}: found {cell!r}, wanted text")
     return texts
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from slide.training.progress import Progress
 
@@ -123,33 +123,59 @@ def follow_fit(total: int, stream: IO[str] | None = None) -> Iterator[Bar | Line
         follower.close()
 
 
+class Advance(Protocol):
+    """Is told of numbers of rows done, and of how many there are where that is known by now, or better than before."""
+
+    def __call__(self, n: int, total: int | None = None) -> None: ...
+
+
 @contextmanager
-def follow_rows(what: str, total: int, stream: IO[str] | None = None) -> Iterator[Callable[[int], Any]]:
-    """A function to be told of numbers of rows done; shows a bar on a terminal, a line every few seconds elsewhere."""
+def follow_rows(what: str, total: int | None, stream: IO[str] | None = None) -> Iterator[Advance]:
+    """What is to be told of rows done; shows a bar on a terminal, a line every few seconds elsewhere.
+
+    total : None where it is not known
+    """
     stream = stream or sys.stderr
     if not stream.isatty():
         yield _RowLines(what, total, stream)
         return
-    form = what + " {percentage:3.0f}% |{bar}| {rate_fmt}  {remaining} left"
+    form = what + _after(total)
     with _tqdm(total=total, file=stream, bar_format=form, unit=" rows", dynamic_ncols=True, leave=False) as bar:
-        yield bar.update
+
+        def advance(n: int, total: int | None = None) -> None:
+            if total:
+                bar.total = max(total, bar.n + n)
+                bar.bar_format = what + _after(total)
+            bar.update(n)
+
+        yield advance
+
+
+def _after(total: int | None) -> str:
+    """A bar, or a count where the end is not known, in tqdm's words."""
+    return " {percentage:3.0f}% |{bar}| {rate_fmt}  {remaining} left" if total else " {n:,} rows  {rate_fmt}"
 
 
 class _RowLines:
     """Counts rows, and writes a line every few seconds; what is done before says nothing."""
 
-    def __init__(self, what: str, total: int, stream: IO[str]) -> None:
+    def __init__(self, what: str, total: int | None, stream: IO[str]) -> None:
         self._what, self._total, self._stream, self._done = what, total, stream, 0
         self._started = self._last = time.monotonic()
 
-    def __call__(self, n: int) -> None:
+    def __call__(self, n: int, total: int | None = None) -> None:
         self._done += n
+        self._total = total or self._total
         now = time.monotonic()
-        if now - self._last >= LINE_SECONDS and self._done < self._total:
-            self._last, rate = now, self._done / (now - self._started)
-            left = duration((self._total - self._done) / rate)
-            line = f"{self._what} {100 * self._done // self._total:3d}%  {rate:,.0f} rows/s  {left} left"
-            print(line, file=self._stream, flush=True)
+        if now - self._last >= LINE_SECONDS and (self._total is None or self._done < self._total):
+            self._last = now
+            print(self._line(self._done / (now - self._started)), file=self._stream, flush=True)
+
+    def _line(self, rate: float) -> str:
+        if self._total is None:
+            return f"{self._what} {self._done:,} rows  {rate:,.0f} rows/s"
+        left = duration((self._total - self._done) / rate)
+        return f"{self._what} {100 * self._done // self._total:3d}%  {rate:,.0f} rows/s  {left} left"
 
 
 @contextmanager

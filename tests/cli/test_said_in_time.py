@@ -149,6 +149,16 @@ def test_scoring_writes_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch
     first = "scoring  20%  40 rows/s  20.0 s left"
     assert stream.getvalue().splitlines()[0] == first
     assert len(stream.getvalue().splitlines()) == 4
+    unknown = io.StringIO()
+    with follow_rows("scoring", None, unknown) as advance:
+        for total in (None, None, 800, 800):  # which a file is expected to have by then
+            clock[0] += 5
+            advance(200, total)
+    assert unknown.getvalue().splitlines() == [
+        "scoring 200 rows  40 rows/s",
+        "scoring 400 rows  40 rows/s",
+        "scoring  75%  40 rows/s  5.0 s left",
+    ]
     quick = io.StringIO()
     with follow_rows("scoring", 1000, quick) as advance:
         advance(500)

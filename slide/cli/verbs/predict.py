@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from slide.cli.data import LabelledRows, ModelInput
+from slide.cli.data import ModelInput
 from slide.cli.files import binary, opened, writable
 from slide.cli.models import Model, load_classifier, load_model, network_of, warn_of_uncalibrated
 from slide.cli.options import add_format, add_model, add_scoring
 from slide.cli.parser import Parser, Verb
-from slide.cli.scoring import blocks, blocks_of, input_of
+from slide.cli.rows import RowsToPredict, cut, gathered, numbered
+from slide.cli.scoring import answered, input_of, top_k
 from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
 from slide.estimator.deciding import decide_by
@@ -29,6 +29,8 @@ from slide.text.table_files import kind_of_name
 DEFAULT_K = 5
 PAIRS = "pairs"
 
+Best = Iterator[tuple[RowsToPredict, Any, Any]]  # rows, and the labels and scores of each
+
 EXAMPLES = """\
 examples:
   slide predict model.slide test.txt -k 5 > best.txt
@@ -39,12 +41,14 @@ examples:
   slide predict model.slide test.txt -k 100 --n-candidates 2000 --header --out scores.txt
   slide predict tags.slide new.csv --id-column article --min-score 0.2 --out best.csv
   slide predict tags.slide new.jsonl --out-format jsonl | jq .labels
+  tail -f texts.log | slide predict tags.slide - --out-format jsonl
 
 A line of output belongs to a row of DATA and holds label:score pairs, best first. Labels in DATA are ignored. For a
 model trained on text, DATA is a table with the columns it was trained on, or anything else with a text a line, and
-pairs have names and tabs between. DATA - is standard input. Where --out ends in .csv, .tsv, .jsonl or .parquet, or
---out-format says so: csv and tsv have a line for each label (row, rank, label, score), JSON lines and Parquet a row for
-each row, with labels and scores as lists. Rows count from 0.
+pairs have names and tabs between. DATA - is standard input. Rows are read, predicted and written a block at a time,
+those of a pipe as they arrive. Where --out ends in .csv, .tsv, .jsonl or .parquet, or --out-format says so: csv and tsv
+have a line for each label (row, rank, label, score), JSON lines and Parquet a row for each row, with labels and scores
+as lists. Rows count from 0.
 """
 
 
@@ -83,11 +87,15 @@ def run(args: Namespace) -> int:
     target = writable(args.out, args.data, args.model) if args.out else None
     model = _model(args)
     given = input_of(model, args.model)
-    data = _texts(model, args) if args.text else given.predicted(args.data, args.format, args.id_column)
+    rows = numbered(_texts(model, args) if args.text else given.arriving(args.data, args.format, args.id_column))
+    all_ids = None
+    if args.header or (args.id_column and kind == "parquet"):  # how many rows there are, or of what type, comes first
+        rows, all_ids = gathered(rows)
+    best = _best(args, model, rows)
     if kind == PAIRS:
-        _write_pairs(args, target, model, given, data)
+        _write_pairs(args, target, model, given, best)
     else:
-        _write_table(args, kind, target, model, data)
+        _write_table(args, kind, target, model, best, all_ids)
     return 0
 
 
@@ -117,50 +125,52 @@ def _kind_of(args: Namespace) -> str:
     return kind
 
 
-def _best(args: Namespace, model: Model, data: LabelledRows) -> Iterator[tuple[slice, Any, Any]]:
+def _best(args: Namespace, model: Model, rows: Iterable[RowsToPredict]) -> Best:
     """Rows, labels and scores of a block of rows at a time; -1 for labels under --min-score."""
     k = min(DEFAULT_K, network_of(model).n_labels) if args.k is None else args.k
-    found = blocks(model, data.X, k, args.n_candidates, proba=args.proba)
+    answer = top_k(model, k, args.n_candidates, proba=args.proba)
     if args.threshold:
         assert isinstance(model, SlideClassifier)
-        found = blocks_of(data.X, partial(model._decided, k=args.k))
-    for rows, ids, scores in found:
-        yield rows, (ids if args.min_score is None else np.where(scores >= args.min_score, ids, -1)), scores
+        answer = partial(model._decided, k=args.k)
+    for block, ids, scores in answered(rows, answer):
+        yield block, (ids if args.min_score is None else np.where(scores >= args.min_score, ids, -1)), scores
 
 
-def _write_pairs(args: Namespace, target: Path | None, model: Model, given: ModelInput, data: LabelledRows) -> None:
+def _write_pairs(args: Namespace, target: Path | None, model: Model, given: ModelInput, best: Best) -> None:
     """A line of label:score pairs for each row."""
     with opened(target) as out:
-        header = f"{data.X.shape[0]} {network_of(model).n_labels}\n" if args.header else ""
-        for _, ids, scores in _best(args, model, data):
-            out.write(header)  # after the first block is scored: what cannot be predicted leaves no output
+        begun = False
+        for rows, ids, scores in best:
+            if args.header and not begun:  # after the first block is scored: what cannot be predicted leaves no output
+                out.write(f"{rows.total} {network_of(model).n_labels}\n")
             out.writelines(given.lines(ids, scores))
-            header = ""
+            out.flush()  # who reads it may wait for it before sending more rows
+            begun = True
 
 
-def _write_table(args: Namespace, kind: str, target: Path | None, model: Model, data: LabelledRows) -> None:
-    """A file for programs; a block of rows is written when it is scored."""
-    row_ids: Sequence[Any] = range(data.X.shape[0]) if data.ids is None else data.ids
+def _write_table(
+    args: Namespace, kind: str, target: Path | None, model: Model, best: Best, all_ids: Sequence[Any] | None
+) -> None:
+    """A file for programs; a block of rows is written when it is scored. all_ids : None for numbers"""
     classes = model.classes_ if isinstance(model, SlideClassifier) else np.arange(model.n_labels)
-    best = _best(args, model, data)
     first = next(best)
-    name = args.id_column or "row"
+    name, of_type = args.id_column or "row", first[0].ids if all_ids is None else all_ids
     with (
         binary(target) as file,
         packed(file, args.out or "") as stream,
-        prediction_writer(stream, kind, classes, name, row_ids) as writer,
+        prediction_writer(stream, kind, classes, name, of_type or ()) as writer,
     ):
         for rows, ids, scores in chain([first], best):
-            writer.write(row_ids[rows], ids, scores)
+            writer.write(rows.ids or (), ids, scores)
 
 
-def _texts(model: Model, args: Namespace) -> LabelledRows:
+def _texts(model: Model, args: Namespace) -> Iterator[RowsToPredict]:
     """The texts on the command line as rows."""
     if not isinstance(model, SlideTextClassifier):
         raise ValueError(f"{args.model}: found a model of other features, wanted one trained on text")
     if args.id_column:
         raise ValueError("--id-column: found --text, wanted a table with that column")
-    return LabelledRows("--text", TextRows(args.text, model.n_features_in_), sp.csr_array((len(args.text), 0)))
+    return cut(TextRows(args.text, model.n_features_in_))
 
 
 def _print_texts(args: Namespace) -> int:
