@@ -14,6 +14,7 @@ from slide.errors import ModelFormatError as ModelFormatError
 from slide.errors import NonFiniteError as NonFiniteError
 from slide.errors import NotFittedError as NotFittedError
 from slide.errors import SlideError as SlideError
+from slide.errors import StoreInUseError as StoreInUseError
 from slide.estimator.classifier import SlideClassifier as SlideClassifier
 from slide.estimator.feature_groups import Group as Group
 from slide.io import formats as formats

@@ -1,6 +1,6 @@
 """Every exception the package defines. Each also derives from the built-in a caller would expect."""
 
-__all__ = ["DataFormatError", "ModelFormatError", "NonFiniteError", "NotFittedError", "SlideError"]
+__all__ = ["DataFormatError", "ModelFormatError", "NonFiniteError", "NotFittedError", "SlideError", "StoreInUseError"]
 
 
 class SlideError(Exception):
@@ -21,3 +21,7 @@ class NonFiniteError(SlideError, ArithmeticError):
 
 class NotFittedError(SlideError, ValueError, AttributeError):
     """A prediction was asked of a model that has not been trained or loaded."""
+
+
+class StoreInUseError(SlideError, OSError):
+    """Another fit writes the rows of the same checkpoint; the message names its process."""

@@ -6,6 +6,7 @@ The training loop is in slide/training/loop.py, files in slide/io/model_file.py.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing, nullcontext
 from typing import Any, Self
 
 from slide.checks import Checked, among, check_X, check_XY, require
@@ -141,11 +142,12 @@ class Network(Model):
             start = resume_key(self, epochs, schedule, X, Y, more, known)
             saver = CheckpointWriter(checkpoint, start, checkpoint_adds)
             progress = saver.resume(self)
-        self.samples_resumed = progress.done if progress else 0
-        if not progress:  # pairs that were pruned before a checkpoint stay away
-            self.add_pairs_of(X, Y)
-        plan = Plan(epochs, schedule, callbacks, selection, saver)
-        run(self, InMemory(Examples.of(X, rows.weights), Examples.of(Y)), plan, progress)
+        with closing(saver) if saver else nullcontext():
+            self.samples_resumed = progress.done if progress else 0
+            if not progress:  # pairs that were pruned before a checkpoint stay away
+                self.add_pairs_of(X, Y)
+            plan = Plan(epochs, schedule, callbacks, selection, saver)
+            run(self, InMemory(Examples.of(X, rows.weights), Examples.of(Y)), plan, progress)
         return self
 
     def fit_blocks(

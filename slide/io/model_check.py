@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,6 +18,7 @@ from slide.engine import memory
 from slide.errors import ModelFormatError
 from slide.layers import INPUTS, LAYERS
 from slide.lsh import FAMILIES, HashFamily
+from slide.model.store.segments import Manifest
 from slide.optim import OPTIMIZERS
 
 DTYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64, "I8": np.int8, "U8": np.uint8, "U16": np.uint16}
@@ -85,7 +86,7 @@ def check_config(config: Any, entries: Mapping[str, Any], path: Path) -> None:
     """The parts that loading and describing rely on must be there, and every layer's rows in the file."""
     try:
         net = config["network"]
-        _check_layers(net["layers"], entries)
+        _check_layers(net["layers"], entries.keys() | stored_rows(config))
         OPTIMIZERS[net["optimizer"]["name"]]
         for name in ("step", "epoch", "generation", "next_rebuild", "tables_step"):
             _whole(net["progress"][name], least=-1 if name == "tables_step" else 0)
@@ -101,7 +102,14 @@ def check_config(config: Any, entries: Mapping[str, Any], path: Path) -> None:
         raise _no_model(path, e) from e
 
 
-def _check_layers(layers: list[Any], entries: Mapping[str, Any]) -> None:
+def stored_rows(config: Any) -> dict[str, Manifest]:
+    """The name of the rows that are in files of their own (slide/model/store/segments.py), and which; {} if none."""
+    if config.get("rows") is None:
+        return {}
+    return {f"layer{len(config['network']['layers']) - 1}.rows": Manifest.of(config["rows"])}
+
+
+def _check_layers(layers: list[Any], entries: Set[str]) -> None:
     if len(layers) < 2:
         raise ValueError(f"found {len(layers)} layers, wanted at least 2")
     _whole(layers[0]["n_features"])

@@ -26,14 +26,17 @@ from slide.errors import ModelFormatError
 from slide.io.atomic import replacing
 from slide.io.file_objects import Reader, is_file_object, name_of
 from slide.io.mistaken import HEAD, no_model
-from slide.io.model_check import DTYPES, check_config, check_cost, check_entries, open_regular
+from slide.io.model_check import DTYPES, check_config, check_cost, check_entries, open_regular, stored_rows
 from slide.lsh import HashFamily
 from slide.model.model import Model
 from slide.model.snapshot import Snapshot, as_json, family_config
+from slide.model.store.rows import mapped_rows
+from slide.model.store.segments import Manifest, check_sizes, read_rows
 from slide.model.store.size import BudgetError
 
-#: 2: compressed models, those of bfloat16; 3, 4: that rank; 4: leaves and features in 16 bits; 5: dense inputs.
-FORMAT_VERSION = 5
+#: 2: compressed models, those of bfloat16; 3, 4: that rank; 4: leaves and features in 16 bits; 5: dense inputs; 6: rows
+#: in files of their own (slide/model/store/segments.py), which checkpoints of models with `memory` have.
+FORMAT_VERSION = 6
 MAX_HEADER = 1 << 26
 ALIGNMENT = 64  # of arrays that are mapped: kernels load whole vectors of them
 DTYPE_NAMES = {np.dtype(v): k for k, v in DTYPES.items()}
@@ -59,11 +62,13 @@ def save_model(
     extra: Mapping[str, Any] | None = None,
     extra_arrays: Mapping[str, Array] | None = None,
     tables: bool = False,
+    rows: Manifest | None = None,
 ) -> None:
     """Writes a model, and what a classifier adds to it. The old file survives until the new one is complete.
 
     path: or a file object opened for writing bytes, which is written to from where it stands, in one go.
     tables: also those that loading could fill from the weights.
+    rows: where the last layer's are, which are written already.
 
     Raises
     ------
@@ -71,12 +76,13 @@ def save_model(
         If the folder is missing, read-only or full; no partial file is left.
     """
     with model.lock:  # another thread may be training it
-        snapshot = model.snapshot(tables)
+        snapshot = model.snapshot(tables, last_rows=rows is None)
         everything = snapshot.arrays | dict(extra_arrays or {})
         arrays = {name: np.ascontiguousarray(a) for name, a in everything.items()}
         config = {
-            "format_version": _version(model),
+            "format_version": _version(model) if rows is None else 6,
             "network": snapshot.config,
+            **({} if rows is None else {"rows": rows.as_json}),
             "checksums": {name: _checksum(a) for name, a in arrays.items()},
             **(extra or {}),
         }
@@ -118,7 +124,10 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     with open_regular(path) as file:
         config, entries, start = _read_header(file, os.fstat(file.fileno()).st_size, path)
     sizes = {name: e["data_offsets"][1] - e["data_offsets"][0] for name, e in entries.items()}
-    return {**config, "array_bytes": sizes, "file_bytes": start + sum(sizes.values())}
+    n_bytes, rows = start + sum(sizes.values()), stored_rows(config)
+    n_bytes += sum(manifest.bytes_on_disk() for manifest in rows.values())
+    sizes |= {name: manifest.n_bytes for name, manifest in rows.items()}
+    return {**config, "array_bytes": sizes, "file_bytes": n_bytes}
 
 
 def _version(model: Model) -> int:
@@ -158,6 +167,11 @@ def _read_all(
     arrays: dict[str, Array] = {}
     config, entries, start = _read_header(file, size, path)
     needed = start + sum(e["data_offsets"][1] - e["data_offsets"][0] for e in entries.values())
+    elsewhere = stored_rows(config)
+    for manifest in elsewhere.values():
+        require(not mmap, "mmap", mmap, f"False: the rows of {path} are in files beside it")
+        check_sizes(path, manifest)
+        needed += 0 if map_rows else manifest.n_bytes
     check_cost(config, entries, needed, max_bytes, path)
     last = f"layer{len(config['network']['layers']) - 1}.rows" if map_rows else ""
     for name, entry in entries.items():  # back to back, in this order
@@ -176,7 +190,17 @@ def _read_all(
                 raise ModelFormatError(f"{path}: truncated while it was read")
         if _checksum(arrays[name]) != config["checksums"][name]:
             raise ModelFormatError(f"{path}: array {name!r} was altered: its checksum does not match")
+    arrays |= {name: _rows_of(path, manifest, map_rows) for name, manifest in elsewhere.items()}
     return ModelFile(config, arrays)
+
+
+def _rows_of(path: Any, manifest: Manifest, map_rows: bool) -> Array:
+    """Rows that are in files beside this one; map_rows: in an unnamed file, which a store may take over."""
+    if map_rows:
+        return mapped_rows(manifest.shape, manifest.dtype, lambda put: read_rows(path, manifest, put))
+    rows = memory.allocate(manifest.shape, manifest.dtype, "the rows of a checkpoint")
+    read_rows(path, manifest, rows.__setitem__)
+    return rows
 
 
 def _read_header(file: Any, size: int | None, path: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]], int]:

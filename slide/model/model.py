@@ -161,11 +161,14 @@ class Model(EngineOwner):
         """Layers, options and progress as JSON values, under the names that files have for them."""
         return model_config(self)
 
-    def snapshot(self, tables: bool = False) -> Snapshot:
-        """The model at this moment, sharing its arrays; tables: also what can be filled anew, as it is."""
+    def snapshot(self, tables: bool = False, last_rows: bool = True) -> Snapshot:
+        """The model at this moment, sharing its arrays; tables: also what can be filled anew, as it is.
+
+        last_rows : with those of the last layer
+        """
         arrays: dict[str, npt.NDArray[Any]] = {}
         keep_tables = tables or self.is_compressed or self.tables_built_at != self.step
-        for i, s in enumerate(self.states):
+        for i, s in enumerate(self.states if last_rows else self.states[:-1]):
             arrays |= {f"layer{i}.{name}": a for name, a in s.arrays.items()}
         for i, s in enumerate(self.states):
             arrays |= {f"layer{i}.{name}": a for name, a in s.table_arrays(keep_tables, label_cells=tables).items()}

@@ -19,7 +19,7 @@ from slide.lsh import HashFamily
 from slide.model.pairs import Wide, make_state
 from slide.model.quantize import make_layer, make_pairs
 from slide.model.store.layer import StoredLayer
-from slide.model.store.rows import RowStore
+from slide.model.store.rows import FileRows, RowStore
 from slide.model.store.size import check_plain, slots_within
 
 LABELS_A_SAMPLE = 8  # of its own, about, in the rows that a batch takes
@@ -122,6 +122,8 @@ def _within(
         else:
             state.rows[...] = rows
         return state
+    if isinstance(rows, FileRows) and rows.spare is not None:
+        return StoredLayer.over(state, RowStore(shape, dtype, n_slots, rows.spare))
     store = RowStore(shape, dtype, n_slots)
     for first, some in _full_rows(state, rng) if rows is None else _pieces(rows):
         store.write(first, some)

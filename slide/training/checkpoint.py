@@ -23,9 +23,12 @@ from slide.checks import number, require, whole
 from slide.errors import ModelFormatError
 from slide.io.atomic import Place
 from slide.io.fingerprint import fingerprint
+from slide.io.model_check import stored_rows
 from slide.io.model_file import read_model, save_model
 from slide.model.model import Model
 from slide.model.snapshot import as_json
+from slide.model.store.layer import StoredLayer
+from slide.model.store.segments import RowFiles, folder_of, remove_rows
 from slide.training.progress import Progress
 
 FINGERPRINTS = ("data", "sample_weight")  # of what a checkpoint does not hold
@@ -40,6 +43,9 @@ class Checkpoint:
     The file is replaced as a whole: a kill at any moment leaves the previous checkpoint or the new one. One that cannot
     be written is a warning, and training goes on. It stays when the fit is over. Ctrl-C and SIGTERM save it before they
     stop the fit, at the end of the present chunk of samples; a second one stops it at once.
+
+    Of a model with ``memory=`` whose rows are in a file, each checkpoint writes only the rows that changed since the
+    last one, into a folder beside the file: ``run.checkpoint.rows``. The two belong together (docs/memory.md).
 
     With one thread, a resumed fit gives the bits of an uninterrupted one, unless the network rebuilds its tables by
     drift or in the background (`Rebuild`).
@@ -81,6 +87,11 @@ class Checkpoint:
         require(isinstance(self.path, str | os.PathLike), "Checkpoint(path=)", self.path, "the path of a file")
         require(Path(self.path).parent.is_dir(), "Checkpoint(path=)", str(self.path), "a file in a folder that exists")
 
+    def remove(self) -> None:
+        """Removes the file, if it is there, and the rows beside it."""
+        Path(self.path).unlink(missing_ok=True)
+        remove_rows(self.path)
+
 
 FIRST_SECONDS = 30.0  # before the first checkpoint, at most
 SHARE = 0.1  # of the time, that saving at the ends of epochs takes at most
@@ -97,6 +108,12 @@ class CheckpointWriter:
         self._path = Path(checkpoint.path)
         self._saved_at, self._saved_done = time.monotonic(), 0
         self._seconds: float | None = None  # that the last one took
+        self._rows: RowFiles | None = None  # of a model whose rows are in a file, while the fit lasts
+
+    def close(self) -> None:
+        """After the fit: another one may write the same checkpoint."""
+        if self._rows is not None:
+            self._rows.close()
 
     def save_if_due(self, net: Model, progress: Progress, now: bool = False) -> bool:
         """Between two chunks: network and progress say all that decides how the fit goes on. Whether it was saved."""
@@ -122,13 +139,25 @@ class CheckpointWriter:
         extra = {**added.pop("extra", {}), "training": training}
         self._saved_at, self._saved_done = time.monotonic(), progress.done
         try:
-            save_model(net, self._path, extra, **added, tables=True)
+            self._write(net, {"extra": extra, **added, "tables": True})
         except OSError as e:
             warnings.warn(f"{self._path}: no checkpoint could be written, training goes on: {e}", stacklevel=2)
             return False
         finally:
             self._seconds = time.monotonic() - self._saved_at
         return True
+
+    def _write(self, net: Model, what: Mapping[str, Any]) -> None:
+        """The file, which lists the rows that are beside it, written before."""
+        last = net.states[-1]
+        if self._rows is None or not isinstance(last, StoredLayer):
+            save_model(net, self._path, **what)
+            remove_rows(self._path)
+            return
+        with net.lock, last.store.lock:
+            manifest = self._rows.write(last.store)
+            save_model(net, self._path, **what, rows=manifest)
+            self._rows.goes_on(manifest, last.store)
 
     def resume(self, net: Model) -> Progress | None:
         """Puts a network where its checkpoint stands; None if there is none to go on from.
@@ -139,11 +168,22 @@ class CheckpointWriter:
             If data or options are others than those of the checkpoint; says which.
         ModelFormatError
             If the file is damaged, or a model that is no checkpoint.
+        StoreInUseError
+            If another fit writes its rows.
         """
+        if net.is_stored or folder_of(self._path).exists():
+            self._rows = RowFiles(self._path)
+        try:
+            return self._resumed(net)
+        except BaseException:
+            self.close()
+            raise
+
+    def _resumed(self, net: Model) -> Progress | None:
         Place.of(self._path).remove_parts()  # of a write that was killed
         if not self._options.resume or not self._path.exists():
             return None
-        file = read_model(self._path)
+        file = read_model(self._path, map_rows=net.memory is not None)
         config = file.config
         if "training" not in config:
             raise ModelFormatError(f"{self._path}: found a finished model, wanted a checkpoint")
@@ -151,7 +191,7 @@ class CheckpointWriter:
             training = config["training"]
             different = self._difference(training["what"])
             of = type(net).of
-            restored = None if different else of(file.snapshot, net.n_threads, net.backend, net.own_family)
+            restored = None if different else of(file.snapshot, net.n_threads, net.backend, net.own_family, net.memory)
             progress = Progress(**training["progress"])
             recalls = {int(layer): float(recall) for layer, recall in training["recalls"]}
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
@@ -160,6 +200,10 @@ class CheckpointWriter:
             raise ValueError(different)
         net.become(restored)
         net.recalls = recalls
+        last = net.states[-1]
+        for manifest in stored_rows(config).values():
+            if self._rows is not None and isinstance(last, StoredLayer):
+                self._rows.goes_on(manifest, last.store)
         self._saved_done = progress.done
         return progress
 

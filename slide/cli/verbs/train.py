@@ -9,7 +9,6 @@ import json
 import sys
 import time
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from slide.autotuning import autotune
@@ -126,7 +125,7 @@ def run(args: Namespace) -> int:
             facts |= save(clf, target)  # again: the scores are in the model's card
         print(table(facts))
     if options.checkpoint:
-        Path(options.checkpoint.path).unlink(missing_ok=True)
+        options.checkpoint.remove()
     if args.json:
         print(json.dumps(facts))
     return 0

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,12 @@ LEAST_ROWS = 512  # that are worth another thread
 
 
 class FileRows(np.memmap):
-    """All rows, mapped from the file, as files and snapshots take them: nothing is read before it is asked for."""
+    """All rows, mapped from the file, as files and snapshots take them: nothing is read before it is asked for.
+
+    spare : the file, where nobody else has it: a store may take it over
+    """
+
+    spare: UnnamedFile | None = None
 
     @classmethod
     def of(cls, file: UnnamedFile, shape: tuple[int, ...], dtype: Any) -> FileRows:
@@ -83,10 +88,11 @@ class RowStore:
     """Rows [n, stride] in a file; n_slots of them at a time in `arena`, where slots[i] says row i is, or -1.
 
     The file is a cache's other half, not a record: only what `whole` gives is complete, and it goes with the process.
-    Whoever holds rows and works on them has `lock`.
+    Whoever holds rows and works on them has `lock`. unsaved [n] says which rows changed since somebody cleared it.
+    file : with rows in it, which nobody else has; None: a new one
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: Any, n_slots: int) -> None:
+    def __init__(self, shape: tuple[int, int], dtype: Any, n_slots: int, file: UnnamedFile | None = None) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = shape[1] * self.dtype.itemsize
         self.arena = memory.allocate((n_slots, shape[1]), self.dtype, f"a cache of {n_slots:,} rows")
@@ -96,7 +102,8 @@ class RowStore:
         self._changed = np.zeros(n_slots, np.bool_)
         self._used_at = np.zeros(n_slots, np.int64)
         self._time = 0
-        self._file, self._pid = UnnamedFile(shape[0] * self.row_bytes), os.getpid()
+        self.unsaved = np.ones(shape[0], np.bool_)
+        self._file, self._pid = file or UnnamedFile(shape[0] * self.row_bytes), os.getpid()
         self._readers = ThreadPoolExecutor(READERS, "slide-rows")
 
     @property
@@ -121,7 +128,7 @@ class RowStore:
             self._used_at[places], self._changed[places] = self._time, False
             self.traffic.read += len(missing)
         if change:
-            self._changed[self.slots[ids]] = True
+            self._changed[self.slots[ids]] = self.unsaved[ids] = True
 
     def _emptied(self, n: int) -> IntArray:
         """So many slots without a row."""
@@ -183,6 +190,15 @@ class RowStore:
         held = np.flatnonzero(self.slots[ids] >= 0)
         out[held] = self.arena[self.slots[ids[held]]]
 
+    def blocks(self, n_bytes: int, some: npt.NDArray[np.bool_] | None = None) -> Iterator[tuple[IntArray, Rows]]:
+        """All rows as they are now, or those that `some` marks, in pairs of ascending ids and copies of such sizes."""
+        step = max(1, n_bytes // self.row_bytes)
+        for ids in _numbers(self.shape[0], step, some):
+            rows = np.empty((len(ids), self.shape[1]), self.dtype)
+            self._move(False, ids, np.arange(len(ids), dtype=np.int32), rows)
+            self._overlay(ids, rows)
+            yield ids, rows
+
     def write(self, first: int, rows: Rows) -> None:
         """Puts rows into the file, none of which is in the arena: while a model is made."""
         ids = np.arange(first, first + len(rows), dtype=np.int32)
@@ -205,3 +221,27 @@ class RowStore:
         with self.lock:
             self._write(np.flatnonzero(self._changed & (self._row_in >= 0)))
             return FileRows.of(self._file, self.shape, self.dtype)
+
+
+def mapped_rows(shape: tuple[int, int], dtype: Any, fill: Callable[[Callable[[IntArray, Rows], Any]], Any]) -> FileRows:
+    """Rows in an unnamed file, all of which fill(put) gives to put(ids, rows), with ascending ids."""
+    core, file = c_core(), UnnamedFile(shape[0] * shape[1] * np.dtype(dtype).itemsize)
+    assert core is not None
+    fill(lambda ids, rows: core.move_rows(True, file.fileno(), ids, np.arange(len(ids), dtype=np.int32), rows))
+    found = FileRows.of(file, shape, dtype)
+    found.spare = file
+    return found
+
+
+def _numbers(n: int, step: int, some: npt.NDArray[np.bool_] | None) -> Iterator[IntArray]:
+    """Those from 0 to n that `some` marks, or all, up to `step` at a time."""
+    left, span = np.empty(0, np.int32), max(step, 2**16)
+    for first in range(0, n, span):
+        end = min(n, first + span)
+        new = np.arange(first, end, dtype=np.int32) if some is None else first + np.flatnonzero(some[first:end])
+        left = np.concatenate([left, new.astype(np.int32)])
+        while len(left) >= step:
+            yield left[:step]
+            left = left[step:]
+    if len(left):
+        yield left

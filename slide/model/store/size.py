@@ -16,7 +16,7 @@ from slide.layers import Layer, Sampled
 UNITS = {"B": 1} | {f"{p}{b}": n**i for b, n in (("B", 1000), ("iB", 1024)) for i, p in enumerate("KMGT", 1)}
 WANTED = 'a number of bytes like "4GB", "500MB" or "2GiB", or None'
 SLOT_BYTES = 13  # of a row that is cached: its number, when it was used, whether it changed
-ROW_BYTES = 6  # of a row wherever it is: its slot, and marks of what a window takes
+ROW_BYTES = 7  # of a row wherever it is: its slot, and marks of what a window takes and of what a checkpoint lacks
 FEWEST = 4096  # rows of a cache: about what one prediction asks the tables for
 PART_BYTES = 2**23  # rows that are read in sequence, at a time
 BLOCK = 2048  # rows that prediction scores at a time (csrc/net/infer.c)
