@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slide.checks import require
 from slide.engine import memory
 from slide.engine.bfloat16 import to_bfloat16
-from slide.engine.layout import MAX_BATCH, OPTIMIZER_STATES, ROW_SCALARS, pad
+from slide.engine.layout import OPTIMIZER_STATES, ROW_SCALARS, pad
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
 from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
@@ -21,8 +21,6 @@ from slide.model.quantize import make_layer, make_pairs
 from slide.model.store.layer import StoredLayer
 from slide.model.store.rows import FileRows, RowStore
 from slide.model.store.size import check_plain, slots_within
-
-LABELS_A_SAMPLE = 8  # of its own, about, in the rows that a batch takes
 
 
 def make_layer_state(
@@ -113,8 +111,7 @@ def _within(
     state = states[-1]
     check_plain(state, budget)
     shape, dtype = (state.n, state.rows.shape[1]), state.rows.dtype
-    a_batch = state.n_active + state.n_random + MAX_BATCH * LABELS_A_SAMPLE
-    n_slots = slots_within(budget, states, shape[1] * dtype.itemsize, state.n, a_batch)
+    n_slots = slots_within(budget, states, shape[1] * dtype.itemsize, state.n)
     if n_slots >= state.n:
         state.rows = memory.allocate(shape, dtype, f"the parameters of a layer of {state.n:,} neurons")
         if rows is None:

@@ -105,6 +105,7 @@ class Hosted:
         mmap: bool = False,
         n_threads: int | None = None,
         backend: str | None = None,
+        memory: str | None = None,
     ) -> Hosted:
         """The model in a file, checked and warm.
 
@@ -116,7 +117,7 @@ class Hosted:
             If what it predicts is no number.
         """
         identity = identity_of(path)
-        hosted = cls(load(path, mmap=mmap, n_threads=n_threads, backend=backend), path, version)
+        hosted = cls(load(path, mmap=mmap, n_threads=n_threads, backend=backend, memory=memory), path, version)
         hosted.identity, hosted.file_time = identity, identity[3] / 1e9
         hosted.warm()
         return hosted

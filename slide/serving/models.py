@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from slide.checks import require
@@ -30,9 +30,10 @@ class Loading:
     mmap: bool = False
     n_threads: int | None = None
     backend: str | None = None
+    memory: str | None = None
 
     def __call__(self, path: str, version: int = 1) -> Hosted:
-        return Hosted.loaded(path, version, mmap=self.mmap, n_threads=self.n_threads, backend=self.backend)
+        return Hosted.loaded(path, version, **asdict(self))
 
 
 class Slot:

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 import slide
+from slide.cli.verbs.info import describe_model
 from slide.engine.protocol import Examples
 from slide.model.store import size
 from slide.model.store.layer import BestOf, StoredLayer
 from slide.model.store.rows import RowStore
 from slide.model.store.size import parse_memory
+from slide.serving.hosted import Hosted
 
 X, Y = slide.datasets.synthetic(2048, 300, 4200, nnz=8, labels_per_row=2)
 LAYERS = [slide.SparseInput(300, 16), slide.Sampled(4200, lsh=slide.QueryCells(K=7), n_active=60, n_random=10)]
@@ -192,8 +194,34 @@ def test_a_classifier_that_ranks(tmp_path: Path) -> None:
         found = loaded.predict_topk(X[:200], n_candidates=n_candidates)
         np.testing.assert_array_equal(found[0], ids)
         np.testing.assert_allclose(found[1], scores, rtol=1e-4, atol=1e-5)
+    hosted = Hosted.loaded(str(tmp_path / "clf.slide"), n_threads=1, memory=HALF)
+    assert hosted.net.is_stored
+    rows = [(x.indices.astype(np.int64), x.data) for x in (X[[i]] for i in range(9))]
+    np.testing.assert_array_equal(hosted.best(rows, 5).ids, plain.predict_topk(X[:9], 5)[0])
     with pytest.raises(ValueError, match="memory="):
         loaded.add_labels(2)
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16"])
+def test_what_would_fit(storage: str, tmp_path: Path) -> None:
+    """`slide info` says it of the header: what loading then does."""
+    path = tmp_path / "net.slide"
+    network(storage=storage).fit(X[:256], Y[:256]).save(path)
+    for memory in (SMALL, LARGE):
+        facts = describe_model(str(path), parse_memory(memory))
+        net = slide.load(path, memory=memory)
+        assert isinstance(net, slide.Network)
+        assert facts["rows_in_memory"] == (store_of(net).n_slots if net.is_stored else 4200)
+    least = facts["least_memory"]
+    with pytest.raises(ValueError, match=r"memory: found .*, wanted .* or more"):
+        describe_model(str(path), least - 1)
+    slide.load(path, memory=least)
+    tables = sum(a.nbytes for s in net.states if s.lsh for a in s.lsh.arrays)
+    assert facts["network_bytes"] == net.n_bytes + tables
+    net.compress().save(path)
+    assert "least_memory" not in describe_model(str(path))
+    with pytest.raises(ValueError, match="compressed"):
+        describe_model(str(path), 10**9)
 
 
 def test_several_threads() -> None:

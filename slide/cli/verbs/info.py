@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import slide
+from slide.checks import require
 from slide.cli.data import read_data
 from slide.cli.files import opened, writable
 from slide.cli.models import is_model, load_classifier
@@ -16,7 +17,8 @@ from slide.cli.options import add_format, add_json, add_machine, add_model
 from slide.cli.parser import Parser, Verb
 from slide.cli.sources import is_text_table, label, source_of
 from slide.estimator.card import fact_text
-from slide.model.snapshot import TABLE_ARRAYS
+from slide.model.snapshot import TABLE_ARRAYS, layer_from
+from slide.model.store.size import BudgetError, Needs, parse_memory
 from slide.text.table_files import read_columns
 from slide.training import bars
 
@@ -34,12 +36,19 @@ def add_options(parser: Parser) -> None:
     """A file of either kind."""
     parser.add_argument("path", metavar="MODEL|DATA", help="a model, a data file, or the name of an embedded data set")
     add_format(parser)
+    text = "say how many output rows of a model this budget would hold, like 4GB"
+    parser.add_argument("--memory", metavar="SIZE", help=text)
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
     """Describes a model or data."""
-    facts = describe_model(args.path) if is_model(args.path) else describe_data(args.path, args.format)
+    memory = parse_memory(args.memory)
+    if is_model(args.path):
+        facts = describe_model(args.path, memory)
+    else:
+        require(memory is None, "--memory", args.memory, f"a model: {args.path} is data")
+        facts = describe_data(args.path, args.format)
     width = max(map(len, facts)) + 2
     for name, value in facts.items():
         print(f"{name.replace('_', ' '):<{width}}{_format(value)}")
@@ -58,8 +67,8 @@ def _format(value: Any) -> str:
     return fact_text(value)
 
 
-def describe_model(path: str) -> dict[str, Any]:
-    """Facts from a model's header."""
+def describe_model(path: str, memory: int | None = None) -> dict[str, Any]:
+    """Facts from a model's header; memory : bytes of a budget that it is held against."""
     from slide.estimator.planned import ServingPlan
     from slide.estimator.speed_report import SpeedReport
     from slide.io.model_file import describe
@@ -82,6 +91,7 @@ def describe_model(path: str) -> dict[str, Any]:
         "weights": _storage(header),
         "weights_bytes": sum(n for name, n in header["array_bytes"].items() if _is_parameter(name)),
         "model_bytes": header["file_bytes"],
+        **_memory(header, memory),
     }
     classifier = header.get("classifier", {})
     if "optimized" in classifier:
@@ -89,6 +99,20 @@ def describe_model(path: str) -> dict[str, Any]:
         facts["optimized"] = f"{plan} ({SpeedReport.restored(classifier['optimized']['report']).summary})"
     fitted = classifier.get("fitted", {})
     return facts | {k.rstrip("_"): v for k, v in fitted.items()}
+
+
+def _memory(header: dict[str, Any], budget: int | None) -> dict[str, Any]:
+    """What the network takes in memory, and what a budget would hold of it (docs/memory.md): nothing is allocated."""
+    net = header["network"]
+    try:
+        layers = [layer_from(layer, None) for layer in net["layers"]]
+        needs = Needs.of_file(layers, net.get("batch_size"), header["array_bytes"])
+    except BudgetError:  # such a model is in memory, or nowhere
+        if budget is not None:
+            raise
+        return {}
+    facts = {"network_bytes": needs.all_bytes, "least_memory": needs.least}
+    return facts if budget is None else facts | {"rows_in_memory": needs.slots(budget)}
 
 
 def _is_parameter(name: str) -> bool:

@@ -46,6 +46,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     text = "map the weights instead of reading them (default: with several workers)"
     parser.add_argument("--mmap", action="store_true", default=None, help=text)
+    text = "bytes for each network in each process, like 1GB: what is more is in a file (default: all in memory)"
+    parser.add_argument("--memory", metavar="SIZE", help=text)
     parser.add_argument("--access-log", action="store_true", help="log each request")
     add_machine(parser)
     group = parser.add_argument_group("limits (names and defaults of slide.serving.limits.Limits)")
@@ -69,7 +71,7 @@ def run(args: Namespace) -> int:
     uvicorn()
     require(1 <= args.workers <= 1024, "--workers", args.workers, "1 to 1,024")
     require(0 <= args.port < 65536, "--port", args.port, "0 to 65,535")
-    mmap = args.workers > 1 if args.mmap is None else args.mmap
+    mmap = args.workers > 1 and args.memory is None if args.mmap is None else args.mmap
     options = Options(
         models=args.models,
         host=args.host,
@@ -78,7 +80,7 @@ def run(args: Namespace) -> int:
         workers=args.workers,
         access_log=args.access_log,
         limits=Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)}),
-        loading=Loading(mmap, args.n_threads, args.backend),
+        loading=Loading(mmap, args.n_threads, args.backend, args.memory),
     )
     with listening(options) as sock:
         if args.workers == 1:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from slide.checks import require
-from slide.engine.layout import DIRECTION_BLOCK
+from slide.engine.layout import DIRECTION_BLOCK, MAX_BATCH
 from slide.engine.state import LayerState
-from slide.layers import Layer, Sampled
+from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 
 UNITS = {"B": 1} | {f"{p}{b}": n**i for b, n in (("B", 1000), ("iB", 1024)) for i, p in enumerate("KMGT", 1)}
 WANTED = 'a number of bytes like "4GB", "500MB" or "2GiB", or None'
@@ -19,6 +20,8 @@ SLOT_BYTES = 13  # of a row that is cached: its number, when it was used, whethe
 ROW_BYTES = 7  # of a row wherever it is: its slot, and marks of what a window takes and of what a checkpoint lacks
 FEWEST = 4096  # rows of a cache: about what one prediction asks the tables for
 PART_BYTES = 2**23  # rows that are read in sequence, at a time
+COMPRESSED = "None: a compressed model is held in memory"
+LABELS_A_SAMPLE = 8  # of its own, about, in the rows that a batch takes
 BLOCK = 2048  # rows that prediction scores at a time (csrc/net/infer.c)
 
 
@@ -70,7 +73,7 @@ def check_storable_rows(layers: Sequence[Layer], batch_size: int | None, backend
 
 def check_plain(state: LayerState, memory: int) -> None:
     """Refuses a budget for a layer of weights that only predict."""
-    _require(not state.is_compressed, "memory", memory, "None: a compressed model is held in memory")
+    _require(not state.is_compressed, "memory", memory, COMPRESSED)
 
 
 def in_words(n_bytes: int) -> str:
@@ -97,24 +100,87 @@ def blocks_at_once(n: int, K: int, capacity: int) -> int:
     return max(1, min(2**K // DIRECTION_BLOCK, 2 * PART_BYTES // filling_bytes(n, capacity)))
 
 
-def slots_within(memory: int, states: Sequence[LayerState], row_bytes: int, n: int, batch_rows: int) -> int:
-    """Rows of the last layer to be cached so that the whole model takes so many bytes.
+@dataclass(frozen=True)
+class Needs:
+    """What a model asks of a budget.
 
-    states : the last one's rows are not counted; row_bytes, n : of them; batch_rows : the most that one batch takes
-
-    Raises
-    ------
-    ValueError
-        If there is no room for two batches and one prediction; says what the rest takes and what would do.
+    lower : bytes of the layers below the last, and of all tables; n, row_bytes : of the last layer's rows
+    K, capacity : of its query cells, 0 without; batch_rows : the most rows that one batch takes
     """
-    last = states[-1].lsh
-    held = sum(s.n_bytes for s in states[:-1]) + sum(a.nbytes for s in states if s.lsh for a in s.lsh.arrays)
-    held += ROW_BYTES * n + 2 * rows_a_part(n, row_bytes) * row_bytes
-    held += 0 if last is None else blocks_at_once(n, last.K, last.capacity) * filling_bytes(n, last.capacity)
-    least = min(n, max(2 * batch_rows, FEWEST))
-    wanted = held + least * (row_bytes + SLOT_BYTES)
-    if memory < wanted:
-        found = in_words(memory) if memory >= 1000 else memory
-        parts = f"{in_words(held)} for what stays in memory beside the output rows, {in_words(wanted - held)} of them"
-        raise BudgetError(f"memory: found {found!r}, wanted {in_words(wanted)} or more: {parts}", held)
-    return min(n, (memory - held) // (row_bytes + SLOT_BYTES))
+
+    lower: int
+    n: int
+    row_bytes: int
+    K: int
+    capacity: int
+    batch_rows: int
+
+    @classmethod
+    def of_file(cls, layers: Sequence[Layer], batch_size: int | None, array_bytes: Mapping[str, int]) -> Needs:
+        """Of a model in a file, of which nothing but the header is read; array_bytes : of its arrays, by name.
+
+        Raises
+        ------
+        BudgetError
+            If its rows cannot be in a file.
+        """
+        check_storable_rows(layers, batch_size, "c", "a budget")
+        last, below, at = layers[-1], layers[-2], len(layers) - 1
+        assert isinstance(last, Sampled)
+        assert isinstance(below, SparseInput | DenseInput | Dense)
+        _require(f"layer{at}.rows" in array_bytes, "memory", "a budget", COMPRESSED)
+        lower = sum(array_bytes[f"layer{i}.rows"] for i in range(at))
+        row_bytes, K, capacity = array_bytes[f"layer{at}.rows"] // last.n, 0, 0
+        if last.lsh is not None:
+            K, capacity = last.lsh.resolved_K(last.n), last.lsh.resolved_capacity(last.n)
+            lower += 4 * (int(np.prod(last.lsh.slots_shape(last.n))) + 2**K * (below.n + 1) + last.n)
+        return cls(lower, last.n, row_bytes, K, capacity, rows_of_a_batch(last.n_active, last.n_random, last.n))
+
+    @property
+    def all_bytes(self) -> int:
+        """With all rows in memory."""
+        return self.lower + self.n * self.row_bytes
+
+    @property
+    def beside(self) -> int:
+        """Bytes of what stays in memory beside the rows, where they are in a file."""
+        held = self.lower + ROW_BYTES * self.n + 2 * rows_a_part(self.n, self.row_bytes) * self.row_bytes
+        return held + (
+            blocks_at_once(self.n, self.K, self.capacity) * filling_bytes(self.n, self.capacity) if self.K else 0
+        )
+
+    @property
+    def least(self) -> int:
+        """Bytes of the smallest budget: there is room for two batches and one prediction."""
+        return self.beside + min(self.n, max(2 * self.batch_rows, FEWEST)) * (self.row_bytes + SLOT_BYTES)
+
+    def slots(self, memory: int) -> int:
+        """Rows to be cached so that the whole model takes so many bytes.
+
+        Raises
+        ------
+        BudgetError
+            If they are too few; says what the rest takes and what would do.
+        """
+        if memory < self.least:
+            found = in_words(memory) if memory >= 1000 else memory
+            rows = in_words(self.least - self.beside)
+            parts = f"{in_words(self.beside)} for what stays in memory beside the output rows, {rows} of them"
+            raise BudgetError(f"memory: found {found!r}, wanted {in_words(self.least)} or more: {parts}", self.beside)
+        return min(self.n, (memory - self.beside) // (self.row_bytes + SLOT_BYTES))
+
+
+def rows_of_a_batch(n_active: int, n_random: int, n: int) -> int:
+    """The most output rows that a batch takes, about."""
+    return min(n_active, n) + min(n_random, n_active, n) + MAX_BATCH * LABELS_A_SAMPLE
+
+
+def slots_within(memory: int, states: Sequence[LayerState], row_bytes: int, n: int) -> int:
+    """Rows of the last layer to be cached so that the whole model takes so many bytes (Needs.slots).
+
+    states : the last one's rows are not counted; row_bytes, n : of them
+    """
+    last = states[-1]
+    lower = sum(s.n_bytes for s in states[:-1]) + sum(a.nbytes for s in states if s.lsh for a in s.lsh.arrays)
+    K, capacity = (0, 0) if last.lsh is None else (last.lsh.K, last.lsh.capacity)
+    return Needs(lower, n, row_bytes, K, capacity, rows_of_a_batch(last.n_active, last.n_random, n)).slots(memory)
