@@ -14,7 +14,7 @@
  *   parse/  store/      the text format, and rows in a file: each apart from all
  *
  * Reading order: core/types.h, net/train.c (one step is the paper), lsh/active.c, lsh/transform.c, lsh/hash.c, lsh/tables.h,
- * lsh/rebuild.c, net/layer.c, net/optimizer.c, net/infer.c.
+ * lsh/rebuild.c, net/layer.c, net/optimizer.c, net/infer.c, net/exact.c, net/filter.h.
  *
  * The alphabet, used in every file:
  *   N neurons of a layer      D input dimension     H width of a hidden vector     A active neurons of a sample
@@ -38,6 +38,8 @@ slide_network *slide_network_new(const slide_layer *layers, int n_layers, const 
                                  const char *isa);
 void slide_network_free(slide_network *net);
 const char *slide_network_isa(const slide_network *net);
+/* Weights of the output layer may be written to at any time from now on: nothing is derived from them that could go stale. */
+void slide_network_handed_out(slide_network *net);
 void slide_network_time(slide_network *net, int on); /* whether slide_train says what its time went into */
 
 /* net/train.c: visits ex->order once; sample i is step first_step + i and learns with lr[i]. Where batch_size is over 1

@@ -12,6 +12,8 @@
 #define SLIDE_DIRECTION_BLOCK 64 /* directions side by side: four registers of 16 floats */
 #define SLIDE_PROJECT_ROWS 4 /* vectors that share a read of the directions */
 
+#define SLIDE_LARGEST_CODE 128 /* 128 * 127 twice is less than 2^15, 128 * -128 twice just as much */
+
 /* 16 random bits for the i-th weight of a row, the same on every instruction set; seed differs with row and step. */
 #define SLIDE_NOISE_STEP 0x9E3779B9u /* 2^32 over the golden ratio (Knuth, TAOCP 6.4); the mix is MurmurHash3's */
 static inline uint32_t slide_noise(uint32_t seed, uint32_t i)
@@ -65,6 +67,15 @@ typedef struct slide_kernels {
     float (*dot_qweights)(const int8_t *q, const float *x, int64_t n);
     void (*axpy_qweights)(float *y, float a, const int8_t *q, int64_t n);
     void (*expand_qweights)(float *y, float a, const int8_t *q, int64_t n);
+    /* out[r] = q[r] . x for n_rows rows of n, exact integers; x of 0 to SLIDE_LARGEST_CODE, anywhere */
+    void (*dots_qweights)(int32_t *out, const int8_t *q, int64_t n_rows, int64_t n, const uint8_t *x);
+    /* Bounds of n scores (net/filter.c), any n, anywhere: score[i] = share * (scale[i] * factor * (dot[i] - SLIDE_LARGEST_CODE / 2
+     * * sum[i]) + bias[i]); and which of them can reach `least`: lists the i with score[i] + by_error * error[i] + by_length *
+     * length[i] of it or more, with room for one id beyond, and returns how many */
+    void (*scale_dots)(float *score, const int32_t *dot, const int32_t *sum, const float *scale, const float *bias,
+                       float factor, float share, int64_t n);
+    int64_t (*reaching)(int32_t *ids, const float *score, const float *error, const float *length, float by_error,
+                        float by_length, float least, int64_t n);
     /* Rows of bfloat16 (the upper half of a float32): the inner product with x; y += a w; y = w */
     float (*dot_bf16)(const uint16_t *w, const float *x, int64_t n);
     void (*axpy_bf16)(float *y, float a, const uint16_t *w, int64_t n);

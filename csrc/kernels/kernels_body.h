@@ -85,6 +85,78 @@ static float NAME(dot_qweights)(const int8_t *qweights, const float *x, int64_t 
     return NAME(hsum)(a + b);
 }
 
+#if V >= 8 && defined(__x86_64__)
+/* Sums of four products each. The first instruction adds two in 16 bits, which SLIDE_LARGEST_CODE leaves room for. */
+static inline __m256i NAME(products)(const uint8_t *x, const int8_t *q)
+{
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_loadu_si256((const __m256i *)x), _mm256_loadu_si256((const __m256i *)q));
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+/* Four rows at a time: their sums are added up together. */
+static void NAME(dots_qweights)(int32_t *restrict out, const int8_t *restrict q, int64_t n_rows, int64_t n,
+                                const uint8_t *restrict x)
+{
+    int64_t r = 0, whole = n / 32 * 32;
+    for (; r + 4 <= n_rows; r += 4, q += 4 * n) {
+        __m256i a = {0}, b = {0}, c = {0}, d = {0};
+        for (int64_t i = 0; i < whole; i += 32) {
+            a = _mm256_add_epi32(a, NAME(products)(x + i, q + i));
+            b = _mm256_add_epi32(b, NAME(products)(x + i, q + n + i));
+            c = _mm256_add_epi32(c, NAME(products)(x + i, q + 2 * n + i));
+            d = _mm256_add_epi32(d, NAME(products)(x + i, q + 3 * n + i));
+        }
+        __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+        _mm_storeu_si128((__m128i *)(out + r),
+                         _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+        for (int64_t i = whole; i < n; i++)
+            for (int k = 0; k < 4; k++) out[r + k] += q[k * n + i] * x[i];
+    }
+    for (; r < n_rows; r++, q += n) {
+        out[r] = 0;
+        for (int64_t i = 0; i < n; i++) out[r] += q[i] * x[i];
+    }
+}
+#else
+static void NAME(dots_qweights)(int32_t *restrict out, const int8_t *restrict q, int64_t n_rows, int64_t n,
+                                const uint8_t *restrict x)
+{
+    for (int64_t r = 0; r < n_rows; r++, q += n) {
+        int32_t sum = 0;
+        for (int64_t i = 0; i < n; i++) sum += q[i] * x[i];
+        out[r] = sum;
+    }
+}
+#endif
+
+static void NAME(scale_dots)(float *restrict score, const int32_t *restrict dot, const int32_t *restrict sum,
+                             const float *restrict scale, const float *restrict bias, float factor, float share, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        score[i] = share * (scale[i] * factor * (float)(dot[i] - SLIDE_LARGEST_CODE / 2 * sum[i]) + bias[i]);
+}
+
+SLIDE_RACY static int64_t NAME(reaching)(int32_t *restrict ids, const float *restrict score, const float *restrict error,
+                                         const float *restrict length, float by_error, float by_length, float least,
+                                         int64_t n)
+{
+    int64_t found = 0, i = 0;
+#if V >= 8 && defined(__x86_64__)
+    __m256 e = _mm256_set1_ps(by_error), l = _mm256_set1_ps(by_length), t = _mm256_set1_ps(least);
+    for (; i + 8 <= n; i += 8) {
+        __m256 s = _mm256_fmadd_ps(e, _mm256_loadu_ps(error + i), _mm256_loadu_ps(score + i));
+        s = _mm256_fmadd_ps(l, _mm256_loadu_ps(length + i), s);
+        for (uint32_t bits = (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(s, t, _CMP_GE_OQ)); bits; bits &= bits - 1)
+            ids[found++] = (int32_t)i + __builtin_ctz(bits);
+    }
+#endif
+    for (; i < n; i++) {
+        ids[found] = (int32_t)i;
+        found += score[i] + by_error * error[i] + by_length * length[i] >= least;
+    }
+    return found;
+}
+
 static void NAME(axpy_qweights)(float *restrict y, float a, const int8_t *restrict qweights, int64_t n)
 {
     vec av = NAME(splat)(a);
@@ -403,6 +475,9 @@ const slide_kernels NAME(kernels) = {
     .axpy = NAME(axpy),
     .dot_qweights = NAME(dot_qweights),
     .axpy_qweights = NAME(axpy_qweights),
+    .dots_qweights = NAME(dots_qweights),
+    .scale_dots = NAME(scale_dots),
+    .reaching = NAME(reaching),
     .expand_qweights = NAME(expand_qweights),
     .dot_bf16 = NAME(dot_bf16),
     .axpy_bf16 = NAME(axpy_bf16),

@@ -286,3 +286,27 @@ SLIDE_RACY void slide_wide_scores(const slide_wide *wide, const int32_t *feature
             cursors[i] = add_block(wide, f, x, cursors[i], first, last, scores, stride, NARROW_QUANTIZED);
     }
 }
+
+/* The first of a feature's pairs with this label or a higher one. */
+SLIDE_RACY static int64_t first_from(const slide_wide *wide, int32_t feature, int32_t label, int form)
+{
+    int64_t low = wide->indptr[feature], high = wide->indptr[feature + 1];
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (label_at(wide, middle, form) < label)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void slide_wide_score_label(const slide_wide *wide, const int32_t *features, const float *values, int64_t n, int32_t label,
+                            float *score)
+{
+    int form = form_of(wide);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t cursor = first_from(wide, features[i], label, form);
+        slide_wide_scores(wide, features + i, values + i, 1, label, label + 1, &cursor, score, 1);
+    }
+}

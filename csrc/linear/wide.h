@@ -44,4 +44,8 @@ int64_t slide_wide_margin_violators(const slide_kernels *kernels, const slide_wi
 void slide_wide_scores(const slide_wide *wide, const int32_t *features, const float *values, int64_t n, int64_t first,
                        int64_t last, int64_t *cursors, float *scores, int64_t stride);
 
+/* The same for one label, to the same bits. */
+void slide_wide_score_label(const slide_wide *wide, const int32_t *features, const float *values, int64_t n, int32_t label,
+                            float *score);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "lsh/filling.h"
 #include "lsh/rebuild.h"
+#include "net/approximation.h"
 #include "net/infer.h"
 #include "net/optimizer.h"
 #include "net/scratch.h"
@@ -38,12 +39,21 @@ slide_network *slide_network_new(const slide_layer *layers, int n_layers, const 
     return net;
 }
 
+static void free_predictors(slide_network *net)
+{
+    for (int i = 0; i < SLIDE_SPARES; i++) {
+        slide_predictor_free(net, net->spare_predictors[i]);
+        net->spare_predictors[i] = NULL;
+    }
+}
+
 void slide_network_free(slide_network *net)
 {
     if (!net) return;
-    slide_predictor_free(net, net->spare_predictor);
+    free_predictors(net);
     for (int t = 0; net->scratch && t < net->n_threads; t++) slide_scratch_free(net, &net->scratch[t]);
     slide_shortlister_free(net->spare);
+    slide_approximation_free(net->approximation);
     free(net->scratch);
     free(net->layers);
     free(net);
@@ -51,9 +61,13 @@ void slide_network_free(slide_network *net)
 
 void slide_network_rank(slide_network *net, const slide_rank *rank)
 {
-    slide_predictor_free(net, net->spare_predictor); /* which has room for what ranked before */
-    net->spare_predictor = NULL;
+    free_predictors(net); /* which have room for what ranked before */
     net->rank = rank ? *rank : (slide_rank){.n = 0};
+}
+
+void slide_network_handed_out(slide_network *net)
+{
+    net->may_be_written = 1;
 }
 
 const char *slide_network_isa(const slide_network *net)

@@ -49,6 +49,10 @@ typedef struct {
     slide_clock clock;        /* what the time goes into */
 } slide_scratch;
 
+#define SLIDE_SPARES 4
+
+typedef struct slide_approximation slide_approximation;
+
 struct slide_network {
     const slide_kernels *kernels;
     slide_layer *layers;
@@ -63,7 +67,11 @@ struct slide_network {
     int is_timed;             /* threads take down what their time goes into */
     uint64_t seed;
     slide_scratch *scratch;   /* one per thread */
-    struct slide_predictor *spare_predictor; /* left by one call of slide_predict for the next (infer.c), or NULL */
+    struct slide_predictor *spare_predictors[SLIDE_SPARES]; /* left by calls of slide_predict for the next (infer.c), or NULL */
+    slide_approximation *approximation; /* of the output layer (approximation.h), or NULL */
+    int64_t version, rows_asked; /* counts changes of the weights; rows that exact labels were asked for since */
+    int may_be_written;       /* by whoever holds the arrays: nothing is derived from them */
+    char lock;                /* of the approximation and its readers */
     struct slide_shortlister *spare; /* left by one call of slide_shortlist for the next (shortlist.c), or NULL */
 };
 

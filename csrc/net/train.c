@@ -5,6 +5,7 @@
 
 #include "core/omp.h"
 #include "lsh/active.h"
+#include "net/approximation.h"
 #include "net/batch_plan.h"
 #include "net/layer.h"
 #include "net/loss.h"
@@ -177,14 +178,16 @@ static void sum_stats(const slide_network *net, slide_train_stats *stats)
 
 static void begin(slide_network *net)
 {
+    slide_approximation_stale(net);
     for (int t = 0; t < net->n_threads; t++) {
         net->scratch[t].stats = (slide_train_stats){.bad_step = -1, .bad_layer = -1};
         net->scratch[t].clock = (slide_clock){.is_on = net->is_timed};
     }
 }
 
-static slide_status end(const slide_network *net, slide_train_stats *stats)
+static slide_status end(slide_network *net, slide_train_stats *stats)
 {
+    slide_approximation_stale(net); /* a prediction beside the training may have made one */
     sum_stats(net, stats);
     if (stats->no_memory) return SLIDE_NO_MEMORY;
     return stats->bad_step >= 0 ? SLIDE_NOT_FINITE : SLIDE_OK;

@@ -102,6 +102,7 @@ cdef extern from "slide.h":
                                      int, const char *) nogil
     void slide_network_free(slide_network *) nogil
     const char *slide_network_isa(const slide_network *) nogil
+    void slide_network_handed_out(slide_network *) nogil
     void slide_network_time(slide_network *, int) nogil
     int slide_batch_possible(const slide_network *) nogil
     slide_status slide_train(slide_network *, const slide_examples *, int64_t, const float *, int,
@@ -262,6 +263,10 @@ cdef class Engine:
     @property
     def isa(self):
         return slide_network_isa(self.net).decode()
+
+    def handed_out(self):
+        """The output layer's weights may be written to from now on, so predictions read them as they are."""
+        slide_network_handed_out(self.net)
 
     def train(self, X, Y, order, int64_t first_step, const float[::1] lr, int batch_size=1):
         """Visits the rows in order once. Returns TrainStats; bad_step >= 0 tells where a loss was not finite."""

@@ -1,4 +1,4 @@
-"""One row on a short way to the engine: columns and values without a SciPy matrix, which takes longer than to predict.
+"""One row or a few on a short way to the engine: columns and values without SciPy, which takes longer than to predict.
 
 Only rows without a fault come through. For all others the answer is None, and the long way (slide/checks.py) reads them
 or says what is wrong with them.
@@ -7,6 +7,7 @@ or says what is wrong with them.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,16 @@ core = functools.cache(c_core)
 def example(row: Row) -> Examples:
     """The row as the engine reads it."""
     return Examples(np.array([0, len(row[0])]), *row)
+
+
+def examples(rows: Sequence[Row]) -> Examples:
+    """One row or more as the engine reads them."""
+    if len(rows) == 1:
+        return example(rows[0])
+    indptr = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(columns) for columns, _ in rows], out=indptr[1:])
+    columns, values = zip(*rows, strict=True)
+    return Examples(indptr, np.concatenate(columns), np.concatenate(values))
 
 
 def one_row(X: Any, n_features: int) -> Row | None:

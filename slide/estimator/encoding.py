@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from slide.checks import among, check_lengths, check_pair, check_X, warn
 from slide.engine.layout import IntArray
-from slide.engine.one_row import Row, example, one_row
+from slide.engine.one_row import Row, examples, one_row
 from slide.engine.protocol import Examples
 from slide.estimator.class_weight import row_weights
 from slide.estimator.labels import Labels, Truth
@@ -66,8 +66,8 @@ class Reader(Protocol):
         """X as rows of the features that `fit` learned, checked as slide.checks.check_X does, and not yet scaled."""
         ...
 
-    def read_one(self, X: Any) -> Row | None:
-        """What `read` gives, where X is one row that can be read in a shorter way and has no fault; else None."""
+    def read_few(self, X: Any) -> list[Row] | None:
+        """What `read` gives, where X is one row or a few that can be read in a shorter way; None also for faults."""
         ...
 
     def config(self) -> dict[str, Any]:
@@ -109,9 +109,10 @@ class MatrixReader:
             check_feature_names(X, self.column_names, self.owner)
         return check_X(X, self.n_features, self.owner)
 
-    def read_one(self, X: Any) -> Row | None:
+    def read_few(self, X: Any) -> list[Row] | None:
         """The columns and values of X, if it is a matrix of one row and needs no names."""
-        return None if self.column_names is not None else one_row(X, self.n_features)
+        row = None if self.column_names is not None else one_row(X, self.n_features)
+        return None if row is None else [row]
 
     def config(self) -> dict[str, Any]:
         """As JSON values."""
@@ -184,12 +185,12 @@ class Encoding:
         return self.scaling(self.reader.read(X, check_names=check_names, n_threads=n_threads))
 
     def examples(self, X: Any, n_threads: int | None = None) -> Examples:
-        """The same as the engine reads them; one row or text gets there without SciPy, which takes longer than it."""
-        row = self.reader.read_one(X)
-        row = row if row is None else self.scaling.row(row)
-        if row is None:
+        """The same as the engine reads them; a row or a few texts get there without SciPy, which takes longer."""
+        found = [self.scaling.row(row) for row in self.reader.read_few(X) or ()]
+        rows = [row for row in found if row is not None]
+        if not rows or len(rows) < len(found):
             return Examples.of(self.rows(X, n_threads=n_threads))
-        return example(row)
+        return examples(rows)
 
     def training_rows(
         self,

@@ -66,7 +66,8 @@ def build(net: Model, M: int, ef_construction: int, ef: int) -> HnswIndex:
         require(ok, f"build_index({name}=)", value, f"an int, {least} to 10,000")
     with net.lock:  # the weights of one moment
         _check_memory(net, M)
-        vectors = np.concatenate([net.weights(-1), net.biases(-1)[:, None]], axis=1, dtype=np.float32)
+        last = net.states[-1]
+        vectors = np.concatenate([last.weights, last.biases[:, None]], axis=1, dtype=np.float32)
         step = net.step
     n, dim = vectors.shape
     graph = hnswlib.Index(space="ip", dim=dim)

@@ -65,10 +65,12 @@ class EngineOwner:
 
     def weights(self, layer: int) -> FloatArray:
         """Weights of a layer, [n_features, n] for a SparseInput, [n, fan_in] for others; without a copy if float32."""
+        self.engine.handed_out()
         return self.states[layer].weights
 
     def biases(self, layer: int) -> FloatArray:
         """Biases [n] of a layer."""
+        self.engine.handed_out()
         return self.states[layer].biases
 
     @property

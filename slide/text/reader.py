@@ -17,6 +17,8 @@ from slide.engine.threads import resolve_threads, usable_threads
 from slide.labels.forms import Values
 from slide.text.features import TextFeatures, Vocabulary
 
+FEW = 32  # texts that are read one by one: 32 take 0.6 of the time of SciPy's way, 64 take 1.3 times as long
+
 
 @dataclass(frozen=True)
 class TextReader:
@@ -51,11 +53,14 @@ class TextReader:
         """Texts as CSR float32 [n, n_features]."""
         return check_X(self._known()(check_texts(X), usable_threads(resolve_threads(n_threads))))
 
-    def read_one(self, X: Any) -> Row | None:
-        """The features of X, if it is one text."""
-        if type(X) is list and len(X) == 1:
-            X = X[0]
-        return self._known().row(X) if isinstance(X, str) else None
+    def read_few(self, X: Any) -> list[Row] | None:
+        """The features of X, if it is one text or a list of a few."""
+        texts = [X] if isinstance(X, str) else X
+        if type(texts) is not list or not 0 < len(texts) <= FEW or not all(isinstance(text, str) for text in texts):
+            return None
+        known = self._known()
+        rows = [row for text in texts if (row := known.row(text)) is not None]
+        return rows if len(rows) == len(texts) else None
 
     def _known(self) -> Vocabulary:
         assert self.vocabulary is not None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import slide
 from slide.engine.binding import c_core
+from slide.engine.protocol import Examples
 from slide.text import compiled, counting
 from slide.text.counting import feature_hash
 from slide.text.features import TextFeatures, Vocabulary
@@ -170,6 +171,9 @@ def test_a_text_alone_is_read_as_among_others(features: TextFeatures) -> None:
             np.testing.assert_array_equal(alone[0], names[i : i + 1])
             np.testing.assert_allclose(alone[1], scores[i : i + 1], rtol=1e-5)
     assert clf.predict(texts[1]).tolist() == clf.predict(texts)[1:2].tolist()
+    for some in (texts, 6 * texts):  # a few, and more
+        for found, wanted in zip(clf._examples(some), Examples.of(clf._rows(some)), strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
 
 def test_weights_that_nobody_learned_go_the_long_way() -> None:

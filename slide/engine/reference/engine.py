@@ -56,6 +56,9 @@ class Engine:
         """Stands in the place of an instruction set: LLVM chooses."""
         return "numba"
 
+    def handed_out(self) -> None:
+        """Nothing is derived from the weights here."""
+
     def train(
         self,
         X: Examples,
