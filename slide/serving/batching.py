@@ -1,10 +1,13 @@
 """Batches of whatever waits: one thread takes what is queued, predicts it in one call, and takes what came meanwhile.
 
+What came while nothing was under way, and is quick, the event loop predicts itself: to wake a thread and to be woken by
+it would take as long.
+
 No request waits for others to come. A single client is answered at once, and under load batches grow by themselves, up
 to the limit, since more arrives while one is predicted. The queue is bounded in rows, so that what is accepted is also
 answered in time; the rest is refused at once and costs little.
 
-Futures, counts and timers belong to the event loop's thread, the queue is all that both threads touch.
+Jobs, counts and timers belong to the event loop's thread, the queue is all that both threads touch.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from slide.serving.hosted import Best, Hosted
@@ -23,19 +27,31 @@ from slide.serving.limits import Limits
 from slide.serving.refusal import Refusal
 
 FORGETTING = 0.9  # what the batch before counts less than a batch, when the pace is estimated
+HERE_SECONDS = 0.001  # predictions that take no longer, by the pace, are made by the event loop's thread
+SMALL = 4096  # bytes of a request whose rows the pace may be trusted for
 RETRY_AFTER = (b"retry-after", b"1")  # seconds; the header knows whole ones only
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """The rows of one request, for the model that they were checked against: a reload does not change it."""
+    """The rows of one request, for the model that they were checked against: a reload does not change it.
+
+    then : called once in the event loop's thread, with the answer or an exception
+    is_over : it was answered, or nobody waits for it any more
+    """
 
     hosted: Hosted
     rows: Sequence[Any]
     k: int
-    answer: asyncio.Future[Best]
+    then: Callable[[Best | Exception], None]
     due: float  # of time.monotonic()
-    timer: asyncio.TimerHandle | None = field(default=None)
+    is_over: bool = False
+
+    def end(self, found: Best | Exception) -> None:
+        """Hands over what was found, if that is still wanted."""
+        if not self.is_over:
+            self.is_over = True
+            self.then(found)
 
 
 class Pace:
@@ -48,6 +64,11 @@ class Pace:
         """A batch."""
         self._rows = FORGETTING * self._rows + rows
         self._seconds = FORGETTING * self._seconds + seconds
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there was a batch."""
+        return self._seconds > 0
 
     def rows_in(self, seconds: float) -> float:
         """So many rows take so long; infinity before the first batch."""
@@ -75,6 +96,12 @@ class Batcher:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: deque[Job] = (
+            deque()
+        )  # in the order in which they are due; those that are over leave from the left
+        self._timer: asyncio.TimerHandle | None = None
+        self._here: list[Job] = []  # that the event loop predicts itself, next
+        self._there = 0  # rows that the thread has
 
     def start(self) -> None:
         """Begins to work for the running event loop."""
@@ -111,22 +138,88 @@ class Batcher:
             503 where the queue is full, 504 after the deadline.
         """
         assert self._loop is not None
-        if self.queued_rows + len(rows) > self.most_rows:
-            raise self.full()
-        limit = self.limits.deadline
-        job = Job(hosted, rows, k, self._loop.create_future(), time.monotonic() + limit)
-        job.timer = self._loop.call_later(limit, self._expire, job)
-        self.queued_rows += len(rows)
-        self._jobs.put(job)
-        return await job.answer
+        answer: asyncio.Future[Best] = self._loop.create_future()
 
-    def _expire(self, job: Job) -> None:
-        """The thread may be at it: its rows are counted until it has seen them."""
-        if not job.answer.done():
-            wanted = f"wanted an answer within {self.limits.deadline:g} s"
-            job.answer.set_exception(Refusal(504, f"deadline: found none yet, {wanted}", [RETRY_AFTER]))
+        def found(found: Best | Exception) -> None:
+            if answer.done():  # its client has gone
+                return
+            if isinstance(found, Exception):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
+
+        self.submit(hosted, rows, k, found)
+        return await answer
+
+    def submit(
+        self,
+        hosted: Hosted,
+        rows: Sequence[Any],
+        k: int,
+        then: Callable[[Best | Exception], None],
+        size: int | None = None,
+    ) -> Job:
+        """The same with a function to call. size: bytes of the rows, where that is known; a few small ones may be
+        predicted by the event loop itself, which is sooner than to wake the thread.
+
+        Raises
+        ------
+        Refusal
+            503 where the queue is full; after the deadline `then` is given 504.
+        """
+        assert self._loop is not None
+        n = len(rows)
+        if self.queued_rows + n > self.most_rows:
+            raise self.full()
+        job = Job(hosted, rows, k, then, time.monotonic() + self.limits.deadline)
+        self._waiting.append(job)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self.limits.deadline, self._expire)
+        self.queued_rows += n
+        if size is None or size > SMALL or self._there:
+            self._put(job)
+            return job
+        if not self._here:
+            self._loop.call_soon(self._predict_here)
+        self._here.append(job)
+        return job
+
+    def _put(self, job: Job) -> None:
+        self._there += len(job.rows)
+        self._jobs.put(job)
+
+    def _predict_here(self) -> None:
+        """What came in one turn of the event loop: at once if it is quick, else by the thread."""
+        jobs, self._here = self._here, []
+        rows = sum(len(job.rows) for job in jobs)
+        if self._there or rows > min(self.pace.rows_in(HERE_SECONDS), self.limits.batch_rows) or not self.pace.is_known:
+            for job in jobs:
+                self._put(job)
+            return
+        began = time.perf_counter()
+        outcomes = outcomes_of(jobs)
+        self._account(outcomes, time.perf_counter() - began)
+
+    def _expire(self) -> None:
+        """Tells those that are late. The thread may be at it: their rows are counted until it has seen them."""
+        assert self._loop is not None
+        self._timer = None
+        now = time.monotonic()
+        while self._waiting and (self._waiting[0].is_over or self._waiting[0].due <= now):
+            self._waiting.popleft().end(self.late())
+        if self._waiting:
+            self._timer = self._loop.call_later(max(0.0, self._waiting[0].due - now), self._expire)
+
+    def late(self) -> Refusal:
+        """What is said after the deadline."""
+        wanted = f"wanted an answer within {self.limits.deadline:g} s"
+        return Refusal(504, f"deadline: found none yet, {wanted}", [RETRY_AFTER])
 
     def _deliver(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        self._there -= sum(len(job.rows) for job, _ in outcomes)
+        self._account(outcomes, seconds)
+
+    def _account(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         rows = sum(len(job.rows) for job, _ in outcomes)
         self.queued_rows -= rows
         self.pace.add(rows, seconds)
@@ -134,16 +227,9 @@ class Batcher:
         least = 2 * self.limits.batch_rows  # one batch that is predicted, and one that waits
         self.most_rows = int(min(self.limits.queue_rows, max(least, in_time)))
         for job, outcome in outcomes:
-            if job.timer is not None:
-                job.timer.cancel()
-            if job.answer.done():  # expired, or its client has gone
-                continue
-            if outcome is None:
-                self._expire(job)
-            elif isinstance(outcome, Exception):
-                job.answer.set_exception(outcome)
-            else:
-                job.answer.set_result(outcome)
+            job.end(self.late() if outcome is None else outcome)
+        while self._waiting and self._waiting[0].is_over:
+            self._waiting.popleft()
         self.on_batch(rows, self.queued_rows)
 
     # -- in the thread ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from slide.engine.layout import FloatArray, IntArray
 from slide.serving.hosted import Best, Hosted, Why
 from slide.serving.http import Reply
 from slide.serving.inputs import Question, read_question
-from slide.serving.models import LOADING, facts
+from slide.serving.models import LOADING, Slot, facts
 from slide.serving.refusal import Refusal
 from slide.serving.service import Call, Route
 
@@ -34,10 +34,23 @@ async def predict(call: Call) -> Reply:
     hosted = slot.hosted
     question = read_question(body, hosted, service.limits)
     best = await service.batcher.predict(hosted, question.rows, question.k)
-    if question.decide or question.mark:
-        best = best.marked(hosted.predicted(best))
-    whys = await service.aside(lambda: explained(hosted, question, best)) if question.explain else None
-    told = predictions(hosted, question, best, whys)
+    if not question.explain:
+        return answer(slot, hosted, question, best)
+    best = _marked(hosted, question, best)
+    whys = await service.aside(lambda: explained(hosted, question, best))
+    return _reply(slot, hosted, predictions(hosted, question, best, whys))
+
+
+def answer(slot: Slot, hosted: Hosted, question: Question, best: Best) -> Reply:
+    """What a question without `explain` is told, of the best labels of its rows."""
+    return _reply(slot, hosted, predictions(hosted, question, _marked(hosted, question, best), None))
+
+
+def _marked(hosted: Hosted, question: Question, best: Best) -> Best:
+    return best.marked(hosted.predicted(best)) if question.decide or question.mark else best
+
+
+def _reply(slot: Slot, hosted: Hosted, told: list[dict[str, Any]]) -> Reply:
     return Reply.of({"model": slot.name, "version": str(hosted.version), "predictions": told})
 
 
@@ -52,10 +65,11 @@ async def reload(call: Call) -> Reply:
     return Reply.of(facts(call.slot, time.time()))
 
 
+PREDICT = Route("POST", "/v1/models/{model}/predict", predict, predicts=True)
 ROUTES = (
     Route("GET", "/v1/models", list_models),
     Route("GET", "/v1/models/{model}", show_model),
-    Route("POST", "/v1/models/{model}/predict", predict, predicts=True),
+    PREDICT,
     Route("POST", "/v1/models/{model}/reload", reload),
 )
 

@@ -12,19 +12,17 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 from slide.serving import log
 from slide.serving.app import application
-from slide.serving.batching import RETRY_AFTER
+from slide.serving.direct import Door, direct
 from slide.serving.limits import Limits
 from slide.serving.models import Loading, open_slots
-from slide.serving.refusal import Refusal
 from slide.serving.service import Service
-from slide.serving.shedding import busy_reply, shedding
 
 logger = logging.getLogger("slide.serving")
 
@@ -146,23 +144,8 @@ def make_server(service: Service, options: Options) -> Any:
         backlog=BACKLOG,
     )
     config.load()
-    if hasattr(config.http_protocol_class, "on_message_begin"):  # of httptools
-        config.http_protocol_class = shedding(config.http_protocol_class, *door(service))
+    config.http_protocol_class = direct(config.http_protocol_class, Door(service))
     return Server(config)
-
-
-def door(service: Service) -> tuple[Callable[[], bool], Callable[[], bytes]]:
-    """Whether a service takes no more, and what it says then, which is counted."""
-    batcher = service.batcher
-    said = busy_reply(
-        Refusal(503, "queue: found it full, wanted fewer rows waiting; try again in a second", [RETRY_AFTER])
-    )
-
-    def reply() -> bytes:
-        service.metrics.refused_at_the_door()
-        return said
-
-    return lambda: batcher.is_full, reply
 
 
 async def sweep(connections: set[Any], seconds: float) -> None:
@@ -177,7 +160,7 @@ async def sweep(connections: set[Any], seconds: float) -> None:
         waiting = {}
         for connection in list(connections):
             cycle = connection.cycle
-            answered = cycle is None or cycle.response_complete
+            answered = (cycle is None or cycle.response_complete) and connection.asked is None
             if not answered or connection.timeout_keep_alive_task is not None:
                 continue
             before, began = since.get(connection, (None, now()))

@@ -31,6 +31,12 @@ MAX_EXPLAINING = 8  # requests that wait for explanations; each takes millisecon
 NOT_LET_IN = (b"www-authenticate", b'Bearer realm="slide"')
 
 
+def failed(error: Exception, path: str) -> Reply:
+    """Logs an error of the server's own, and says that there was one."""
+    logger.error("failed", exc_info=error, extra={"path": path})
+    return refused(Refusal(500, "server: found an error of its own; its log has it"), path)
+
+
 @dataclass(slots=True)
 class Call:
     """A request on its way to a route."""
@@ -107,6 +113,11 @@ class Service:
         self._following: asyncio.Task[None] | None = None
         self.on_reload_all: Callable[[], None] = lambda: None  # to other processes
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests need no token."""
+        return self._token is None
+
     # -- ASGI -------------------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,9 +177,8 @@ class Service:
             reply = refused(refusal, scope["path"])
         except ClientGone:
             return
-        except Exception:
-            logger.exception("failed", extra={"path": scope["path"]})
-            reply = refused(Refusal(500, "server: found an error of its own; its log has it"), scope["path"])
+        except Exception as error:
+            reply = failed(error, scope["path"])
         name = "none" if route is None else route.path
         seconds = time.perf_counter() - began
         self.metrics.request(name, reply.status, seconds)

@@ -221,6 +221,35 @@ def test_the_queue_is_no_longer_than_the_pace_allows() -> None:
     run(main())
 
 
+def test_what_is_quick_and_alone_is_predicted_by_the_event_loop() -> None:
+    async def main() -> None:
+        model, threads = Echo(), []
+        best = model.best
+        model.best = lambda rows, k: (threads.append(threading.current_thread().name), best(rows, k))[1]  # type: ignore
+        found: list[Any] = []
+        async with batching(batch_rows=4, max_rows=4) as batcher:
+
+            async def ask(*sizes: int) -> None:
+                wanted = len(found) + len(sizes)
+                for size in sizes:
+                    batcher.submit(model, [7], 1, found.append, size)  # type: ignore[arg-type]
+                while len(found) < wanted:
+                    await asyncio.sleep(0.001)
+
+            await ask(10)  # the pace is not known yet
+            batcher.pace.add(1000, 1e-6)
+            await ask(10, 10)  # of one turn of the loop: one batch
+            await ask(10_000)
+            batcher.pace.add(1000, 1e6)
+            await ask(10)
+        there, here = "slide-predict", threading.current_thread().name
+        assert threads == [there, here, there, there]
+        assert [len(call) for call in model.calls] == [1, 2, 1, 1]
+        assert [one.ids.tolist() for one in found] == [[[7]]] * 5
+
+    run(main())
+
+
 def test_the_pace_follows_the_last_batches_and_large_ones_count_more() -> None:
     pace = Pace()
     assert pace.rows_in(1.0) == math.inf

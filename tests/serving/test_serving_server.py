@@ -28,8 +28,8 @@ from serving_socket import PATIENCE, served, service_of
 
 import slide
 from slide.cli.main import main
+from slide.serving.direct import Heads
 from slide.serving.limits import Limits
-from slide.serving.shedding import is_whole_prediction
 
 TEXT = json.dumps({"texts": ["a cat"], "k": 1}).encode()
 
@@ -143,6 +143,49 @@ def test_a_body_that_looks_like_a_request_is_none(model_path: Path) -> None:
             assert received(client)[0] == 200
 
 
+BODIES = [
+    {"texts": ["a cat"]},
+    {"texts": ["a cat", "a dog"], "k": 2, "scores": False},
+    {"texts": ["a cat"], "names": False, "mark": True},
+    {"texts": ["a cat"], "decide": True},
+    {"texts": ["a cat"], "explain": True},
+    {"texts": []},
+    {"texts": ["a"] * 65},
+    {"rows": [[1.0]]},
+    {"texts": ["a cat"], "k": 0},
+    [],
+]
+
+
+def test_a_request_in_one_piece_is_answered_as_one_in_two(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        for value in BODIES:
+            body = json.dumps(value).encode()
+            head = b"POST /v1/models/things/predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+            client.sendall(head + body)
+            whole = received(client)
+            client.sendall(head)
+            time.sleep(0.02)
+            client.sendall(body)
+            parts = received(client)
+            assert whole == (parts[0], whole[1], parts[2])
+            assert whole[1].keys() == parts[1].keys()
+
+
+def test_requests_that_follow_too_soon_wait_for_their_turn(model_path: Path) -> None:
+    with service_of(slide.load(model_path, n_threads=1)) as (port, service):
+        service.batcher.pace.add(1, 1000.0)  # so slow that the thread predicts
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            got = b""
+            for _ in range(200):
+                client.sendall(REQUEST)
+            while got.count(b'"labels"') < 200:
+                part = client.recv(65536)
+                assert part
+                got += part
+        assert got.count(b"HTTP/1.1 200 OK") == 200
+
+
 @pytest.mark.parametrize(
     ("changed", "whole"),
     [
@@ -159,10 +202,15 @@ def test_a_body_that_looks_like_a_request_is_none(model_path: Path) -> None:
         (lambda r: r.replace(b"host: x", b"expect: 100-continue"), False),
         (lambda r: r.replace(b"content-length: ", b"content-length: -"), False),
         (lambda r: r.replace(b"content-length", b"transfer-encoding"), False),
+        (lambda r: r.replace(b"host: x", b"host: x\r\ncontent-length: 3"), False),
+        (lambda r: r.replace(b"host: x", b"host : x"), False),
+        (lambda r: r.replace(b"host: x", b"host: x\r\n folded"), False),
+        (lambda r: r.replace(b"host: x", b"host: x\nother: y"), False),
+        (lambda r: r.replace(b"host: x", b"authorization: Bearer x"), True),
     ],
 )
 def test_what_is_plainly_one_whole_request(changed: Any, whole: bool) -> None:
-    assert is_whole_prediction(changed(REQUEST)) == whole
+    assert (Heads()(changed(REQUEST)) is not None) == whole
 
 
 def test_too_many_connections(model_path: Path) -> None:
