@@ -31,6 +31,18 @@
 typedef struct slide_network slide_network;
 typedef struct slide_batch_plan slide_batch_plan; /* net/batch.h */
 
+/* What a process that holds a part of the labels is told of the samples of a plan, by their position in ex->order, and what
+ * it answers: net/shard.c. */
+typedef struct {
+    const float *hidden;      /* [n][stride] the vectors that enter the last layer, stride its padded width */
+    const uint32_t *cells;    /* [n] of query cells, where the last layer has some */
+    const int32_t *n_labels;  /* [n] labels of the sample, its own and the others' */
+    const float *others;      /* [n] log of the sum of the others' exponentials, -infinity for none; softmax only */
+    float share;              /* of the log of the whole sum that counts here, so that the parts' losses add up */
+    float *log_sum;           /* [n] gets the same of its own active labels */
+    float *d_hidden;          /* [n][stride] gets its part of the gradients of hidden */
+} slide_shard;
+
 /* net/network.c: copies the descriptions, never the arrays. n_layers may be 0 if there is a wide part, wide may be NULL.
  * isa NULL picks the best. NULL when out of memory. */
 slide_network *slide_network_new(const slide_layer *layers, int n_layers, const slide_wide *wide,
@@ -52,15 +64,26 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
 /* net/batch_plan.c, net/train.c: slide_train in parts, where batches are possible, for a last layer whose rows are not all in
  * memory (slide_layer.slots). A plan puts the samples into batches; batches first .. first + n need the rows that are then
  * marked in marks [N], and train once those have slots. All batches in order, whatever the parts, are one slide_train. What
- * ex and lr point to must outlive the plan. NULL where memory ends. */
+ * ex, lr and shard point to must outlive the plan. shard NULL: the last layer has all labels. NULL where memory ends. */
 slide_batch_plan *slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                                       int batch_size);
+                                       int batch_size, const slide_shard *shard);
 void slide_batch_plan_free(slide_batch_plan *plan);
 int64_t slide_batch_plan_size(const slide_batch_plan *plan);
 slide_status slide_batch_plan_rows(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
                                    uint8_t *marks);
 slide_status slide_batch_plan_train(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
                                     slide_train_stats *stats);
+
+/* net/shard.c: the three parts of a step of processes that share the rows of a network of two layers, a sparse input and a
+ * sampled one with query cells or without tables. Each has some features and some labels; x_indices and y_indices of its
+ * examples are those, counted from 0. (1) Of every sample, in the order of ex->order, the sum of the rows of its features
+ * here, to out [n][stride]; the caller adds those of all processes up, and applies the activation. (2) slide_shard_log_sums
+ * says what others need to know of a plan, slide_batch_plan_train makes the step of the labels. (3) A step of the rows of
+ * features, with the gradients of the sums, d [n][stride]. */
+slide_status slide_shard_sums(slide_network *net, const slide_examples *ex, int64_t first_step, float *out, int64_t stride);
+slide_status slide_shard_log_sums(slide_network *net, const slide_batch_plan *plan, slide_train_stats *stats);
+slide_status slide_shard_step(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr, float *d,
+                              int64_t stride, slide_train_stats *stats);
 
 /* net/network.c, by lsh/rebuild.c: empties and refills the tables of a sampled layer from its current rows. generation
  * varies the order. refresh: query cells with a label_cell look only at neurons that can have risen since their lists

@@ -101,20 +101,47 @@ SLIDE_RACY static void forward_last(const slide_network *net, slide_batch *b)
 
 /* -- loss: logits become their gradients; losses[q] per sample ------------------------------------------------------- */
 
-static void softmax_gradient(const slide_network *net, slide_batch *b, int n, float *losses)
+/* Labels of the q-th sample of a batch, and those of them that are here: all, but in a shard. */
+static int labels_here(const slide_batch *b, int q)
 {
-    float weight[Q], shift[Q], sum[Q], label_sum[Q] = {0};
-    for (int q = 0; q < Q; q++) {
-        int labels = q < n ? b->first_place[q + 1] - b->first_place[q] : 0;
+    return b->first_place[q + 1] - b->first_place[q];
+}
+
+static int labels_of(const slide_batch *b, const slide_batch_plan *plan, int64_t first, int q)
+{
+    return plan->shard ? plan->shard->n_labels[plan->visit[first + q]] : labels_here(b, q);
+}
+
+/* Takes the others' exponentials into a softmax over the labels here; log_sum[q] becomes that of all. */
+static void join_others(slide_batch *b, const slide_batch_plan *plan, int64_t first, int n, float *log_sum)
+{
+    float kept[Q] = {0};
+    for (int q = 0; q < n; q++) {
+        float ratio = expf(plan->shard->others[plan->visit[first + q]] - log_sum[q]);
+        kept[q] = 1 / (1 + ratio);
+        log_sum[q] = isinf(ratio) ? plan->shard->others[plan->visit[first + q]] : log_sum[q] + log1pf(ratio);
+    }
+    for (int64_t k = 0; k < b->n; k++)
+        for (int q = 0; q < Q; q++) b->logits[k * Q + q] *= kept[q];
+}
+
+static void softmax_gradient(const slide_network *net, slide_batch *b, const slide_batch_plan *plan, int64_t first, int n,
+                             float *losses)
+{
+    float weight[Q] = {0}, shift[Q], sum[Q], label_sum[Q] = {0}, log_sum[Q], share = plan->shard ? plan->shard->share : 1;
+    for (int q = 0; q < n; q++) {
+        int labels = labels_of(b, plan, first, q);
         weight[q] = labels > 0; /* a sample without labels has no target distribution and says nothing */
-        for (int i = 0; i < labels; i++)
+        for (int i = 0; i < labels_here(b, q); i++)
             label_sum[q] += b->logits[(int64_t)b->places[b->first_place[q] + i] * Q + q] / (float)labels;
     }
     net->kernels->softmax_lanes(b->logits, b->n, weight, shift, sum);
+    for (int q = 0; q < n; q++) log_sum[q] = logf(sum[q]) + shift[q];
+    if (plan->shard) join_others(b, plan, first, n, log_sum);
     for (int q = 0; q < n; q++) {
-        int labels = b->first_place[q + 1] - b->first_place[q];
-        losses[q] = labels > 0 ? logf(sum[q]) + shift[q] - label_sum[q] : 0;
-        for (int i = 0; i < labels; i++)
+        int labels = labels_of(b, plan, first, q);
+        losses[q] = labels > 0 ? share * log_sum[q] - label_sum[q] : 0;
+        for (int i = 0; i < labels_here(b, q); i++)
             b->logits[(int64_t)b->places[b->first_place[q] + i] * Q + q] -= 1 / (float)labels;
     }
 }
@@ -226,6 +253,21 @@ static int stop_at(slide_scratch *s, const slide_batch_plan *plan, int64_t place
     return 0;
 }
 
+int slide_batch_log_sums(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
+{
+    slide_batch *b = &s->batch;
+    float weight[Q] = {0}, shift[Q], sum[Q];
+    load_queries(net, s, plan, first, n);
+    if (slide_batch_choose(net, s, plan, first, n)) {
+        s->stats.no_memory = 1;
+        return 0;
+    }
+    forward_last(net, b);
+    net->kernels->softmax_lanes(b->logits, b->n, weight, shift, sum);
+    for (int q = 0; q < n; q++) plan->shard->log_sum[plan->visit[first + q]] = logf(sum[q]) + shift[q];
+    return 1;
+}
+
 int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
     slide_batch *b = &s->batch;
@@ -241,19 +283,19 @@ int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_ba
     forward_last(net, b);
     slide_clock_stop(&s->clock, SLIDE_PHASE_FORWARD);
     if (net->loss == SLIDE_SOFTMAX)
-        softmax_gradient(net, b, n, losses);
+        softmax_gradient(net, b, plan, first, n, losses);
     else
         binary_gradient(b, n, losses);
     if (ex->weights) weigh(b, plan, first, n, losses);
     if (!all_finite(net, s, plan, first, n, losses)) return 0;
     for (int q = 0; q < n; q++) {
         s->stats.loss += losses[q];
-        s->stats.n_loss += b->first_place[q + 1] > b->first_place[q] || net->loss == SLIDE_BINARY;
+        s->stats.n_loss += labels_of(b, plan, first, q) > 0 || net->loss == SLIDE_BINARY;
         s->stats.n_active += b->n;
     }
     slide_clock_stop(&s->clock, SLIDE_PHASE_LOSS);
     if (!rows_fit(net, b, n, lr)) return stop_at(s, plan, first, net->n_layers - 1);
-    int nothing_below = slide_is_over_the_data(net, slide_last_layer(net));
+    int nothing_below = !plan->shard && slide_is_over_the_data(net, slide_last_layer(net));
     if (!nothing_below) backward_queries(net, b);
     slide_clock_stop(&s->clock, SLIDE_PHASE_BACKWARD);
     update_rows(net, b, n, lr);

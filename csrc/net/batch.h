@@ -10,6 +10,7 @@
 /* Where the samples of a call stand, which form a batch, and when each batch has its turn (batch_plan.h). */
 struct slide_batch_plan {
     slide_examples examples;
+    const slide_shard *shard; /* where the last layer has a part of the labels (shard.c); NULL: it has all */
     const float *lr;
     int64_t first_step;
     int64_t *visit;      /* [n] positions in examples.order; samples of a batch are neighbours */
@@ -30,6 +31,9 @@ static inline int slide_batch_samples(const slide_batch_plan *plan, int64_t i, i
 /* One step for the samples plan->visit[first .. first + n). Returns 0 where a loss is not finite or memory ends,
  * and changes nothing then. */
 int slide_batch_train(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n);
+
+/* The first half of such a step for a shard: log_sum of these samples, and nothing changes. */
+int slide_batch_log_sums(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n);
 
 /* Scratch for batches. */
 slide_status slide_batch_new(const slide_network *net, slide_scratch *s);

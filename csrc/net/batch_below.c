@@ -165,11 +165,34 @@ static int matrix_backward(const slide_network *net, slide_batch *b, int n, floa
     return -1;
 }
 
-/* -- both ------------------------------------------------------------------------------------------------------------ */
+/* -- in another process, which holds those layers --------------------------------------------------------------------- */
+
+static void load_hidden(const slide_network *net, slide_batch *b, const slide_batch_plan *plan, int64_t first, int n)
+{
+    int64_t width = slide_last_layer(net)->padded;
+    for (int q = 0; q < n; q++)
+        memcpy(slide_batch_outputs(net, b, q)[net->n_layers - 2].val, plan->shard->hidden + plan->visit[first + q] * width,
+               (size_t)width * sizeof(float));
+}
+
+static void hand_down(const slide_network *net, const slide_batch *b, const slide_batch_plan *plan, int64_t first, int n)
+{
+    int64_t width = slide_last_layer(net)->padded;
+    for (int q = 0; q < n; q++) {
+        float *d = plan->shard->d_hidden + plan->visit[first + q] * width;
+        for (int64_t i = 0; i < width; i++) d[i] = b->d_queries_t[i * Q + q];
+    }
+}
+
+/* -- all of them ------------------------------------------------------------------------------------------------------------ */
 
 void slide_batch_forward(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
     slide_batch *b = &s->batch;
+    if (plan->shard) {
+        load_hidden(net, b, plan, first, n);
+        return;
+    }
     b->is_dense = are_dense(net, b, plan, first, n);
     if (b->is_dense) {
         load_matrix(net, s, plan, first, n);
@@ -189,6 +212,10 @@ int slide_batch_backward(const slide_network *net, slide_scratch *s, const slide
                          float lr, int *q)
 {
     slide_batch *b = &s->batch;
+    if (plan->shard) {
+        hand_down(net, b, plan, first, n);
+        return -1;
+    }
     int at_once = b->is_dense && slide_row_steps_possible(&net->optimizer);
     for (*q = 0; *q < n; ++*q) {
         int layer = backward_between(net, b, *q, lr);

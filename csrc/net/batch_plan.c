@@ -43,6 +43,16 @@ static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_p
     slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
 }
 
+static void find_all_cells(const slide_network *net, slide_batch_plan *plan)
+{
+    int64_t total = plan->examples.n;
+#pragma omp parallel for num_threads(net->n_threads) schedule(static)
+    for (int64_t i = 0; i < total; i += SLIDE_BATCH_MOST) {
+        int n = total - i < SLIDE_BATCH_MOST ? (int)(total - i) : SLIDE_BATCH_MOST;
+        find_cells(net, &net->scratch[slide_thread()], plan, i, n);
+    }
+}
+
 /* The cell of every label becomes that of the last sample that has it. */
 static void record_label_cell(const slide_layer *layer, const slide_batch_plan *plan)
 {
@@ -78,12 +88,13 @@ static void shuffle(const slide_network *net, slide_batch_plan *plan)
 }
 
 slide_status slide_batch_plan_fill(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                                   int batch_size, slide_batch_plan *plan)
+                                   int batch_size, const slide_shard *shard, slide_batch_plan *plan)
 {
     const slide_layer *layer = slide_last_layer(net);
     int has_cells = layer->lsh.L > 0 && !slide_active_is_all(layer);
     if (batch_size > SLIDE_BATCH_MOST) batch_size = SLIDE_BATCH_MOST;
-    *plan = (slide_batch_plan){.examples = *ex, .lr = lr, .first_step = first_step, .batch_size = batch_size};
+    *plan = (slide_batch_plan){
+        .examples = *ex, .shard = shard, .lr = lr, .first_step = first_step, .batch_size = batch_size};
     plan->n_batches = (ex->n + batch_size - 1) / batch_size;
     plan->visit = malloc((size_t)(ex->n + 1) * sizeof *plan->visit);
     plan->order = malloc((size_t)(plan->n_batches + 1) * sizeof *plan->order);
@@ -92,21 +103,20 @@ slide_status slide_batch_plan_fill(slide_network *net, const slide_examples *ex,
     shuffle(net, plan);
     for (int64_t i = 0; i < ex->n; i++) plan->visit[i] = i;
     if (!has_cells) return SLIDE_OK;
-#pragma omp parallel for num_threads(net->n_threads) schedule(static)
-    for (int64_t i = 0; i < ex->n; i += SLIDE_BATCH_MOST) {
-        int n = ex->n - i < SLIDE_BATCH_MOST ? (int)(ex->n - i) : SLIDE_BATCH_MOST;
-        find_cells(net, &net->scratch[slide_thread()], plan, i, n);
-    }
+    if (shard)
+        memcpy(plan->cells, shard->cells, (size_t)ex->n * sizeof *plan->cells);
+    else
+        find_all_cells(net, plan);
     record_label_cell(layer, plan);
     return sort_by_cell(net, plan);
 }
 
 slide_batch_plan *slide_batch_plan_new(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
-                                       int batch_size)
+                                       int batch_size, const slide_shard *shard)
 {
     slide_batch_plan *plan = calloc(1, sizeof *plan);
     slide_status status = plan ? slide_reserve_for(net, ex, 1) : SLIDE_NO_MEMORY;
-    if (!status) status = slide_batch_plan_fill(net, ex, first_step, lr, batch_size, plan);
+    if (!status) status = slide_batch_plan_fill(net, ex, first_step, lr, batch_size, shard, plan);
     if (!status) return plan;
     slide_batch_plan_free(plan);
     return NULL;

@@ -80,6 +80,10 @@ static inline const slide_layer *slide_last_layer(const slide_network *net)
     return &net->layers[net->n_layers - 1];
 }
 
+/* Around a call that trains: threads' counts and clocks to 0, and their sums. net/train.c */
+void slide_train_begin(slide_network *net);
+slide_status slide_train_end(slide_network *net, slide_train_stats *stats);
+
 /* From now on slide_predict ranks by it; NULL: by the network's scores again. Not while anyone predicts. */
 void slide_network_rank(slide_network *net, const slide_rank *rank);
 

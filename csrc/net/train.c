@@ -176,7 +176,7 @@ static void sum_stats(const slide_network *net, slide_train_stats *stats)
     }
 }
 
-static void begin(slide_network *net)
+void slide_train_begin(slide_network *net)
 {
     slide_approximation_stale(net);
     for (int t = 0; t < net->n_threads; t++) {
@@ -185,7 +185,7 @@ static void begin(slide_network *net)
     }
 }
 
-static slide_status end(slide_network *net, slide_train_stats *stats)
+slide_status slide_train_end(slide_network *net, slide_train_stats *stats)
 {
     slide_approximation_stale(net); /* a prediction beside the training may have made one */
     sum_stats(net, stats);
@@ -199,23 +199,23 @@ slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t f
     int batches = batch_size > 1 && slide_batch_possible(net);
     slide_status status = slide_reserve_for(net, ex, batches);
     if (status) return status;
-    begin(net);
+    slide_train_begin(net);
     if (batches) {
         slide_batch_plan plan;
-        status = slide_batch_plan_fill(net, ex, first_step, lr, batch_size, &plan);
+        status = slide_batch_plan_fill(net, ex, first_step, lr, batch_size, NULL, &plan);
         if (!status) train_in_batches(net, &plan, 0, plan.n_batches);
         slide_batch_plan_empty(&plan);
         if (status) return status;
     } else {
         train_singly(net, ex, first_step, lr);
     }
-    return end(net, stats);
+    return slide_train_end(net, stats);
 }
 
 slide_status slide_batch_plan_train(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
                                     slide_train_stats *stats)
 {
-    begin(net);
+    slide_train_begin(net);
     train_in_batches(net, plan, first, n);
-    return end(net, stats);
+    return slide_train_end(net, stats);
 }

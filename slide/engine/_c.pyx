@@ -284,7 +284,7 @@ cdef class Engine:
         plan.examples, plan.lr, plan.engine = _Examples(X, Y, order), lr, self
         with self.lock:
             with nogil:
-                plan.c = slide_batch_plan_new(self.net, &plan.examples.c, first_step, &lr[0], batch_size)
+                plan.c = slide_batch_plan_new(self.net, &plan.examples.c, first_step, &lr[0], batch_size, NULL)
         if plan.c == NULL:
             raise MemoryError("could not get memory to plan the batches")
         return plan
@@ -618,5 +618,6 @@ include "_c_xmc.pxi"
 include "_c_linear.pxi"
 include "_c_leaves.pxi"
 include "_c_store.pxi"
+include "_c_shard.pxi"
 include "_c_text.pxi"
 include "_c_row.pxi"

@@ -5,8 +5,17 @@ cdef extern from "slide.h":
         pass
     ctypedef struct slide_filling:
         pass
+    ctypedef struct slide_shard:
+        const float *hidden
+        const uint32_t *cells
+        const int32_t *n_labels
+        const float *others
+        float share
+        float *log_sum
+        float *d_hidden
 
-    slide_batch_plan *slide_batch_plan_new(slide_network *, const slide_examples *, int64_t, const float *, int) nogil
+    slide_batch_plan *slide_batch_plan_new(slide_network *, const slide_examples *, int64_t, const float *, int,
+                                           const slide_shard *) nogil
     void slide_batch_plan_free(slide_batch_plan *) nogil
     int64_t slide_batch_plan_size(const slide_batch_plan *) nogil
     slide_status slide_batch_plan_rows(slide_network *, const slide_batch_plan *, int64_t, int64_t, uint8_t *) nogil
