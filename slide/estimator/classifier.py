@@ -97,6 +97,7 @@ class SlideClassifier(FittedClassifier):
         Of the last fit, everything counted: finding the pairs, rebuilding tables.
     calibration_ : how scores become probabilities; None where no rows were kept back for it (`fit`, `calibrate`)
     thresholds_ : over which probability labels are predicted; None where that follows from the scores
+    shared_fit_ : what the workers of the last fit with `cluster` took, and who came and went
     plan_ : what the last fit chose by itself, and why: ``print(clf.plan_)``
     history_ : list of dict
         Of the last fit: epoch, samples, seconds, loss, active neurons, rebuilds and learning rate at some 200 moments,
@@ -179,6 +180,7 @@ class SlideClassifier(FittedClassifier):
         early_stopping: EarlyStopping | None = None,
         checkpoint: Checkpoint | None = None,
         calibrate: tuple[Any, Any] | bool = True,
+        cluster: Any = None,
     ) -> Self:
         """Trains from scratch, or goes on from a checkpoint.
 
@@ -204,6 +206,10 @@ class SlideClassifier(FittedClassifier):
         calibrate : pair (X, y), or bool
             Rows that are not trained on, to learn probabilities on. True: those of `eval_set`, 200 or more; else one in
             twenty of 3,000 rows or more, 200 to 1,000. False: none.
+        cluster : slide.distributed.Ray, Torch, MPI, Local, or None
+            Workers that share out features and labels; this process gets the whole model (docs/distributed.md). Then
+            there is no `eval_set`, and a checkpoint's path is that of a folder which all workers see. In processes that
+            torchrun or mpirun started, all but the first leave when the work is done (SystemExit).
 
         Raises
         ------
@@ -223,7 +229,7 @@ class SlideClassifier(FittedClassifier):
         how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "callback": callback}
         how |= {"early_stopping": early_stopping, "checkpoint": checkpoint}
         try:
-            train(self, rows, eval_set, rank=self.plan_.rank, calibrate=calibrate, **how)
+            train(self, rows, eval_set, rank=self.plan_.rank, calibrate=calibrate, cluster=cluster, **how)
         finally:
             self.network_.set_threads(resolve_threads(self.n_threads))
         return self

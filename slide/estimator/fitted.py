@@ -39,6 +39,7 @@ class FittedClassifier(Predictions):
     history_: list[dict[str, Any]]
     card_: Card
     plan_: FitPlan
+    shared_fit_: Any
     tuned_: Any  # slide.autotuning.Autotuned, where slide.autotune made it
     schedule: Schedule | None
     class_weight: Any

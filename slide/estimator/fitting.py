@@ -84,6 +84,7 @@ def train(
     callback: Any,
     rank: Rank | None = None,
     calibrate: Any = None,
+    cluster: Any = None,
     **fit_kwargs: Any,
 ) -> None:
     """Trains on rows in memory.
@@ -116,13 +117,20 @@ def train(
         if by_itself and apart.any():
             learned.learn(as_unseen(rows.X, apart, clf._encoding.scaling), rows.Y[apart])
 
+    def fit_here() -> None:
+        how = fit_kwargs | {"callback": callbacks, "checkpoint_adds": stored, "sample_weight": main.weights}
+        net.fit(Checked(main.X, data), Checked(main.Y), eval_set=_checked(held), **how)
+
     with recorded(clf, rows.X, rows.Y, lambda: facts):
-        fit_kwargs |= {"callback": callbacks, "checkpoint_adds": stored, "sample_weight": main.weights}
-        net.fit(Checked(main.X, data), Checked(main.Y), eval_set=_checked(held), **fit_kwargs)
-        if rank is None:
+        if cluster is not None:
+            check_for_cluster(held, fit_kwargs)
+            fit_on_cluster(clf, cluster, rows, apart, calibrate_on_held, rank, callback=callbacks, **fit_kwargs)
+        elif rank is None:
+            fit_here()
             calibrate_on_held()
             update_ranker(net, rows.X, rows.Y, rows.weights)
         else:
+            fit_here()
             for one in callbacks:
                 if isinstance(one, Shown):
                     one.say("learning to rank the best labels of each row")
@@ -130,6 +138,38 @@ def train(
             clf.plan_.ranking = learn_ranker(net, rows.X, rows.Y, apart, rank, net.seed, weights, calibrate_on_held)
         learned.learn_of_given()
     say_what_was_done(clf)
+
+
+def check_for_cluster(held: Any, fit_kwargs: dict[str, Any]) -> None:
+    """Refuses what needs the whole network while it is trained."""
+    require(held is None, "eval_set", "rows", "None with cluster=: score the model once it is trained")
+    stopping = fit_kwargs.pop("early_stopping", None)
+    require(stopping is None, "early_stopping", stopping, "None with cluster=")
+
+
+def fit_on_cluster(
+    clf: FittedClassifier,
+    cluster: Any,
+    rows: TrainingRows,
+    apart: Any,
+    before_held: Callable[[], None],
+    rank: Rank | None,
+    **fit_kwargs: Any,
+) -> None:
+    """Trains by the workers of a cluster (slide.distributed), and learns probabilities here."""
+    net = clf.network_
+    found = cluster.fit_network(net, rows, apart, rank=rank, **fit_kwargs)
+    clf.shared_fit_ = found
+    if found is None:  # in a process of another rank, which has done its part
+        raise SystemExit(0)
+    if rank is None:
+        before_held()
+        return
+    clf.plan_.ranking = found.facts
+    last = net.ranker
+    net.rank_by(found.first_ranker)
+    before_held()
+    net.rank_by(last)
 
 
 def _calibration_rows(clf: FittedClassifier, calibrate: Any) -> Pair | None:

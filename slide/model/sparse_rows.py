@@ -162,26 +162,38 @@ def solve(
     row_weights: FloatArray | None = None,
     warm: SparseRows | None = None,
     backend: str | None = None,
+    some_labels: tuple[int, int] | None = None,
 ) -> SparseRows:
-    """Rows of all labels, learned on their positives and on the rows whose shortlist int32 [n, m] has them wrongly."""
+    """Rows of all labels, learned on their positives and on the rows whose shortlist int32 [n, m] has them wrongly.
+
+    some_labels : first and last + 1 of those whose rows are learned, the same as ever; others are empty. None: all
+    """
     core = _core(backend)
     rows, labels = Examples.of(X), Examples.of(Y)
     indptr, positives = by_label(Y)
     parts = []
-    for first, last in _blocks(Y.shape[1], shortlists.size):
+    begin, end = some_labels or (0, Y.shape[1])
+    parts.append(_empty_rows(begin))
+    for first, last in _blocks(begin, end, shortlists.size * (end - begin) // max(Y.shape[1], 1)):
         own = indptr[first : last + 1] - indptr[first], positives[indptr[first] : indptr[last]]
         wrong = core.linear_negatives(shortlists, labels, first, last - first, options.n_threads)
         start = None if warm is None else _some(warm, first, last)
         parts.append(core.linear_train(rows, own, wrong, options, first, row_weights, start)[:4])
+    parts.append(_empty_rows(Y.shape[1] - end))
     return _joined(parts, X.shape[1])
 
 
-def _blocks(n_labels: int, n_pairs: int) -> Iterator[tuple[int, int]]:
+def _empty_rows(n: int) -> tuple[Any, ...]:
+    nothing = np.empty(0, np.float32)
+    return np.zeros(n + 1, np.int64), np.empty(0, np.int32), nothing, np.zeros(n, np.float32)
+
+
+def _blocks(begin: int, end: int, n_pairs: int) -> Iterator[tuple[int, int]]:
     """Ranges of labels that have about PAIRS_AT_ONCE of the shortlists' pairs."""
     n = max(1, -(-n_pairs // PAIRS_AT_ONCE))
-    size = -(-n_labels // n)
-    for first in range(0, n_labels, size):
-        yield first, min(first + size, n_labels)
+    size = max(1, -(-(end - begin) // n))
+    for first in range(begin, end, size):
+        yield first, min(first + size, end)
 
 
 def _some(rows: SparseRows, first: int, last: int) -> SparseRows:
@@ -193,7 +205,7 @@ def _some(rows: SparseRows, first: int, last: int) -> SparseRows:
 
 
 def _joined(parts: list[tuple[Any, ...]], n_features: int) -> SparseRows:
-    starts = np.cumsum([0] + [part[0][-1] for part in parts])
+    starts = np.cumsum([0] + [int(part[0][-1]) for part in parts])
     indptr = [part[0][:-1] + start for part, start in zip(parts, starts, strict=False)] + [starts[-1:]]
     features, weights, bias = (np.concatenate([part[i] for part in parts]) for i in (1, 2, 3))
     return SparseRows(np.concatenate(indptr).astype(np.int64), features, weights, bias, n_features)

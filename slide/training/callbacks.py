@@ -97,6 +97,12 @@ class Callbacks:
             require(ok, "callback", one, "a function, a slide.Callback, or a sequence of them")
         return cls([one if isinstance(one, Callback) else _Function(one) for one in members])
 
+    def say(self, text: str) -> None:
+        """A sentence for those who look on."""
+        for one in self._members:
+            if isinstance(one, Shown):
+                one.say(text)
+
     def tell(self, event: str, *told: Any) -> None:
         """Calls the method of that name of each."""
         for one in self._members:

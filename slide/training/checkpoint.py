@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -88,8 +89,12 @@ class Checkpoint:
         require(Path(self.path).parent.is_dir(), "Checkpoint(path=)", str(self.path), "a file in a folder that exists")
 
     def remove(self) -> None:
-        """Removes the file, if it is there, and the rows beside it."""
-        Path(self.path).unlink(missing_ok=True)
+        """Removes the file, if it is there, and the rows beside it; of a fit on a cluster, the folder."""
+        path = Path(self.path)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         remove_rows(self.path)
 
 

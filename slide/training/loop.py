@@ -246,7 +246,8 @@ def _wanted_distance(net: Model) -> tuple[int, float]:
     return family.rebuild_every(n)
 
 
-def _what_stopped(net: Model, stats: TrainStats, lr: float) -> str:
+def what_stopped(net: Model, stats: TrainStats, lr: float) -> str:
+    """What a NonFiniteError says."""
     if stats.bad_layer < len(net.layers):
         where = f"layer {stats.bad_layer} ({type(net.layers[stats.bad_layer]).__name__})"
     else:
@@ -268,7 +269,7 @@ def _train_chunk(
     with net.lock:
         stats = net.engine.train(X, Y, order, net.step, lr, batch_size)
         if stats.bad_step >= 0:
-            raise NonFiniteError(_what_stopped(net, stats, float(lr[stats.bad_step - net.step])))
+            raise NonFiniteError(what_stopped(net, stats, float(lr[stats.bad_step - net.step])))
         net.step += n
     progress.add(stats, n)
     return time.perf_counter() - begin

@@ -160,8 +160,38 @@ def shortlists(net: Model, X: sp.csr_array, m: int, at_most: int | None = None) 
     return net.shortlist(X, m, n_candidates=from_leaves or n_candidates)
 
 
+class RankingSource:
+    """Where `learn_ranker` gets shortlists and sparse rows from: one network here, or the parts of one elsewhere."""
+
+    def __init__(self, net: Model) -> None:
+        self._net = net
+        self.n_labels, self.n_features = net.n_labels, net.n_features
+
+    def shortlists(self, X: sp.csr_array, m: int, at_most: int | None = None) -> tuple[IntArray, FloatArray]:
+        """As the function of this name."""
+        return shortlists(self._net, X, m, at_most)
+
+    def solve(
+        self, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: SolverOptions, **more: Any
+    ) -> SparseRows:
+        """As slide.model.sparse_rows.solve."""
+        return solve(X, Y, lists, replace(options, n_threads=self._net.n_threads), backend=self._net.backend, **more)
+
+    def scores(self, rows: SparseRows, X: sp.csr_array, ids: IntArray) -> FloatArray:
+        """As SparseRows.scores, of rows that `solve` returned."""
+        return rows.scores(X, ids, self._net.n_threads, self._net.backend)
+
+    def n_weights(self, rows: SparseRows) -> int:
+        """Of rows that `solve` returned."""
+        return len(rows.features)
+
+    def rank_by(self, ranker: Ranker) -> None:
+        """From now on the network's predictions are ranked by it."""
+        self._net.rank_by(ranker)
+
+
 def learn_ranker(
-    net: Model,
+    net: Model | RankingSource,
     X: sp.csr_array,
     Y: sp.csr_array,
     held: npt.NDArray[np.bool_],
@@ -177,32 +207,33 @@ def learn_ranker(
 
     Returns what was chosen and how long each part took.
     """
-    sized = options.sized(X.shape[0], net.n_labels)
+    source = net if isinstance(net, RankingSource) else RankingSource(net)
+    sized = options.sized(X.shape[0], source.n_labels)
     n_negatives, n_ranked = sized.n_negatives, sized.n_ranked
     assert n_negatives is not None
     assert n_ranked is not None
     clock = [time.perf_counter()]
     main = ~held if held.any() else np.ones(len(held), np.bool_)
-    lists, _ = shortlists(net, X, n_negatives, LEARNED_OF)
+    lists, _ = source.shortlists(X, n_negatives, LEARNED_OF)
     clock.append(time.perf_counter())
     losses: dict[float, float] = {}
     if sized.C is None and held.any():
-        losses = _tried(net, (X, Y), lists, held, sized, seed, _some(weights, ~held))
+        losses = _tried(source, (X, Y), lists, held, sized, seed, _some(weights, ~held))
     if sized.C is None:
         sized = replace(sized, C=min(losses, key=losses.__getitem__) if losses else DEFAULT_C)
     clock.append(time.perf_counter())
-    first = _solved(net, X[main], Y[main], lists[main], sized, seed, row_weights=_some(weights, main))
+    first = _solved(source, X[main], Y[main], lists[main], sized, seed, row_weights=_some(weights, main))
     clock.append(time.perf_counter())
     sample = np.flatnonzero(held) if held.any() else np.arange(len(held))[:CALIBRATION_ROWS]
-    curve, logit_share, sum_share = _calibrated(net, first, X[sample], Y[sample], n_ranked)
+    curve, logit_share, sum_share = _calibrated(source, first, X[sample], Y[sample], n_ranked)
     clock.append(time.perf_counter())
-    net.rank_by(Ranker(first, n_ranked, curve, logit_share, sum_share))
+    source.rank_by(Ranker(first, n_ranked, curve, logit_share, sum_share))
     if before_held is not None:
         before_held()
     few = held.mean() < FEW_HELD  # then they are not worth a second solution with them
-    rows = first if few else _solved(net, X, Y, lists, sized, seed, row_weights=weights, warm=first)
+    rows = first if few else _solved(source, X, Y, lists, sized, seed, row_weights=weights, warm=first)
     clock.append(time.perf_counter())
-    net.rank_by(Ranker(rows, n_ranked, curve, logit_share, sum_share))
+    source.rank_by(Ranker(rows, n_ranked, curve, logit_share, sum_share))
     seconds = dict(
         zip(("shortlists", "choosing", "rows", "calibration", "rows_again"), np.diff(clock).tolist(), strict=True)
     )
@@ -211,7 +242,7 @@ def learn_ranker(
         n_ranked=n_ranked,
         C=float(sized.C or DEFAULT_C),
         held_losses=losses,
-        n_weights=len(rows.features),
+        n_weights=source.n_weights(rows),
         n_calibration=len(sample) if held.any() else 0,
         logit_share=logit_share,
         seconds=seconds,
@@ -260,7 +291,7 @@ def _with_own(ids: IntArray, Y: sp.csr_array) -> IntArray:
 
 
 def _tried(
-    net: Model,
+    source: RankingSource,
     pair: tuple[sp.csr_array, sp.csr_array],
     lists: IntArray,
     held: npt.NDArray[np.bool_],
@@ -273,17 +304,17 @@ def _tried(
     From 3 on upwards, for as long as it gets better; if it never does, downwards.
     """
     X, Y = pair
-    ids, logits = shortlists(net, X[held], min(options.n_negatives or FEWEST, FEWEST))
+    ids, logits = source.shortlists(X[held], min(options.n_negatives or FEWEST, FEWEST))
     some = _some_labels(ids, seed)
-    place = np.full(net.n_labels + 1, -1, np.int32)  # the last is that of an empty one, -1
+    place = np.full(source.n_labels + 1, -1, np.int32)  # the last is that of an empty one, -1
     place[some] = np.arange(len(some), dtype=np.int32)
     own, hits = place[ids], found_among(Y[held], ids)
     train = X[~held], sp.csr_array(Y[~held][:, some]), place[lists[~held]]
     losses: dict[float, float] = {}
 
     def loss(C: float) -> float:  # from scratch: the multipliers of another C are a bad start
-        rows = _solved(net, *train, replace(options, C=C), seed, row_weights=weights)
-        z = rows.scores(X[held], own, net.n_threads, net.backend)
+        rows = _solved(source, *train, replace(options, C=C), seed, row_weights=weights)
+        z = source.scores(rows, X[held], own)
         return log_loss(z, np.where(own < 0, -np.inf, logits), hits)
 
     at = WEIGHTS_TRIED.index(FIRST_TRIED)
@@ -310,24 +341,23 @@ def _some_labels(ids: IntArray, seed: int) -> IntArray:
 
 
 def _solved(
-    net: Model, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: Rank, seed: int, **more: Any
+    source: RankingSource, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: Rank, seed: int, **more: Any
 ) -> SparseRows:
     solver = SolverOptions(
-        n_features=net.n_features,
+        n_features=source.n_features,
         C=DEFAULT_C if options.C is None else options.C,
         positive_weight=options.positive_weight,
         eps=options.eps,
         prune=options.prune,
         max_passes=options.max_passes,
         seed=seed,
-        n_threads=net.n_threads,
     )
-    return solve(X, Y, lists, solver, backend=net.backend, **more)
+    return source.solve(X, Y, lists, solver, **more)
 
 
 def _calibrated(
-    net: Model, rows: SparseRows, X: sp.csr_array, Y: sp.csr_array, n_ranked: int
+    source: RankingSource, rows: SparseRows, X: sp.csr_array, Y: sp.csr_array, n_ranked: int
 ) -> tuple[FloatArray, float, float]:
-    ids, logits = shortlists(net, X, n_ranked)
-    z = rows.scores(X, ids, net.n_threads, net.backend)
+    ids, logits = source.shortlists(X, n_ranked)
+    z = source.scores(rows, X, ids)
     return calibrate(z, logits, found_among(Y, ids))

@@ -16,6 +16,7 @@ from slide.cli.models import is_model, load_classifier
 from slide.cli.options import add_format, add_json, add_machine, add_model
 from slide.cli.parser import Parser, Verb
 from slide.cli.sources import is_text_table, label, source_of
+from slide.errors import ModelFormatError
 from slide.estimator.card import fact_text
 from slide.model.snapshot import TABLE_ARRAYS, layer_from
 from slide.model.store.size import BudgetError, Needs, parse_memory
@@ -91,7 +92,7 @@ def describe_model(path: str, memory: int | None = None) -> dict[str, Any]:
         "weights": _storage(header),
         "weights_bytes": sum(n for name, n in header["array_bytes"].items() if _is_parameter(name)),
         "model_bytes": header["file_bytes"],
-        **_memory(header, memory),
+        **_memory(path, header, memory),
     }
     classifier = header.get("classifier", {})
     if "optimized" in classifier:
@@ -101,11 +102,14 @@ def describe_model(path: str, memory: int | None = None) -> dict[str, Any]:
     return facts | {k.rstrip("_"): v for k, v in fitted.items()}
 
 
-def _memory(header: dict[str, Any], budget: int | None) -> dict[str, Any]:
+def _memory(path: str, header: dict[str, Any], budget: int | None) -> dict[str, Any]:
     """What the network takes in memory, and what a budget would hold of it (docs/memory.md): nothing is allocated."""
     net = header["network"]
     try:
         layers = [layer_from(layer, None) for layer in net["layers"]]
+    except (LookupError, TypeError, ValueError, AttributeError) as e:
+        raise ModelFormatError(f"{path}: no layers that slide knows: {e}") from e
+    try:
         needs = Needs.of_file(layers, net.get("batch_size"), header["array_bytes"])
     except BudgetError:  # such a model is in memory, or nowhere
         if budget is not None:
