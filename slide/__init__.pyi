@@ -1,6 +1,7 @@
 # What is public, and where it lives: the one list, which slide/__init__.py reads too.
 
 from slide import datasets as datasets
+from slide import distributed as distributed
 from slide import errors as errors
 from slide import layers as layers
 from slide import lsh as lsh

@@ -47,6 +47,7 @@ class FitOptions:
     metric: str
     autotune: float | None
     calibrate: str | None
+    cluster: Any = None
 
     @classmethod
     def of(cls, args: Namespace) -> FitOptions:
@@ -64,7 +65,7 @@ class FitOptions:
         early = None if args.patience is None else slide.EarlyStopping(args.patience, args.metric)
         log = args.log and file_logger(writable(args.log, args.data, args.test, args.out))
         how = args.metric, args.autotune, args.calibrate
-        return cls(_checkpoint(args), validation, early, log or None, *how)
+        return cls(_checkpoint(args), validation, early, log or None, *how, cluster=_cluster(args))
 
     def eval_set(self, data: TrainingData) -> tuple[Any, Any] | float | None:
         """As ``SlideClassifier.fit`` takes it; files are read as the training data were."""
@@ -109,6 +110,22 @@ def _checkpoint(args: Namespace) -> slide.Checkpoint | None:
     if path.exists() and not args.resume:
         raise ValueError(f"--checkpoint: {path} is there already: go on from it with --resume, or remove it")
     return slide.Checkpoint(path, minutes=args.checkpoint_minutes, resume=args.resume)
+
+
+def _cluster(args: Namespace) -> Any:
+    """What --engine, --workers and --address ask for."""
+    if args.engine is None:
+        for name in ("workers", "address"):
+            if getattr(args, name) is not None:
+                raise ValueError(f"--{name}: found no --engine, wanted ray, torch or mpi")
+        return None
+    for name in ("rows_at_once", "validation", "patience", "autotune"):
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')}: found --engine too, which does not go with it yet")
+    from slide.distributed.engines import from_name
+
+    threads = getattr(args, "n_threads", None)
+    return from_name(args.engine, args.workers, threads, args.address)
 
 
 def apply_preset(args: Namespace) -> None:

@@ -21,7 +21,7 @@ import slide
 SNAPSHOT = Path(__file__).with_name("public_api.txt")
 COMMAND = "python tests/contracts/public_api.py"
 #: Beside `slide` itself. Their `__all__` says what of them is public.
-MODULES = ("datasets", "errors", "layers", "lsh", "metrics", "optim")
+MODULES = ("datasets", "distributed", "errors", "layers", "lsh", "metrics", "optim")
 #: In such a list for the package's other modules.
 INSIDE = {"slide.lsh.require"}
 BUILT_IN = ("builtins", "abc", "typing")

@@ -6,6 +6,7 @@ The kinds are in slide/cli/data.py and slide/cli/text_data.py, what the fit is g
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from argparse import Namespace
@@ -80,6 +81,12 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--autotune", type=float, metavar="MINUTES", help=text)
     text = "which score: p, psp, ndcg, psndcg or recall @1, @3 or @5 (default: %(default)s)"
     parser.add_argument("--metric", choices=METRICS, metavar="NAME", default="p@1", help=text)
+    text = "train by several workers (docs/distributed.md): of ray or torch, here or on a cluster, or under mpirun"
+    parser.add_argument("--engine", choices=("ray", "torch", "mpi"), help=text)
+    text = "how many, or the least and the most, like 2:8 (default: 2; what torchrun or mpirun started)"
+    parser.add_argument("--workers", metavar="N", help=text)
+    text = "of the Ray cluster, auto for the one of this machine (default: one is started here)"
+    parser.add_argument("--address", metavar="HOST:PORT", help=text)
     parser.add_argument("--log", metavar="FILE", help="write how the training went to this file (.csv, .jsonl)")
     add_json(parser)
     add_propensity(parser)
@@ -99,6 +106,8 @@ def run(args: Namespace) -> int:
     kind.check(args)
     target = writable(args.out, args.data, args.test) if args.out else None
     options = FitOptions.of(args)
+    if options.cluster is not None and not options.cluster.is_first:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (to the end: the first worker speaks for all)
     clf = kind.classifier(args, classifier_options(args))
     data = kind.read(args)
     test = data.held_out(args.test)
@@ -139,6 +148,8 @@ def _fit(clf: SlideClassifier, data: TrainingData, options: FitOptions) -> tuple
     fit_kwargs["calibrate"] = options.calibration_rows(data)
     if options.checkpoint:
         fit_kwargs["checkpoint"] = options.checkpoint
+    if options.cluster is not None:
+        fit_kwargs["cluster"] = options.cluster
     fit = clf.fit_blocks if isinstance(data, BlockData) else clf.fit
     begin = time.perf_counter()
     with stoppable(), bars.follow_fit(clf.epochs * data.n_rows) as shown:

@@ -1,0 +1,194 @@
+"""Fits a network on a cluster: hands the work to an engine, and puts what comes back into the network.
+
+SlideClassifier calls `fit_network` of what it is given as `cluster=`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slide.checks import require
+from slide.distributed.elastic import Change
+from slide.distributed.shard import Spec, check_shareable
+from slide.distributed.training import Fit, TrainingData
+from slide.distributed.work import Block, FitWork, Found, Saving, WorkerFacts
+from slide.engine.protocol import Examples
+from slide.errors import NonFiniteError
+from slide.model.model import Model
+from slide.model.ranker import Ranker
+from slide.model.snapshot import Snapshot
+from slide.optim import Schedule
+from slide.training.callbacks import Callbacks
+from slide.training.checkpoint import Checkpoint
+from slide.training.loop import what_stopped
+from slide.training.progress import Progress
+from slide.training.ranking import Rank, RankingFacts
+from slide.training.source import InMemory
+from slide.training.weights import TrainingRows
+
+
+@dataclass(frozen=True)
+class SharedFit:
+    """What a fit on a cluster left beside the network.
+
+    Attributes
+    ----------
+    facts : RankingFacts or None
+    first_ranker : Ranker or None
+        One that has learned nothing of held rows; the network has the last.
+    changes : of the workers
+    seconds : float
+        Of the workers, from their first to their last exchange.
+    workers : WorkerFacts of each
+    """
+
+    facts: RankingFacts | None
+    first_ranker: Ranker | None
+    changes: tuple[Change, ...]
+    seconds: float
+    workers: tuple[WorkerFacts, ...]
+
+
+class ClusterFits:
+    """What all engines can do, by their method `run`.
+
+    workers : a number, or the least and the most of those that the engine starts on this machine; None: none
+    threads : of each worker; None: an equal share of those of the network
+    """
+
+    workers: int | tuple[int, int] | None = None
+    threads: int | None = None
+
+    def run(self, work: Any) -> Any:
+        """Calls work(member) at every worker; what it returned at the first."""
+        raise NotImplementedError
+
+    def fit_network(
+        self,
+        net: Model,
+        rows: TrainingRows,
+        held: npt.NDArray[np.bool_],
+        *,
+        epochs: int,
+        schedule: Schedule,
+        rank: Rank | None = None,
+        callback: Any = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> SharedFit | None:
+        """Trains a network anew on rows of which those `held` are for the calibration; None in a process that is not
+        the first of those that somebody else started.
+
+        Raises
+        ------
+        ValueError
+            For a network that cannot be shared out, or a checkpoint of other data.
+        NonFiniteError
+            If a loss is not finite.
+        """
+        check_shareable(net.layers)
+        require(net.backend == "c", "backend", net.backend, "'c': workers share no other")
+        require(net.memory is None, "memory", net.memory, "None with cluster=: each worker holds its part")
+        spec = Spec(net.layers, net.wide, net.optimizer, net.loss, net.rebuild, net.batch_size, net.storage, net.seed)
+        main = rows.take(~held) if held.any() else rows
+        reports = _Reports(net, main, epochs, schedule, Callbacks.of(callback))
+        work = FitWork(
+            spec,
+            TrainingData(rows.X, rows.Y, Examples.of(rows.X, rows.weights).weights),
+            Fit(epochs, schedule),
+            held,
+            rank,
+            saving=None if checkpoint is None else _saving(checkpoint),
+            n_threads=self.threads or max(1, net.n_threads // self._started()),
+            reported=reports.take,
+        )
+        found = self.run(work)
+        if found is None:
+            return None
+        reports.end(found)
+        _take_over(net, found, rows)
+        return SharedFit(found.facts, found.first_ranker, found.changes, found.seconds, found.workers)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first of the processes that somebody else started; True where nobody did."""
+        return True
+
+    def _started(self) -> int:
+        """Workers that share this machine, as far as is known."""
+        return self.workers[0] if isinstance(self.workers, tuple) else self.workers or 1
+
+
+def _saving(checkpoint: Checkpoint) -> Saving:
+    minutes = checkpoint.minutes
+    return Saving(
+        Path(checkpoint.path), None if minutes is None else 60 * minutes, checkpoint.samples, checkpoint.resume
+    )
+
+
+def _take_over(net: Model, found: Found, rows: TrainingRows) -> None:
+    """The network becomes what the workers trained."""
+    trained = type(net)(
+        [net.layers[0], found.layer],
+        wide=net.wide,
+        optimizer=net.optimizer,
+        loss=net.loss,
+        rebuild=net.rebuild,
+        batch_size=net.batch_size,
+        storage=net.storage,
+        n_threads=net.n_threads,
+        seed=net.seed,
+        backend=net.backend,
+        arrays=Snapshot({}, found.arrays or {}).placed().arrays,  # what came in a message lies anywhere
+    )
+    trained.step, trained.epoch, trained.n_rebuilds = found.step, found.epoch, found.n_rebuilds
+    net.become(trained)
+    net.samples_resumed = found.first_step
+    if net.states[-1].lsh is not None:
+        net.rebuild_tables()
+        net.learn_leaves(Examples.of(rows.X), Examples.of(rows.Y))
+    if found.ranker is not None:
+        net.rank_by(found.ranker)
+
+
+class _Reports:
+    """Turns what the first worker reports into what callbacks of a fit are used to."""
+
+    def __init__(self, net: Model, rows: TrainingRows, epochs: int, schedule: Schedule, callbacks: Callbacks) -> None:
+        n = rows.X.shape[0]
+        self._net, self._schedule, self._callbacks, self._n = net, schedule, callbacks, n
+        self.progress = Progress(epochs=epochs, total=epochs * n)
+        counts = InMemory(Examples.of(rows.X), Examples.of(rows.Y)).counts()
+        self.progress.data = {"rows": n, "features": net.n_features, "labels": net.n_labels, **counts}
+        net.history = self.progress.history
+        self._began = time.perf_counter()
+        callbacks.tell("on_fit_begin", self.progress, net)
+
+    def take(self, message: Any) -> None:
+        """A block, or a change of workers."""
+        progress, callbacks = self.progress, self._callbacks
+        progress.seconds = time.perf_counter() - self._began
+        if isinstance(message, Change | str):
+            callbacks.say(str(message))
+            return
+        assert isinstance(message, Block)
+        progress.done = message.step - message.size
+        progress.add(message.stats, message.size)
+        progress.epoch, progress.epoch_ended = (progress.done - 1) // self._n, progress.done % self._n == 0
+        if progress.epoch_ended:
+            callbacks.tell("on_epoch_end", progress, self._net)
+            where = np.array([(progress.done - 1) / progress.total])
+            lr = float(self._schedule(where)[0]) * self._net.optimizer.lr
+            callbacks.tell("on_record", progress.record(lr), progress)
+        callbacks.tell("on_chunk", progress, self._net)
+
+    def end(self, found: Found) -> None:
+        """All is done."""
+        self._callbacks.tell("on_fit_end", self.progress, self._net)
+        if found.stopped is not None:
+            raise NonFiniteError(what_stopped(self._net, found.stopped, self._net.optimizer.lr))

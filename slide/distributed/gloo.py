@@ -1,0 +1,208 @@
+"""Groups over torch's gloo: bare process groups, one a generation, beside whatever default group the process has.
+
+The only module that imports torch. Processes find each other through a TCPStore in the driver, or torchrun's.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from slide.distributed.group import Array, PeerLost
+
+CHUNK = 1 << 26  # bytes sent at once
+CONNECTING = 10.0  # seconds
+WAITING = 1800.0  # seconds that a call waits for a peer of which nothing is heard; an engine's driver knows earlier
+_BREAKING = 0xB0FF  # a tag under which nobody sends
+_SUMMABLE = {np.dtype(name) for name in ("float16", "float32", "float64", "int8", "uint8", "int32", "int64")}
+_SIGNED = {np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}  # whose sums have the same bits
+
+
+class Store:
+    """A TCPStore in this process, which listens at `host` alone."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        listening = socket.create_server((host, 0))
+        self.port = listening.getsockname()[1]
+        self._store = dist.TCPStore(
+            host,
+            self.port,
+            None,
+            True,
+            _seconds(CONNECTING),
+            wait_for_workers=False,
+            master_listen_fd=listening.detach(),
+        )
+
+
+class GlooGroup:
+    """See Group. bytes_sent counts what this worker handed to the network, as the usual algorithms do it."""
+
+    def __init__(
+        self,
+        store: Any,
+        rank: int,
+        size: int,
+        generation: int = 0,
+        host: str = "127.0.0.1",
+        timeout: float = WAITING,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """host: the address of this machine that the others connect to. Raises PeerLost where they do not come, at
+        once where is_over() says so.
+        """
+        self.rank, self.size, self.generation, self.bytes_sent = rank, size, generation, 0
+        self._broken = False
+        self._torch = _connect(store, rank, size, host, is_over) if size > 1 else None
+        if self._torch is not None:
+            self._torch.set_timeout(_seconds(timeout))
+
+    def all_reduce(self, array: Array) -> None:
+        """See Group. float16 to float64, int8, uint8 and integers of 32 and 64 bits."""
+        dtype = np.dtype(_SIGNED.get(array.dtype, array.dtype))
+        if dtype not in _SUMMABLE:
+            raise TypeError(f"array is {array.dtype}; all_reduce adds up {', '.join(sorted(map(str, _SUMMABLE)))}")
+        self._do("allreduce", [_tensor(array.view(dtype))])
+        self.bytes_sent += 2 * array.nbytes * (self.size - 1) // self.size
+
+    def all_gather(self, array: Array) -> Array:
+        """See Group."""
+        found = np.empty((self.size, *array.shape), array.dtype)
+        if self.size == 1:
+            found[0] = array
+        self._do("_allgather_base", _tensor(_bytes(found)), _tensor(_bytes(array)))
+        self.bytes_sent += array.nbytes * (self.size - 1)
+        return found
+
+    def broadcast(self, array: Array, root: int = 0) -> None:
+        """See Group."""
+        options = dist.BroadcastOptions()
+        options.rootRank = root
+        self._do("broadcast", [_tensor(_bytes(array))], options)
+        self.bytes_sent += array.nbytes if self.rank == root else 0
+
+    def send(self, array: Array, to: int) -> None:
+        """See Group."""
+        for part in _parts(array):
+            self._do("send", [_tensor(part)], to, 0)
+        self.bytes_sent += array.nbytes
+
+    def recv(self, array: Array, source: int) -> None:
+        """See Group."""
+        for part in _parts(array):
+            self._do("recv", [_tensor(part)], source, 0)
+
+    def break_off(self) -> None:
+        """Makes all calls raise PeerLost, here and at the others, those that wait too."""
+        self._broken = True
+        if self._torch is None:
+            return
+        # A receive that is out of time closes the connections of its group, which its abort() does not.
+        try:
+            never = torch.empty(1, dtype=torch.uint8)
+            self._torch.recv([never], (self.rank + 1) % self.size, _BREAKING).wait(_seconds(0.001))
+        except RuntimeError:
+            pass
+
+    def _do(self, call: str, *arguments: Any) -> None:
+        if self._broken:
+            raise PeerLost("this group has lost a worker")
+        if self._torch is None:
+            return
+        try:
+            getattr(self._torch, call)(*arguments).wait()
+        except RuntimeError as error:
+            self.break_off()
+            raise PeerLost(f"a worker does not answer: {error}") from error
+
+
+def join_store(host: str, port: int, prefix: str) -> Any:
+    """A connection to a store; one a generation, since a call that waits for a dead worker holds its connection."""
+    try:
+        store = dist.TCPStore(host, port, None, False, _seconds(CONNECTING), wait_for_workers=False)
+    except RuntimeError as error:  # it went with the driver
+        raise PeerLost(f"no store at {host}:{port}: {error}") from error
+    return dist.PrefixStore(prefix, store)
+
+
+def from_torchrun(timeout: float = WAITING) -> GlooGroup:
+    """The group of the processes that torchrun started, from the environment that it gives them.
+
+    When one dies torchrun starts all of them again, so the work goes on from its checkpoint.
+    """
+    missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise RuntimeError(f"{', '.join(missing)} not set: start this with torchrun")
+    master, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = join_store(master, port, f"slide/{attempt}")
+    return GlooGroup(
+        store,
+        int(os.environ["RANK"]),
+        int(os.environ["WORLD_SIZE"]),
+        generation=int(attempt),
+        host=_address_towards(master, port),
+        timeout=timeout,
+    )
+
+
+def _connect(store: Any, rank: int, size: int, host: str, is_over: Callable[[], bool]) -> Any:
+    """A process group. It is made in a thread, because nothing else ends the wait for a worker that died meanwhile."""
+    options = dist.ProcessGroupGloo._Options()
+    options._devices = [_device(host)]
+    options._timeout = _seconds(CONNECTING)
+    made: list[Any] = []
+    done = threading.Event()
+
+    def make() -> None:
+        try:
+            made.append(dist.ProcessGroupGloo(store, rank, size, options))
+        except RuntimeError as error:
+            made.append(error)
+        done.set()
+
+    threading.Thread(target=make, name="slide-connecting", daemon=True).start()
+    while not done.wait(0.01):
+        if is_over():
+            raise PeerLost("a worker was lost while its group was made")
+    if isinstance(made[0], RuntimeError):
+        raise PeerLost(f"not all workers came: {made[0]}") from made[0]
+    return made[0]
+
+
+@lru_cache
+def _device(host: str) -> Any:
+    return dist.ProcessGroupGloo.create_device(hostname=host)
+
+
+def _address_towards(host: str, port: int) -> str:
+    """The address of this machine on the way to another."""
+    with socket.create_connection((host, port), timeout=CONNECTING) as connection:
+        return str(connection.getsockname()[0])
+
+
+def _seconds(seconds: float) -> datetime.timedelta:
+    return datetime.timedelta(seconds=seconds)
+
+
+def _bytes(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _parts(array: Array) -> list[Array]:
+    data = _bytes(array)
+    return [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    """Of the same memory; of a copy where the array is read-only, which torch would warn of."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

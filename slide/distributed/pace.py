@@ -1,0 +1,108 @@
+"""Finds workers that are slower than the others, and gives them less to do.
+
+A worker's own time of a block is what it spends outside of exchanges. Whoever takes LIMIT times the median for PATIENCE
+blocks in a row gets a share by its speed, as do all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slide.distributed.group import Array, Group
+
+LIMIT, PATIENCE = 1.25, 20
+LEAST = 0.1  # of an equal share: so slow a worker is better replaced
+
+
+class ClockedGroup:
+    """A group that counts the seconds spent in it."""
+
+    def __init__(self, group: Group) -> None:
+        self.group, self.seconds = group, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.group, name)
+
+    @property
+    def rank(self) -> int:
+        """See Group."""
+        return self.group.rank
+
+    @property
+    def size(self) -> int:
+        """See Group."""
+        return self.group.size
+
+    @property
+    def generation(self) -> int:
+        """See Group."""
+        return self.group.generation
+
+    def _clocked(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        begin = time.perf_counter()
+        try:
+            return call(*arguments)
+        finally:
+            self.seconds += time.perf_counter() - begin
+
+    def all_reduce(self, array: Array) -> None:
+        """See Group."""
+        self._clocked(self.group.all_reduce, array)
+
+    def all_gather(self, array: Array) -> Array:
+        """See Group."""
+        found: Array = self._clocked(self.group.all_gather, array)
+        return found
+
+    def broadcast(self, array: Array, root: int = 0) -> None:
+        """See Group."""
+        self._clocked(self.group.broadcast, array, root)
+
+    def send(self, array: Array, to: int) -> None:
+        """See Group."""
+        self._clocked(self.group.send, array, to)
+
+    def recv(self, array: Array, source: int) -> None:
+        """See Group."""
+        self._clocked(self.group.recv, array, source)
+
+
+class Pace:
+    """What blocks took of all workers, the same at each of them."""
+
+    def __init__(self) -> None:
+        self.seconds: list[npt.NDArray[np.float64]] = []  # of the last blocks, by rank
+
+    def take(self, seconds: npt.NDArray[np.float64]) -> None:
+        """One block's, by rank."""
+        if self.seconds and len(self.seconds[0]) != len(seconds):
+            self.seconds.clear()
+        self.seconds = [*self.seconds[-PATIENCE + 1 :], seconds]
+
+    def straggles(self) -> bool:
+        """Whether one worker was too slow in each of the last blocks."""
+        if len(self.seconds) < PATIENCE or len(self.seconds[0]) < 2:
+            return False
+        recent = np.array(self.seconds)
+        slow = recent > LIMIT * _of_others(recent)
+        return bool(slow.all(axis=0).any())
+
+    def speeds(self, shares: npt.NDArray[np.float64]) -> list[float]:
+        """What each worker would do in equal time, after blocks in which they had these shares of the work."""
+        typical = np.median(np.array(self.seconds), axis=0)
+        speeds = shares / np.maximum(typical, 1e-9)
+        speeds = np.maximum(speeds / speeds.mean(), LEAST)
+        self.seconds.clear()
+        return [float(speed) for speed in speeds]
+
+
+def _of_others(recent: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """[blocks, workers]: of each worker, the median of the others'."""
+    n = recent.shape[1]
+    found = [np.median(np.delete(recent, worker, axis=1), axis=1) for worker in range(n)]
+    return np.stack(found, axis=1)

@@ -1,0 +1,251 @@
+"""A fit by several workers: every one runs this program, over its own part of the network, block by block.
+
+The order of the samples, learning rates, rebuilds and numbers of cells follow from the seed and from sizes that are the
+same everywhere, so that all of them come to each exchange at the same place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from slide.distributed.group import Group
+from slide.distributed.pace import ClockedGroup, Pace
+from slide.distributed.parts import FEATURES, LABELS, Numbering, cuts
+from slide.distributed.shard import Range, Shard, Spec, dense_rows
+from slide.distributed.step import OwnColumns, activate, block_size, train_block
+from slide.distributed.walk import OwnPairs
+from slide.engine.layout import MAX_BATCH, FloatArray
+from slide.engine.protocol import NO_WEIGHTS, Examples, TrainStats
+from slide.io.fingerprint import fingerprint
+from slide.layers import Sampled
+from slide.lsh import HashFamily
+from slide.model.model import SAMPLES_A_BATCH_ROW
+from slide.optim import Schedule
+from slide.training.tuning import grow_tables
+
+HIDDEN_ROWS = 8192  # of which hidden vectors are found at a time
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All rows, at every worker: X float32 CSR [n, n_features], Y indicator CSR [n, n_labels], weights [n] or empty."""
+
+    X: sp.csr_array
+    Y: sp.csr_array
+    weights: FloatArray = field(default_factory=lambda: NO_WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is to be done with the rows: the same at all workers."""
+
+    epochs: int
+    schedule: Schedule
+    block: int | None = None  # samples of one; None: step.block_size
+    speeds: tuple[float, ...] = ()  # of the workers, by rank; empty: all alike
+
+
+@dataclass
+class Counters:
+    """Where a fit stands, the same at all workers between two blocks.
+
+    first : place in the order of the epoch
+    """
+
+    step: int = 0
+    epoch: int = 0
+    first: int = 0
+    n_rebuilds: int = 0
+    next_rebuild: int = 0
+    pruned: bool = False
+
+
+class SharedTraining:
+    """A network and the rows it is trained on, of which this worker has its part."""
+
+    def __init__(self, group: Group, spec: Spec, data: TrainingData, n_threads: int = 1, K: int | None = None) -> None:
+        """K : bits of a cell's number, where tables have grown; None: as many as the spec says."""
+        self.group, self.spec, self.data, self.n_threads = ClockedGroup(group), spec, data, n_threads
+        self.features = Numbering.of(spec.input.n_features, spec.seed, FEATURES)
+        self.labels = Numbering.of(spec.output.n, spec.seed, LABELS)
+        self.at, self.pace = Counters(), Pace()
+        self._fingerprint: dict[str, Any] | None = None
+        self._place([1.0] * group.size, K)
+
+    def _place(self, speeds: list[float], K: int | None) -> None:
+        """Takes this worker's part, untrained, in a group whose workers have these speeds."""
+        group, spec, data = self.group, self.spec, self.data
+        self.feature_ranges = _ranges(cuts(spec.input.n_features, speeds))
+        self.label_ranges = _ranges(cuts(spec.output.n, speeds))
+        features, labels = self.feature_ranges[group.rank], self.label_ranges[group.rank]
+        self.shard = Shard(spec.with_cells(K), features, labels, self.n_threads)
+        self.rows = self.own_columns(data)
+        self.pairs: OwnPairs | None = None
+        if spec.wide is not None:
+            self.pairs = OwnPairs(spec, data.X, self.rows.Y, labels, group.size, self.n_threads)
+
+    def resume(self, at: Counters, K: int | None, speeds: list[float] | None = None) -> None:
+        """Takes a part anew, in the group as it is now, to go on from there; its rows are yet to come."""
+        self._place(speeds or [1.0] * self.group.size, K)
+        self.at = replace(at)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a fit to go on: JSON values."""
+        if self._fingerprint is None:
+            data, spec = self.data, self.spec
+            network = hashlib.sha256(repr((spec.layers, spec.wide, spec.optimizer, spec.loss, spec.seed)).encode())
+            rows = {"data": fingerprint(data.X, data.Y), "weights": hashlib.sha256(data.weights.tobytes()).hexdigest()}
+            self._fingerprint = {"options": network.hexdigest(), **rows}
+        return self._fingerprint
+
+    def own_columns(self, data: TrainingData) -> OwnColumns:
+        """Rows as this worker's shard sees them."""
+        return OwnColumns(
+            Examples.of(self.features.columns(data.X, *self.shard.features)),
+            Examples.of(self.labels.columns(data.Y, *self.shard.labels)),
+            np.diff(data.Y.indptr).astype(np.int32),
+            data.weights,
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """Of the data."""
+        return int(self.data.X.shape[0])
+
+    # -- training -------------------------------------------------------------------------------------------------
+
+    def is_done(self, fit: Fit) -> bool:
+        """Whether all epochs are over."""
+        return self.at.epoch >= fit.epochs
+
+    def train_block(self, fit: Fit) -> tuple[TrainStats, int]:
+        """The next block, with what comes before it and, at the end of an epoch, after it: counts of all workers, and
+        how many samples it had."""
+        at = self.at
+        order = self._order(at.epoch)
+        self._follow()
+        begin, waited = time.perf_counter(), self.group.seconds
+        size = min(fit.block or block_size(self.n_rows), self.n_rows - at.first, at.next_rebuild - at.step)
+        places = at.step + np.arange(size)
+        lr = fit.schedule(places / (fit.epochs * self.n_rows)) * np.float32(self.spec.optimizer.lr)
+        stats = self._trained(order[at.first : at.first + size], np.ascontiguousarray(lr, np.float32))
+        own = time.perf_counter() - begin - (self.group.seconds - waited)
+        stats, seconds = summed(self.group, stats, own)
+        self.pace.take(seconds)
+        at.step, at.first = at.step + size, at.first + size
+        if at.first == self.n_rows:
+            at.epoch, at.first = at.epoch + 1, 0
+            if self.pairs and not at.pruned and fit.epochs > 1:
+                self.pairs.prune(Examples.of(self.data.X))
+            at.pruned = True
+        return stats, size
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        if getattr(self, "_ordered", None) is None or self._ordered[0] != epoch:
+            order = np.random.default_rng([self.spec.seed, epoch]).permutation(self.n_rows).astype(np.int64)
+            self._ordered: tuple[int, npt.NDArray[np.int64]] = epoch, order
+        return self._ordered[1]
+
+    def _trained(self, order: npt.NDArray[np.int64], lr: FloatArray) -> TrainStats:
+        step = self.at.step
+        stats = train_block(self.group, self.shard, self.rows, order, step, lr, self.batch_size)
+        if self.pairs:
+            X = Examples.of(self.data.X, self.data.weights if len(self.data.weights) else None)
+            walked = self.pairs.train(X, self.rows.Y, order, step, lr)
+            stats = stats._replace(wide_loss=walked.wide_loss, n_wide_active=walked.n_wide_active)
+            if walked.bad_step >= 0:
+                stats = stats._replace(bad_step=walked.bad_step, bad_layer=2, bad_update=walked.bad_update)
+        return stats
+
+    @property
+    def batch_size(self) -> int:
+        """As slide.Network's, of all rows."""
+        return self.spec.batch_size or int(np.clip(self.n_rows // SAMPLES_A_BATCH_ROW, 1, MAX_BATCH))
+
+    # -- tables ---------------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Rebuilds the tables when it is time, from the same vectors everywhere."""
+        at, whole = self.at, self.spec.output
+        if whole.lsh is None or whole.n_active >= whole.n:
+            at.next_rebuild = 2**62
+        if at.step < at.next_rebuild:
+            return
+        assert whole.lsh is not None
+        if at.n_rebuilds:
+            self._grow()
+        n = self.family.n_queries(whole.n)
+        self.rebuild(np.sort(np.random.default_rng([self.spec.seed, at.n_rebuilds]).integers(0, self.n_rows, n)))
+        interval = self.spec.rebuild.interval(at.n_rebuilds, whole.lsh.rebuild_every(whole.n))
+        at.n_rebuilds += 1
+        at.next_rebuild = at.step + interval
+
+    def rebuild(self, rows: npt.NDArray[np.int64] | None, final: bool = False) -> None:
+        """Fills the tables here, after centres were learned of these rows; None: of none."""
+        head = self.shard.head
+        head.step, head.n_rebuilds = self.at.step, self.at.n_rebuilds
+        queries = None if rows is None else dense_rows(self.hidden_of(self.rows.X.take(rows)))
+        head.rebuild_tables(queries, final=final, refresh=not final and queries is not None)
+
+    @property
+    def family(self) -> HashFamily:
+        """The tables here, as they are now sized."""
+        layer = self.shard.head.layers[-1]
+        assert isinstance(layer, Sampled)
+        assert layer.lsh is not None
+        return layer.lsh
+
+    def _grow(self) -> None:
+        """More cells, where the mean of what all workers' tables find is too little."""
+        head = self.shard.head
+        found = np.array([head.recalls.get(1, 0.0), 1 in head.recalls], np.float64)
+        self.group.all_reduce(found)
+        head.recalls.clear()
+        if found[1] > 0:
+            head.recalls[1] = float(found[0] / found[1])
+            grow_tables(head)
+
+    # -- what the network says ------------------------------------------------------------------------------------
+
+    def hidden_of(self, X: Examples) -> FloatArray:
+        """[n, H] the hidden vectors of rows of own features, which all workers ask for at once."""
+        parts = []
+        for first in range(0, max(X.n_rows, 1), HIDDEN_ROWS):
+            sums = self.shard.below.hidden(X.part(first, min(first + HIDDEN_ROWS, X.n_rows)), 1)
+            self.group.all_reduce(sums)
+            parts.append(activate(self.spec.input.activation, sums))
+        return np.concatenate(parts)
+
+
+def _ranges(found: npt.NDArray[np.int64]) -> list[Range]:
+    return list(pairwise(found.tolist()))
+
+
+def summed(group: Group, stats: TrainStats, seconds: float) -> tuple[TrainStats, npt.NDArray[np.float64]]:
+    """Counts of all workers, and the seconds of each; what stopped one of them stops all."""
+    bad = stats.bad_step if stats.bad_step >= 0 else 2**52
+    own = [
+        stats.loss,
+        stats.n_active,
+        stats.wide_loss,
+        stats.n_wide_active,
+        bad,
+        stats.bad_layer,
+        stats.bad_update,
+        seconds,
+    ]
+    found: Any = group.all_gather(np.array(own, np.float64))
+    loss, n_active, wide_loss, n_wide = found[:, :4].sum(axis=0).tolist()
+    worst = found[int(np.argmin(found[:, 4])), 4:7]
+    if worst[0] < 2**52:
+        stats = stats._replace(bad_step=int(worst[0]), bad_layer=int(worst[1]), bad_update=bool(worst[2]))
+    stats = stats._replace(loss=loss, n_active=int(n_active), wide_loss=wide_loss, n_wide_active=int(n_wide))
+    return stats, found[:, 7]

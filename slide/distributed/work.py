@@ -1,0 +1,289 @@
+"""What each worker does from beginning to end, whatever carries it: train, survive, learn to rank, hand over."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slide.distributed import elastic
+from slide.distributed.elastic import Change, Held
+from slide.distributed.group import PeerLost
+from slide.distributed.merge import Arrays, merged_arrays, merged_layer
+from slide.distributed.messages import say
+from slide.distributed.ranking import SharedRanking
+from slide.distributed.shard import Range, Spec
+from slide.distributed.training import Fit, SharedTraining, TrainingData
+from slide.engine.protocol import TrainStats
+from slide.layers import Sampled
+from slide.model.ranker import Ranker
+from slide.training.ranking import Rank, RankingFacts, learn_ranker
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Checkpoints of a shared fit, in a folder that all workers see.
+
+    seconds, samples : between two of them; None: not by this
+    exact : whether all go back to the last one when a worker is lost, or only what it had
+    """
+
+    folder: Path
+    seconds: float | None
+    samples: int | None
+    resume: bool
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """What one worker took.
+
+    Attributes
+    ----------
+    parameters : int
+        Bytes of its part of the network, the optimizer's state included.
+    sent : int
+        Bytes sent to others while the network was trained, by the last group of workers.
+    steps : int
+        Samples for which they were sent.
+    cpu_seconds : float
+        Of its process, or of all threads where workers are threads.
+    """
+
+    parameters: int
+    sent: int
+    steps: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A fit's outcome, at the first worker.
+
+    arrays : of the merged network, by the names of files; None if it stays in parts
+    """
+
+    arrays: Arrays | None
+    layer: Sampled
+    step: int
+    epoch: int
+    n_rebuilds: int
+    facts: RankingFacts | None = None
+    first_ranker: Ranker | None = None  # which has learned nothing of held rows
+    ranker: Ranker | None = None
+    first_step: int = 0  # that of a checkpoint it went on from
+    stopped: TrainStats | None = None  # by a loss or an update that was not finite
+    seconds: float = 0.0
+    changes: tuple[Change, ...] = ()
+    workers: tuple[WorkerFacts, ...] = ()
+
+
+@dataclass
+class FitWork:
+    """A fit: called by every worker with its Member.
+
+    held : bool [n], rows that are not trained on before the calibration; empty for none
+    """
+
+    spec: Spec
+    data: TrainingData
+    fit: Fit
+    held: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    rank: Rank | None = None
+    saving: Saving | None = None
+    n_threads: int = 1
+    merge: bool = True  # whether the first worker gets the whole network
+    reported: Callable[[Any], None] | None = (
+        None  # hears of blocks and changes, where the first worker is in its process
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"reported": None}
+
+    def __call__(self, member: Any) -> Found | None:
+        """member : slide.distributed.member.Member. Found at the first worker, None at the others."""
+        return _OneWorker(self, member).run()
+
+
+class _OneWorker:
+    """One worker's part of the work."""
+
+    def __init__(self, work: FitWork, member: Any) -> None:
+        self._work, self._member, self._saving = work, member, work.saving
+        self._began = self._saved_at = time.monotonic()
+        self._saved_step = self._first_step = 0
+        self._changes: list[Change] = []
+        self._sent, self._group_began = (0, 0), 0  # bytes and samples; the step at which the present group began
+        n_threads = getattr(member, "threads", None) or work.n_threads
+        self._training = SharedTraining(member.group, work.spec, _main_rows(work.data, work.held), n_threads)
+
+    def run(self) -> Found | None:
+        """From the beginning, or from a checkpoint, to the end."""
+        self._start()
+        while True:
+            try:
+                return self._go_on()
+            except PeerLost:
+                self._change(lost=True)
+
+    def _report(self, message: Any) -> None:
+        if self._training.group.rank:
+            return
+        if self._work.reported is not None:
+            self._work.reported(message)
+        elif hasattr(self._member, "report"):
+            self._member.report(message)
+
+    # -- workers that come and go ---------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        training, group, folder = self._training, self._member.group, self._folder
+        if folder is not None and group.generation == 0 and self._saving is not None and not self._saving.resume:
+            if group.rank == 0 and folder.exists():
+                shutil.rmtree(folder)
+            folder = None
+        try:
+            elastic.regrouped(training, group, folder, [])
+        except PeerLost:
+            self._change(lost=True, is_new=True)
+        self._saved_step = self._first_step = training.at.step
+
+    def _change(self, *, lost: bool, is_new: bool = False, leaving: Sequence[int] = ()) -> None:
+        """The next group, for as often as it takes."""
+        held = [] if is_new else [Held.of(self._training)]
+        if leaving:
+            held = elastic.handed_over(self._training, leaving)
+        rewind = lost and self._saving is not None and self._saving.exact
+        while True:
+            try:
+                group = self._member.regroup(lost=lost)
+                change = elastic.regrouped(self._training, group, self._folder, held, rewind=rewind)
+                break
+            except PeerLost:
+                lost = True
+        self._changes.append(change)
+        self._group_began = self._training.at.step
+        self._report(change)
+
+    @property
+    def _folder(self) -> Path | None:
+        return None if self._saving is None else self._saving.folder
+
+    # -- the fit --------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> Found | None:
+        training, work = self._training, self._work
+        while not training.is_done(work.fit):
+            wish = self._member.wants_change()
+            if wish:
+                if getattr(wish, "driver_lost", False):
+                    self._save_without_driver()
+                    return None
+                self._change(lost=False, leaving=getattr(wish, "leaving", ()))
+                continue  # as those do who have just come
+            stats, size = training.train_block(work.fit)
+            self._report(Block(stats, size, training.at.step, training.group.size))
+            if stats.bad_step >= 0:
+                return self._found(None, None, stats)
+            self._save_if_due()
+            if training.pace.straggles():
+                elastic.balanced(training)
+                self._report(f"a worker is slow: labels are now {_lengths(training.label_ranges)}")
+        self._sent = getattr(training.group, "bytes_sent", 0), training.at.step - self._group_began
+        self._finish_tables()
+        arrays = merged_arrays(training) if work.merge else None
+        return self._found(arrays, self._ranked())
+
+    def _save_without_driver(self) -> None:
+        """Saves what there is, where there is a place for it, so that somebody can go on from there."""
+        if self._saving is not None:
+            elastic.save(self._training, self._saving.folder)
+
+    def _finish_tables(self) -> None:
+        """The last rebuild, with more care."""
+        training, whole = self._training, self._work.spec.output
+        if training.shard.output.lsh is None:
+            return
+        n = min(training.family.n_queries(whole.n, True), training.n_rows)
+        rng = np.random.default_rng([self._work.spec.seed, training.at.n_rebuilds])
+        training.rebuild(np.sort(rng.integers(0, training.n_rows, n)), final=True)
+
+    def _ranked(self) -> tuple[RankingFacts, list[Ranker]] | None:
+        work = self._work
+        if work.rank is None:
+            return None
+        rankers: list[Ranker] = []
+        data, held = work.data, work.held
+        if not len(held):
+            held = np.zeros(data.X.shape[0], np.bool_)
+        weights = data.weights if len(data.weights) else None
+        source = SharedRanking(self._training, rankers.append)
+        return learn_ranker(source, data.X, data.Y, held, work.rank, work.spec.seed, weights), rankers
+
+    def _found(
+        self, arrays: Arrays | None, ranked: tuple[RankingFacts, list[Ranker]] | None, stopped: TrainStats | None = None
+    ) -> Found | None:
+        training, at = self._training, self._training.at
+        facts = say(training.group, WorkerFacts(training.shard.n_bytes, *self._sent, time.process_time()))
+        if training.group.rank:
+            return None
+        return Found(
+            arrays,
+            merged_layer(training),
+            at.step,
+            at.epoch,
+            at.n_rebuilds,
+            ranked[0] if ranked else None,
+            ranked[1][0] if ranked else None,
+            ranked[1][-1] if ranked else None,
+            self._first_step,
+            stopped,
+            time.monotonic() - self._began,
+            tuple(self._changes),
+            tuple(facts),
+        )
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _save_if_due(self) -> None:
+        """All save, when the first worker says so."""
+        saving, training = self._saving, self._training
+        if saving is None:
+            return
+        now, step = time.monotonic(), training.at.step
+        due = saving.samples is not None and step - self._saved_step >= saving.samples
+        due |= saving.seconds is not None and now - self._saved_at >= saving.seconds
+        asked = np.array([due], np.uint8)
+        training.group.broadcast(asked)
+        if asked[0]:
+            elastic.save(training, saving.folder)
+            self._saved_at, self._saved_step = time.monotonic(), step
+
+
+def _lengths(ranges: Sequence[Range]) -> str:
+    return ", ".join(f"{end - first:,}" for first, end in ranges)
+
+
+def _main_rows(data: TrainingData, held: npt.NDArray[np.bool_]) -> TrainingData:
+    """Those that are not held."""
+    if not held.any():
+        return data
+    weights = data.weights[~held] if len(data.weights) else data.weights
+    return TrainingData(data.X[~held], data.Y[~held], weights)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What the first worker reports of each block."""
+
+    stats: TrainStats
+    size: int
+    step: int
+    workers: int

@@ -1,0 +1,252 @@
+"""A network that several workers train, in threads: what they learn, who comes and goes, and what files bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import slide
+from slide.distributed import elastic, files
+from slide.distributed.engines import Local
+from slide.distributed.parts import Numbering, cuts
+from slide.distributed.ranking import best_of, own_range
+from slide.distributed.shard import normal
+from slide.distributed.training import SharedTraining
+from slide.model.sparse_rows import SolverOptions, solve
+
+N = 1500
+X, Y = slide.datasets.synthetic(2000, 300, 200, nnz=10, labels_per_row=2)
+
+
+def fitted(cluster: Any, **options: Any) -> slide.SlideClassifier:
+    how = {name: options.pop(name) for name in ("checkpoint", "callback") if name in options}
+    clf = slide.SlideClassifier(**{"hidden": 16, "epochs": 2, "random_state": 1, "n_threads": 1, **options})
+    return clf.fit(X[:N], Y[:N], cluster=cluster, **how)
+
+
+def p_at_1(clf: slide.SlideClassifier) -> float:
+    return clf.evaluate(X[N:], Y[N:])["p@1"]
+
+
+@pytest.fixture(scope="module")
+def alone() -> float:
+    return p_at_1(fitted(None))
+
+
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[SharedTraining], None]]:
+    """What a worker does before its block of that step."""
+    events: dict[int, Callable[[SharedTraining], None]] = {}
+    real = SharedTraining.train_block
+
+    def block(self: SharedTraining, fit: Any) -> Any:
+        if self.at.step in events:
+            events[self.at.step](self)
+        return real(self, fit)
+
+    monkeypatch.setattr(SharedTraining, "train_block", block)
+    return events
+
+
+def dies(rank: int) -> Callable[[SharedTraining], None]:
+    """Ends the thread of the worker of that rank, once."""
+    done: list[int] = []
+
+    def die(training: SharedTraining) -> None:
+        if training.group.rank == rank and not done:
+            done.append(rank)
+            raise SystemExit
+
+    return die
+
+
+# -- what they learn ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"wide": False, "n_active": 64},
+        {"wide": slide.Rank(C=1.0)},
+        {"wide": False, "loss": "binary", "activation": "tanh", "dropout": 0.1},
+        {"wide": False, "lsh": None, "n_active": 64},
+    ],
+    ids=["walk", "cells", "ranked", "binary", "no tables"],
+)
+def test_three_workers_learn_what_one_process_does(options: dict[str, Any]) -> None:
+    one, three = p_at_1(fitted(None, **options)), p_at_1(fitted(Local(3), **options))
+    assert three > one - 0.08
+    assert three > 0.02  # twice what chance gives
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    first, again = fitted(Local(2)), fitted(Local(2))
+    ids, scores = first.predict_topk(X[N:], 5)
+    same_ids, same_scores = again.predict_topk(X[N:], 5)
+    assert (ids == same_ids).all()
+    assert (scores == same_scores).all()
+
+
+def test_each_worker_has_its_part_of_the_parameters(at_step: dict[int, Any]) -> None:
+    sizes: dict[int, int] = {}
+    at_step[0] = lambda training: sizes.setdefault(training.group.rank, training.shard.n_bytes)
+    whole = fitted(Local(2), wide=False).network_.n_bytes
+    assert sum(sizes.values()) == whole
+    assert max(sizes.values()) < 0.51 * whole
+
+
+def test_what_is_sent_follows_the_formula(at_step: dict[int, Any]) -> None:
+    sent: dict[int, int] = {}
+    for step in (512, 1280):
+        at_step[step] = lambda training: sent.setdefault(training.at.step, training.group.bytes_sent)
+    fitted(Local(2), wide=False, lsh=None, hidden=128, n_active=64)
+    a_sample = (sent[1280] - sent[512]) / (1280 - 512)
+    assert a_sample == pytest.approx(2 * 4 * 128 * 2 * (2 - 1) / 2, rel=0.02)
+
+
+def test_rows_that_rank_have_the_same_bits_for_any_number_of_workers() -> None:
+    lists = np.random.default_rng(0).integers(0, 200, (N, 20)).astype(np.int32)
+    options = SolverOptions(n_features=300)
+    whole = solve(X[:N], Y[:N], lists, options)
+    work = np.bincount(Y[:N].indices, minlength=200)
+    for workers in (2, 3, 5):
+        parts = [
+            solve(X[:N], Y[:N], lists, options, some_labels=own_range(work, rank, workers)) for rank in range(workers)
+        ]
+        assert sum(len(part.features) for part in parts) == len(whole.features)
+        total = sum(part.matrix() for part in parts) - whole.matrix()
+        assert not np.asarray(total.data).any()
+        assert (sum(part.bias for part in parts) == whole.bias).all()
+
+
+def test_a_callback_hears_of_blocks_and_a_loss_that_overflows_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[int] = []
+    fitted(Local(2), callback=lambda progress: done.append(progress.done), verbose=1)
+    assert done == sorted(done)
+    assert done[-1] % 2 == 0
+    assert "epoch 2/2" in capsys.readouterr().out
+    with pytest.raises(slide.NonFiniteError, match="learning rate"):
+        fitted(Local(2), wide=False, optimizer=slide.SGD(lr=1e30))
+
+
+# -- who comes and goes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_the_others_go_on_without_a_worker_that_died(rank: int, at_step: dict[int, Any], alone: float) -> None:
+    at_step[512] = dies(rank)
+    assert p_at_1(fitted(Local(3))) > alone - 0.15
+
+
+def test_what_a_lost_worker_had_comes_from_the_checkpoint(
+    at_step: dict[int, Any], tmp_path: Path, alone: float
+) -> None:
+    at_step[1280] = dies(1)
+    checkpoint = slide.Checkpoint(tmp_path / "run", samples=512, minutes=None)
+    assert p_at_1(fitted(Local(2), checkpoint=checkpoint)) > alone - 0.08
+    found = files.read_manifest(tmp_path / "run")
+    assert found is not None
+    assert found["step"] > 1280
+
+
+def test_a_fit_that_was_broken_off_goes_on_with_other_workers(at_step: dict[int, Any], tmp_path: Path) -> None:
+    def stop(training: SharedTraining) -> None:
+        raise RuntimeError("broken off")
+
+    steps: list[int] = []
+    at_step[1756] = stop
+    checkpoint = slide.Checkpoint(tmp_path / "run", samples=512, minutes=None, resume=True)
+    with pytest.raises(RuntimeError, match="broken off"):
+        fitted(Local(2), checkpoint=checkpoint)
+    at_step[1756] = lambda training: steps.append(training.group.size)
+    clf = fitted(Local(3), checkpoint=checkpoint)
+    assert steps == [3, 3, 3]
+    assert clf.network_.samples_resumed > 0
+    other = slide.SlideClassifier(hidden=16, epochs=2, random_state=2, n_threads=1)
+    with pytest.raises(ValueError, match="checkpoint of other options"):
+        other.fit(X[:N], Y[:N], cluster=Local(2), checkpoint=checkpoint)
+
+
+def test_with_as_many_workers_a_resumed_fit_has_the_same_bits(at_step: dict[int, Any], tmp_path: Path) -> None:
+    def stop(training: SharedTraining) -> None:
+        raise RuntimeError("broken off")
+
+    whole = fitted(Local(2), wide=False)
+    at_step[1756] = stop
+    checkpoint = slide.Checkpoint(tmp_path / "run", samples=512, minutes=None, resume=True)
+    with pytest.raises(RuntimeError, match="broken off"):
+        fitted(Local(2), wide=False, checkpoint=checkpoint)
+    at_step.clear()
+    again = fitted(Local(2), wide=False, checkpoint=checkpoint)
+    for layer in (0, 1):
+        assert (whole.network_.weights(layer) == again.network_.weights(layer)).all()
+
+
+def test_a_part_that_is_damaged_is_named(at_step: dict[int, Any], tmp_path: Path) -> None:
+    checkpoint = slide.Checkpoint(tmp_path / "run", samples=512, minutes=None, resume=True)
+    fitted(Local(2), checkpoint=checkpoint)
+    part = next((tmp_path / "run").glob("step-*/part-1.npz"))
+    content = bytearray(part.read_bytes())
+    content[2000] ^= 255  # among the rows of features
+    part.write_bytes(content)
+    with pytest.raises(slide.ModelFormatError, match=r"part-1\.npz"):
+        fitted(Local(2), checkpoint=checkpoint)
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def test_cuts_cover_everything_and_leave_nobody_without() -> None:
+    for n, workers in ((10, 3), (3, 3), (1000, 7)):
+        edges = cuts(n, np.random.default_rng(n).random(workers) + 0.01)
+        assert edges[0] == 0
+        assert edges[-1] == n
+        assert (np.diff(edges) >= 1).all()
+    assert cuts(100, [1, 3]).tolist() == [0, 25, 100]
+
+
+def test_columns_by_new_numbers_are_those_of_the_matrix() -> None:
+    numbering = Numbering.of(300, 0, 1)
+    parts = [numbering.columns(X, *edge) for edge in ((0, 100), (100, 300))]
+    assert (sp.hstack(parts).toarray()[:, numbering.place] == X.toarray()).all()
+
+
+def test_first_weights_do_not_depend_on_who_makes_them() -> None:
+    whole = normal(3, 1, 0, 9000, 4)
+    assert (np.concatenate([normal(3, 1, 0, 5000, 4), normal(3, 1, 5000, 9000, 4)]) == whole).all()
+
+
+def test_lists_of_all_workers_become_one() -> None:
+    ids = np.array([[[5, 7, -1]], [[1, 2, 3]]], np.int32)
+    logits = np.array([[[3.0, 1.0, -np.inf]], [[2.0, 1.0, 0.5]]], np.float32)
+    best, scores = best_of(ids, logits, 4)
+    assert best.tolist() == [[5, 1, 2, 7]]
+    assert scores.tolist() == [[3.0, 2.0, 1.0, 1.0]]
+
+
+def test_ranges_that_nobody_has_are_found() -> None:
+    assert elastic.missing((0, 100), [(10, 20), (0, 0), (50, 60)]) == [(0, 10), (20, 50), (60, 100)]
+    assert elastic.missing((0, 10), [(0, 10)]) == []
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"hidden": (8, 8)}, "one hidden layer"),
+        ({"lsh": slide.lsh.SimHash()}, "QueryCells"),
+        ({"memory": "1GB"}, "memory"),
+        ({"backend": "numba"}, "backend"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        fitted(Local(2), **options)
