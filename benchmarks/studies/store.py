@@ -20,7 +20,7 @@ import slide
 from benchmarks.harness import commands, environment, measure, tables
 from benchmarks.harness.shapes import SHAPES
 from slide.model.store.layer import StoredLayer
-from slide.model.store.size import SLOT_BYTES, BudgetError
+from slide.model.store.size import SLOT_BYTES, BudgetError, rows_that_leave
 
 SHAPE = SHAPES["amazon-670k"]
 SHARES = (1.0, 0.5, 0.25, 0.125)
@@ -64,7 +64,8 @@ def budget_for(share: float, labels: int, hidden: int) -> int | None:
     try:
         network(labels, hidden, 1, 1)
     except BudgetError as error:
-        return error.beside + int(share * labels * (4 * (hidden + 16) + SLOT_BYTES))
+        n, row_bytes = int(share * labels), 4 * (hidden + 16)
+        return error.beside + n * (row_bytes + SLOT_BYTES) + rows_that_leave(n) * row_bytes
     raise AssertionError("a budget of one byte was enough")
 
 

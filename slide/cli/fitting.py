@@ -252,5 +252,14 @@ def training_facts(clf: SlideClassifier, data: TrainingData, seconds: float) -> 
         "model": None,
         "model_bytes": None,
         **dict.fromkeys(METRICS),
+        **_traffic(net, n, seconds),
         **{f"validation_{name}": round(100 * value, 2) for name, value in validation.items() if "@" in name},
     }
+
+
+def _traffic(net: slide.Network, n: int, seconds: float) -> dict[str, Any]:
+    """Of a network whose rows are in a file: how many were read a sample, and the share of the time that took."""
+    found = net.traffic
+    if found is None:
+        return {}
+    return {"rows_read_a_sample": round(found.read / max(n, 1), 2), "row_share": round(found.seconds / seconds, 3)}

@@ -16,6 +16,7 @@ from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 from slide.model.ranker import Ranker
 from slide.model.store.engine import stored_engine
 from slide.model.store.layer import StoredLayer
+from slide.model.store.rows import Traffic
 from slide.model.store.size import in_words
 from slide.optim import Optimizer
 
@@ -98,6 +99,12 @@ class EngineOwner:
                 f"memory: the sparse part takes {in_words(n_bytes)} beside a budget of {in_words(self.memory)}, "
                 "since it is all in memory; wide=False leaves it out"
             )
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """Rows between memory and their file, since the model was made or loaded; None where all are in memory."""
+        last = self.states[-1]
+        return last.store.traffic if isinstance(last, StoredLayer) else None
 
     def set_threads(self, n_threads: int) -> None:
         """Changes how many threads train and predict."""

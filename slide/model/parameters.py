@@ -20,7 +20,7 @@ from slide.model.pairs import Wide, make_state
 from slide.model.quantize import make_layer, make_pairs
 from slide.model.store.layer import StoredLayer
 from slide.model.store.rows import FileRows, RowStore
-from slide.model.store.size import check_plain, slots_within
+from slide.model.store.size import check_plain, split_of
 
 
 def make_layer_state(
@@ -111,7 +111,7 @@ def _within(
     state = states[-1]
     check_plain(state, budget)
     shape, dtype = (state.n, state.rows.shape[1]), state.rows.dtype
-    n_slots = slots_within(budget, states, shape[1] * dtype.itemsize, state.n)
+    n_slots, room = split_of(budget, states, shape[1] * dtype.itemsize, state.n)
     if n_slots >= state.n:
         state.rows = memory.allocate(shape, dtype, f"the parameters of a layer of {state.n:,} neurons")
         if rows is None:
@@ -120,11 +120,11 @@ def _within(
             state.rows[...] = rows
         return state
     if isinstance(rows, FileRows) and rows.spare is not None:
-        return StoredLayer.over(state, RowStore(shape, dtype, n_slots, rows.spare))
+        return StoredLayer.over(state, RowStore(shape, dtype, n_slots, rows.spare), room)
     store = RowStore(shape, dtype, n_slots)
     for first, some in _full_rows(state, rng) if rows is None else _pieces(rows):
         store.write(first, some)
-    return StoredLayer.over(state, store)
+    return StoredLayer.over(state, store, room)
 
 
 def _pieces(rows: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:

@@ -24,6 +24,7 @@ from benchmarks.studies import (
     scaling,
     seeds,
     store,
+    store_group,
     torch_baselines,
 )
 from benchmarks.studies import time_to_quality as ttq
@@ -218,3 +219,15 @@ def test_a_store_costs_what_its_traffic_says() -> None:
     assert some["p@1"] == whole["p@1"]
     assert store.cells(some, whole)[6] == f"{some['traffic']['read'] / 600:.2f}"
     assert store.cells({"share": 0.5, "status": "failed"}, whole)[1] == "failed"
+
+
+def test_a_store_in_a_group_is_measured_by_windows(tmp_path: Path) -> None:
+    path = str(tmp_path / "model.slide")
+    store_group.make(path, 9000, 8, 1)
+    for way in ("memory", "mmap"):
+        row = store_group.point("memory", 1, path, 9000, 600, 1, 1e-3)
+        assert row["samples"] > 0
+        assert store_group.cells(row | {"way": way, "status": "ok"}, row | {"status": "ok"})[3] == "1.0000"
+    net = store_group.opened("mmap", path, 0, 1)
+    assert isinstance(net.states[-1].rows, np.memmap)
+    assert store_group.cells({"way": "store", "share": 8, "status": "failed", "reason": "why"}, row)[1] == "why"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import tempfile
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 
 import slide
+from slide.cli.main import main
 from slide.cli.verbs.info import describe_model
 from slide.engine.protocol import Examples
 from slide.model.store import size
 from slide.model.store.layer import BestOf, StoredLayer
-from slide.model.store.rows import RowStore
+from slide.model.store.rows import RowStore, _settle_all
 from slide.model.store.size import parse_memory
 from slide.serving.hosted import Hosted
 
@@ -224,6 +226,17 @@ def test_what_would_fit(storage: str, tmp_path: Path) -> None:
         describe_model(str(path), 10**9)
 
 
+def test_what_slide_train_says_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slide.write_xmc(tmp_path / "data.txt", X[:512], Y[:512])
+    options = ["--hidden", "16", "--epochs", "1", "--n-threads", "1", "--no-wide", "--memory", "3.7MB", "--json"]
+    assert main(["train", str(tmp_path / "data.txt"), *options]) == 0
+    out = capsys.readouterr().out
+    assert "rows in a file: " in out
+    facts = json.loads(out.splitlines()[-1])
+    assert 1 < facts["rows_read_a_sample"] < 100
+    assert 0 < facts["row_share"] < 1
+
+
 def test_several_threads() -> None:
     net = trained(SMALL, n_threads=2)
     assert np.isfinite(rows_of(net)).all()
@@ -281,11 +294,30 @@ def test_sizes_that_are_none(text: Any) -> None:
 # -- the file and its cache --------------------------------------------------------------------------------------------
 
 
-def test_rows_are_what_was_written() -> None:
-    """Against an array that has all rows, over random windows."""
+class Late:
+    """An executor that does nothing before somebody asks for what came of it."""
+
+    def submit(self, function: Any, *args: Any) -> Any:
+        return self._Task(function, args)
+
+    class _Task:
+        def __init__(self, function: Any, args: Any) -> None:
+            self.function, self.args, self.done = function, args, False
+
+        def result(self) -> None:
+            if not self.done:
+                self.function(*self.args)
+            self.done = True
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_rows_are_what_was_written(late: bool) -> None:
+    """Against an array that has all rows, over random windows; rows that leave are written at once, or at last."""
     rng = np.random.default_rng(5)
     truth = rng.standard_normal((3000, 16)).astype(np.float32)
     store = RowStore(truth.shape, np.float32, 1500)
+    if late:
+        store._readers = Late()  # type: ignore[assignment]
     store.write(0, truth)
     for step in range(60):
         ids = np.flatnonzero(rng.random(3000) < rng.choice([0.01, 0.2, 0.45])).astype(np.int32)
@@ -298,7 +330,12 @@ def test_rows_are_what_was_written() -> None:
         held = np.flatnonzero(store.slots >= 0)
         assert len(np.unique(store.slots[held])) == len(held)  # no two rows in a place
         some = rng.integers(0, 3000, 40)
-        np.testing.assert_array_equal(store.read(some), truth[some])
+        if step % 2:
+            np.testing.assert_array_equal(store.read(some), truth[some])
+        if step % 7 == 0:
+            np.testing.assert_array_equal(np.concatenate([rows.copy() for _, rows in store.parts()]), truth)
+        if step % 11 == 0:
+            np.testing.assert_array_equal(store.whole(), truth)
     np.testing.assert_array_equal(np.concatenate([rows.copy() for _, rows in store.parts()]), truth)
     whole = store.whole()
     np.testing.assert_array_equal(whole, truth)
@@ -307,6 +344,31 @@ def test_rows_are_what_was_written() -> None:
     store.arena[store.slots[:9]] = 0
     store.whole()
     np.testing.assert_array_equal(kept, truth)
+
+
+def test_rows_that_cannot_be_written() -> None:
+    """Whoever asks for rows is told, then and later, what went wrong after they had left."""
+    store = RowStore((1000, 16), np.float32, 400)
+    store.hold(np.arange(400, dtype=np.int32), change=True)
+    file = store._file
+    with open(os.devnull, "rb") as closed:
+        store._file = closed  # type: ignore[assignment]
+        with pytest.raises(OSError, match="rows"):
+            store.hold(np.arange(400, 450, dtype=np.int32))
+    store._file = file
+    for _ in range(2):
+        with pytest.raises(OSError, match="rows"):
+            store.read(np.arange(5))
+
+
+def test_a_fork_waits_for_what_is_being_written() -> None:
+    store = RowStore((4000, 64), np.float32, 2000)
+    store.hold(np.arange(2000, dtype=np.int32), change=True)
+    store.arena[store.slots[:2000]] = 7
+    store.hold(np.arange(2000, 2400, dtype=np.int32))
+    _settle_all()
+    assert store._writes == []
+    assert (store.read(np.arange(400)) == 7).all()
 
 
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:

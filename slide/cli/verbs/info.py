@@ -116,7 +116,7 @@ def _memory(path: str, header: dict[str, Any], budget: int | None) -> dict[str, 
             raise
         return {}
     facts = {"network_bytes": needs.all_bytes, "least_memory": needs.least}
-    return facts if budget is None else facts | {"rows_in_memory": needs.slots(budget)}
+    return facts if budget is None else facts | {"rows_in_memory": needs.split(budget)[0]}
 
 
 def _is_parameter(name: str) -> bool:

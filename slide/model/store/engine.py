@@ -91,7 +91,7 @@ class StoredEngine:
             self._inner.rebuild(layer, generation, refresh)
             return
         n_blocks = 2**lsh.K // DIRECTION_BLOCK
-        step = blocks_at_once(self._layer.n, lsh.K, lsh.capacity)
+        step = blocks_at_once(self._layer.n, lsh.K, lsh.capacity, self._layer.filling_bytes)
         with self._store.lock:
             for first in range(0, n_blocks, step):
                 parts = ((begin, rows.view(np.float32)) for begin, rows in self._store.parts())

@@ -18,15 +18,19 @@ from slide.model.store.rows import RowStore
 
 @dataclass
 class StoredLayer(LayerState):
-    """A layer of which `rows` has those that are cached, under the numbers in `slots`."""
+    """A layer of which `rows` has those that are cached, under the numbers in `slots`.
+
+    filling_bytes : that the lists of its cells may take while they are filled
+    """
 
     store: RowStore = field(kw_only=True)
+    filling_bytes: int = field(kw_only=True)
 
     @classmethod
-    def over(cls, state: LayerState, store: RowStore) -> StoredLayer:
+    def over(cls, state: LayerState, store: RowStore, filling_bytes: int) -> StoredLayer:
         """The layer with its rows in a store, as they are there."""
         options = {name: getattr(state, name) for name in LayerState.__dataclass_fields__}
-        return cls(**options | {"rows": store.arena, "slots": store.slots}, store=store)
+        return cls(**options | {"rows": store.arena, "slots": store.slots}, store=store, filling_bytes=filling_bytes)
 
     @property
     def n_rows(self) -> int:

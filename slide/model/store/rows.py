@@ -6,9 +6,11 @@ import errno
 import os
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +20,12 @@ import numpy.typing as npt
 from slide.engine import memory
 from slide.engine.binding import c_core
 from slide.engine.layout import IntArray
-from slide.model.store.size import PART_BYTES, rows_a_part
+from slide.model.store.size import PART_BYTES, rows_a_part, rows_that_leave
 
 Rows = npt.NDArray[Any]
 READERS = 8  # threads that wait for the disk at once
 LEAST_ROWS = 512  # that are worth another thread
+STORES: weakref.WeakSet[RowStore] = weakref.WeakSet()  # of this process; a fork has none of its threads
 
 
 class FileRows(np.memmap):
@@ -50,11 +53,12 @@ class FileRows(np.memmap):
 
 @dataclass
 class Traffic:
-    """Rows that were asked for, that had to be read, and that were written back."""
+    """Rows that were asked for, that had to be read, and that were written back; the seconds that this took."""
 
     wanted: int = 0
     read: int = 0
     written: int = 0
+    seconds: float = 0.0
 
 
 class UnnamedFile:
@@ -102,9 +106,12 @@ class RowStore:
         self._changed = np.zeros(n_slots, np.bool_)
         self._used_at = np.zeros(n_slots, np.int64)
         self._time = 0
+        self._leaving = memory.allocate((rows_that_leave(n_slots), shape[1]), self.dtype, "rows on their way to a file")
+        self._writes: list[Future[None]] = []  # of those rows
         self.unsaved = np.ones(shape[0], np.bool_)
         self._file, self._pid = file or UnnamedFile(shape[0] * self.row_bytes), os.getpid()
         self._readers = ThreadPoolExecutor(READERS, "slide-rows")
+        STORES.add(self)
 
     @property
     def n_slots(self) -> int:
@@ -116,56 +123,91 @@ class RowStore:
 
         They stay until the next call. Those that were used longest ago make room.
         """
+        begin = time.perf_counter()
         self._time += 1
         where = self.slots[ids]
         self._used_at[where[where >= 0]] = self._time
         missing = ids[where < 0]
         self.traffic.wanted += len(ids)
         if len(missing):
-            places = self._emptied(len(missing))
-            self._move(False, missing, places)
+            places, leave = self._emptied(len(missing))
+            try:
+                self._move(False, missing, places)
+            finally:
+                self._writes = self._begin(True, leave, np.arange(len(leave), dtype=np.int32), self._leaving)
             self.slots[missing], self._row_in[places] = places, missing
             self._used_at[places], self._changed[places] = self._time, False
             self.traffic.read += len(missing)
         if change:
             self._changed[self.slots[ids]] = self.unsaved[ids] = True
+        self.traffic.seconds += time.perf_counter() - begin
 
-    def _emptied(self, n: int) -> IntArray:
-        """So many slots without a row."""
+    def settle(self) -> None:
+        """Until the rows that left the arena are in the file. One that cannot be written is an error from then on."""
+        for write in self._writes:
+            write.result()
+        self._writes = []
+
+    def _emptied(self, n: int) -> tuple[IntArray, IntArray]:
+        """So many slots without a row, and the rows whose copies in `_leaving` are to be written, ascending.
+
+        They are written while the model is trained (hold): where a page of the file is no longer in memory, a part of
+        it cannot be written before all of it was read. What is more than there is room for is written at once.
+        """
+        leave = np.empty(0, np.int32)
         free = np.flatnonzero(self._row_in < 0)[:n]
         n_more = n - len(free)
         if n_more:
             age = np.where(self._row_in < 0, np.iinfo(np.int64).max, self._used_at)
             oldest = np.argpartition(age, n_more - 1)[:n_more]
-            self._write(oldest[self._changed[oldest]])
+            changed = oldest[self._changed[oldest]]
+            changed = changed[np.argsort(self._row_in[changed])]
+            some, rest = np.split(changed, [len(self._leaving)])
+            self._write(rest)
+            self._check_owner(len(some))
+            leave = self._row_in[some]
+            self._leaving[: len(some)] = self.arena[some]
+            self._changed[some] = False
+            self.traffic.written += len(some)
             self.slots[self._row_in[oldest]] = -1
             self._row_in[oldest] = -1
             free = np.concatenate([free, oldest])
-        return free.astype(np.int32)
+        return free.astype(np.int32), leave
 
-    def _write(self, places: npt.NDArray[np.intp]) -> None:
-        if len(places) and os.getpid() != self._pid:
+    def _check_owner(self, n: int) -> None:
+        if n and os.getpid() != self._pid:
             raise RuntimeError(
                 "a model with memory= in a forked process: its file of rows belongs to the process that made it, which "
                 "alone trains; save the model and load it here"
             )
+
+    def _write(self, places: npt.NDArray[np.intp]) -> None:
+        self._check_owner(len(places))
         order = np.argsort(self._row_in[places])
         self._move(True, self._row_in[places[order]], places[order].astype(np.int32))
         self._changed[places] = False
         self.traffic.written += len(places)
 
     def _move(self, write: bool, ids: IntArray, places: IntArray, arena: Rows | None = None) -> None:
-        """By several threads: each waits for the disk by itself."""
+        """By several threads: each waits for the disk by itself. First comes what left the arena before."""
+        self.settle()
         core = c_core()
         assert core is not None
         arena, file = self.arena if arena is None else arena, self._file.fileno()
         if os.getpid() != self._pid or len(ids) < 2 * LEAST_ROWS:
             core.move_rows(write, file, ids, places, arena)
             return
-        n = min(READERS, len(ids) // LEAST_ROWS)
-        some, where = np.array_split(ids, n), np.array_split(places, n)
-        for done in [self._readers.submit(core.move_rows, write, file, some[i], where[i], arena) for i in range(n)]:
+        for done in self._begin(write, ids, places, arena):
             done.result()
+
+    def _begin(self, write: bool, ids: IntArray, places: IntArray, arena: Rows) -> list[Future[None]]:
+        """The same, under way when this returns."""
+        core, n, file = c_core(), min(READERS, -(-len(ids) // LEAST_ROWS)), self._file.fileno()
+        assert core is not None
+        if not n:
+            return []
+        some, where = np.array_split(ids, n), np.array_split(places, n)
+        return [self._readers.submit(core.move_rows, write, file, some[i], where[i], arena) for i in range(n)]
 
     # -- all rows, in sequence ------------------------------------------------------------------------------------
 
@@ -179,6 +221,7 @@ class RowStore:
             yield first, rows
 
     def _read_straight(self, first: int, out: Rows) -> None:
+        self.settle()
         ids = np.arange(first, first + len(out), dtype=np.int32)
         core = c_core()
         assert core is not None
@@ -245,3 +288,13 @@ def _numbers(n: int, step: int, some: npt.NDArray[np.bool_] | None) -> Iterator[
             left = left[step:]
     if len(left):
         yield left
+
+
+def _settle_all() -> None:
+    for store in list(STORES):
+        with suppress(OSError):  # which whoever asks for a row is told again
+            store.settle()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_settle_all)

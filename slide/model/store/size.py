@@ -18,8 +18,10 @@ UNITS = {"B": 1} | {f"{p}{b}": n**i for b, n in (("B", 1000), ("iB", 1024)) for 
 WANTED = 'a number of bytes like "4GB", "500MB" or "2GiB", or None'
 SLOT_BYTES = 13  # of a row that is cached: its number, when it was used, whether it changed
 ROW_BYTES = 7  # of a row wherever it is: its slot, and marks of what a window takes and of what a checkpoint lacks
+MOST_LEAVING = 2**16  # rows that are written while the model is trained: more than a window changes
 FEWEST = 4096  # rows of a cache: about what one prediction asks the tables for
 PART_BYTES = 2**23  # rows that are read in sequence, at a time
+FILLING_BYTES = 2 * PART_BYTES  # for lists while they are filled, at least
 COMPRESSED = "None: a compressed model is held in memory"
 LABELS_A_SAMPLE = 8  # of its own, about, in the rows that a batch takes
 BLOCK = 2048  # rows that prediction scores at a time (csrc/net/infer.c)
@@ -90,14 +92,19 @@ def rows_a_part(n: int, row_bytes: int) -> int:
     return min(n, max(BLOCK, min(PART_BYTES, n * row_bytes // 8) // row_bytes // BLOCK * BLOCK))
 
 
+def rows_that_leave(n_slots: int) -> int:
+    """Of a cache of so many, how many at a time are written to the file while the model is trained."""
+    return min(n_slots // 4, MOST_LEAVING)
+
+
 def filling_bytes(n: int, capacity: int) -> int:
     """Of the lists of a block of 64 cells while they are filled from n neurons (csrc/lsh/lists.c), and of its marks."""
     return DIRECTION_BLOCK * (2 * min(capacity, n) + 16) * 8 + n // 8
 
 
-def blocks_at_once(n: int, K: int, capacity: int) -> int:
-    """Of 64 cells each, whose lists are filled in one pass over n rows."""
-    return max(1, min(2**K // DIRECTION_BLOCK, 2 * PART_BYTES // filling_bytes(n, capacity)))
+def blocks_at_once(n: int, K: int, capacity: int, room: int = FILLING_BYTES) -> int:
+    """Of 64 cells each, whose lists are filled in one pass over n rows; room : bytes that this may take."""
+    return max(1, min(2**K // DIRECTION_BLOCK, room // filling_bytes(n, capacity)))
 
 
 @dataclass(frozen=True)
@@ -141,21 +148,26 @@ class Needs:
         """With all rows in memory."""
         return self.lower + self.n * self.row_bytes
 
-    @property
-    def beside(self) -> int:
-        """Bytes of what stays in memory beside the rows, where they are in a file."""
+    def beside(self, room: int = FILLING_BYTES) -> int:
+        """Bytes of what stays in memory beside the rows, where they are in a file; room : to fill lists in."""
         held = self.lower + ROW_BYTES * self.n + 2 * rows_a_part(self.n, self.row_bytes) * self.row_bytes
-        return held + (
-            blocks_at_once(self.n, self.K, self.capacity) * filling_bytes(self.n, self.capacity) if self.K else 0
-        )
+        n_blocks = blocks_at_once(self.n, self.K, self.capacity, room) if self.K else 0
+        return held + n_blocks * filling_bytes(self.n, self.capacity)
+
+    @property
+    def _slot_bytes(self) -> int:
+        """Of a cached row, with its share of those that leave."""
+        return self.row_bytes + SLOT_BYTES + -(-self.row_bytes // 4)
 
     @property
     def least(self) -> int:
         """Bytes of the smallest budget: there is room for two batches and one prediction."""
-        return self.beside + min(self.n, max(2 * self.batch_rows, FEWEST)) * (self.row_bytes + SLOT_BYTES)
+        return self.beside() + min(self.n, max(2 * self.batch_rows, FEWEST)) * self._slot_bytes
 
-    def slots(self, memory: int) -> int:
-        """Rows to be cached so that the whole model takes so many bytes.
+    def split(self, memory: int) -> tuple[int, int]:
+        """Rows to be cached so that the whole model takes so many bytes, and bytes to fill the lists of cells in.
+
+        Each 64 cells whose lists are filled at once save a pass over the file: an eighth of what is left goes there.
 
         Raises
         ------
@@ -164,10 +176,14 @@ class Needs:
         """
         if memory < self.least:
             found = in_words(memory) if memory >= 1000 else memory
-            rows = in_words(self.least - self.beside)
-            parts = f"{in_words(self.beside)} for what stays in memory beside the output rows, {rows} of them"
-            raise BudgetError(f"memory: found {found!r}, wanted {in_words(self.least)} or more: {parts}", self.beside)
-        return min(self.n, (memory - self.beside) // (self.row_bytes + SLOT_BYTES))
+            beside = self.beside()
+            rows = in_words(self.least - beside)
+            parts = f"{in_words(beside)} for what stays in memory beside the output rows, {rows} of them"
+            raise BudgetError(f"memory: found {found!r}, wanted {in_words(self.least)} or more: {parts}", beside)
+        room = FILLING_BYTES + (memory - self.least) // 8
+        left = memory - self.beside(room)
+        n_slots = max(left // self._slot_bytes, (left - MOST_LEAVING * self.row_bytes) // (self.row_bytes + SLOT_BYTES))
+        return min(self.n, n_slots), room
 
 
 def rows_of_a_batch(n_active: int, n_random: int, n: int) -> int:
@@ -175,12 +191,12 @@ def rows_of_a_batch(n_active: int, n_random: int, n: int) -> int:
     return min(n_active, n) + min(n_random, n_active, n) + MAX_BATCH * LABELS_A_SAMPLE
 
 
-def slots_within(memory: int, states: Sequence[LayerState], row_bytes: int, n: int) -> int:
-    """Rows of the last layer to be cached so that the whole model takes so many bytes (Needs.slots).
+def split_of(memory: int, states: Sequence[LayerState], row_bytes: int, n: int) -> tuple[int, int]:
+    """Rows of the last layer to be cached so that the whole model takes so many bytes, and so on: see Needs.split.
 
     states : the last one's rows are not counted; row_bytes, n : of them
     """
     last = states[-1]
     lower = sum(s.n_bytes for s in states[:-1]) + sum(a.nbytes for s in states if s.lsh for a in s.lsh.arrays)
     K, capacity = (0, 0) if last.lsh is None else (last.lsh.K, last.lsh.capacity)
-    return Needs(lower, n, row_bytes, K, capacity, rows_of_a_batch(last.n_active, last.n_random, n)).slots(memory)
+    return Needs(lower, n, row_bytes, K, capacity, rows_of_a_batch(last.n_active, last.n_random, n)).split(memory)
