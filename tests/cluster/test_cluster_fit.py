@@ -1,0 +1,86 @@
+"""Whole fits over processes: what a lost process, the command line and torchrun leave. `make test-cluster` runs it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import slide
+
+pytest.importorskip("torch", reason="needs torch: make test-cluster makes an environment that has it")
+
+N = 3000
+X, Y = slide.datasets.synthetic(4000, 500, 400, nnz=10, labels_per_row=2)
+
+
+class Killer(slide.Callback):
+    """Kills one of the workers' processes after some samples."""
+
+    def __init__(self, worker: int, after: int) -> None:
+        self._worker, self._after, self.done = worker, after, False
+
+    def on_chunk(self, progress: Any, network: Any) -> None:
+        if progress.done >= self._after and not self.done:
+            self.done = True
+            children = sorted(multiprocessing.active_children(), key=lambda child: child.name)
+            os.kill(children[self._worker].pid or 0, signal.SIGKILL)
+
+
+def fitted(cluster: Any, epochs: int = 4, **how: Any) -> slide.SlideClassifier:
+    clf = slide.SlideClassifier(hidden=32, epochs=epochs, random_state=1, n_threads=2)
+    return clf.fit(X[:N], Y[:N], cluster=cluster, **how)
+
+
+def p_at_1(clf: slide.SlideClassifier) -> float:
+    return clf.evaluate(X[N:], Y[N:])["p@1"]
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+def test_a_process_that_is_killed_is_replaced_and_little_is_lost(worker: int, tmp_path: Path) -> None:
+    killer = Killer(worker, 4000)
+    checkpoint = slide.Checkpoint(tmp_path / "run", samples=2000, minutes=None)
+    clf = fitted(slide.distributed.Torch(workers=2), epochs=40, checkpoint=checkpoint, callback=killer)
+    assert killer.done
+    assert clf.shared_fit_.changes
+    assert clf.shared_fit_.changes[0].lost_labels == 200
+    assert p_at_1(clf) > p_at_1(fitted(None, epochs=40)) - 0.06
+
+
+def test_ray_trains_the_same_model_as_torch() -> None:
+    pytest.importorskip("ray", reason="needs ray: make test-cluster makes an environment that has it")
+    one, other = fitted(slide.distributed.Torch(workers=2)), fitted(slide.distributed.Ray(workers=2))
+    assert (one.network_.weights(1) == other.network_.weights(1)).all()
+
+
+def run(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=tmp_path, check=False)
+
+
+def written(tmp_path: Path) -> str:
+    path = tmp_path / "train.txt"
+    slide.write_xmc(path, X[:N], Y[:N])
+    return str(path)
+
+
+@pytest.mark.parametrize("engine", ["torch", "torchrun"])
+def test_the_command_line_trains_with_two_workers(engine: str, tmp_path: Path) -> None:
+    train = ["-m", "slide", "train", written(tmp_path), "--engine", "torch", "--epochs", "2", "--hidden", "32"]
+    train += ["--out", "m.slide", "--json"]
+    if engine == "torchrun":
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *train]
+    else:
+        command = [*train, "--workers", "2"]
+    done = run(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(lines) == 1  # the first worker speaks for all
+    assert json.loads(lines[0])["n_trained"] > N
+    assert slide.load(tmp_path / "m.slide").network_.step > N
