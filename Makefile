@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: train smoke test test-all bench bench-peers bench-torch bench-report lint lint-c sanitize sanitize-threads fuzz \
-    faults soak coverage mutate test-annif test-oldest wheel test-wheel docs clean help
+    faults soak coverage mutate test-annif test-cluster test-oldest wheel test-wheel docs clean help
 
 train: .venv/extension  ## train a network on the embedded WordNet data, print its accuracy, write model.slide
 	$(PY) -m slide train wordnet-hypernym --out model.slide
@@ -93,6 +93,9 @@ mutate: .venv/extension  ## break tables, active sets and metrics on purpose, on
 
 test-annif: .venv/extension  ## integrations/slide-annif in the real Annif, beside its omikuji (installs them in .venvs)
 	bash tests/packaging/test_annif.sh $(PY)
+
+test-cluster: .venv/extension  ## workers over gloo, torchrun, MPI, Ray and network namespaces (installs them in .venvs)
+	bash tests/packaging/test_cluster.sh $(PY)
 
 test-oldest:  ## run the fast tests with the oldest dependencies that pyproject.toml allows
 	bash tests/packaging/test_oldest.sh $(PYTHON)

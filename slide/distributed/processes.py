@@ -68,7 +68,9 @@ class ProcessLauncher:
 
     def __init__(self, agent: Agent, work: Any, threads: int | None, patience: float) -> None:
         self._arguments = (agent.address, agent.token, "127.0.0.1", work, threads, patience)
-        self._context = multiprocessing.get_context("spawn")
+        # Each process is a copy of one that has imported torch already, which takes seconds, and has done nothing else.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["slide.distributed.gloo"])
         self._children: dict[str, tuple[Any, connection.Connection]] = {}
 
     def start(self, name: str) -> None:

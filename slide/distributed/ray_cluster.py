@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -21,6 +22,8 @@ from slide.distributed.agent import Agent
 from slide.distributed.gloo import Store
 from slide.distributed.processes import join_and_call
 from slide.distributed.supervise import Outcome, Workers, supervise
+
+_TOKEN = secrets.token_hex(32)  # of the Rays that this process starts: it keeps the first that it reads
 
 
 def run_ray(
@@ -67,12 +70,17 @@ def _cluster(address: str | None, processors: int) -> Iterator[str]:
 
 
 def _start_on_loopback(processors: int) -> None:
-    """A Ray that only this machine's own processes reach, with a token of its own, which sends no statistics.
+    """A Ray that only this machine's own processes reach, with a token, and which sends no statistics.
 
     Ray takes the machine's outward address even where it is told 127.0.0.1, except on the systems where it can have no
     second machine: as on those it listens here.
     """
-    environment = {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {"RAY_USAGE_STATS_ENABLED": "0"}
+    has_token = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or Path(
+        "~/.ray/auth_token"
+    ).expanduser().exists()
+    if not has_token:  # Ray would write one into the home directory
+        environment["RAY_AUTH_TOKEN"] = _TOKEN
     with mock.patch.dict(os.environ, environment), mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
         ray.init(
             address="local",

@@ -146,7 +146,7 @@ class _Supervisor:
             return
         self.membership.lost(name)
         if outcome.kind == "error":
-            log.warning("%s has failed, the others go on: %r", name, outcome.value)
+            log.warning("%s has failed, the others go on: %.500r", name, outcome.value)
             self.errors.append(outcome.value)
             self.wanted = max(1, self.wanted - 1)
         elif outcome.kind == "died":

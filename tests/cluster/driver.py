@@ -1,0 +1,45 @@
+"""A program of its own, for the tests beside: `driver.py FOLDER` runs two processes until it is killed; `driver.py
+torch` and `driver.py mpi` are started by torchrun and mpirun, `driver.py mpi-fails` raises at rank 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+import numpy as np
+from distributed_work import check_group
+
+from slide.distributed.engines import MPI, Torch
+
+
+@dataclass
+class RunsUntilTheDriverIsLost:
+    folder: Path
+
+    def __call__(self, member: Any) -> None:
+        (self.folder / f"started-{member.name}").write_text(str(os.getpid()))
+        while not member.wants_change().driver_lost:
+            member.group.all_reduce(np.zeros(1))
+        (self.folder / f"saved-{member.name}").write_text("")
+
+
+def fails(member: Any) -> None:
+    if member.group.rank == 1:
+        raise KeyError("mine")
+    member.group.all_reduce(np.zeros(1))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] in ("torch", "mpi"):
+        found = (Torch() if sys.argv[1] == "torch" else MPI()).run(check_group)
+        print(None if found is None else len(found), flush=True)
+    elif sys.argv[1] == "mpi-fails":
+        MPI().run(fails)
+    else:
+        Torch(2, patience=1).run(RunsUntilTheDriverIsLost(Path(sys.argv[1])))
