@@ -5,11 +5,12 @@ The only module that imports torch. Processes find each other through a TCPStore
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -61,7 +62,7 @@ class GlooGroup:
         once where is_over() says so.
         """
         self.rank, self.size, self.generation, self.bytes_sent = rank, size, generation, 0
-        self._broken = False
+        self._store, self._host, self._timeout, self._broken = store, host, timeout, False
         self._torch = _connect(store, rank, size, host, is_over) if size > 1 else None
         if self._torch is not None:
             self._torch.set_timeout(_seconds(timeout))
@@ -92,14 +93,26 @@ class GlooGroup:
 
     def send(self, array: Array, to: int) -> None:
         """See Group."""
-        for part in _parts(array):
-            self._do("send", [_tensor(part)], to, 0)
-        self.bytes_sent += array.nbytes
+        self.isend(array, to).wait()
 
     def recv(self, array: Array, source: int) -> None:
         """See Group."""
-        for part in _parts(array):
-            self._do("recv", [_tensor(part)], source, 0)
+        self.irecv(array, source).wait()
+
+    def isend(self, array: Array, to: int, tag: int = 0) -> _Posted:
+        """See Posting."""
+        self.bytes_sent += array.nbytes
+        return self._post("send", array, to, tag)
+
+    def irecv(self, array: Array, source: int, tag: int = 0) -> _Posted:
+        """See Posting."""
+        return self._post("recv", array, source, tag)
+
+    def reordered(self, order: list[int]) -> GlooGroup:
+        """A group of the same workers in which rank r is the one that is order[r] here. All call it."""
+        name = "order-" + "-".join(map(str, order))
+        store = dist.PrefixStore(name, self._store)
+        return GlooGroup(store, order.index(self.rank), self.size, self.generation, self._host, self._timeout)
 
     def break_off(self) -> None:
         """Makes all calls raise PeerLost, here and at the others, those that wait too."""
@@ -114,15 +127,38 @@ class GlooGroup:
             pass
 
     def _do(self, call: str, *arguments: Any) -> None:
+        with self._breaking():
+            if self._torch is not None:
+                getattr(self._torch, call)(*arguments).wait()
+
+    def _post(self, call: str, array: Array, other: int, tag: int) -> _Posted:
+        with self._breaking():
+            tensors = [_tensor(part) for part in _parts(array)]
+            return _Posted(self, [(getattr(self._torch, call)([part], other, tag), part) for part in tensors])
+
+    @contextlib.contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """Turns what torch raises into PeerLost."""
         if self._broken:
             raise PeerLost("this group has lost a worker")
-        if self._torch is None:
-            return
         try:
-            getattr(self._torch, call)(*arguments).wait()
+            yield
         except RuntimeError as error:
             self.break_off()
             raise PeerLost(f"a worker does not answer: {error}") from error
+
+
+class _Posted:
+    """Of isend or irecv. It keeps the memory that the network reads or writes."""
+
+    def __init__(self, group: GlooGroup, works: list[tuple[Any, torch.Tensor]]) -> None:
+        self._group, self._works = group, works
+
+    def wait(self) -> None:
+        """Until it has been sent or received."""
+        with self._group._breaking():
+            for work, _ in self._works:
+                work.wait()
 
 
 def join_store(host: str, port: int, prefix: str) -> Any:

@@ -60,6 +60,26 @@ class Group(Protocol):
         ...
 
 
+class Posted(Protocol):
+    """A message under way."""
+
+    def wait(self) -> None:
+        """Until it has been sent or received; only then may its array be touched."""
+        ...
+
+
+class Posting(Group, Protocol):
+    """A group that can have several messages under way, which collectives of one's own need (trees.py)."""
+
+    def isend(self, array: Array, to: int, tag: int = 0) -> Posted:
+        """As send, but returns at once."""
+        ...
+
+    def irecv(self, array: Array, source: int, tag: int = 0) -> Posted:
+        """As recv, but returns at once. Messages of one sender and tag arrive in order."""
+        ...
+
+
 def gather_ragged(group: Group, array: Array) -> list[Array]:
     """The arrays of all workers, whose lengths may differ and whose other dimensions and dtypes do not."""
     lengths = group.all_gather(np.array([len(array)], np.int64))[:, 0]

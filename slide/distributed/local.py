@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,9 +23,15 @@ class Meeting:
         self.size, self.timeout = size, timeout
         self.barrier = threading.Barrier(size, timeout=timeout)
         self.arrays: list[Array | None] = [None] * size
-        self.mail: dict[tuple[int, int], queue.Queue[Array]] = {
-            (a, b): queue.Queue() for a in range(size) for b in range(size)
-        }
+        self.lock, self.others = threading.Lock(), {}  # type: threading.Lock, dict[tuple[int, ...], Meeting]
+        self.mail: dict[tuple[int, int, int], queue.Queue[Array]] = defaultdict(queue.Queue)  # (from, to, tag)
+
+    def reordered(self, order: tuple[int, ...]) -> Meeting:
+        """The one meeting of the same threads in this order."""
+        with self.lock:
+            if order not in self.others:
+                self.others[order] = Meeting(self.size, self.timeout)
+            return self.others[order]
 
     def wait(self) -> None:
         """Until all are here."""
@@ -66,24 +73,50 @@ class LocalGroup:
 
     def send(self, array: Array, to: int) -> None:
         """See Group."""
-        self._meeting.mail[self.rank, to].put(array.copy())
-        self.bytes_sent += array.nbytes
+        self.isend(array, to)
 
     def recv(self, array: Array, source: int) -> None:
         """See Group."""
-        box = self._meeting.mail[source, self.rank]
+        self.irecv(array, source).wait()
+
+    def isend(self, array: Array, to: int, tag: int = 0) -> _Posted:
+        """See Posting."""
+        if self._meeting.barrier.broken:
+            raise PeerLost("this group has lost a worker")
+        self._meeting.mail[self.rank, to, tag].put(array.copy())
+        self.bytes_sent += array.nbytes
+        return _Posted(lambda: None)
+
+    def irecv(self, array: Array, source: int, tag: int = 0) -> _Posted:
+        """See Posting."""
+        return _Posted(lambda: self._take(array, source, tag))
+
+    def reordered(self, order: list[int]) -> LocalGroup:
+        """A group of the same workers in which rank r is the one that is order[r] here. All call it."""
+        return LocalGroup(self._meeting.reordered(tuple(order)), order.index(self.rank), self.generation)
+
+    def _take(self, array: Array, source: int, tag: int) -> None:
+        box = self._meeting.mail[source, self.rank, tag]
         for _ in range(max(1, int(self._meeting.timeout * 10))):
+            if self._meeting.barrier.broken:
+                break
             try:
                 array[...] = box.get(timeout=0.1)
                 return
             except queue.Empty:
-                if self._meeting.barrier.broken:
-                    break
+                continue
         raise PeerLost(f"worker {source} sent nothing")
 
     def break_off(self) -> None:
         """Makes all calls of this group's threads raise PeerLost, those that wait too."""
         self._meeting.barrier.abort()
+
+
+class _Posted:
+    """Of isend or irecv."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self.wait = wait
 
 
 def run_local(size: int, work: Callable[[Group], T], timeout: float = 60.0) -> list[T]:

@@ -73,18 +73,43 @@ class MpiGroup:
 
     def send(self, array: Array, to: int) -> None:
         """See Group."""
-        for part in _parts(array):
-            self._do("Send", part, to)
-        self.bytes_sent += array.nbytes
+        self.isend(array, to).wait()
 
     def recv(self, array: Array, source: int) -> None:
         """See Group."""
-        for part in _parts(array):
-            self._do("Recv", part, source)
+        self.irecv(array, source).wait()
+
+    def isend(self, array: Array, to: int, tag: int = 0) -> _Posted:
+        """See Posting."""
+        self.bytes_sent += array.nbytes
+        return _Posted([self._mpi.Isend(part, to, tag) for part in _parts(array)])
+
+    def irecv(self, array: Array, source: int, tag: int = 0) -> _Posted:
+        """See Posting."""
+        return _Posted([self._mpi.Irecv(part, source, tag) for part in _parts(array)])
+
+    def reordered(self, order: list[int]) -> MpiGroup:
+        """A group of the same workers in which rank r is the one that is order[r] here. All call it."""
+        return MpiGroup(self._mpi.Split(0, order.index(self.rank)))
 
     def _do(self, call: str, *arguments: Any) -> None:
         try:
             getattr(self._mpi, call)(*arguments)
+        except MPI.Exception as error:
+            raise PeerLost(f"a worker does not answer: {error}") from error
+
+
+class _Posted:
+    """Of isend or irecv."""
+
+    def __init__(self, requests: list[Any]) -> None:
+        self._requests = requests
+
+    def wait(self) -> None:
+        """Until it has been sent or received."""
+        try:
+            for request in self._requests:
+                request.Wait()
         except MPI.Exception as error:
             raise PeerLost(f"a worker does not answer: {error}") from error
 
