@@ -155,10 +155,11 @@ class _Posted:
         self._group, self._works = group, works
 
     def wait(self) -> None:
-        """Until it has been sent or received."""
+        """Until it has been sent or received; a second call returns at once."""
+        works, self._works = self._works, []
         with self._group._breaking():
-            for work, _ in self._works:
-                work.wait()
+            for work, _ in works:
+                work.wait(_seconds(self._group._timeout))  # else that for connecting
 
 
 def join_store(host: str, port: int, prefix: str) -> Any:

@@ -24,7 +24,9 @@ from slide.distributed.trees import Tree, direct_all_reduce, tree_all_reduce
 
 Floats = npt.NDArray[np.float64]
 
-PROBE = 1 << 19  # bytes; a link of 100 Mbit takes 40 ms
+PROBE = 1 << 18  # bytes that a pair sends each other first; a link of 100 Mbit takes 20 ms
+LONG_ENOUGH = 0.04  # seconds that the measured message takes, so that those of the scheduler do not count,
+LARGEST = 1 << 24  # bytes of it at most
 SMALL = 1 << 16  # bytes up to which everybody to everybody is tried
 MARGIN = 0.95  # of the library's time that another has to stay below
 TIMINGS = 3  # of each of the best candidates; the fastest counts
@@ -83,20 +85,34 @@ def measure(group: Any, size: int = PROBE) -> Network:
     """Sends between all pairs, one pair after the other and then in rounds of a tournament. All workers call it."""
     workers = group.size
     seconds, alone, together = (np.zeros((workers, workers)) for _ in range(3))
+    enough = np.full((workers, workers), size)
     for a, b in itertools.combinations(range(workers), 2):
         _settle(group)
         if group.rank in (a, b):
-            seconds[a, b] = _exchange(group, a + b - group.rank, 1)
-            alone[a, b] = size / max(_exchange(group, a + b - group.rank, size) - seconds[a, b], 1e-9)
+            other = a + b - group.rank
+            seconds[a, b] = _exchange(group, other, 1, 5)
+            rate = size / max(_exchange(group, other, size, 2) - seconds[a, b], 1e-9)
+            enough[a, b] = _agreed(group, other, min(LARGEST, max(size, int(rate * LONG_ENOUGH))))
+            alone[a, b] = enough[a, b] / max(_exchange(group, other, enough[a, b]) - seconds[a, b], 1e-9)
     for pairs in tournament(workers):
         _settle(group)
         for a, b in pairs:
             if group.rank in (a, b):
-                together[a, b] = size / max(_exchange(group, a + b - group.rank, size) - seconds[a, b], 1e-9)
+                taken = _exchange(group, a + b - group.rank, enough[a, b]) - seconds[a, b]
+                together[a, b] = enough[a, b] / max(taken, 1e-9)
     found = np.stack([seconds, alone, together])
     found = group.all_gather(found).max(axis=0)  # both of a pair have measured; what they say has to be one
     found += found.transpose(0, 2, 1)
     return Network(*found)
+
+
+def _agreed(group: Any, other: int, number: int) -> int:
+    """The larger of what two workers say."""
+    theirs = np.empty(1, np.int64)
+    posted = group.irecv(theirs, other), group.isend(np.array([number], np.int64), other)
+    for message in posted:
+        message.wait()
+    return max(number, int(theirs[0]))
 
 
 def tournament(workers: int) -> list[list[tuple[int, int]]]:
@@ -116,11 +132,11 @@ def _settle(group: Any) -> None:
     group.all_reduce(np.zeros(1, np.float32))
 
 
-def _exchange(group: Any, other: int, size: int) -> float:
-    """Seconds in which two workers send each other so many bytes; the better of two, the first fills buffers."""
+def _exchange(group: Any, other: int, size: int, times: int = 3) -> float:
+    """Seconds in which two workers send each other so many bytes: the best of some, the first of which fills buffers."""
     best = math.inf
     mine, theirs = np.zeros(size, np.uint8), np.empty(size, np.uint8)
-    for _ in range(2):
+    for _ in range(times):
         began = time.perf_counter()
         posted = group.irecv(theirs, other), group.isend(mine, other)
         for message in posted:

@@ -124,6 +124,37 @@ def test_torchrun_starts_the_processes(tmp_path: Path) -> None:
     assert sorted(out.stdout.split()) == ["6", "None"]
 
 
+@dataclass
+class Waits:
+    """Longer for another worker than connecting may take."""
+
+    connecting: float = 1.0
+
+    def __call__(self, member: Any) -> str:
+        group, array = member.group, np.ones(4)
+        for wait in (group.all_reduce, lambda a: group.broadcast(a, 1), lambda a: self._receive(group, a)):
+            time.sleep(1.5 * group.rank)
+            wait(array)
+        return "came"
+
+    def _receive(self, group: Any, array: Any) -> None:
+        if group.rank:
+            group.send(array, 0)
+        else:
+            group.recv(array, 1)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In the worker, before it joins."""
+        from slide.distributed import gloo
+
+        self.__dict__ |= state
+        gloo.CONNECTING = self.connecting
+
+
+def test_a_slow_worker_is_waited_for() -> None:
+    assert Torch(2).run(Waits()) == "came"
+
+
 def test_a_group_that_broke_says_so_at_once() -> None:
     from slide.distributed.gloo import GlooGroup
 
