@@ -133,7 +133,7 @@ def _settle(group: Any) -> None:
 
 
 def _exchange(group: Any, other: int, size: int, times: int = 3) -> float:
-    """Seconds in which two workers send each other so many bytes: the best of some, the first of which fills buffers."""
+    """Seconds in which two workers send each other so many bytes: the best of some; the first fills buffers."""
     best = math.inf
     mine, theirs = np.zeros(size, np.uint8), np.empty(size, np.uint8)
     for _ in range(times):

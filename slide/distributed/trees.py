@@ -13,8 +13,8 @@ import numpy as np
 
 from slide.distributed.group import Array, Posted, Posting
 
-CHUNK = 1 << 17  # bytes
-CHUNKS = 64  # at most, each way: a message has its price
+CHUNK = 1 << 14  # bytes at least: a message has its price
+CHUNKS = 32  # at most; the first has to go all the way up and down alone
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def tree_all_reduce(group: Posting, array: Array, trees: Sequence[Tree], chunk: 
 
 
 class _Flow:
-    """One tree's share. All receives are posted at the start, each with room of its own for what is to be added."""
+    """One tree's share. All receives are posted at the start, with room of their own: gloo sends only what is awaited,
+    and word of that would queue behind the data on a slow link.
+    """
 
     def __init__(self, group: Posting, data: Array, tree: Tree, number: int, chunk: int) -> None:
         self.group, self.parent, self.up_tag, self.down_tag = (
@@ -85,6 +87,8 @@ class _Flow:
             for child, room in zip(self.children, self.room, strict=True)
         ]
         self.additions = [np.array_split(room, count) for room in self.room]
+        self.result = np.array_split(np.empty_like(data), count) if self.parent >= 0 else self.parts
+        self.from_parent = [group.irecv(part, self.parent, self.down_tag) for part in self.result if self.parent >= 0]
         self.sent_up: list[Posted] = []
         self.sent_down: list[Posted] = []
 
@@ -106,11 +110,12 @@ class _Flow:
             self.sent_up.append(self.group.isend(part, self.parent, self.up_tag))
 
     def _down(self, chunk: int) -> None:
-        part = self.parts[chunk]
+        if self.parent >= 0:
+            self.from_parent[chunk].wait()
+        self.sent_down += [self.group.isend(self.result[chunk], child, self.down_tag) for child in self.children]
         if self.parent >= 0:
             self.sent_up[chunk].wait()  # before what was sent is overwritten
-            self.group.irecv(part, self.parent, self.down_tag).wait()
-        self.sent_down += [self.group.isend(part, child, self.down_tag) for child in self.children]
+            self.parts[chunk][...] = self.result[chunk]
 
     def finish(self) -> None:
         """Until all that was sent has left."""

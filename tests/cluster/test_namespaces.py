@@ -1,6 +1,7 @@
 """The planner on networks of namespaces, whose links tc shapes: two racks with a slow trunk, a slow host, equal links.
 
-All addresses are of namespaces made here and removed in the end. Needs root. `make test-cluster` runs this.
+All addresses are of namespaces made here and removed in the end. Needs root. `make test-cluster` runs this. Rates are a
+fifth of those of usual networks, so that two processors can fill them.
 """
 
 from __future__ import annotations
@@ -102,32 +103,38 @@ def reduce_on(names: list[str], sizes: list[int], folder: Path) -> list[dict[str
     assert all(process.returncode == 0 for process in processes)
     found: list[dict[str, object]] = json.loads(out[0])
     for line in found:
-        print(line)
+        print({key: value for key, value in line.items() if key != "mbit"})
     return found
 
 
+LARGE = 1 << 20
+
+
 def test_two_racks_with_a_slow_trunk_and_a_bad_order(tmp_path: Path) -> None:
-    with hosts([1000] * 4, [0, 1, 0, 1], 200) as names:
-        (large,) = reduce_on(names, [1 << 22], tmp_path)
-    assert large["racks"] == [[0, 2], [1, 3]]
-    assert large["plan"] != "library"
-    assert large["ms"] < 0.75 * large["library_ms"]  # type: ignore[operator]  # 0.4 here
+    with hosts([200] * 4, [0, 1, 0, 1], 40) as names:
+        (found,) = reduce_on(names, [LARGE], tmp_path)
+    assert found["racks"] == [[0, 2], [1, 3]]
+    assert found["plan"] != "library"
+    assert found["ms"] < 0.75 * found["library_ms"]  # type: ignore[operator]  # 0.4 on a machine with nothing else to do
 
 
 def test_two_racks_in_a_good_order(tmp_path: Path) -> None:
-    with hosts([1000] * 4, [0, 0, 1, 1], 200) as names:
-        (large,) = reduce_on(names, [1 << 22], tmp_path)
-    assert large["racks"] == [[0, 1], [2, 3]]
-
-
-def test_a_slow_host(tmp_path: Path) -> None:
-    with hosts([1000, 1000, 100, 1000], [0] * 4, None) as names:
-        (found,) = reduce_on(names, [1 << 19], tmp_path)
+    with hosts([200] * 4, [0, 0, 1, 1], 40) as names:
+        (found,) = reduce_on(names, [LARGE], tmp_path)
+    assert found["racks"] == [[0, 1], [2, 3]]
     assert found["plan"] != "library"
 
 
+def test_a_slow_host(tmp_path: Path) -> None:
+    with hosts([200, 200, 20, 200], [0] * 4, None) as names:
+        (found,) = reduce_on(names, [LARGE], tmp_path)
+    assert found["plan"] == "packed trees"
+    assert all(2 not in parents for parents in found["trees"])  # type: ignore[attr-defined]  # a leaf of each
+
+
 def test_equal_links_keep_the_library_for_large_arrays(tmp_path: Path) -> None:
-    with hosts([1000] * 4, [0] * 4, None) as names:
-        large, small = reduce_on(names, [1 << 22, 1 << 12], tmp_path)
+    with hosts([200] * 4, [0] * 4, None) as names:
+        large, small = reduce_on(names, [LARGE, 1 << 12], tmp_path)
     assert large["racks"] == [[0, 1, 2, 3]]
-    assert {large["plan"], small["plan"]} <= {"library", "order", "direct"}
+    assert large["plan"] in ("library", "order")
+    assert small["ms"]
