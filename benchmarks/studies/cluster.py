@@ -1,7 +1,7 @@
 """`python -m benchmarks.studies.cluster`: a fit by one process, and by two and three workers of this machine.
 
 With the defaults of `SlideClassifier`, everything counted, on nine tenths of the training rows; P@k on the tenth that
-was held out. Needs torch: `make test-cluster` makes `.venv-cluster`, whose Python has it. Threads are shared out, so
+was held out. Needs torch: `make test-cluster` makes `.venvs/cluster`, whose Python has it. Threads are shared out, so
 that processor seconds say what sharing costs; on one machine nothing is won.
 """
 
