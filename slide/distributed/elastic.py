@@ -7,7 +7,7 @@ begin anew. Tables are filled again from the cells that all agree on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,8 +163,8 @@ def balanced(training: SharedTraining) -> None:
     _share_cells(training, said, old, None, None)
 
 
-def save(training: SharedTraining, folder: Path) -> None:
-    """Writes a checkpoint, or a model in parts; called by all."""
+def save(training: SharedTraining, folder: Path) -> str | None:
+    """Writes a checkpoint; called by all. What went wrong: then the one of before counts."""
     shard, at, group = training.shard, training.at, training.group
     arrays: dict[str, Any] = {
         "features_range": np.array(shard.features),
@@ -178,12 +178,25 @@ def save(training: SharedTraining, folder: Path) -> None:
     if training.pairs is not None:
         whole = shard.labels[1] - shard.labels[0]
         arrays |= {f"pairs_{name}": a for name, a in pairs_of(training.pairs.state, 0, whole).items()}
-    files.write_part(folder, at.step, group.rank, arrays)
-    say(group, None)  # all parts are there
-    if group.rank == 0:
-        facts = {"workers": group.size, "at": asdict(at), "K": shard.K, "what": training.fingerprint()}
-        files.write_manifest(folder, at.step, facts)
-    say(group, None)
+    facts = {"workers": group.size, "at": asdict(at), "K": shard.K, "what": training.fingerprint()}
+    wrong = _tried(lambda: files.write_part(folder, at.step, group.rank, arrays))
+    if group.rank == 0 and not any(heard := say(group, wrong)):
+        wrong = _tried(lambda: files.write_manifest(folder, at.step, facts))
+    elif group.rank == 0:
+        wrong = next(one for one in heard if one)
+    else:
+        say(group, wrong)
+    found: str | None = tell(group, wrong)
+    return found
+
+
+def _tried(write: Callable[[], None]) -> str | None:
+    """What the system says of a file that could not be written."""
+    try:
+        write()
+    except OSError as e:
+        return str(e)
+    return None
 
 
 def _check_same(said: Sequence[Brought]) -> None:

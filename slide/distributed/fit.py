@@ -6,6 +6,7 @@ SlideClassifier calls `fit_network` of what it is given as `cluster=`.
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from slide.checks import require
 from slide.distributed.elastic import Change
 from slide.distributed.shard import Spec, check_shareable
 from slide.distributed.training import Fit, TrainingData
-from slide.distributed.work import Block, FitWork, Found, Saving, WorkerFacts
+from slide.distributed.work import Block, FitWork, Found, Saving, Trouble, WorkerFacts
 from slide.engine.protocol import Examples
 from slide.errors import NonFiniteError
 from slide.model.model import Model
@@ -175,6 +176,8 @@ class _Reports:
         progress.seconds = time.perf_counter() - self._began
         if isinstance(message, Change | str):
             callbacks.say(str(message))
+            if isinstance(message, Trouble):
+                warnings.warn(message, stacklevel=2)
             return
         assert isinstance(message, Block)
         progress.done = message.step - message.size

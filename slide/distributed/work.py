@@ -263,8 +263,14 @@ class _OneWorker:
         asked = np.array([due], np.uint8)
         training.group.broadcast(asked)
         if asked[0]:
-            elastic.save(training, saving.folder)
+            wrong = elastic.save(training, saving.folder)
+            if wrong:
+                self._report(Trouble(f"{saving.folder}: no checkpoint could be written, training goes on: {wrong}"))
             self._saved_at, self._saved_step = time.monotonic(), step
+
+
+class Trouble(str):
+    """What the first worker reports that deserves a warning."""
 
 
 def _lengths(ranges: Sequence[Range]) -> str:

@@ -199,6 +199,24 @@ def test_a_part_that_is_damaged_is_named(at_step: dict[int, Any], tmp_path: Path
         fitted(Local(2), checkpoint=checkpoint)
 
 
+def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = files.write_part
+
+    def write(folder: Path, step: int, rank: int, arrays: dict[str, Any]) -> None:
+        if rank == 1 and step > 600:
+            raise OSError(28, "No space left on device")
+        real(folder, step, rank, arrays)
+
+    monkeypatch.setattr(files, "write_part", write)
+    checkpoint = slide.Checkpoint(tmp_path / "run", samples=512, minutes=None)
+    with pytest.warns(UserWarning, match="No space left"):
+        clf = fitted(Local(2), wide=False, checkpoint=checkpoint)
+    assert clf.network_.step > 600
+    found = files.read_manifest(tmp_path / "run")
+    assert found is not None
+    assert found["step"] == 512
+
+
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
