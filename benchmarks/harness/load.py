@@ -2,7 +2,8 @@
 
 Plain asyncio, one request at a time on a connection. At a given rate, latencies count from the moment at which a
 request was due, not from when it could be sent: a server that stalls makes those that wait late as well (coordinated
-omission, Tene 2013).
+omission, Tene 2013). A rate that this generator itself cannot keep up with does so too, so those from sending are
+kept as well.
 """
 
 from __future__ import annotations
@@ -20,21 +21,24 @@ Check = Callable[[int, int, bytes], None]  # of a request's number, the status a
 
 @dataclass
 class Outcome:
-    """What came of a run: milliseconds of each answer by status, and how long it took."""
+    """What came of a run: milliseconds of each answer by status, from when it was due and from when it was sent, and
+    how long it took."""
 
     seconds: float = 0.0
     times: dict[int, list[float]] = field(default_factory=dict)
+    from_sending: dict[int, list[float]] = field(default_factory=dict)
     failed: int = 0  # connections that broke
 
-    def add(self, status: int, ms: float) -> None:
+    def add(self, status: int, ms: float, from_sending: float) -> None:
         self.times.setdefault(status, []).append(ms)
+        self.from_sending.setdefault(status, []).append(from_sending)
 
     def count(self, status: int = 200) -> int:
         return len(self.times.get(status, ()))
 
-    def quantile(self, share: float, status: int = 200) -> float:
+    def quantile(self, share: float, status: int = 200, from_sending: bool = False) -> float:
         """Milliseconds under which this share was answered; NaN where nothing was."""
-        times = sorted(self.times.get(status, ()))
+        times = sorted((self.from_sending if from_sending else self.times).get(status, ()))
         return times[min(int(share * len(times)), len(times) - 1)] if times else float("nan")
 
 
@@ -119,7 +123,8 @@ async def clients(
 
         def answered(status: int, body: bytes) -> None:
             nonlocal running
-            outcome.add(status, 1000 * (time.perf_counter() - begin))
+            ms = 1000 * (time.perf_counter() - begin)
+            outcome.add(status, ms, ms)
             if check is not None:
                 check(number, status, body)
             if status:
@@ -155,11 +160,15 @@ async def rate(
         while free and due:
             connection = free.popleft()
             number, begin = due.popleft()
+            sent = time.perf_counter()
 
-            def then(status: int, body: bytes, connection: Connection = connection, begin: float = begin) -> None:
+            def then(
+                status: int, body: bytes, connection: Connection = connection, begin: float = begin, sent: float = sent
+            ) -> None:
                 nonlocal answered
                 answered += 1
-                outcome.add(status, 1000 * (time.perf_counter() - begin))
+                now = time.perf_counter()
+                outcome.add(status, 1000 * (now - begin), 1000 * (now - sent))
                 if status:
                     free.append(connection)
                 else:

@@ -5,7 +5,7 @@ beside the server on the same processors, so its own processor time is given too
 machine of its own would do. Parts:
 
   steady    one client; 16; 64; and requests at a given rate: requests a second, milliseconds
-  overload  five times as much as clients who wait got through, of requests of one text and of many: goodput (what is
+  overload  five times as much as clients who wait got through (64 with one text each, 4 with 16): goodput (what is
             served, of that; and by a second of the server's processor, since the generator takes some of the machine)
   reloads   20 replacements of the model's file, one of them cut short, during many requests whose answers are compared
             with those of the model that the reply names
@@ -36,6 +36,7 @@ from benchmarks.harness import commands, environment, load, tables
 K = 5
 NAME = "wordnet"
 PATH = f"/v1/models/{NAME}/predict"
+BUCKETS, ROUTE = "slide_request_seconds_bucket", 'route="/v1/models/{model}/predict"'
 TEXTS = 2000
 WARM_UP = 500
 FACTOR = 5  # of overload
@@ -59,6 +60,12 @@ class Server:
         """Bytes resident."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+    def answered_in(self) -> dict[float, float]:
+        """Requests to predict by the most seconds they took, by the server's own clock, from the head on; those that
+        were refused at the door are not among them."""
+        lines = (line for line in self.get("/metrics").decode().splitlines() if line.startswith(BUCKETS))
+        return {float(line.split('le="')[1].split('"')[0]): float(line.split()[-1]) for line in lines if ROUTE in line}
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
@@ -95,9 +102,16 @@ def requests_of(texts: Sequence[str], n: int = 1) -> list[bytes]:
     return [load.request_of(PATH, body) for body in bodies]
 
 
+def bucket_of(share: float, before: dict[float, float], after: dict[float, float]) -> float:
+    """Milliseconds that this share of the requests between two looks took at most, up to a bucket's end."""
+    grown = {bound: n - before.get(bound, 0) for bound, n in after.items()}
+    whole = grown.get(math.inf, 0)
+    return next((1000 * bound for bound in sorted(grown) if whole and grown[bound] >= share * whole), math.nan)
+
+
 def measured(server: Server, what: str, work: Coroutine[Any, Any, load.Outcome]) -> dict[str, Any]:
     """A run of the load generator in figures."""
-    busy, own = server.cpu(), time.process_time()
+    busy, own, before = server.cpu(), time.process_time(), server.answered_in()
     outcome = load.run(work)
     served, answered = outcome.count(200), sum(map(len, outcome.times.values()))
     cpu = server.cpu() - busy
@@ -111,6 +125,9 @@ def measured(server: Server, what: str, work: Coroutine[Any, Any, load.Outcome])
         "served_per_cpu_second": served / max(cpu, 1e-3),
         "client_cpu_us": 1e6 * (time.process_time() - own) / max(answered, 1),
         "refused_p99_ms": outcome.quantile(0.99, 503),
+        "sent_p99_ms": outcome.quantile(0.99, from_sending=True),
+        "sent_refused_p99_ms": outcome.quantile(0.99, 503, from_sending=True),
+        "server_p99_ms": bucket_of(0.99, before, server.answered_in()),
         **{f"p{round(100 * share)}_ms": outcome.quantile(share) for share in (0.5, 0.99)},
     }
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in figures.items()}
@@ -136,7 +153,7 @@ def overload(server: Server, texts: Sequence[str], count: int) -> list[dict[str,
     for n in (1, MANY):
         requests = requests_of(texts, n)
         some = max(count // n, 200)
-        clients = 16 if n == 1 else 4  # so that a batch holds them
+        clients = 64 if n == 1 else 4  # a batch
         what = f"{n} texts, {clients} clients"
         least = measured(server, what, load.clients(server.port, requests, clients, some))
         rate = FACTOR * least["per_second"]
@@ -248,12 +265,16 @@ def reloads(path: Path, texts: Sequence[str], count: int, options: Sequence[str]
 
 # -- the command -------------------------------------------------------------------------------------------------------
 
-HEADERS = ("", "answered", "200", "503", "a second", "p50 ms", "p99 ms", "503: p99 ms", "server us", "client us")
+HEADERS = (
+    "", "answered", "200", "503", "a second", "p50 ms", "p99 ms", "503: p99 ms", "p99 from sending", "503 from sending",
+    "p99 by the server", "server us", "client us",
+)  # fmt: skip
+TIMES = ("p50_ms", "p99_ms", "refused_p99_ms", "sent_p99_ms", "sent_refused_p99_ms", "server_p99_ms")
 
 
 def cells(row: dict[str, Any]) -> list[str]:
     by = row["by_status"]
-    times = ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("p50_ms", "p99_ms", "refused_p99_ms")]
+    times = ["-" if row[name] is None else f"{row[name]:.2f}" for name in TIMES]
     busy = [f"{row[name]:.0f}" for name in ("server_cpu_us", "client_cpu_us")]
     counts = [f"{row['answered']:,}", *(f"{by.get(status, 0):,}" for status in ("200", "503"))]
     return [row["what"], *counts, f"{row['per_second']:,.0f}", *times, *busy]
@@ -270,6 +291,7 @@ def trained(folder: Path) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     p = commands.parser("studies.serving", __doc__)
     p.add_argument("--model", help="a text classifier's file (default: one is trained on the embedded texts)")
+    p.add_argument("--optimized", help="a file of `slide optimize`, which the same is asked of after the model")
     p.add_argument("--count", type=int, default=20_000, help="requests of a run (default: %(default)s)")
     p.add_argument("--reload-count", type=int, default=100_000, help="requests during reloads (default: %(default)s)")
     p.add_argument("--rates", default="2000", help="requests a second, with commas (default: %(default)s)")
@@ -284,19 +306,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     result: dict[str, Any] = {"parts": parts, "options": options}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(args.model) if args.model else trained(Path(folder))
-        if set(parts) & {"steady", "overload"}:
-            with running(path, *options) as server:
-                rows = steady(server, texts, args.count, rates) if "steady" in parts else []
-                rows += overload(server, texts, args.count) if "overload" in parts else []
-                result |= {"rows": rows, "memory_mb": server.memory() / 1e6}
+        for some in (path, args.optimized) if set(parts) & {"steady", "overload"} else ():
+            if some is not None:
+                with running(Path(some), *options) as server:
+                    rows = steady(server, texts, args.count, rates) if "steady" in parts else []
+                    rows += overload(server, texts, args.count) if "overload" in parts else []
+                    name = "rows" if some is path else "optimized"
+                    result |= {name: rows, f"{name}_memory_mb": server.memory() / 1e6}
         if "reloads" in parts:
             result["reloads"] = reloads(path, texts, args.reload_count, options)
     path = environment.save("serving", result, env, args.out)
     print(environment.summary(env), end="\n\n")
-    if "rows" in result:
-        print(tables.markdown(HEADERS, [cells(row) for row in result["rows"]]), end="\n\n")
-        told = "{what}: goodput {goodput:.2f}; of the server's processor time {goodput_of_processor:.2f}"
-        print("\n".join(told.format(**row) for row in result["rows"] if "goodput" in row))
+    told = "{what}: goodput {goodput:.2f}; of the server's processor time {goodput_of_processor:.2f}"
+    for name in (name for name in ("rows", "optimized") if name in result):
+        print({"rows": "the model:", "optimized": "the optimized model:"}[name], end="\n\n")
+        print(tables.markdown(HEADERS, [cells(row) for row in result[name]]), end="\n\n")
+        print("\n".join(told.format(**row) for row in result[name] if "goodput" in row), end="\n\n")
     if "reloads" in result:
         print("\nreloads:", ", ".join(f"{name} {tables.count(v)}" for name, v in result["reloads"].items()))
     print(f"written to {path}", file=sys.stderr)

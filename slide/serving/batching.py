@@ -92,6 +92,7 @@ class Batcher:
         self.limits, self.on_batch = limits, on_batch
         self.queued_rows = 0  # accepted and not answered yet
         self.most_rows = limits.queue_rows  # that are accepted now
+        self.batch_rows = limits.batch_rows  # of the next batch
         self.pace = Pace()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -127,7 +128,13 @@ class Batcher:
 
         A request of several rows would be read and parsed, and refused all the same.
         """
-        return self.queued_rows + self.limits.batch_rows // 4 > self.most_rows
+        return not self._takes(min(self.limits.batch_rows, self.most_rows) // 4)
+
+    def _takes(self, rows: int) -> bool:
+        """Whether there is room for so many more; one request may wait in any case, while another is predicted."""
+        if self.queued_rows + rows <= self.most_rows:
+            return True
+        return self.queued_rows <= self.limits.batch_rows and not self._here and self._jobs.empty()
 
     async def predict(self, hosted: Hosted, rows: Sequence[Any], k: int) -> Best:
         """The best labels of rows that `hosted` has read.
@@ -169,7 +176,7 @@ class Batcher:
         """
         assert self._loop is not None
         n = len(rows)
-        if self.queued_rows + n > self.most_rows:
+        if not self._takes(n):
             raise self.full()
         job = Job(hosted, rows, k, then, time.monotonic() + self.limits.deadline)
         self._waiting.append(job)
@@ -224,8 +231,8 @@ class Batcher:
         self.queued_rows -= rows
         self.pace.add(rows, seconds)
         in_time = self.pace.rows_in(self.limits.queue_seconds)
-        least = 2 * self.limits.batch_rows  # one batch that is predicted, and one that waits
-        self.most_rows = int(min(self.limits.queue_rows, max(least, in_time)))
+        self.most_rows = int(min(self.limits.queue_rows, max(1, in_time)))
+        self.batch_rows = max(1, min(self.limits.batch_rows, self.most_rows // 2))
         for job, outcome in outcomes:
             job.end(self.late() if outcome is None else outcome)
         while self._waiting and self._waiting[0].is_over:
@@ -253,15 +260,15 @@ class Batcher:
 
     def _fill(self, first: Job) -> tuple[list[Job], Job | None, bool]:
         """What is queued now, up to the limit; the job that was one too many; whether this is the end."""
-        batch, rows = [first], len(first.rows)
-        while rows < self.limits.batch_rows:
+        batch, rows, most = [first], len(first.rows), self.batch_rows
+        while rows < most:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 break
             if job is None:
                 return batch, None, True
-            if rows + len(job.rows) > self.limits.batch_rows:
+            if rows + len(job.rows) > most:
                 return batch, job, False
             batch.append(job)
             rows += len(job.rows)

@@ -18,8 +18,9 @@ class Limits:
     queue_rows : int
         Rows that are waiting or being predicted; a request that would make it more is answered 503 at once.
     queue_seconds : float
-        So long a row may have to wait, by the pace of the last batches; where that is fewer rows than queue_rows, but
-        not fewer than two batches, they are the bound. It keeps answers quick where a model or machine is slow.
+        So long a row may have to wait, by the pace of the last batches; where that is fewer rows than queue_rows, they
+        are the bound, and half of them a batch. It keeps answers quick where a model or machine is slow. One request
+        may always wait while another is predicted.
     deadline : float
         Seconds from a request's arrival, after which it is answered 504.
     max_rows : int

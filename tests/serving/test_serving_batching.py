@@ -213,7 +213,15 @@ def test_the_queue_is_no_longer_than_the_pace_allows() -> None:
         async with batching(batch_rows=4, max_rows=4, queue_rows=1000, queue_seconds=1e-9) as batcher:
             assert batcher.most_rows == 1000
             await batcher.predict(model, [1], 1)  # type: ignore[arg-type]
-            assert batcher.most_rows == 8
+            assert (batcher.most_rows, batcher.batch_rows) == (1, 1)
+            assert not batcher.is_full
+            first = await held(model, batcher)
+            waiting = await queued(batcher, model, [[3, 4]])  # one request in any case
+            assert batcher.is_full
+            with pytest.raises(Refusal):
+                await batcher.predict(model, [5], 1)  # type: ignore[arg-type]
+            model.may.set()
+            await asyncio.gather(first, waiting)
             batcher.limits = Limits(batch_rows=4, max_rows=4, queue_rows=1000, queue_seconds=3600.0)
             await batcher.predict(model, [2], 1)  # type: ignore[arg-type]
             assert batcher.most_rows == 1000
