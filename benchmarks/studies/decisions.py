@@ -19,7 +19,8 @@ from benchmarks.harness import commands, environment, tables
 from benchmarks.harness.data import MissingData, resolve
 from slide.report.decisions import decisions, sure_of
 
-HEADERS = ("seed", "P@1", "ECE", "over 50 %: said", "true", "micro F1: before", "f1", "macro F1: before", "macro-f1")
+MEASURED = ("P@1", "ECE", "by chance", "over 50 %: said", "true")
+HEADERS = ("seed", *MEASURED, "micro F1: before", "f1", "macro F1: before", "macro-f1")
 
 
 def frequent(X: Any, Y: Any, columns: Any) -> tuple[Any, Any]:
@@ -27,6 +28,15 @@ def frequent(X: Any, Y: Any, columns: Any) -> tuple[Any, Any]:
     Y = sp.csr_array(Y[:, columns])
     rows = np.diff(Y.indptr) > 0
     return X[rows], Y[rows]
+
+
+def ece_by_chance(bins: Sequence[Any]) -> float:
+    """What the ECE of exact probabilities would be on so few rows: in a bin, the mean distance of a share from its own.
+
+    That of a normal variable of the binomial's variance, said (1 - said) / n.
+    """
+    n = sum(b.n for b in bins)
+    return sum(b.n * float(np.sqrt(2 / np.pi * b.said * (1 - b.said) / b.n)) for b in bins) / max(n, 1)
 
 
 def measure(parts: tuple[Any, Any, Any, Any], seed: int, threads: int, one_class: bool) -> dict[str, Any]:
@@ -44,6 +54,7 @@ def measure(parts: tuple[Any, Any, Any, Any], seed: int, threads: int, one_class
     found = {
         "p@1": float(slide.metrics.precision_at_k(Y_out, ids, k=1)),
         "ece": slide.metrics.calibration_error(Y_out, ids, p),
+        "by chance": ece_by_chance(slide.metrics.reliability(Y_out, ids, p)),
         "said": said,
         "true": true,
     }

@@ -17,7 +17,10 @@ import scipy.sparse as sp
 
 from slide.checks import require
 
-BEND = 1.0  # how dear a bend is: as the evidence of so many rows
+# How dear a bend is: as the evidence of so many rows. Curves from 1,000 rows, on six sets of text, packages and dense
+# columns: at 1, 10, 100, 1,000 the ECE of the best label was 0.025, 0.023, 0.021, 0.022 on average and 0.031, 0.028,
+# 0.025, 0.026 at most; its log loss was lower at 100 than at 1 on all six. Exact probabilities would show 0.010.
+BEND = 100.0
 RIDGE = 0.05  # on values at knots: rows that are told apart without a fault must not send them away
 LEAST_RISE = 1e-3  # of a curve, from one knot to the next
 FORBIDDEN = 1e6  # how dear steepness is where a curve would fall

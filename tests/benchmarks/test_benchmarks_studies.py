@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 pytest.importorskip("benchmarks.harness", reason="the benchmarks lie in the source tree, not in the package")
 
@@ -144,6 +145,16 @@ class TestLadder:
         assert all(math.isnan(value) or 0 <= value <= 1 for value in row.values())
         assert ("f1" in row) == ("--labels" in more)
         assert "ECE" in capsys.readouterr().out
+
+    def test_chance_alone_shows_an_ece(self) -> None:
+        rng = np.random.default_rng(0)
+        p = rng.random((400, 1))
+        drawn = []
+        for _ in range(200):
+            Y = sp.csr_array(rng.random((400, 1)) < p)
+            drawn.append(slide.metrics.calibration_error(Y, np.zeros((400, 1), int), p))
+        bins = slide.metrics.reliability(Y, np.zeros((400, 1), int), p)
+        assert decisions.ece_by_chance(bins) == pytest.approx(np.mean(drawn), rel=0.05)
 
     def test_a_rung_that_does_not_exist_and_data_that_is_not_there(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: data.Problem
