@@ -42,6 +42,8 @@ typedef struct slide_kernels {
                         int64_t n);
     /* z[i] = exp(z[i] - shift), returns the sum */
     float (*exp_sum)(float *z, float shift, int64_t n);
+    /* z[i] = tanh(z[i]) */
+    void (*tanh)(float *z, int64_t n);
     float (*max)(const float *z, int64_t n);
     /* acc[64] += x . directions[dim][64], in the order of the coordinates: directions are small integers and x leaves
      * room for their digits, so every product is exact and sums are the same bits with or without fused multiply-add,

@@ -119,7 +119,7 @@ static void matrix_forward(const slide_network *net, slide_batch *b, int n)
     }
     for (int q = 0; q < n; q++) {
         slide_activations *out = &slide_batch_outputs(net, b, q)[0];
-        slide_activate(layer->activation, out->val, out->n);
+        slide_activate(net, layer->activation, out->val, out->n);
     }
 }
 

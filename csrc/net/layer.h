@@ -39,7 +39,7 @@ void slide_layer_forward(const slide_network *net, const slide_layer *layer, con
 int slide_layer_backward(const slide_network *net, const slide_layer *layer, slide_activations *in, slide_activations *out,
                          float lr);
 /* z = f(z) */
-void slide_activate(int activation, float *z, int64_t n);
+void slide_activate(const slide_network *net, int activation, float *z, int64_t n);
 /* out->grad *= f'(out->val) */
 void slide_activation_backward(int activation, slide_activations *out);
 

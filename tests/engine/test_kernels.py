@@ -43,6 +43,18 @@ def test_axpy_sums_feature_rows(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_tanh_is_that_of_numpy(engine: str) -> None:
+    """Close to 0, where its polynomial ends, far out; and for each number of units, so that none is left out."""
+    z = np.concatenate([np.geomspace(1e-30, 100, 57), [0.24999, 0.25, 0.25001, 9.0, 0.0]]).astype(np.float32)
+    z = np.concatenate([z, -z])
+    for width in (*WIDTHS, len(z)):
+        net = make_network([slide.SparseInput(1, width, "tanh"), slide.Dense(2)], engine)
+        net.weights(0)[:], net.biases(0)[:] = z[:width], 0
+        found = net.hidden(sp.csr_array(np.ones((1, 1), np.float32)))[0]
+        np.testing.assert_allclose(found, np.tanh(z[:width].astype(np.float64)), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_dot_scores_candidates(engine: str) -> None:
     """With one bucket that holds all neurons, the sampled prediction scores each by a dot product."""
     X, _ = random_data(3, D, 5)
