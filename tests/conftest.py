@@ -21,19 +21,23 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+#: Files that compile the Numba twin in tests whose names do not say so.
+COMPILING = ("test_backends_agree.py", "test_leaves.py", "test_ranker.py", "test_sparse_rows.py")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Which tests one process runs: those of a file, so that what its fixtures train is trained once.
 
     And all that compile the Numba twin, so that its loops, a minute or two each, are compiled once where they are not
-    kept yet.
+    kept yet: two processes that begin at once would both compile them.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "numba" if "numba" in nodeid or file.endswith("test_backends_agree.py") else file
+            return "numba" if "numba" in nodeid or file.endswith(COMPILING) else file
 
     return ByFile(config, log)
 
