@@ -27,7 +27,9 @@ from slide.serving.limits import Limits
 from slide.serving.refusal import Refusal
 
 FORGETTING = 0.9  # what the batch before counts less than a batch, when the pace is estimated
-HERE_SECONDS = 0.001  # predictions that take no longer, by the pace, are made by the event loop's thread
+#: Predictions that take no longer, by the pace, are made by the event loop's thread. With 0.02 five times overload by
+#: single texts was answered 1.7 times as often as with 0.001: a thread waits for the interpreter's lock at each turn.
+HERE_SECONDS = 0.02
 SMALL = 4096  # bytes of a request whose rows the pace may be trusted for
 RETRY_AFTER = (b"retry-after", b"1")  # seconds; the header knows whole ones only
 
