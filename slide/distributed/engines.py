@@ -18,6 +18,7 @@ from slide.distributed.local import LocalGroup, Meeting
 from slide.distributed.member import Breakable, Member
 from slide.distributed.membership import Membership, Message
 from slide.distributed.supervise import Outcome, Workers, call, supervise
+from slide.distributed.topology import planned
 
 Work = Callable[[Any], Any]
 
@@ -76,6 +77,7 @@ class Torch(ClusterFits):
             from slide.distributed.gloo import from_torchrun
 
             group = from_torchrun()
+            group = planned(group, group.host)
             value = work(Member(group, self.threads))
             return value if group.rank == 0 else None
         from slide.distributed.processes import run_gloo

@@ -62,7 +62,7 @@ class GlooGroup:
         once where is_over() says so.
         """
         self.rank, self.size, self.generation, self.bytes_sent = rank, size, generation, 0
-        self._store, self._host, self._timeout, self._broken = store, host, timeout, False
+        self._store, self.host, self._timeout, self._broken = store, host, timeout, False
         self._torch = _connect(store, rank, size, host, is_over) if size > 1 else None
         if self._torch is not None:
             self._torch.set_timeout(_seconds(timeout))
@@ -112,7 +112,7 @@ class GlooGroup:
         """A group of the same workers in which rank r is the one that is order[r] here. All call it."""
         name = "order-" + "-".join(map(str, order))
         store = dist.PrefixStore(name, self._store)
-        return GlooGroup(store, order.index(self.rank), self.size, self.generation, self._host, self._timeout)
+        return GlooGroup(store, order.index(self.rank), self.size, self.generation, self.host, self._timeout)
 
     def break_off(self) -> None:
         """Makes all calls raise PeerLost, here and at the others, those that wait too."""

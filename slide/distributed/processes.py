@@ -14,6 +14,7 @@ from slide.distributed.agent import Agent
 from slide.distributed.link import SocketLink
 from slide.distributed.member import Breakable
 from slide.distributed.supervise import Outcome, Workers, call, supervise
+from slide.distributed.topology import planned
 
 
 def run_gloo(
@@ -46,7 +47,9 @@ def gloo_maker(link: SocketLink, store_host: str, host: str) -> Callable[..., Br
 
     def make(generation: int, rank: int, size: int, is_over: Callable[[], bool]) -> Breakable:
         store = join_store(store_host, link.welcome["store"], f"slide/{generation}")
-        return GlooGroup(store, rank, size, generation, host, is_over=is_over)
+        group = GlooGroup(store, rank, size, generation, host, is_over=is_over)
+        link.on_over(generation, group.break_off)  # planned() waits for the others
+        return planned(group, host)
 
     return make
 

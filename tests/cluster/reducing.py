@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from slide.distributed import topology
 from slide.distributed.gloo import GlooGroup, Store, join_store
 from slide.distributed.topology import PlannedGroup
 
@@ -26,7 +27,8 @@ def main(rank: int, size: int, folder: Path, sizes: list[int]) -> None:
     while not place.exists():
         time.sleep(0.05)
     group = GlooGroup(join_store(first, int(place.read_text()), "slide/0"), rank, size, host=f"10.77.0.{rank + 1}")
-    planned = PlannedGroup(group)
+    planned = topology.planned(group, group.host)
+    assert isinstance(planned, PlannedGroup)
     found = [compared(group, planned, nbytes) for nbytes in sizes]
     if rank == 0:
         print(json.dumps(found))
