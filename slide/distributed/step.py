@@ -22,7 +22,9 @@ from slide.engine.binding import c_core
 from slide.engine.layout import FloatArray
 from slide.engine.protocol import Examples, TrainStats
 
-MIN_BLOCK, MAX_BLOCK, BLOCKS = 256, 8192, 40  # samples of a block: a 40th of the rows, within limits
+#: Samples of a block: a 40th of the rows, within limits. Debian's sources, two epochs, one worker, P@1: 57.5 with 512,
+#: 56.7 with 1,024, 54.4 with 2,048, and 57.1 by one process, whose samples see all steps before them.
+MIN_BLOCK, MAX_BLOCK, BLOCKS = 256, 512, 40
 
 
 def block_size(n_rows: int) -> int:
@@ -69,11 +71,15 @@ def train_block(
     shard: Shard,
     rows: OwnColumns,
     order: npt.NDArray[np.int64],
+    cells: npt.NDArray[np.uint32],
     first_step: int,
     lr: FloatArray,
     batch_size: int,
 ) -> TrainStats:
-    """Trains on the rows `order`, the first of which is step first_step and learns with lr[0]. This worker's counts."""
+    """Trains on the rows `order`, of these cells, the first of which is step first_step and learns with lr[0].
+
+    This worker's counts.
+    """
     core: Any = c_core()
     kind, engine = shard.spec.input.activation, shard.head.engine
     hidden = core.shard_sums(shard.below, rows.X, order, first_step)
@@ -92,7 +98,7 @@ def train_block(
         lr,
         batch_size,
         hidden,
-        cells_of(group, shard, hidden),
+        np.ascontiguousarray(cells),
         own,
         1 / group.size,
     )

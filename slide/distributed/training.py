@@ -20,7 +20,7 @@ from slide.distributed.group import Group
 from slide.distributed.pace import ClockedGroup, Pace
 from slide.distributed.parts import FEATURES, LABELS, Numbering, cuts
 from slide.distributed.shard import Range, Shard, Spec, dense_rows
-from slide.distributed.step import OwnColumns, activate, block_size, train_block
+from slide.distributed.step import OwnColumns, activate, block_size, cells_of, train_block
 from slide.distributed.walk import OwnPairs
 from slide.engine.layout import MAX_BATCH, FloatArray
 from slide.engine.protocol import NO_WEIGHTS, Examples, TrainStats
@@ -32,6 +32,7 @@ from slide.optim import Schedule
 from slide.training.tuning import grow_tables
 
 HIDDEN_ROWS = 8192  # of which hidden vectors are found at a time
+WINDOW = 8192  # samples among which batches of like ones are sought
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Fit:
 
 @dataclass
 class Counters:
-    """Where a fit stands, the same at all workers between two blocks.
+    """Where a fit stands, the same at all workers between two windows.
 
     first : place in the order of the epoch
     """
@@ -68,6 +69,15 @@ class Counters:
     pruned: bool = False
 
 
+@dataclass
+class Window:
+    """Samples in the order in which they are trained, the cell of each, and how many are."""
+
+    order: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.uint32]
+    done: int = 0
+
+
 class SharedTraining:
     """A network and the rows it is trained on, of which this worker has its part."""
 
@@ -77,6 +87,7 @@ class SharedTraining:
         self.features = Numbering.of(spec.input.n_features, spec.seed, FEATURES)
         self.labels = Numbering.of(spec.output.n, spec.seed, LABELS)
         self.at, self.pace = Counters(), Pace()
+        self._window: Window | None = None
         self._fingerprint: dict[str, Any] | None = None
         self._place([1.0] * group.size, K)
 
@@ -95,7 +106,7 @@ class SharedTraining:
     def resume(self, at: Counters, K: int | None, speeds: list[float] | None = None) -> None:
         """Takes a part anew, in the group as it is now, to go on from there; its rows are yet to come."""
         self._place(speeds or [1.0] * self.group.size, K)
-        self.at = replace(at)
+        self.at, self._window = replace(at), None
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a fit to go on: JSON values."""
@@ -129,24 +140,63 @@ class SharedTraining:
     def train_block(self, fit: Fit) -> tuple[TrainStats, int]:
         """The next block, with what comes before it and, at the end of an epoch, after it: counts of all workers, and
         how many samples it had."""
-        at = self.at
-        order = self._order(at.epoch)
-        self._follow()
+        window = self._window or self._next_window()
         begin, waited = time.perf_counter(), self.group.seconds
-        size = min(fit.block or block_size(self.n_rows), self.n_rows - at.first, at.next_rebuild - at.step)
-        places = at.step + np.arange(size)
+        at, first = self.at, window.done
+        size = min(fit.block or block_size(self.n_rows), len(window.order) - first)
+        places = at.step + first + np.arange(size)
         lr = fit.schedule(places / (fit.epochs * self.n_rows)) * np.float32(self.spec.optimizer.lr)
-        stats = self._trained(order[at.first : at.first + size], np.ascontiguousarray(lr, np.float32))
+        stats = self._trained(window, slice(first, first + size), np.ascontiguousarray(lr, np.float32))
         own = time.perf_counter() - begin - (self.group.seconds - waited)
         stats, seconds = summed(self.group, stats, own)
         self.pace.take(seconds)
-        at.step, at.first = at.step + size, at.first + size
-        if at.first == self.n_rows:
-            at.epoch, at.first = at.epoch + 1, 0
-            if self.pairs and not at.pruned and fit.epochs > 1:
-                self.pairs.prune(Examples.of(self.data.X))
-            at.pruned = True
+        window.done += size
+        if window.done == len(window.order):
+            self._end_window(fit, window)
         return stats, size
+
+    @property
+    def step(self) -> int:
+        """Samples trained on so far."""
+        return self.at.step + (self._window.done if self._window else 0)
+
+    @property
+    def is_between_windows(self) -> bool:
+        """Whether `at` is where the training stands: else it is where the present window began."""
+        return self._window is None
+
+    def _next_window(self) -> Window:
+        """The next samples, those of a cell together in batches, and these in random order."""
+        at = self.at
+        self._follow()
+        size = min(WINDOW, self.n_rows - at.first, at.next_rebuild - at.step)
+        order = self._order(at.epoch)[at.first : at.first + size]
+        cells = self._cells(order)
+        if len(cells):
+            alike = np.argsort(cells, kind="stable")
+            batches = [alike[i : i + self.batch_size] for i in range(0, size, self.batch_size)]
+            drawn = np.random.default_rng([self.spec.seed, at.step, 35]).permutation(len(batches))
+            alike = np.concatenate([batches[i] for i in drawn])
+            order, cells = np.ascontiguousarray(order[alike]), np.ascontiguousarray(cells[alike])
+        self._window = Window(order, cells)
+        return self._window
+
+    def _cells(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        """uint32 [n]: of each row; empty without tables."""
+        whole = self.spec.output
+        if whole.lsh is None or whole.n_active >= whole.n:
+            return np.empty(0, np.uint32)
+        return cells_of(self.group, self.shard, self.hidden_of(self.rows.X.take(order)))
+
+    def _end_window(self, fit: Fit, window: Window) -> None:
+        at, self._window = self.at, None
+        at.step, at.first = at.step + window.done, at.first + window.done
+        if at.first < self.n_rows:
+            return
+        at.epoch, at.first = at.epoch + 1, 0
+        if self.pairs and not at.pruned and fit.epochs > 1:
+            self.pairs.prune(Examples.of(self.data.X))
+        at.pruned = True
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         if getattr(self, "_ordered", None) is None or self._ordered[0] != epoch:
@@ -154,9 +204,10 @@ class SharedTraining:
             self._ordered: tuple[int, npt.NDArray[np.int64]] = epoch, order
         return self._ordered[1]
 
-    def _trained(self, order: npt.NDArray[np.int64], lr: FloatArray) -> TrainStats:
-        step = self.at.step
-        stats = train_block(self.group, self.shard, self.rows, order, step, lr, self.batch_size)
+    def _trained(self, window: Window, some: slice, lr: FloatArray) -> TrainStats:
+        order, step = window.order[some], self.at.step + some.start
+        cells = window.cells[some] if len(window.cells) else window.cells
+        stats = train_block(self.group, self.shard, self.rows, order, cells, step, lr, self.batch_size)
         if self.pairs:
             X = Examples.of(self.data.X, self.data.weights if len(self.data.weights) else None)
             walked = self.pairs.train(X, self.rows.Y, order, step, lr)

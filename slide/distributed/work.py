@@ -181,7 +181,7 @@ class _OneWorker:
     def _go_on(self) -> Found | None:
         training, work = self._training, self._work
         while not training.is_done(work.fit):
-            wish = self._member.wants_change()
+            wish = training.is_between_windows and self._member.wants_change()
             if wish:
                 if getattr(wish, "driver_lost", False):
                     self._save_without_driver()
@@ -189,9 +189,11 @@ class _OneWorker:
                 self._change(lost=False, leaving=getattr(wish, "leaving", ()))
                 continue  # as those do who have just come
             stats, size = training.train_block(work.fit)
-            self._report(Block(stats, size, training.at.step, training.group.size))
+            self._report(Block(stats, size, training.step, training.group.size))
             if stats.bad_step >= 0:
                 return self._found(None, None, stats)
+            if not training.is_between_windows:
+                continue
             self._save_if_due()
             if training.pace.straggles():
                 elastic.balanced(training)

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 import slide
 from slide.distributed import elastic, files
+from slide.distributed import training as training_module
 from slide.distributed.engines import Local
 from slide.distributed.parts import Numbering, cuts
 from slide.distributed.ranking import best_of, own_range
@@ -33,6 +34,12 @@ def p_at_1(clf: slide.SlideClassifier) -> float:
     return clf.evaluate(X[N:], Y[N:])["p@1"]
 
 
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several in an epoch of few rows."""
+    monkeypatch.setattr(training_module, "WINDOW", 512)
+
+
 @pytest.fixture(scope="module")
 def alone() -> float:
     return p_at_1(fitted(None))
@@ -45,8 +52,8 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[SharedTraini
     real = SharedTraining.train_block
 
     def block(self: SharedTraining, fit: Any) -> Any:
-        if self.at.step in events:
-            events[self.at.step](self)
+        if self.step in events:
+            events[self.step](self)
         return real(self, fit)
 
     monkeypatch.setattr(SharedTraining, "train_block", block)
@@ -104,7 +111,7 @@ def test_each_worker_has_its_part_of_the_parameters(at_step: dict[int, Any]) -> 
 def test_what_is_sent_follows_the_formula(at_step: dict[int, Any]) -> None:
     sent: dict[int, int] = {}
     for step in (512, 1280):
-        at_step[step] = lambda training: sent.setdefault(training.at.step, training.group.bytes_sent)
+        at_step[step] = lambda training: sent.setdefault(training.step, training.group.bytes_sent)
     fitted(Local(2), wide=False, lsh=None, hidden=128, n_active=64)
     a_sample = (sent[1280] - sent[512]) / (1280 - 512)
     assert a_sample == pytest.approx(2 * 4 * 128 * 2 * (2 - 1) / 2, rel=0.02)
