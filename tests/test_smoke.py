@@ -170,6 +170,13 @@ def test_serving() -> None:
     assert clf.classes_[best.ids[0, 0]] == "dog"
 
 
+def test_distributed() -> None:
+    """Two workers, in threads; tests/cluster has processes."""
+    clf = slide.SlideClassifier(**SMALL).fit(X, Y, cluster=slide.distributed.Local(workers=2))
+    assert clf.score(X_TEST, Y_TEST) > 0.9
+    assert len(clf.shared_fit_.workers) == 2
+
+
 def test_metrics() -> None:
     ids = np.array([[0, 1], [2, 0]], np.int32)
     assert slide.metrics.precision_at_k(sp.csr_array(np.eye(3)[:2]), ids, k=1) == 0.5
