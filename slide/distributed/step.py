@@ -1,11 +1,11 @@
 """One block of samples, trained by all workers together.
 
-Each adds up the input rows of its own features; the sums of all are the hidden vectors. Each finds the cells of a part
-of the samples, and all get all. Each scores the active ones of its own labels and says the log of the sum of their
-exponentials; with that of the others, as it was when the block began, each makes its step on its own labels in batches
-of like samples, one after the other. The sum of the gradients that come out moves the input rows.
+Each adds up the input rows of its own features; the sums of all are the hidden vectors. Each scores the active ones of
+its own labels and says the log of the sum of their exponentials; with that of the others, as it was when the block
+began, each makes its step on its own labels in batches of like samples, one after the other. The sum of the gradients
+that come out moves the input rows.
 
-Four exchanges a block: 2 of H floats a sample, 1 of a cell, 1 of a float.
+Three exchanges a block: twice H floats a sample, and one float. What a sample's cell is was found before (cells_of).
 """
 
 from __future__ import annotations

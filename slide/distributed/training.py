@@ -51,7 +51,6 @@ class Fit:
     epochs: int
     schedule: Schedule
     block: int | None = None  # samples of one; None: step.block_size
-    speeds: tuple[float, ...] = ()  # of the workers, by rank; empty: all alike
 
 
 @dataclass
