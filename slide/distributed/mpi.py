@@ -7,6 +7,7 @@ on from its checkpoint.
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ def run_mpi(work: Callable[[Any], Any], threads: int | None = None) -> Any:
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
+        time.sleep(0.5)  # until mpirun has passed it on: it ends with the job
         MPI.COMM_WORLD.Abort(1)
         raise
     return value if group.rank == 0 else None

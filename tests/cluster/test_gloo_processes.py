@@ -121,7 +121,7 @@ def test_torchrun_starts_the_processes(tmp_path: Path) -> None:
     endpoint = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
     out = subprocess.run([*torchrun, *endpoint, str(SCRIPT), "torch"], capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr
-    assert sorted(out.stdout.split()) == ["6", "None"]
+    assert sorted(out.stdout.replace("None", " None ").split()) == ["6", "None"]  # two may write one line
 
 
 @dataclass
