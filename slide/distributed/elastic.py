@@ -114,14 +114,11 @@ def _room(like: Array, n: int) -> Array:
     return np.empty((n, like.shape[1]), like.dtype)
 
 
-def regrouped(
-    training: SharedTraining, group: Group, folder: Path | None, held: Sequence[Held], *, rewind: bool = False
-) -> Change:
+def regrouped(training: SharedTraining, group: Group, folder: Path | None, held: Sequence[Held]) -> Change:
     """Goes on in another group, which all of its members call.
 
     folder : of checkpoints (files.py), or None
-    held : what this worker brings; nothing if it is new
-    rewind : whether all go back to the checkpoint, where there is one (exact recovery)
+    held : what this worker brings; nothing if it is new. Where all are, they go on from the checkpoint
     """
     before, training.group = training.group.size, ClockedGroup(group)
     old = training.shard if held else None
@@ -131,7 +128,7 @@ def regrouped(
     _check_same(said)
     manifest = tell(group, _manifest(folder, training) if group.rank == 0 else None)
     begins = all(one.at is None for one in said)
-    goes_back = manifest is not None and (rewind or begins)
+    goes_back = manifest is not None and begins
     if goes_back:
         assert manifest is not None
         held, said = [], [replace(one, at=None, ranges=()) for one in said]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from slide.distributed.group import Array, PeerLost
+from slide.distributed.group import Array, PeerLost, SendsByPosts
 
 CHUNK = 1 << 26  # bytes sent at once
 CONNECTING = 10.0  # seconds
@@ -45,7 +45,7 @@ class Store:
         )
 
 
-class GlooGroup:
+class GlooGroup(SendsByPosts):
     """See Group. bytes_sent counts what this worker handed to the network, as the usual algorithms do it."""
 
     def __init__(
@@ -90,14 +90,6 @@ class GlooGroup:
         options.rootRank = root
         self._do("broadcast", [_tensor(_bytes(array))], options)
         self.bytes_sent += array.nbytes if self.rank == root else 0
-
-    def send(self, array: Array, to: int) -> None:
-        """See Group."""
-        self.isend(array, to).wait()
-
-    def recv(self, array: Array, source: int) -> None:
-        """See Group."""
-        self.irecv(array, source).wait()
 
     def isend(self, array: Array, to: int, tag: int = 0) -> _Posted:
         """See Posting."""

@@ -80,6 +80,18 @@ class Posting(Group, Protocol):
         ...
 
 
+class SendsByPosts:
+    """Messages that are waited for, of a group that can post them (Posting)."""
+
+    def send(self, array: Array, to: int) -> None:
+        """See Group."""
+        self.isend(array, to).wait()  # type: ignore[attr-defined]
+
+    def recv(self, array: Array, source: int) -> None:
+        """See Group."""
+        self.irecv(array, source).wait()  # type: ignore[attr-defined]
+
+
 def gather_ragged(group: Group, array: Array) -> list[Array]:
     """The arrays of all workers, whose lengths may differ and whose other dimensions and dtypes do not."""
     lengths = group.all_gather(np.array([len(array)], np.int64))[:, 0]

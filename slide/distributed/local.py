@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from slide.checks import require, whole
-from slide.distributed.group import Array, Group, PeerLost
+from slide.distributed.group import Array, Group, PeerLost, SendsByPosts
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Meeting:
             raise PeerLost("a worker's thread has ended, or did not come in time") from None
 
 
-class LocalGroup:
+class LocalGroup(SendsByPosts):
     """One thread's view of its group."""
 
     def __init__(self, meeting: Meeting, rank: int, generation: int = 0) -> None:
@@ -70,14 +70,6 @@ class LocalGroup:
     def broadcast(self, array: Array, root: int = 0) -> None:
         """See Group."""
         array[...] = self.all_gather(array)[root]
-
-    def send(self, array: Array, to: int) -> None:
-        """See Group."""
-        self.isend(array, to)
-
-    def recv(self, array: Array, source: int) -> None:
-        """See Group."""
-        self.irecv(array, source).wait()
 
     def isend(self, array: Array, to: int, tag: int = 0) -> _Posted:
         """See Posting."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from slide.distributed.group import Array, PeerLost
+from slide.distributed.group import Array, PeerLost, SendsByPosts
 from slide.distributed.member import Member
 
 CHUNK = 1 << 30  # bytes sent at once: MPI counts in 32 bits
@@ -38,7 +38,7 @@ def run_mpi(work: Callable[[Any], Any], threads: int | None = None) -> Any:
     return value if group.rank == 0 else None
 
 
-class MpiGroup:
+class MpiGroup(SendsByPosts):
     """See Group. bytes_sent counts what this worker handed to the network, as the usual algorithms do it."""
 
     def __init__(self, communicator: Any = None) -> None:
@@ -72,14 +72,6 @@ class MpiGroup:
         for part in _parts(array):
             self._do("Bcast", part, root)
         self.bytes_sent += array.nbytes if self.rank == root else 0
-
-    def send(self, array: Array, to: int) -> None:
-        """See Group."""
-        self.isend(array, to).wait()
-
-    def recv(self, array: Array, source: int) -> None:
-        """See Group."""
-        self.irecv(array, source).wait()
 
     def isend(self, array: Array, to: int, tag: int = 0) -> _Posted:
         """See Posting."""

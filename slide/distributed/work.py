@@ -31,14 +31,12 @@ class Saving:
     """Checkpoints of a shared fit, in a folder that all workers see.
 
     seconds, samples : between two of them; None: not by this
-    exact : whether all go back to the last one when a worker is lost, or only what it had
     """
 
     folder: Path
     seconds: float | None
     samples: int | None
     resume: bool
-    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,11 +158,10 @@ class _OneWorker:
         held = [] if is_new else [Held.of(self._training)]
         if leaving:
             held = elastic.handed_over(self._training, leaving)
-        rewind = lost and self._saving is not None and self._saving.exact
         while True:
             try:
                 group = self._member.regroup(lost=lost)
-                change = elastic.regrouped(self._training, group, self._folder, held, rewind=rewind)
+                change = elastic.regrouped(self._training, group, self._folder, held)
                 break
             except PeerLost:
                 lost = True

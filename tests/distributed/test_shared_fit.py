@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 import slide
-from slide.distributed import elastic, files
+from slide.distributed import elastic, files, pace, work
 from slide.distributed import training as training_module
 from slide.distributed.engines import Local
 from slide.distributed.parts import Numbering, cuts
@@ -222,6 +223,47 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path, monkey
     found = files.read_manifest(tmp_path / "run")
     assert found is not None
     assert found["step"] == 512
+
+
+@pytest.mark.parametrize("options", [{}, {"wide": False}], ids=["walk", "network"])
+def test_workers_come_and_leave_at_the_end_of_a_window(
+    options: dict[str, Any], at_step: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members: dict[int, Any] = {}
+    begin = work._OneWorker.__init__
+
+    def noted(self: Any, fit: Any, member: Any) -> None:
+        begin(self, fit, member)
+        members.setdefault(member.group.rank, member)
+
+    def ask(workers: int) -> Callable[[SharedTraining], None]:
+        return lambda training: members[0].want(workers) if training.group.rank == 0 else None
+
+    monkeypatch.setattr(work._OneWorker, "__init__", noted)
+    at_step[256], at_step[4756] = ask(3), ask(1)
+    clf = fitted(Local((1, 3)), epochs=8, **options)
+    sizes = [(change.before, change.after) for change in clf.shared_fit_.changes]
+    assert sizes[0] in ((1, 2), (1, 3))
+    assert sizes[-1][1] == 1
+    assert sum(change.lost_labels for change in clf.shared_fit_.changes) == 0
+    assert p_at_1(clf) > p_at_1(fitted(None, epochs=8, **options)) - 0.08
+
+
+def test_a_slow_worker_gets_less_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, ranges = SharedTraining._trained, []
+
+    def slow(self: SharedTraining, *arguments: Any) -> Any:
+        time.sleep(0.03 * (self.group.rank == 1))
+        ranges.append(list(self.label_ranges))
+        return real(self, *arguments)
+
+    monkeypatch.setattr(SharedTraining, "_trained", slow)
+    monkeypatch.setattr(pace, "PATIENCE", 4)
+    fitted(Local(3), epochs=4, wide=False)
+    first, last = ([end - begin for begin, end in parts] for parts in (ranges[0], ranges[-1]))
+    assert max(first) - min(first) <= 1
+    assert last[1] < 0.7 * first[1]
+    assert sum(last) == sum(first)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
