@@ -1,6 +1,6 @@
-"""Parts of a network in a folder that all workers see: checkpoints, and models that no one machine holds.
+"""Parts of a network in a folder that all workers see: the checkpoints of a shared fit.
 
-    model/
+    run/
       manifest.json      which step, whose files, of how many workers, and what network it is; replaced as a whole
       step-81920/        part-0.npz ...: of each worker, its ranges and their rows
 
