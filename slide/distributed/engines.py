@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from slide.checks import require, whole
-from slide.distributed.fit import ClusterFits
-from slide.distributed.link import Link
-from slide.distributed.local import LocalGroup, Meeting
-from slide.distributed.member import Breakable, Member
-from slide.distributed.membership import Membership, Message
-from slide.distributed.supervise import Outcome, Workers, call, supervise
-from slide.distributed.topology import planned
+from slide.distributed.training.fit import ClusterFits
+from slide.distributed.transport.link import Link
+from slide.distributed.transport.local import LocalGroup, Meeting
+from slide.distributed.transport.member import Breakable, Member
+from slide.distributed.transport.membership import Membership, Message
+from slide.distributed.transport.supervise import Outcome, Workers, call, supervise
+from slide.distributed.transport.topology import planned
 
 Work = Callable[[Any], Any]
 
@@ -74,13 +74,13 @@ class Torch(ClusterFits):
     def run(self, work: Work) -> Any:
         """See Engine. work has to be picklable."""
         if self.workers is None:
-            from slide.distributed.gloo import from_torchrun
+            from slide.distributed.transport.gloo import from_torchrun
 
             group = from_torchrun()
             group = planned(group, group.host)
             value = work(Member(group, self.threads))
             return value if group.rank == 0 else None
-        from slide.distributed.processes import run_gloo
+        from slide.distributed.transport.processes import run_gloo
 
         return run_gloo(work, _pair(self.workers), self.threads, self.timeout, self.patience)
 
@@ -99,7 +99,7 @@ class MPI(ClusterFits):
 
     def run(self, work: Work) -> Any:
         """See Engine."""
-        from slide.distributed.mpi import run_mpi
+        from slide.distributed.transport.mpi import run_mpi
 
         return run_mpi(work, self.threads)
 
@@ -120,7 +120,7 @@ class Ray(ClusterFits):
 
     def run(self, work: Work) -> Any:
         """See Engine. work has to be picklable."""
-        from slide.distributed.ray_cluster import run_ray
+        from slide.distributed.transport.ray_cluster import run_ray
 
         return run_ray(work, _pair(self.workers), self.threads, self.address, self.timeout, self.patience)
 

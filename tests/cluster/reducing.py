@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from slide.distributed import topology
-from slide.distributed.gloo import GlooGroup, Store, join_store
-from slide.distributed.topology import PlannedGroup
+from slide.distributed.transport import topology
+from slide.distributed.transport.gloo import GlooGroup, Store, join_store
+from slide.distributed.transport.topology import PlannedGroup
 
 TIMES = 5
 

@@ -16,7 +16,7 @@ import pytest
 from distributed_work import Blocks, Do, check_group
 
 from slide.distributed.engines import Torch
-from slide.distributed.group import PeerLost
+from slide.distributed.transport.group import PeerLost
 
 pytest.importorskip("torch", reason="make test-cluster has torch")
 SCRIPT = Path(__file__).with_name("driver.py")
@@ -73,7 +73,7 @@ class DiesInside:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In the worker, before it joins."""
-        from slide.distributed import gloo
+        from slide.distributed.transport import gloo
 
         self.__dict__ |= state
         connect, dies = gloo._connect, self.dies
@@ -145,7 +145,7 @@ class Waits:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In the worker, before it joins."""
-        from slide.distributed import gloo
+        from slide.distributed.transport import gloo
 
         self.__dict__ |= state
         gloo.CONNECTING = self.connecting
@@ -156,7 +156,7 @@ def test_a_slow_worker_is_waited_for() -> None:
 
 
 def test_a_group_that_broke_says_so_at_once() -> None:
-    from slide.distributed.gloo import GlooGroup
+    from slide.distributed.transport.gloo import GlooGroup
 
     group = GlooGroup(None, 0, 1)
     array = np.ones(3, np.float32)

@@ -64,7 +64,7 @@ def test_a_killed_actor_is_lost_and_replaced() -> None:
 
 
 def test_actors_are_added_and_taken_away_on_a_cluster_that_was_there_before() -> None:
-    from slide.distributed.ray_cluster import _start_on_loopback
+    from slide.distributed.transport.ray_cluster import _start_on_loopback
 
     _start_on_loopback(3)
     try:

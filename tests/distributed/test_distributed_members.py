@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from distributed_work import Blocks, Do, check_group
 
-from slide.distributed import link as links
-from slide.distributed.agent import Agent
 from slide.distributed.engines import MPI, Local, Ray, Torch, from_name
-from slide.distributed.group import PeerLost
-from slide.distributed.link import Dismissed, DriverLost, SocketLink
-from slide.distributed.local import LocalGroup, Meeting
-from slide.distributed.member import ElasticMember
-from slide.distributed.membership import Membership
+from slide.distributed.transport import link as links
+from slide.distributed.transport.agent import Agent
+from slide.distributed.transport.group import PeerLost
+from slide.distributed.transport.link import Dismissed, DriverLost, SocketLink
+from slide.distributed.transport.local import LocalGroup, Meeting
+from slide.distributed.transport.member import ElasticMember
+from slide.distributed.transport.membership import Membership
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

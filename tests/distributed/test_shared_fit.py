@@ -12,13 +12,13 @@ import pytest
 import scipy.sparse as sp
 
 import slide
-from slide.distributed import elastic, files, pace, work
-from slide.distributed import training as training_module
 from slide.distributed.engines import Local
-from slide.distributed.parts import Numbering, cuts
-from slide.distributed.ranking import best_of, own_range
-from slide.distributed.shard import normal
-from slide.distributed.training import SharedTraining
+from slide.distributed.training import elastic, files, pace, work
+from slide.distributed.training import loop as training_module
+from slide.distributed.training.loop import SharedTraining
+from slide.distributed.training.parts import Numbering, cuts
+from slide.distributed.training.ranking import best_of, own_range
+from slide.distributed.training.shard import normal
 from slide.model.sparse_rows import SolverOptions, solve
 
 N = 1500

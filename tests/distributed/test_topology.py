@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slide.distributed import topology
-from slide.distributed.group import PeerLost
-from slide.distributed.local import run_local
-from slide.distributed.topology import (
+from slide.distributed.transport import topology
+from slide.distributed.transport.group import PeerLost
+from slide.distributed.transport.local import run_local
+from slide.distributed.transport.topology import (
     LIBRARY,
     Network,
     Plan,
@@ -20,7 +20,7 @@ from slide.distributed.topology import (
     packed_trees,
     predicted,
 )
-from slide.distributed.trees import Tree, direct_all_reduce, tree_all_reduce
+from slide.distributed.transport.trees import Tree, direct_all_reduce, tree_all_reduce
 
 MBIT = 1e6 / 8
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import slide
-from slide.distributed.group import Group
-from slide.distributed.local import run_local
-from slide.distributed.shard import Spec
-from slide.distributed.training import Fit, SharedTraining, TrainingData
+from slide.distributed.training.loop import Fit, SharedTraining, TrainingData
+from slide.distributed.training.shard import Spec
+from slide.distributed.transport.group import Group
+from slide.distributed.transport.local import run_local
 from slide.engine.protocol import Examples
 
 N = 32  # one batch

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.distributed.group import Array, PeerLost, collect, gather_ragged
+from slide.distributed.transport.group import Array, PeerLost, collect, gather_ragged
 
 
 def check_group(member: Any) -> list[str]:

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
-from slide.distributed.elastic import Change
-from slide.distributed.shard import Spec, check_shareable
-from slide.distributed.training import Fit, TrainingData
-from slide.distributed.work import Block, FitWork, Found, Saving, Trouble, WorkerFacts
+from slide.distributed.training.elastic import Change
+from slide.distributed.training.loop import Fit, TrainingData
+from slide.distributed.training.shard import Spec, check_shareable
+from slide.distributed.training.work import Block, FitWork, Found, Saving, Trouble, WorkerFacts
 from slide.engine.protocol import Examples
 from slide.errors import NonFiniteError
 from slide.model.model import Model

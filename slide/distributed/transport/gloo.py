@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from slide.distributed.group import Array, PeerLost, SendsByPosts
+from slide.distributed.transport.group import Array, PeerLost, SendsByPosts
 
 CHUNK = 1 << 26  # bytes sent at once
 CONNECTING = 10.0  # seconds

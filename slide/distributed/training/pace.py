@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slide.distributed.group import Array, Group
+from slide.distributed.transport.group import Array, Group
 
 LIMIT, PATIENCE = 1.25, 20
 LEAST = 0.1  # of an equal share: so slow a worker is better replaced

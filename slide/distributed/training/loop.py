@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.distributed.group import Group
-from slide.distributed.pace import ClockedGroup, Pace
-from slide.distributed.parts import FEATURES, LABELS, Numbering, cuts
-from slide.distributed.shard import Range, Shard, Spec, dense_rows
-from slide.distributed.step import OwnColumns, activate, block_size, cells_of, train_block
-from slide.distributed.walk import OwnPairs
+from slide.distributed.training.pace import ClockedGroup, Pace
+from slide.distributed.training.parts import FEATURES, LABELS, Numbering, cuts
+from slide.distributed.training.shard import Range, Shard, Spec, dense_rows
+from slide.distributed.training.step import OwnColumns, activate, block_size, cells_of, train_block
+from slide.distributed.training.walk import OwnPairs
+from slide.distributed.transport.group import Group
 from slide.engine.layout import MAX_BATCH, FloatArray
 from slide.engine.protocol import NO_WEIGHTS, Examples, TrainStats
 from slide.io.fingerprint import fingerprint

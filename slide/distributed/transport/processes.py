@@ -10,11 +10,11 @@ from collections.abc import Callable
 from multiprocessing import connection
 from typing import Any
 
-from slide.distributed.agent import Agent
-from slide.distributed.link import SocketLink
-from slide.distributed.member import Breakable
-from slide.distributed.supervise import Outcome, Workers, call, supervise
-from slide.distributed.topology import planned
+from slide.distributed.transport.agent import Agent
+from slide.distributed.transport.link import SocketLink
+from slide.distributed.transport.member import Breakable
+from slide.distributed.transport.supervise import Outcome, Workers, call, supervise
+from slide.distributed.transport.topology import planned
 
 
 def run_gloo(
@@ -29,7 +29,7 @@ def run_gloo(
     workers: a number, or the least and the most. timeout: seconds of silence after which a process counts as lost.
     patience: seconds that workers go on without the driver.
     """
-    from slide.distributed.gloo import Store
+    from slide.distributed.transport.gloo import Store
 
     bounds = Workers(workers, workers) if isinstance(workers, int) else Workers(*workers)
     store = Store()
@@ -43,7 +43,7 @@ def run_gloo(
 
 def gloo_maker(link: SocketLink, store_host: str, host: str) -> Callable[..., Breakable]:
     """What ElasticMember makes its groups with."""
-    from slide.distributed.gloo import GlooGroup, join_store
+    from slide.distributed.transport.gloo import GlooGroup, join_store
 
     def make(generation: int, rank: int, size: int, is_over: Callable[[], bool]) -> Breakable:
         store = join_store(store_host, link.welcome["store"], f"slide/{generation}")
@@ -58,7 +58,7 @@ def join_and_call(
     name: str, address: str, token: str, host: str, work: Any, threads: int | None, patience: float
 ) -> Outcome:
     """In a worker: connects to the agent and does the work. host: the address by which the others reach this one."""
-    import slide.distributed.gloo  # noqa: F401  # seconds, before the others wait for this worker
+    import slide.distributed.transport.gloo  # noqa: F401  # seconds, before the others wait for this worker
 
     link = SocketLink(name, address, token)
     outcome = call(work, link, gloo_maker(link, address.rpartition(":")[0], host), threads, patience)
@@ -73,7 +73,7 @@ class ProcessLauncher:
         self._arguments = (agent.address, agent.token, "127.0.0.1", work, threads, patience)
         # Each process is a copy of one that has imported torch already, which takes seconds, and has done nothing else.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["slide.distributed.gloo"])
+        self._context.set_forkserver_preload(["slide.distributed.transport.gloo"])
         self._children: dict[str, tuple[Any, connection.Connection]] = {}
 
     def start(self, name: str) -> None:

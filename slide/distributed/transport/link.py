@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from slide._version import __version__
-from slide.distributed.membership import Message
+from slide.distributed.transport.membership import Message
 
 
 def packed(message: Any) -> str:

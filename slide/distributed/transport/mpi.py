@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from slide.distributed.group import Array, PeerLost, SendsByPosts
-from slide.distributed.member import Member
+from slide.distributed.transport.group import Array, PeerLost, SendsByPosts
+from slide.distributed.transport.member import Member
 
 CHUNK = 1 << 30  # bytes sent at once: MPI counts in 32 bits
 

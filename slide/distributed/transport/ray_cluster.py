@@ -18,10 +18,10 @@ from unittest import mock
 import ray
 from ray._private import ray_constants
 
-from slide.distributed.agent import Agent
-from slide.distributed.gloo import Store
-from slide.distributed.processes import join_and_call
-from slide.distributed.supervise import Outcome, Workers, supervise
+from slide.distributed.transport.agent import Agent
+from slide.distributed.transport.gloo import Store
+from slide.distributed.transport.processes import join_and_call
+from slide.distributed.transport.supervise import Outcome, Workers, supervise
 
 _TOKEN = secrets.token_hex(32)  # of the Rays that this process starts: it keeps the first that it reads
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slide.distributed.group import Array, Posted, Posting
+from slide.distributed.transport.group import Array, Posted, Posting
 
 CHUNK = 1 << 14  # bytes at least: a message has its price
 CHUNKS = 32  # at most; the first has to go all the way up and down alone

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slide.distributed.group import Group, gather_ragged
-from slide.distributed.shard import Shard
+from slide.distributed.training.shard import Shard
+from slide.distributed.transport.group import Group, gather_ragged
 from slide.engine.binding import c_core
 from slide.engine.layout import FloatArray
 from slide.engine.protocol import Examples, TrainStats

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.distributed.group import collect
-from slide.distributed.shard import dense_rows
-from slide.distributed.step import agreed
-from slide.distributed.training import SharedTraining
+from slide.distributed.training.loop import SharedTraining
+from slide.distributed.training.shard import dense_rows
+from slide.distributed.training.step import agreed
+from slide.distributed.transport.group import collect
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
 from slide.model.ranker import Ranker

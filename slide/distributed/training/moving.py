@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.distributed.group import Array, Group
+from slide.distributed.transport.group import Array, Group
 from slide.engine.state import WideState
 
 Range = tuple[int, int]

@@ -14,13 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from slide.distributed import files
-from slide.distributed.group import Array, Group
-from slide.distributed.messages import say, tell
-from slide.distributed.moving import Piece, Range, joined_pairs, missing, move_pairs, move_rows, overlap, pairs_of
-from slide.distributed.pace import ClockedGroup
-from slide.distributed.shard import Shard
-from slide.distributed.training import Counters, SharedTraining
+from slide.distributed.training import files
+from slide.distributed.training.loop import Counters, SharedTraining
+from slide.distributed.training.moving import (
+    Piece,
+    Range,
+    joined_pairs,
+    missing,
+    move_pairs,
+    move_rows,
+    overlap,
+    pairs_of,
+)
+from slide.distributed.training.pace import ClockedGroup
+from slide.distributed.training.shard import Shard
+from slide.distributed.transport.group import Array, Group
+from slide.distributed.transport.messages import say, tell
 from slide.engine.state import WideState
 from slide.errors import ModelFormatError
 

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from slide.distributed.group import PeerLost
-from slide.distributed.link import Dismissed, DriverLost, Link, unpacked
-from slide.distributed.member import ElasticMember, MakeGroup
-from slide.distributed.membership import Membership
+from slide.distributed.transport.group import PeerLost
+from slide.distributed.transport.link import Dismissed, DriverLost, Link, unpacked
+from slide.distributed.transport.member import ElasticMember, MakeGroup
+from slide.distributed.transport.membership import Membership
 
 log = logging.getLogger("slide.distributed")
 

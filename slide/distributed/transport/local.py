@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from slide.checks import require, whole
-from slide.distributed.group import Array, Group, PeerLost, SendsByPosts
+from slide.distributed.transport.group import Array, Group, PeerLost, SendsByPosts
 
 T = TypeVar("T")
 

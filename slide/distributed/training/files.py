@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from slide.distributed.group import Array
-from slide.distributed.moving import Range, overlap
+from slide.distributed.training.moving import Range, overlap
+from slide.distributed.transport.group import Array
 from slide.errors import ModelFormatError
 from slide.io.atomic import replacing
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slide.distributed import elastic
-from slide.distributed.elastic import Change, Held
-from slide.distributed.group import PeerLost
-from slide.distributed.merge import Arrays, merged_arrays, merged_layer
-from slide.distributed.messages import say
-from slide.distributed.ranking import SharedRanking
-from slide.distributed.shard import Range, Spec
-from slide.distributed.training import Fit, SharedTraining, TrainingData
+from slide.distributed.training import elastic
+from slide.distributed.training.elastic import Change, Held
+from slide.distributed.training.loop import Fit, SharedTraining, TrainingData
+from slide.distributed.training.merge import Arrays, merged_arrays, merged_layer
+from slide.distributed.training.ranking import SharedRanking
+from slide.distributed.training.shard import Range, Spec
+from slide.distributed.transport.group import PeerLost
+from slide.distributed.transport.messages import say
 from slide.engine.protocol import TrainStats
 from slide.layers import Sampled
 from slide.model.ranker import Ranker
@@ -106,7 +106,7 @@ class FitWork:
         return vars(self) | {"reported": None}
 
     def __call__(self, member: Any) -> Found | None:
-        """member : slide.distributed.member.Member. Found at the first worker, None at the others."""
+        """member : slide.distributed.transport.member.Member. Found at the first worker, None at the others."""
         return _OneWorker(self, member).run()
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.distributed.group import collect
-from slide.distributed.moving import stacked
-from slide.distributed.shard import Range
-from slide.distributed.training import SharedTraining
+from slide.distributed.training.loop import SharedTraining
+from slide.distributed.training.moving import stacked
+from slide.distributed.training.shard import Range
+from slide.distributed.transport.group import collect
 from slide.engine import memory
 from slide.layers import Sampled
 from slide.lsh import QueryCells

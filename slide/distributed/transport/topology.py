@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slide.distributed.group import Array
-from slide.distributed.trees import Tree, direct_all_reduce, tree_all_reduce
+from slide.distributed.transport.group import Array
+from slide.distributed.transport.trees import Tree, direct_all_reduce, tree_all_reduce
 
 Floats = npt.NDArray[np.float64]
 

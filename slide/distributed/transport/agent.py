@@ -16,7 +16,7 @@ import threading
 from typing import Any, cast
 
 from slide._version import __version__
-from slide.distributed.membership import Membership, Message
+from slide.distributed.transport.membership import Membership, Message
 
 LONGEST_LINE = 1 << 16
 

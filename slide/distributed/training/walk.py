@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.distributed.shard import Spec
+from slide.distributed.training.shard import Spec
 from slide.engine import select
 from slide.engine.layout import FloatArray
 from slide.engine.protocol import Examples, TrainStats

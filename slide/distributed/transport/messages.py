@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slide.distributed.group import Array, Group, gather_ragged
+from slide.distributed.transport.group import Array, Group, gather_ragged
 
 
 def tell(group: Group, message: Any = None, root: int = 0) -> Any:

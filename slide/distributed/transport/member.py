@@ -1,4 +1,4 @@
-"""What the work of one worker is given: its group, and how to come to the next one. engines.py runs such work.
+"""What the work of one worker is given: its group, and how to come to the next one. ../engines.py runs such work.
 
 def work(member):
     while True:
@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from slide.distributed.group import Group, PeerLost
-from slide.distributed.link import DriverLost, Link, packed
+from slide.distributed.transport.group import Group, PeerLost
+from slide.distributed.transport.link import DriverLost, Link, packed
 
 
 class Breakable(Group, Protocol):
