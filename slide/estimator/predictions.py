@@ -159,8 +159,10 @@ class Predictions(Estimator):
         """Probabilities of so many best labels of rows, 0 where there is none; None of a model without calibration."""
         if self.calibration_ is None:
             return None
-        found = self.calibration_.of_best(np.where(ids >= 0, scores, -np.inf), self.n_labels_)
-        return np.where(ids >= 0, found, 0)
+        there = ids >= 0
+        if there.all():
+            return self.calibration_.of_best(scores, self.n_labels_)
+        return np.where(there, self.calibration_.of_best(np.where(there, scores, -np.inf), self.n_labels_), 0)
 
     def _label_probabilities(self, scores: npt.NDArray[Any]) -> Floats:
         """Of a row's best labels [n, k], best first, -infinity for none, where a row may have several."""

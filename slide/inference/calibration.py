@@ -10,16 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from slide.checks import require
-from slide.inference.logistic import Curve, Floats, learn_classes, learn_labels, log_odds, sigmoid
+from slide.inference.logistic import (
+    Curve,
+    Floats,
+    learn_classes,
+    learn_labels,
+    log_odds,
+    log_odds_of,
+    sigmoid,
+    sigmoid_of,
+)
 
 N_BEST = 64  # labels of a row that are looked at; those behind share one weight where a row has one class
 ROWS_A_KNOT, MOST_KNOTS = 40, 12
+FEW = 64  # scores that are faster one by one: 5 take 5 us instead of 100
 LOWEST = -1e30  # in place of no score
 MOST_OF_LAST = 0.999  # of what the last of the best has: no class behind it comes up
 STORED = ("curve", "row_curve", "best_curve")
@@ -63,6 +74,8 @@ class Calibration:
 
         One class: k must be N_BEST or more, or all there are. Classes behind the N_BEST share the rest equally.
         """
+        if not self.one_class and scores.size <= FEW:
+            return np.array([self._few(row) for row in scores.tolist()], np.float64).reshape(scores.shape)
         scores = scores.astype(np.float64)
         return self._classes(scores, n_labels) if self.one_class else self._labels(scores)
 
@@ -82,6 +95,19 @@ class Calibration:
         if self.best_curve is not None:
             found[:, :1] = np.where(known[:, :1], sigmoid(self.best_curve(log_odds(found[:, :1]))), 0)
             found = np.minimum(found, found[:, :1])
+        return found
+
+    def _few(self, scores: list[float]) -> list[float]:
+        """`_labels` of one row without arrays."""
+        if not scores:
+            return []
+        assert self.row_curve is not None
+        best = scores[0] if isfinite(scores[0]) else self.curve.knots.item(0)
+        more = self.row_curve.at(min(max(best, self.row_curve.knots.item(0)), self.row_curve.knots.item(-1)))
+        found = [sigmoid_of(self.curve.at(score) + more) if isfinite(score) else 0.0 for score in scores]
+        if self.best_curve is not None:
+            most = sigmoid_of(self.best_curve.at(log_odds_of(found[0]))) if isfinite(scores[0]) else 0.0
+            found = [most, *(min(p, most) for p in found[1:])]
         return found
 
     def _classes(self, scores: Floats, n_labels: int) -> Floats:

@@ -74,11 +74,13 @@ def _enough(engine: Engine, leaves: Leaves, X: Examples, Y: Examples, n_labels: 
 
 def true_recall(ids: IntArray, Y: Examples) -> float:
     """Share of the rows' labels that are among their ids [rows, n]; 1 where there are none."""
-    base = np.int64(max(int(ids.max(initial=0)), int(Y.indices.max(initial=0))) + 1)
-    rows = np.arange(len(ids), dtype=np.int64)
-    found = (rows[:, None] * base + ids)[ids >= 0]
-    true = np.repeat(rows, np.diff(Y.indptr)) * base + Y.indices
-    return float(np.isin(true, found).mean()) if len(true) else 1.0
+    of_row = np.repeat(np.arange(len(ids)), np.diff(Y.indptr))
+    held = [(ids[of_row[at]] == Y.indices[at, None]).any(axis=1) for at in _parts(len(of_row))]
+    return float(np.concatenate(held).mean()) if held else 1.0
+
+
+def _parts(n: int, size: int = 4096) -> list[slice]:
+    return [slice(first, first + size) for first in range(0, n, size)]
 
 
 def _sizes(n_rows: int, state: LayerState) -> tuple[int, int]:

@@ -266,3 +266,18 @@ def test_a_file_with_a_curve_that_falls_is_refused(change: dict[str, Any]) -> No
     assert Calibration.restored(stored).n_rows == 9
     with pytest.raises(ValueError, match="calibration"):
         Calibration.restored(stored | change)
+
+
+def test_few_scores_have_the_probabilities_of_many() -> None:
+    """Those of a few rows come without arrays: equal but for the last bits of an exponential."""
+    rng = np.random.default_rng(3)
+    scores = -np.sort(-rng.normal(0, 3, (400, 6)).astype(np.float32), axis=1)
+    hits = rng.random(scores.shape) < 1 / (1 + np.exp(-scores))
+    learned = learn(scores, hits, 50, one_class=False)
+    assert learned is not None
+    assert learned.best_curve is not None
+    scores[5, 3:], scores[6], scores[7, 1] = -np.inf, -np.inf, 1e30
+    many = learned.of_best(scores, 50)
+    few = np.concatenate([learned.of_best(scores[i : i + 1], 50) for i in range(len(scores))])
+    np.testing.assert_allclose(few, many, rtol=1e-12, atol=0)
+    assert learned.of_best(scores[:1, :0], 50).shape == (1, 0)
