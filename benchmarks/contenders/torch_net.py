@@ -3,6 +3,9 @@
 The sampled softmax keeps a row's own labels (probability 1) and `negatives` uniform draws (probability n / L),
 subtracts log q from each logit, and hides draws that are labels of the row. Its gradients are sparse, for SparseAdam.
 The full softmax updates every row with Adam, as it must. Target: uniform over a row's labels.
+
+On a GPU all rows lie in its memory, batches and draws are made there, products of matrices are in bfloat16 (`precision`:
+"float32" or "tf32" instead), and a batch is larger (`batch`), as somebody who pays for it would have it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from benchmarks.contenders.session import Over, Session, main
 
 SHARE, LEAST = 0.005, 2048  # negatives: a share of the labels (3,350 at Amazon-670K), but no fewer than that
 RATE = 3e-3  # learns faster here than 1e-3 and 1e-2
+LOOKS = 8  # batches of a GPU between two looks at the clock, for which it has to be waited for
 
 
 class Net(nn.Module):
@@ -53,9 +57,10 @@ class Net(nn.Module):
 
 def full_loss(net: Net, h: torch.Tensor, labels: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Cross-entropy over all labels; labels [B, P] are padded, `real` tells which are."""
-    log_p = torch.log_softmax(net.logits(h).float(), dim=1)
-    own = log_p.gather(1, labels).masked_fill(~real, 0.0)
-    return -(own.sum(1) / real.sum(1).clamp(min=1)).mean()
+    logits = net.logits(h)
+    log_z = torch.logsumexp(logits.float(), dim=1)
+    own = logits.gather(1, labels).float().masked_fill(~real, 0.0)
+    return (log_z * real.any(1) - own.sum(1) / real.sum(1).clamp(min=1)).mean()
 
 
 def sampled_loss(
@@ -74,78 +79,96 @@ def accidental(labels: torch.Tensor, real: torch.Tensor, drawn: torch.Tensor, L:
     """Which draws [B, n] are labels of the row: through positions in the sorted draws, not B x P x n comparisons."""
     place = torch.searchsorted(drawn, labels).clamp(max=len(drawn) - 1)
     hit = (drawn[place] == labels) & real
-    mask = torch.zeros(labels.shape[0], len(drawn), dtype=torch.bool, device=labels.device)
-    rows = torch.arange(labels.shape[0], device=labels.device)[:, None].expand_as(place)
-    mask[rows[hit], place[hit]] = True
-    return mask
+    times = torch.zeros(labels.shape[0], len(drawn), dtype=torch.uint8, device=labels.device)
+    return times.scatter_add_(1, place, hit.to(torch.uint8)) > 0
 
 
-def draw(n: int, L: int, generator: np.random.Generator) -> torch.Tensor:
-    """n distinct labels, uniform, sorted."""
-    return torch.from_numpy(np.sort(generator.choice(L, size=min(n, L), replace=False, shuffle=False)))
+def draw(n: int, L: int, generator: torch.Generator) -> torch.Tensor:
+    """n labels, uniform, sorted, each once. On a GPU by a permutation of all, without a look at the host."""
+    if n >= L:
+        return torch.arange(L, device=generator.device)
+    if generator.device.type == "cuda":
+        return torch.randperm(L, generator=generator, device=generator.device)[:n].sort().values
+    found = torch.randint(L, (n + n // 8 + 8,), generator=generator).unique()
+    while len(found) < n:
+        found = torch.cat([found, torch.randint(L, (n,), generator=generator)]).unique()
+    return found[torch.randperm(len(found), generator=generator)[:n]].sort().values
 
 
-def batch_x(X: Any, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    parts = (X.indices.astype(np.int64), X.indptr[:-1].astype(np.int64), X.data.astype(np.float32))
-    ids, offsets, values = (torch.from_numpy(part).to(device) for part in parts)
-    return ids, offsets, values
+class Rows:
+    """Features and labels as tensors of a device, of which batches are taken without the host."""
+
+    def __init__(self, X: Any, Y: Any, device: str) -> None:
+        as_ids = lambda array: torch.from_numpy(array.astype(np.int64)).to(device)  # noqa: E731
+        self.n, self.device = X.shape[0], device
+        self.x_starts, self.x_ids = as_ids(X.indptr), as_ids(X.indices)
+        self.values = torch.from_numpy(X.data.astype(np.float32)).to(device)
+        self.y_starts, self.y_ids = as_ids(Y.indptr), as_ids(Y.indices)
+
+    def x(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Ids, where each row begins among them, and values."""
+        begin, count = self.x_starts[rows], self.x_starts[rows + 1] - self.x_starts[rows]
+        offsets = torch.cumsum(count, 0) - count
+        entries = torch.repeat_interleave(begin - offsets, count)
+        entries += torch.arange(len(entries), device=self.device)
+        return self.x_ids[entries], offsets, self.values[entries]
+
+    def y(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Labels padded to the longest row of the batch, and which entries are real."""
+        begin, count = self.y_starts[rows, None], self.y_starts[rows + 1] - self.y_starts[rows]
+        places = torch.arange(max(1, int(count.max())), device=self.device)
+        real = places < count[:, None]
+        return self.y_ids[torch.where(real, begin + places, 0)] * real, real
 
 
-def batch_y(Y: Any, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels padded to the longest row of the batch, and which entries are real."""
-    counts = np.diff(Y.indptr)
-    labels = np.zeros((Y.shape[0], max(1, counts.max(initial=1))), dtype=np.int64)
-    real = np.arange(labels.shape[1])[None, :] < counts[:, None]
-    labels[real] = Y.indices
-    return torch.from_numpy(labels).to(device), torch.from_numpy(real).to(device)
-
-
-def batches(session: Session, epoch: int) -> Iterator[tuple[Any, Any]]:
-    order = np.random.default_rng([session.seed, epoch]).permutation(session.X.shape[0])
-    for start in range(0, len(order), session.batch):
-        rows = order[start : start + session.batch]
-        yield session.X[rows], session.Y[rows]
+def batches(rows: Rows, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    order = torch.randperm(rows.n, generator=generator, device=rows.device)
+    yield from order.split(size)
 
 
 def optimizers(net: Net, sampled: bool, lr: float) -> list[torch.optim.Optimizer]:
     sparse, dense = [net.inner.weight], [net.inner_bias]
     (sparse if sampled else dense).extend([net.outer.weight, net.outer_bias.weight])
-    return [torch.optim.SparseAdam(sparse, lr=lr), torch.optim.Adam(dense, lr=lr)]
+    fused = net.inner_bias.is_cuda
+    return [torch.optim.SparseAdam(sparse, lr=lr), torch.optim.Adam(dense, lr=lr, fused=fused)]
 
 
 @torch.no_grad()
-def top_one(net: Net, X: Any, device: str, rows: int = 256) -> np.ndarray:
+def top_one(net: Net, X: Any, device: str, size: int = 256) -> np.ndarray:
     """Exact best label of each row, [n, 1]."""
-    found = []
-    for start in range(0, X.shape[0], rows):
-        best = net.logits(net.hidden(batch_x(X[start : start + rows], device))).argmax(1)
-        found.append(best.cpu().numpy())
-    return np.concatenate(found)[:, None]
+    rows = Rows(X, X, device)
+    found = [net.logits(net.hidden(rows.x(part))).argmax(1) for part in torch.arange(rows.n, device=device).split(size)]
+    return torch.cat(found).cpu().numpy()[:, None]
 
 
 def train(session: Session, net: Net, device: str, kind: str) -> int:
     """Train until the session says Over or the epochs end; returns the last epoch's number."""
-    L, seen = session.Y.shape[1], 0
+    L, seen, cuda = session.Y.shape[1], 0, device == "cuda"
     negatives = session.options.get("negatives") or max(LEAST, round(SHARE * L))
     steps = optimizers(net, kind == "sampled", session.options.get("lr", RATE))
-    rng = np.random.default_rng([session.seed, 1])
+    generator = torch.Generator(device).manual_seed(session.seed)
+    rows = Rows(session.X, session.Y, device)
+    halves = torch.autocast(device, torch.bfloat16, enabled=cuda and precision(session) == "bfloat16")
     for epoch in range(1, session.epochs + 1):
         session.epoch_start(epoch)
         try:
-            for X, Y in batches(session, epoch):
-                h = net.hidden(batch_x(X, device))
-                labels, real = batch_y(Y, device)
-                if kind == "sampled":
-                    loss = sampled_loss(net, h, labels, real, draw(negatives, L, rng).to(device), L)
-                else:
-                    loss = full_loss(net, h, labels, real)
+            for number, batch in enumerate(batches(rows, batch_size(session), generator), 1):
+                with halves:
+                    h = net.hidden(rows.x(batch))
+                    labels, real = rows.y(batch)
+                    if kind == "sampled":
+                        loss = sampled_loss(net, h, labels, real, draw(negatives, L, generator), L)
+                    else:
+                        loss = full_loss(net, h, labels, real)
                 for step in steps:
                     step.zero_grad(set_to_none=True)
                 loss.backward()
                 for step in steps:
                     step.step()
-                seen += X.shape[0]
-                if device == "cuda":
+                seen += len(batch)
+                if cuda and number % LOOKS:
+                    continue
+                if cuda:
                     torch.cuda.synchronize()
                 session.step(seen)
             session.epoch_stop(epoch, lambda X: top_one(net, X, device))
@@ -154,23 +177,29 @@ def train(session: Session, net: Net, device: str, kind: str) -> int:
     return session.epochs
 
 
+def precision(session: Session) -> str:
+    return str(session.options.get("precision", "bfloat16" if session.options["device"] == "cuda" else "float32"))
+
+
+def batch_size(session: Session) -> int:
+    return int(session.options.get("batch", session.batch))
+
+
 def run(session: Session) -> None:
     kind, device = session.options["kind"], session.options["device"]
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("no CUDA device here")
     torch.set_num_threads(session.threads)
     torch.manual_seed(session.seed)
+    if precision(session) == "tf32":
+        torch.set_float32_matmul_precision("high")
     sizes = session.X.shape[1], session.hidden, session.Y.shape[1]
     net = Net(*sizes, sampled=kind == "sampled", activation=session.activation).to(device)
-    where = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    precision = "float32"
-    if device == "cuda":
-        precision += f" (matmul: {torch.get_float32_matmul_precision()})"
     session.ready(
-        device=where,
-        precision=precision,
+        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        precision=precision(session),
         version=torch.__version__,
-        model=f"{net}, Adam {session.options.get('lr', RATE):g}",
+        model=f"{net}, Adam {session.options.get('lr', RATE):g}, batch {batch_size(session)}",
     )
     epoch = train(session, net, device, kind)
     facts = {"device_peak_bytes": torch.cuda.max_memory_allocated()} if device == "cuda" else {}

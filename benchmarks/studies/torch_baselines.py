@@ -1,7 +1,9 @@
 """`python -m benchmarks.studies.torch_baselines`: slide beside PyTorch's full and sampled softmax, CPU and GPU.
 
 Same rows, hidden width, batch and time for each; rounds are interleaved (A B C A B C) and the table shows
-medians and ranges. GPU contenders join when PyTorch finds a CUDA device. The training is in `contenders/`.
+medians and ranges. GPU contenders join when PyTorch finds a CUDA device: all rows lie in its memory, its batches are
+larger and its products in bfloat16. `SLIDE_BENCH_TORCH` names a Python that has PyTorch, where the pinned one is not
+what the device wants. The training is in `contenders/`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ Say = Callable[[str], None]
 def has_cuda(say: Say) -> bool:
     """Whether the pinned PyTorch finds a CUDA device; installs it if need be, no when it cannot."""
     try:
-        python = venvs.ensure("torch", start.TORCH, say=say)
+        python = start.interpreter(start.ALL[-1], say)
     except (venvs.InstallError, OSError) as error:
         say(f"PyTorch: {error}")
         return False
@@ -130,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rounds", type=int, default=2)
     p.add_argument("--hidden", type=int, help="default: the shape's")
     p.add_argument("--batch", type=int, help="default: the shape's (slide updates after each sample)")
+    p.add_argument("--gpu-batch", type=int, default=start.GPU_BATCH)
     p.add_argument("--activation", default="identity", choices=("identity", "relu", "tanh"))
     commands.add_run_options(p, "torch")
     return p
@@ -156,7 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     say = commands.say
     try:
-        contenders = start.choose(args.contenders, not args.contenders and has_cuda(say))
+        chosen = start.choose(args.contenders, not args.contenders and has_cuda(say))
+        contenders = [c.with_options(batch=args.gpu_batch) if c.device == "cuda" else c for c in chosen]
         work = problems(args)
     except (MissingData, ValueError) as error:
         say(f"error: {error}")
