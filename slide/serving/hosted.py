@@ -194,6 +194,11 @@ class Hosted:
             there[:, :1] = True
         return there & (best.ids >= 0)
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its answers come with probabilities."""
+        return isinstance(self.model, SlideClassifier) and self.model.calibration_ is not None
+
     @cached_property
     def decides(self) -> str | None:
         """How it decides which labels it predicts; None for a network by itself, which only ranks them."""

@@ -2,7 +2,9 @@
 
 A model of texts has one input, `text` (BYTES [n] or [n, 1]). A model of rows has the dense input `x` (FP32 [n, d]), or
 CSR in three: `indptr` (INT64 [n + 1]), `indices` (INT64 [m]) and `values` (FP32 [m]). Outputs are `labels` (BYTES
-[n, k]), `ids` (INT32 [n, k], -1 for none) and `scores` (FP32 [n, k]). The parameter `k` says how many labels a row.
+[n, k]), `ids` (INT32 [n, k], -1 for none) and `scores` (FP32 [n, k]). Two more come only where they are asked for:
+`probabilities` (FP32 [n, k]) of a calibrated model, and `predicted` (BOOL [n, k]), which of the labels the model
+predicts. The parameter `k` says how many labels a row.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from slide.serving.service import Call, Route
 INTEGERS = ("INT32", "INT64", "UINT32", "UINT64", "INT8", "INT16", "UINT8", "UINT16")
 FLOATS = ("FP32", "FP64", "FP16")
 OUTPUTS = {"labels": "BYTES", "ids": "INT32", "scores": "FP32"}
+IF_ASKED = {"probabilities": "FP32", "predicted": "BOOL"}
 
 
 async def live(call: Call) -> Reply:
@@ -50,7 +53,7 @@ async def model_metadata(call: Call) -> Reply:
     slot = call.slot
     hosted = slot.hosted
     inputs = [_tensor("text", "BYTES", [-1])] if hosted.reads_texts else [_tensor("x", "FP32", [-1, hosted.n_features])]
-    outputs = [_tensor(name, datatype, [-1, -1]) for name, datatype in OUTPUTS.items()]
+    outputs = [_tensor(name, datatype, [-1, -1]) for name, datatype in outputs_of(hosted).items()]
     version = str(hosted.version)
     return Reply.of(
         {"name": slot.name, "versions": [version], "platform": "slide", "inputs": inputs, "outputs": outputs}
@@ -67,8 +70,10 @@ async def infer(call: Call) -> Reply:
     given, hosted = read_json(body), slot.hosted
     rows = read_tensors(given, hosted, service.limits)
     k = read_k(_object(given, "parameters", "").get("k", DEFAULT_K), service.limits, "parameters.k")
-    wanted = _outputs(given.get("outputs", []))
+    wanted = _outputs(given.get("outputs", []), outputs_of(hosted))
     best = await service.batcher.predict(hosted, rows, k)
+    if "predicted" in wanted:
+        best = best.marked(hosted.predicted(best))
     told: dict[str, Any] = {"model_name": slot.name, "model_version": str(hosted.version)}
     if isinstance(given.get("id"), str):
         told["id"] = given["id"]
@@ -166,14 +171,21 @@ def _object(given: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any
     return found
 
 
-def _outputs(asked: Any) -> list[str]:
-    """Names of the outputs that are asked for; all where none is."""
+def outputs_of(hosted: Hosted) -> dict[str, str]:
+    """What a model has to give, with datatypes."""
+    there = {"probabilities": hosted.is_calibrated, "predicted": hosted.decides is not None}
+    return OUTPUTS | {name: datatype for name, datatype in IF_ASKED.items() if there[name]}
+
+
+def _outputs(asked: Any, there: Mapping[str, str]) -> list[str]:
+    """Names of the outputs that are asked for; labels, ids and scores where none is."""
     if not isinstance(asked, list):
         refuse("outputs", shown(asked), "a list")
     names = [one.get("name") if isinstance(one, dict) else None for one in asked]
     for i, name in enumerate(names):
-        if not isinstance(name, str) or name not in OUTPUTS:
-            refuse(f"outputs[{i}]", shown(asked[i] if name is None else name), f"the name of one: {', '.join(OUTPUTS)}")
+        if not isinstance(name, str) or name not in there:
+            found = shown(asked[i] if name is None else name)
+            refuse(f"outputs[{i}]", found, f"the name of one that this model has: {', '.join(there)}")
     return [str(name) for name in names] or list(OUTPUTS)
 
 
@@ -184,8 +196,10 @@ VALUES: Mapping[str, Callable[[Hosted, Best], list[Any]]] = {
     ],
     "ids": lambda hosted, best: best.ids.reshape(-1).tolist(),
     "scores": lambda hosted, best: json_numbers(best.scores.reshape(-1)),
+    "probabilities": lambda hosted, best: json_numbers(hosted.likely(best).reshape(-1)),
+    "predicted": lambda hosted, best: best.predicted.reshape(-1).tolist() if best.predicted is not None else [],
 }
 
 
 def _output(name: str, hosted: Hosted, best: Best) -> dict[str, Any]:
-    return {**_tensor(name, OUTPUTS[name], list(best.ids.shape)), "data": VALUES[name](hosted, best)}
+    return {**_tensor(name, (OUTPUTS | IF_ASKED)[name], list(best.ids.shape)), "data": VALUES[name](hosted, best)}

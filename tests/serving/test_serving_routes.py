@@ -353,6 +353,33 @@ def test_open_inference_of_texts(texts: slide.SlideTextClassifier) -> None:
     run(main())
 
 
+def test_open_inference_decides_where_it_is_asked(
+    decided: slide.SlideTextClassifier, rows: slide.SlideClassifier
+) -> None:
+    asked = ["a cat", "an oak", "a cat and an oak"]
+    ask = {"inputs": [tensor("text", "BYTES", [3], asked)], "parameters": {"k": 4}}
+
+    async def main() -> None:
+        async with serving(decided, net=rows.network_) as client:
+            outputs = [{"name": name} for name in ("labels", "predicted", "probabilities")]
+            told = (await client.post("/v2/models/things/infer", ask | {"outputs": outputs})).json["outputs"]
+            labels, predicted, p = (np.reshape(output["data"], (3, 4)) for output in told)
+            assert [output["datatype"] for output in told] == ["BYTES", "BOOL", "FP32"]
+            given = [sorted(row[there].tolist()) for row, there in zip(labels, predicted, strict=True)]
+            assert given == [sorted(right) for right in decided.predict(asked)]
+            np.testing.assert_allclose(p, decided.predict_topk(asked, 4, proba=True)[1], rtol=1e-5)
+            assert [o["name"] for o in (await client.get("/v2/models/things")).json["outputs"]][3:] == [
+                "probabilities",
+                "predicted",
+            ]
+            inputs = [tensor("x", "FP32", [1, 6], [0.5] * 6)]
+            wrong = await client.post("/v2/models/net/infer", {"inputs": inputs, "outputs": [{"name": "predicted"}]})
+            assert wrong.status == 400
+            assert wrong.error.startswith('outputs[0]: found "predicted", wanted the name of one that this model has')
+
+    run(main())
+
+
 def test_open_inference_of_rows(rows: slide.SlideClassifier) -> None:
     X = np.array([[0, 2, 0, 0, 0, 0.5], [0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]], np.float32)
     dense = [tensor("x", "FP32", [3, 6], X.reshape(-1).tolist())]
