@@ -41,25 +41,26 @@ cdef class ShardPlan(_Plan):
     order : int64 [n] rows of Y; hidden : float32 [n, H padded to 16]; n_labels : int32 [n] labels of each, everywhere
     cells : uint32 [n] of query cells; empty where the layer has none
     share : of the log-sum in the losses that are summed here
+    d_hidden : float32 as hidden, gets this part of the gradients; zeros
     """
 
     cdef slide_shard shard
     cdef object arrays
-    cdef readonly object log_sums, d_hidden
+    cdef readonly object log_sums
 
     def __init__(self, Engine engine, X, Y, order, int64_t first_step, lr, int batch_size, hidden, cells, n_labels,
-                 float share):
+                 float share, d_hidden):
         cdef const float[:, ::1] h = hidden
         cdef const uint32_t[::1] c = cells
         cdef const int32_t[::1] n = n_labels
         cdef const float[::1] rate = lr
-        self.log_sums, self.d_hidden = np.empty(len(order), np.float32), np.zeros((h.shape[0], h.shape[1]), np.float32)
+        self.log_sums = np.empty(len(order), np.float32)
         cdef float[::1] own = self.log_sums
-        cdef float[:, ::1] d = self.d_hidden
+        cdef float[:, ::1] d = d_hidden
         self.shard.hidden, self.shard.n_labels, self.shard.share = &h[0, 0], &n[0], share
         self.shard.cells = &c[0] if c.shape[0] else NULL
         self.shard.log_sum, self.shard.d_hidden, self.shard.others = &own[0], &d[0, 0], NULL
-        self.arrays = hidden, cells, n_labels
+        self.arrays = hidden, cells, n_labels, d_hidden
         self.examples, self.lr, self.engine = _Examples(X, Y, order), lr, engine
         with engine.lock:
             with nogil:
@@ -81,7 +82,7 @@ cdef class ShardPlan(_Plan):
     def train(self, const float[::1] others):
         """The step. others : float32 [n], the same sums of all others, -infinity where there are none.
 
-        Fills d_hidden float32 as hidden, this part of the gradients. Returns TrainStats.
+        Fills d_hidden. Returns TrainStats.
         """
         cdef Engine engine = self.engine
         self.shard.others = &others[0]

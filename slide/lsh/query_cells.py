@@ -127,7 +127,7 @@ class QueryCells(HashFamily):
 
     def grow(self, old: LshState, new: LshState) -> None:
         """Each cell becomes two with its list: one around its centre, one that k-means will place anew."""
-        _write_centres(new, np.repeat(_centres(old), 2, axis=0))
+        _write_centres(new, np.repeat(centres(old), 2, axis=0))
         new.buckets[0] = np.repeat(old.buckets[0], 2, axis=0)
         new.label_cells[:] = np.where(old.label_cells >= 0, 2 * old.label_cells, -1)
 
@@ -171,7 +171,7 @@ class QueryCells(HashFamily):
             steps = FIRST_STEPS
         for _ in range(steps):
             _write_centres(lsh, _means(lsh, queries, lesson.codes_of(vectors)[:, 0], rng))
-        _reorder(lsh, _neighbours_together(_centres(lsh)))
+        _reorder(lsh, _neighbours_together(centres(lsh)))
 
     def make(self, dim: int, n: int, rng: np.random.Generator, buckets: npt.NDArray[np.int32]) -> LshState:
         """The state for vectors of dim coordinates (bias included) and n neurons: all centres zero."""
@@ -213,8 +213,8 @@ def _means(state: LshState, queries: FloatArray, cell: npt.NDArray[np.uint32], r
     return means
 
 
-def _centres(state: LshState) -> FloatArray:
-    """[2^K, dim - 1], a copy."""
+def centres(state: LshState) -> FloatArray:
+    """Those of the cells, [2^K, dim - 1], a copy."""
     return np.ascontiguousarray(state.directions[:, :-1].transpose(0, 2, 1)).reshape(2**state.K, -1)
 
 
@@ -234,7 +234,7 @@ def round_to_12_bits(x: FloatArray) -> FloatArray:
 
 def _reorder(state: LshState, order: npt.NDArray[np.int64]) -> None:
     """Numbers the cells anew: cell order[i] becomes cell i, with its list."""
-    _write_centres(state, _centres(state)[order])
+    _write_centres(state, centres(state)[order])
     state.buckets[0] = state.buckets[0, order]
     number = np.empty(len(order) + 1, np.int32)
     number[order], number[-1] = np.arange(len(order)), -1

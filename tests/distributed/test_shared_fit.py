@@ -15,9 +15,10 @@ import slide
 from slide.distributed.engines import Local
 from slide.distributed.training import elastic, files, pace, work
 from slide.distributed.training import loop as training_module
+from slide.distributed.training.answers import best_of
 from slide.distributed.training.loop import SharedTraining
 from slide.distributed.training.parts import Numbering, cuts
-from slide.distributed.training.ranking import best_of, own_range
+from slide.distributed.training.ranking import own_range
 from slide.distributed.training.shard import normal
 from slide.model.sparse_rows import SolverOptions, solve
 
@@ -26,7 +27,7 @@ X, Y = slide.datasets.synthetic(2000, 300, 200, nnz=10, labels_per_row=2)
 
 
 def fitted(cluster: Any, **options: Any) -> slide.SlideClassifier:
-    how = {name: options.pop(name) for name in ("checkpoint", "callback") if name in options}
+    how = {name: options.pop(name) for name in ("checkpoint", "callback", "calibrate") if name in options}
     clf = slide.SlideClassifier(**{"hidden": 16, "epochs": 2, "random_state": 1, "n_threads": 1, **options})
     return clf.fit(X[:N], Y[:N], cluster=cluster, **how)
 
@@ -116,6 +117,31 @@ def test_what_is_sent_follows_the_formula(at_step: dict[int, Any]) -> None:
     fitted(Local(2), wide=False, lsh=None, hidden=128, n_active=64)
     a_sample = (sent[1280] - sent[512]) / (1280 - 512)
     assert a_sample == pytest.approx(2 * 4 * 128 * 2 * (2 - 1) / 2, rel=0.02)
+
+
+def test_a_row_is_looked_for_once_and_its_cell_follows_rebuilds(
+    at_step: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real, same = training_module.cells_of, {}
+
+    def counted(group: Any, shard: Any, hidden: Any) -> Any:
+        asked.append(len(hidden))
+        return real(group, shard, hidden)
+
+    def compare(training: SharedTraining) -> None:
+        now = real(training.group, training.shard, training.hidden_of(training.rows.X))
+        same[training.group.rank] = (training.known_cells == now).mean(), training.at.n_rebuilds
+
+    monkeypatch.setattr(training_module, "cells_of", counted)
+    at_step[2 * N] = compare  # the last epoch begins
+    lsh = slide.lsh.QueryCells(K=8)
+    fitted(Local(2), wide=False, n_active=64, lsh=lsh, epochs=3, rebuild=slide.Rebuild(every=600), calibrate=False)
+    assert sum(asked) == 2 * N
+    (share, rebuilds), other = same[0], same[1]
+    assert share == other[0]
+    assert rebuilds > 3
+    assert share > 0.6  # the rest have moved on; a rebuild numbers cells anew
 
 
 def test_rows_that_rank_have_the_same_bits_for_any_number_of_workers() -> None:

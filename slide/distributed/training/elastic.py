@@ -180,7 +180,9 @@ def save(training: SharedTraining, folder: Path) -> str | None:
     }
     lsh = shard.output.lsh
     if lsh is not None:
+        own = np.array_split(training.known_cells, group.size)[group.rank]
         arrays |= {"directions": lsh.directions, "buckets": lsh.buckets, "label_cells": lsh.label_cells}
+        arrays["known_cells"] = own
     if training.pairs is not None:
         whole = shard.labels[1] - shard.labels[0]
         arrays |= {f"pairs_{name}": a for name, a in pairs_of(training.pairs.state, 0, whole).items()}
@@ -293,15 +295,18 @@ def _share_cells(
         if old is not None and old.output.lsh is not None and old.K == lsh.K:
             lsh.directions[...] = old.output.lsh.directions
         training.group.broadcast(lsh.directions, holders[0])
+        training.group.broadcast(training.known_cells, holders[0])
         training.rebuild(None)
         return
     if folder is None or manifest is None:
         raise ModelFormatError("cluster: nobody has the tables' cells any more")
-    same = False
+    same, known = False, []
     for rank, file in enumerate(files.parts(folder, manifest)):
+        known.append(file["known_cells"])
         lsh.directions[...] = file["directions"]
         mine = rank == training.group.rank and tuple(file["labels_range"].tolist()) == training.shard.labels
         if mine and file["buckets"].shape == lsh.buckets.shape:
             lsh.buckets[...], lsh.label_cells[...], same = file["buckets"], file["label_cells"], True
+    training.known_cells = np.concatenate(known)
     if not same:
         training.rebuild(None)

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.distributed.training.cells import UNKNOWN, cells_of, renumbered
 from slide.distributed.training.pace import ClockedGroup, Pace
 from slide.distributed.training.parts import FEATURES, LABELS, Numbering, cuts
 from slide.distributed.training.shard import Range, Shard, Spec, dense_rows
-from slide.distributed.training.step import OwnColumns, activate, block_size, cells_of, train_block
+from slide.distributed.training.step import OwnColumns, Samples, activate, block_size, train_block, worst
 from slide.distributed.training.walk import OwnPairs
 from slide.distributed.transport.group import Group
 from slide.engine.layout import MAX_BATCH, FloatArray
@@ -27,6 +28,7 @@ from slide.engine.protocol import NO_WEIGHTS, Examples, TrainStats
 from slide.io.fingerprint import fingerprint
 from slide.layers import Sampled
 from slide.lsh import HashFamily
+from slide.lsh.query_cells import centres
 from slide.model.model import SAMPLES_A_BATCH_ROW
 from slide.optim import Schedule
 from slide.training.tuning import grow_tables
@@ -80,15 +82,28 @@ class Window:
 class SharedTraining:
     """A network and the rows it is trained on, of which this worker has its part."""
 
-    def __init__(self, group: Group, spec: Spec, data: TrainingData, n_threads: int = 1, K: int | None = None) -> None:
-        """K : bits of a cell's number, where tables have grown; None: as many as the spec says."""
+    def __init__(
+        self,
+        group: Group,
+        spec: Spec,
+        data: TrainingData,
+        n_threads: int = 1,
+        K: int | None = None,
+        placed: bool = True,
+    ) -> None:
+        """K : bits of a cell's number, where tables have grown; None: as many as the spec says. placed : with a part of
+        the network; False: `resume` follows, and takes one
+        """
         self.group, self.spec, self.data, self.n_threads = ClockedGroup(group), spec, data, n_threads
         self.features = Numbering.of(spec.input.n_features, spec.seed, FEATURES)
         self.labels = Numbering.of(spec.output.n, spec.seed, LABELS)
         self.at, self.pace = Counters(), Pace()
         self._window: Window | None = None
+        self._below: TrainStats | None = None  # what stopped the last step of the input rows, here
         self._fingerprint: dict[str, Any] | None = None
-        self._place([1.0] * group.size, K)
+        self.known_cells = np.full(self.n_rows, UNKNOWN, np.int32)
+        if placed:
+            self._place([1.0] * group.size, K)
 
     def _place(self, speeds: list[float], K: int | None) -> None:
         """Takes this worker's part, untrained, in a group whose workers have these speeds."""
@@ -139,20 +154,24 @@ class SharedTraining:
     def train_block(self, fit: Fit) -> tuple[TrainStats, int]:
         """The next block, with what comes before it and, at the end of an epoch, after it: counts of all workers, and
         how many samples it had."""
+        own = _OwnTime(self.group)
         window = self._window or self._next_window()
-        begin, waited = time.perf_counter(), self.group.seconds
         at, first = self.at, window.done
         size = min(fit.block or block_size(self.n_rows), len(window.order) - first)
         places = at.step + first + np.arange(size)
         lr = fit.schedule(places / (fit.epochs * self.n_rows)) * np.float32(self.spec.optimizer.lr)
-        stats = self._trained(window, slice(first, first + size), np.ascontiguousarray(lr, np.float32))
-        own = time.perf_counter() - begin - (self.group.seconds - waited)
-        stats, seconds = summed(self.group, stats, own)
-        self.pace.take(seconds)
+        some = slice(first, first + size)
+        stats = self._trained(window, some, np.ascontiguousarray(lr, np.float32), own)
         window.done += size
-        if window.done == len(window.order):
+        if window.done == len(window.order) and stats.bad_step < 0:
+            stats = worst(self.group, stats._replace(**self._stopped()))
             self._end_window(fit, window)
         return stats, size
+
+    def _stopped(self) -> dict[str, Any]:
+        """What the last step of the input rows here ended with, if it could not be done; said with the next block."""
+        below = self._below
+        return {} if below is None else {"bad_step": below.bad_step, "bad_layer": 0, "bad_update": True}
 
     @property
     def step(self) -> int:
@@ -181,11 +200,16 @@ class SharedTraining:
         return self._window
 
     def _cells(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-        """uint32 [n]: of each row; empty without tables."""
+        """uint32 [n]: of each row, as it was when the row was last trained; empty without tables."""
         whole = self.spec.output
         if whole.lsh is None or whole.n_active >= whole.n:
             return np.empty(0, np.uint32)
-        return cells_of(self.group, self.shard, self.hidden_of(self.rows.X.take(order)))
+        import os
+
+        new = order if os.environ.get("OLDCELLS") else order[self.known_cells[order] == UNKNOWN]
+        if len(new):
+            self.known_cells[new] = cells_of(self.group, self.shard, self.hidden_of(self.rows.X.take(new)))
+        return self.known_cells[order].astype(np.uint32)
 
     def _end_window(self, fit: Fit, window: Window) -> None:
         at, self._window = self.at, None
@@ -203,16 +227,31 @@ class SharedTraining:
             self._ordered: tuple[int, npt.NDArray[np.int64]] = epoch, order
         return self._ordered[1]
 
-    def _trained(self, window: Window, some: slice, lr: FloatArray) -> TrainStats:
+    def _trained(self, window: Window, some: slice, lr: FloatArray, own: _OwnTime) -> TrainStats:
         order, step = window.order[some], self.at.step + some.start
         cells = window.cells[some] if len(window.cells) else window.cells
-        stats = train_block(self.group, self.shard, self.rows, order, cells, step, lr, self.batch_size)
-        if self.pairs:
-            X = Examples.of(self.data.X, self.data.weights if len(self.data.weights) else None)
-            walked = self.pairs.train(X, self.rows.Y, order, step, lr)
-            stats = stats._replace(wide_loss=walked.wide_loss, n_wide_active=walked.n_wide_active)
-            if walked.bad_step >= 0:
-                stats = stats._replace(bad_step=walked.bad_step, bad_layer=2, bad_update=walked.bad_update)
+
+        def beside(stats: TrainStats) -> tuple[TrainStats, float]:
+            stats = self._walked(stats, order, step, lr)
+            return stats._replace(**self._stopped()), own.seconds()
+
+        samples = Samples(order, cells, lr, step, self.batch_size)
+        found = train_block(self.group, self.shard, self.rows, samples, beside)
+        self._below = found.below
+        self.pace.take(found.seconds)
+        if len(found.cells):
+            self.known_cells[order] = found.cells
+        return found.stats
+
+    def _walked(self, stats: TrainStats, order: npt.NDArray[np.int64], step: int, lr: FloatArray) -> TrainStats:
+        """With the counts of the same samples' step through the pairs, which nobody else waits for."""
+        if not self.pairs:
+            return stats
+        X = Examples.of(self.data.X, self.data.weights if len(self.data.weights) else None)
+        walked = self.pairs.train(X, self.rows.Y, order, step, lr)
+        stats = stats._replace(wide_loss=walked.wide_loss, n_wide_active=walked.n_wide_active)
+        if walked.bad_step >= 0:
+            stats = stats._replace(bad_step=walked.bad_step, bad_layer=2, bad_update=walked.bad_update)
         return stats
 
     @property
@@ -240,10 +279,14 @@ class SharedTraining:
 
     def rebuild(self, rows: npt.NDArray[np.int64] | None, final: bool = False) -> None:
         """Fills the tables here, after centres were learned of these rows; None: of none."""
-        head = self.shard.head
+        head, lsh = self.shard.head, self.shard.output.lsh
+        assert lsh is not None
         head.step, head.n_rebuilds = self.at.step, self.at.n_rebuilds
         queries = None if rows is None else dense_rows(self.hidden_of(self.rows.X.take(rows)))
+        before = centres(lsh)
         head.rebuild_tables(queries, final=final, refresh=not final and queries is not None)
+        if (self.known_cells != UNKNOWN).any():
+            self.known_cells = renumbered(self.known_cells, before, self.shard)
 
     @property
     def family(self) -> HashFamily:
@@ -261,7 +304,9 @@ class SharedTraining:
         head.recalls.clear()
         if found[1] > 0:
             head.recalls[1] = float(found[0] / found[1])
+            before = self.shard.K or 0
             grow_tables(head)
+            self.known_cells[self.known_cells != UNKNOWN] *= 2 ** ((self.shard.K or 0) - before)  # each cell became two
 
     # -- what the network says ------------------------------------------------------------------------------------
 
@@ -279,23 +324,12 @@ def _ranges(found: npt.NDArray[np.int64]) -> list[Range]:
     return list(pairwise(found.tolist()))
 
 
-def summed(group: Group, stats: TrainStats, seconds: float) -> tuple[TrainStats, npt.NDArray[np.float64]]:
-    """Counts of all workers, and the seconds of each; what stopped one of them stops all."""
-    bad = stats.bad_step if stats.bad_step >= 0 else 2**52
-    own = [
-        stats.loss,
-        stats.n_active,
-        stats.wide_loss,
-        stats.n_wide_active,
-        bad,
-        stats.bad_layer,
-        stats.bad_update,
-        seconds,
-    ]
-    found: Any = group.all_gather(np.array(own, np.float64))
-    loss, n_active, wide_loss, n_wide = found[:, :4].sum(axis=0).tolist()
-    worst = found[int(np.argmin(found[:, 4])), 4:7]
-    if worst[0] < 2**52:
-        stats = stats._replace(bad_step=int(worst[0]), bad_layer=int(worst[1]), bad_update=bool(worst[2]))
-    stats = stats._replace(loss=loss, n_active=int(n_active), wide_loss=wide_loss, n_wide_active=int(n_wide))
-    return stats, found[:, 7]
+class _OwnTime:
+    """Seconds since it was made that were not spent waiting for others."""
+
+    def __init__(self, group: ClockedGroup) -> None:
+        self._group, self._began, self._waited = group, time.perf_counter(), group.seconds
+
+    def seconds(self) -> float:
+        """Until now."""
+        return time.perf_counter() - self._began - (self._group.seconds - self._waited)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.distributed.training.answers import best_of_all, matrix_of
 from slide.distributed.training.loop import SharedTraining
 from slide.distributed.training.shard import dense_rows
 from slide.distributed.training.step import agreed
@@ -55,12 +56,10 @@ class SharedRanking(RankingSource):
         first, end = training.shard.labels
         own = Examples.of(training.features.columns(X, *training.shard.features))
         rows = dense_rows(training.hidden_of(own))
-        matrix = sp.csr_array((rows.data, rows.indices, rows.indptr), shape=(X.shape[0], training.spec.input.n))
+        matrix = matrix_of(rows, training.spec.input.n)
         ids, logits = shortlists(training.shard.head, matrix, min(m, end - first), at_most)
-        whole = np.full((X.shape[0], m), -1, np.int32), np.full((X.shape[0], m), -np.inf, np.float32)
-        whole[0][:, : ids.shape[1]] = np.where(ids < 0, -1, training.labels.inverse[first + np.maximum(ids, 0)])
-        whole[1][:, : ids.shape[1]] = np.where(ids < 0, -np.inf, logits)
-        return best_of(training.group.all_gather(whole[0]), training.group.all_gather(whole[1]), m)
+        ids, none = np.where(ids < 0, -1, training.labels.inverse[first + np.maximum(ids, 0)]), ids < 0
+        return best_of_all(training.group, (ids, np.where(none, np.float32(-np.inf), logits)), m)
 
     def solve(
         self, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: SolverOptions, **more: Any
@@ -110,15 +109,6 @@ class SharedRanking(RankingSource):
         counts, features, weights, bias = (np.concatenate(part) for part in parts if part is not None)
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return replace(rows, indptr=indptr, features=features, weights=weights, bias=bias)
-
-
-def best_of(ids: IntArray, logits: FloatArray, m: int) -> tuple[IntArray, FloatArray]:
-    """The m best of the lists of all workers, ids int32 and logits float32 [workers, n, k], best first."""
-    n = ids.shape[1]
-    flat_ids = np.ascontiguousarray(ids.transpose(1, 0, 2)).reshape(n, -1)
-    flat = np.ascontiguousarray(logits.transpose(1, 0, 2)).reshape(n, -1)
-    order = np.lexsort((flat_ids, -flat), axis=1)[:, :m]
-    return np.take_along_axis(flat_ids, order, 1), np.take_along_axis(flat, order, 1)
 
 
 def own_range(work: npt.NDArray[np.int64], rank: int, size: int) -> tuple[int, int]:

@@ -120,7 +120,8 @@ class _OneWorker:
         self._changes: list[Change] = []
         self._sent, self._group_began = (0, 0), 0  # bytes and samples; the step at which the present group began
         n_threads = getattr(member, "threads", None) or work.n_threads
-        self._training = SharedTraining(member.group, work.spec, _main_rows(work.data, work.held), n_threads)
+        rows = _main_rows(work.data, work.held)
+        self._training = SharedTraining(member.group, work.spec, rows, n_threads, placed=False)
 
     def run(self) -> Found | None:
         """From the beginning, or from a checkpoint, to the end."""
