@@ -15,6 +15,7 @@ from slide.engine.threads import resolve_threads
 from slide.estimator.classifier import SlideClassifier
 from slide.io.file_objects import name_of
 from slide.io.model_file import check_own_family, header_errors, read_model
+from slide.io.shards import is_folder, read_shards
 from slide.lsh import HashFamily
 from slide.model.store.size import parse_memory
 from slide.network import Network
@@ -29,12 +30,14 @@ def load(
     backend: str | None = None,
     lsh: HashFamily | None = None,
     memory: int | str | None = None,
+    cluster: Any = None,
 ) -> SlideClassifier | Network:
     """The classifier or network that was saved: ready to predict and to go on training.
 
     Parameters
     ----------
-    path : path of a file written by ``SlideClassifier.save`` or ``Network.save``, or file object
+    path : path of a file written by ``SlideClassifier.save`` or ``Network.save``, of a folder written by
+        ``SlideClassifier.save_shards``, or file object
         Opened for reading bytes; it is read from where it stands, so many bytes as the model has, and stays open.
     mmap : bool
         Map the weights instead of reading them: loading is immediate and processes share the pages; training on them
@@ -49,6 +52,9 @@ def load(
     memory : int, str or None
         Bytes for the network, like "4GB": where it takes more, the rows of its output layer are copied to a temporary
         file, and as many as fit are in memory (docs/memory.md). None: all in memory, whatever it was trained with.
+    cluster : slide.distributed.Local, Torch or Ray, or None
+        Workers that hold a part each of a model in a folder, and find its labels together, each of which is scored; it
+        only predicts (docs/distributed.md). None: the whole is brought together here.
 
     Raises
     ------
@@ -62,8 +68,16 @@ def load(
     n_threads, backend = resolve_threads(n_threads), resolve_backend(backend)
     budget = parse_memory(memory)
     require(budget is None or not mmap, "mmap", mmap, "False with memory=")
-    config, arrays = file = read_model(path, mmap=mmap, max_bytes=max_bytes, map_rows=budget is not None)
-    name = name_of(path)
+    in_parts, name = is_folder(path), name_of(path)
+    if cluster is not None:
+        require(in_parts, "cluster", cluster, f"None: {name} is no folder that save_shards wrote")
+        require(budget is None and not mmap and lsh is None, "cluster", cluster, "None with memory=, mmap= or lsh=")
+        return cluster.load(path, n_threads)
+    if in_parts:
+        require(budget is None and not mmap, "memory or mmap", "a folder", "a file that save wrote")
+        config, arrays = file = read_shards(path, max_bytes=max_bytes)
+    else:
+        config, arrays = file = read_model(path, mmap=mmap, max_bytes=max_bytes, map_rows=budget is not None)
     with header_errors(name):
         file.snapshot.own_families()
     check_own_family(file.snapshot, lsh, name)

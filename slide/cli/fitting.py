@@ -17,6 +17,7 @@ import slide
 from slide.checks import require
 from slide.cli.data import BlockData, MatrixData, TrainingData, validation_of
 from slide.cli.files import is_stream, naming, size, writable
+from slide.cli.models import cluster_of
 from slide.cli.scoring import METRICS
 from slide.cli.text_data import TextData
 from slide.estimator.classifier import SlideClassifier
@@ -114,18 +115,11 @@ def _checkpoint(args: Namespace) -> slide.Checkpoint | None:
 
 def _cluster(args: Namespace) -> Any:
     """What --engine, --workers and --address ask for."""
-    if args.engine is None:
-        for name in ("workers", "address"):
+    if args.engine is not None:
+        for name in ("rows_at_once", "validation", "patience", "autotune"):
             if getattr(args, name) is not None:
-                raise ValueError(f"--{name}: found no --engine, wanted ray, torch or mpi")
-        return None
-    for name in ("rows_at_once", "validation", "patience", "autotune"):
-        if getattr(args, name) is not None:
-            raise ValueError(f"--{name.replace('_', '-')}: found --engine too, which does not go with it yet")
-    from slide.distributed.engines import from_name
-
-    threads = getattr(args, "n_threads", None)
-    return from_name(args.engine, args.workers, threads, args.address)
+                raise ValueError(f"--{name.replace('_', '-')}: found --engine too, which does not go with it yet")
+    return cluster_of(args)
 
 
 def apply_preset(args: Namespace) -> None:

@@ -21,7 +21,21 @@ def load_model(args: Namespace) -> Model:
     n_threads = resolve_threads(args.n_threads)
     with bars.waiting(f"loading {args.model} ..."):
         memory = getattr(args, "memory", None)
-        return slide.load(args.model, n_threads=n_threads, backend=args.backend, memory=memory)
+        how = {"n_threads": n_threads, "backend": args.backend, "memory": memory, "cluster": cluster_of(args)}
+        return slide.load(args.model, **how)
+
+
+def cluster_of(args: Namespace) -> Any:
+    """What --engine, --workers and --address ask for, of commands that have them."""
+    engine = getattr(args, "engine", None)
+    if engine is None:
+        for name in ("workers", "address"):
+            if getattr(args, name, None) is not None:
+                raise ValueError(f"--{name}: found no --engine, wanted the name of one")
+        return None
+    from slide.distributed.engines import from_name
+
+    return from_name(engine, args.workers, getattr(args, "n_threads", None), args.address)
 
 
 def load_classifier(args: Namespace, purpose: str) -> SlideClassifier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import slide
@@ -15,6 +16,20 @@ from slide.estimator.presets import PRESETS
 def add_model(parser: Parser) -> None:
     """The file of a model."""
     parser.add_argument("model", metavar="MODEL", help="a file written by slide train --out")
+
+
+def add_workers(parser: Parser, engines: Sequence[str], purpose: str, number: str) -> None:
+    """Several workers instead of one process (slide.distributed)."""
+    parser.add_argument("--engine", choices=engines, help=f"{purpose} (docs/distributed.md)")
+    parser.add_argument("--workers", metavar="N", help=f"how many, or the least and the most, like 2:8 ({number})")
+    text = "of the Ray cluster, auto for the one of this machine (default: one is started here)"
+    parser.add_argument("--address", metavar="HOST:PORT", help=text)
+
+
+def add_prediction_workers(parser: Parser) -> None:
+    """Of a model in parts."""
+    text = "MODEL is a folder of a model in parts, of which workers hold one each"
+    add_workers(parser, ("local", "ray", "torch"), text, "default: 2")
 
 
 def add_format(parser: Parser) -> None:

@@ -19,6 +19,7 @@ from slide.distributed.transport.member import Breakable, Member
 from slide.distributed.transport.membership import Membership, Message
 from slide.distributed.transport.supervise import Outcome, Workers, call, supervise
 from slide.distributed.transport.topology import planned
+from slide.engine.threads import resolve_threads
 
 Work = Callable[[Any], Any]
 
@@ -33,8 +34,36 @@ class Engine(Protocol):
         ...
 
 
+class Cluster(ClusterFits):
+    """What all engines can do, by their method `run`."""
+
+    def load(self, folder: Any, n_threads: int | None = None) -> Any:
+        """The model in a folder that save_shards wrote, whose parts workers hold: see slide.load. They start now.
+
+        n_threads : of this process, which reads rows
+
+        Raises
+        ------
+        ValueError
+            Where the workers were started by somebody else: a process of theirs cannot ask them.
+        ModelFormatError
+            For a folder that holds no model.
+        """
+        host = self._listening_host()
+        from slide.distributed.prediction.network import load
+
+        each = self.threads or max(1, resolve_threads(n_threads) // self._started())
+        return load(self.run, folder, host, each, n_threads)
+
+    def _listening_host(self) -> str:
+        """The address of this process that workers reach."""
+        found = f"{type(self).__name__}(workers={self.workers})"
+        require(self.workers is not None, "cluster", found, "workers that this process starts: of Local, Torch or Ray")
+        return "127.0.0.1"
+
+
 @dataclass(frozen=True)
-class Local(ClusterFits):
+class Local(Cluster):
     """Threads of this process, for tests and to try things out.
 
     timeout: seconds that a call waits for the others.
@@ -54,7 +83,7 @@ class Local(ClusterFits):
 
 
 @dataclass(frozen=True)
-class Torch(ClusterFits):
+class Torch(Cluster):
     """Processes over torch's gloo: those that torchrun started, or so many started here.
 
     workers: a number, or the least and the most; None under torchrun. timeout: seconds of silence after which a worker
@@ -86,7 +115,7 @@ class Torch(ClusterFits):
 
 
 @dataclass(frozen=True)
-class MPI(ClusterFits):
+class MPI(Cluster):
     """The processes that mpirun started. A worker that dies ends the job: start it again from its checkpoint."""
 
     threads: int | None = None
@@ -105,7 +134,7 @@ class MPI(ClusterFits):
 
 
 @dataclass(frozen=True)
-class Ray(ClusterFits):
+class Ray(Cluster):
     """Ray actors, each of `threads` processors, over torch's gloo.
 
     workers: a number, or the least and the most. address: of a Ray cluster, "auto" for the one of this machine; None
@@ -123,6 +152,13 @@ class Ray(ClusterFits):
         from slide.distributed.transport.ray_cluster import run_ray
 
         return run_ray(work, _pair(self.workers), self.threads, self.address, self.timeout, self.patience)
+
+    def _listening_host(self) -> str:
+        if self.address is None:
+            return super()._listening_host()
+        from slide.distributed.transport.ray_cluster import own_address
+
+        return own_address(self.address)
 
 
 def from_name(

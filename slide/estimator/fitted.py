@@ -281,6 +281,40 @@ class FittedClassifier(Predictions):
         self._check_fitted()
         save_model(self.network_, path, **self._stored())
 
+    def save_shards(self, folder: Any, shards: int | None = None) -> None:
+        """Writes the model in parts, each with some of the features and labels, which ``slide.load`` reads again.
+
+        Parameters
+        ----------
+        folder : path
+            It is made; a model in parts that was there is replaced when the new one is complete.
+        shards : int or None
+            How many; workers that load them may be more or fewer. None: as many as trained the model, 2 otherwise.
+
+        Raises
+        ------
+        ValueError
+            For a network of more than one hidden layer, a compressed one, or one with ``memory``.
+
+        Examples
+        --------
+        >>> import slide, tempfile
+        >>> X, Y = slide.datasets.synthetic(2000, 500, 100, nnz=10, labels_per_row=2)
+        >>> clf = slide.SlideClassifier(hidden=(8,), epochs=1, n_threads=1).fit(X, Y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf.save_shards(f"{folder}/model")
+        ...     shared = slide.load(f"{folder}/model", cluster=slide.distributed.Local(workers=3))
+        ...     ids, _ = shared.predict_topk(X[:4], k=2)
+        ...     shared.network_.close()
+        >>> ids.shape
+        (4, 2)
+        """
+        from slide.io.shards import save_shards
+
+        self._check_fitted()
+        fit = getattr(self, "shared_fit_", None)
+        save_shards(self.network_, folder, shards or (2 if fit is None else len(fit.workers)), **self._stored())
+
     def compress(self) -> Self:
         """A copy that only predicts, with weights of 8 bits: see ``Network.compress``. `save` takes it too."""
         self._check_fitted()

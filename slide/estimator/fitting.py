@@ -95,6 +95,7 @@ def train(
     """
     given = _calibration_rows(clf, calibrate)
     net, callbacks = clf.network_, [*verbose_callbacks(clf.verbose), *listed(callback)]
+    net.check_trains()
     rows, held = hold_out(rows, eval_set, clf._encoding, net.seed, net.n_threads)
     facts = TrainingFacts.of(rows.X, rows.Y)
 

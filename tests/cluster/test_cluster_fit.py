@@ -84,3 +84,16 @@ def test_the_command_line_trains_with_two_workers(engine: str, tmp_path: Path) -
     assert len(lines) == 1  # the first worker speaks for all
     assert json.loads(lines[0])["n_trained"] > N
     assert slide.load(tmp_path / "m.slide").network_.step > N
+
+
+def test_processes_predict_together_also_when_one_is_killed(tmp_path: Path) -> None:
+    clf = fitted(None)
+    clf.save_shards(tmp_path / "model", shards=3)
+    wanted, _ = clf.predict_topk(X[N:], 5)
+    shared = slide.load(tmp_path / "model", cluster=slide.distributed.Torch(workers=2))
+    assert (shared.predict_topk(X[N:], 5)[0] == wanted).mean() > 0.999
+    for _ in range(2):  # the first worker, and the one that took its place
+        child = min(multiprocessing.active_children(), key=lambda child: child.name)
+        os.kill(child.pid or 0, signal.SIGKILL)
+        assert (shared.predict_topk(X[N:], 5)[0] == wanted).mean() > 0.999
+    shared.network_.close()

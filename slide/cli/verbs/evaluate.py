@@ -8,7 +8,7 @@ from argparse import Namespace
 
 import slide
 from slide.cli.models import load_model, network_of
-from slide.cli.options import add_format, add_json, add_model, add_propensity, add_scoring
+from slide.cli.options import add_format, add_json, add_model, add_prediction_workers, add_propensity, add_scoring
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import METRICS, filtered_pairs, frequency_table, input_of, score, table
 
@@ -16,6 +16,7 @@ EXAMPLES = """\
 examples:
   slide eval model.slide test.txt --train train.txt
   slide eval model.slide wordnet-hypernym --by-frequency
+  slide eval folder/ test.txt --engine torch --workers 2
   slide eval model.slide tst_X_Xf.txt --train trn_X_Xf.txt --filter-labels filter_labels_test.txt
 """
 
@@ -33,6 +34,13 @@ def add_options(parser: Parser) -> None:
     add_json(parser)
     add_propensity(parser)
     add_scoring(parser)
+    add_prediction_workers(parser)
+
+
+def _bytes_of(path: str) -> int:
+    """Of a file, or of all files in a folder."""
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names] or [path]
+    return sum(os.path.getsize(file) for file in files)
 
 
 def run(args: Namespace) -> int:
@@ -47,7 +55,7 @@ def run(args: Namespace) -> int:
     net = network_of(model)
     facts = {
         "model": args.model,
-        "model_bytes": os.path.getsize(args.model),
+        "model_bytes": _bytes_of(args.model),
         "n_features": net.n_features,
         "n_labels": net.n_labels,
         "train_seconds": getattr(model, "fit_seconds_", None),

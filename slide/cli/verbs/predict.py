@@ -14,7 +14,7 @@ import numpy as np
 from slide.cli.data import ModelInput
 from slide.cli.files import binary, opened, writable
 from slide.cli.models import Model, load_classifier, load_model, network_of, warn_of_uncalibrated
-from slide.cli.options import add_format, add_model, add_scoring
+from slide.cli.options import add_format, add_model, add_prediction_workers, add_scoring
 from slide.cli.parser import Parser, Verb
 from slide.cli.rows import RowsToPredict, cut, gathered, numbered
 from slide.cli.scoring import answered, input_of, top_k
@@ -73,6 +73,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--min-score", type=float, metavar="X", help="leave out labels that score less")
     parser.add_argument("--header", action="store_true", help='a first line "rows labels", as score files have it')
     add_scoring(parser)
+    add_prediction_workers(parser)
 
 
 def run(args: Namespace) -> int:

@@ -26,7 +26,7 @@ from slide.cli.fitting import (
     training_facts,
     which_model,
 )
-from slide.cli.options import add_classifier, add_format, add_json, add_propensity, add_text
+from slide.cli.options import add_classifier, add_format, add_json, add_propensity, add_text, add_workers
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import score, table
 from slide.estimator.classifier import SlideClassifier
@@ -81,12 +81,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--autotune", type=float, metavar="MINUTES", help=text)
     text = "which score: p, psp, ndcg, psndcg or recall @1, @3 or @5 (default: %(default)s)"
     parser.add_argument("--metric", choices=METRICS, metavar="NAME", default="p@1", help=text)
-    text = "train by several workers (docs/distributed.md): of ray or torch, here or on a cluster, or under mpirun"
-    parser.add_argument("--engine", choices=("ray", "torch", "mpi"), help=text)
-    text = "how many, or the least and the most, like 2:8 (default: 2; what torchrun or mpirun started)"
-    parser.add_argument("--workers", metavar="N", help=text)
-    text = "of the Ray cluster, auto for the one of this machine (default: one is started here)"
-    parser.add_argument("--address", metavar="HOST:PORT", help=text)
+    text = "train by several workers: of ray or torch, here or on a cluster, or under mpirun"
+    add_workers(parser, ("ray", "torch", "mpi"), text, "default: 2; what torchrun or mpirun started")
     parser.add_argument("--log", metavar="FILE", help="write how the training went to this file (.csv, .jsonl)")
     add_json(parser)
     add_propensity(parser)

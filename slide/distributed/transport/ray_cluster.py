@@ -69,6 +69,13 @@ def _cluster(address: str | None, processors: int) -> Iterator[str]:
         ray.shutdown()
 
 
+def own_address(address: str) -> str:
+    """That of this process within the cluster, to which it stays connected."""
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False)
+    return str(ray.util.get_node_ip_address())
+
+
 def _start_on_loopback(processors: int) -> None:
     """A Ray that only this machine's own processes reach, with a token, and which sends no statistics.
 
