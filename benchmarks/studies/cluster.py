@@ -28,6 +28,7 @@ import numpy as np
 import slide
 from benchmarks.harness import commands, environment, shapes, tables
 
+SAVED_AFTER = 16_384  # samples, two windows: what a lost worker's labels are set back by, at most
 SCORED = 2000  # held-out rows of a synthetic shape: how well it is learned matters little
 HEADERS = (
     "workers",
@@ -87,37 +88,48 @@ def measured(data: Any, workers: int, threads: int, seed: int, options: dict[str
 
 
 class Killer(slide.Callback):
-    """Kills a worker after a share of the samples, and takes down how long nothing came after that."""
+    """Kills a worker after a share of the samples, and notes the longest time without a report after that."""
 
     def __init__(self, share: float, worker: int, signal_: int) -> None:
         self._share, self._worker, self._signal = share, worker, signal_
-        self.killed: float | None = None
+        self._last: float | None = None  # report since the kill, or the kill
         self.pause = 0.0
 
     def on_chunk(self, progress: Any, network: Any) -> None:
-        now = time.perf_counter()
-        if self.killed is not None and not self.pause:
-            self.pause = now - self.killed
-        if self.killed is None and progress.done >= self._share * progress.total:
+        if self._last is not None:
+            self.pause = max(self.pause, time.perf_counter() - self._last)
+        elif progress.done >= self._share * progress.total:
             children = sorted(multiprocessing.active_children(), key=lambda child: child.name)
             os.kill(children[self._worker % len(children)].pid or 0, self._signal)
-            self.killed = time.perf_counter()
+        else:
+            return
+        self._last = time.perf_counter()
 
 
 def survived(data: Any, workers: int, threads: int, times: int, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Fits of which each loses a worker at a random moment, with a checkpoint in a temporary folder."""
+    """Fits of which each loses a worker at a random moment, with checkpoints in a temporary folder. The pause is the
+    longest time between two reports after that: all that anybody had to wait for, checkpoints and newcomers included.
+    """
     X, Y, X_held, Y_held = data
     rng, found = np.random.default_rng(0), []
     for _ in range(times):
         killer = Killer(float(rng.uniform(0.1, 0.9)), int(rng.integers(workers)), signal.SIGKILL)
         clf = slide.SlideClassifier(n_threads=threads, random_state=0, **options)
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint = slide.Checkpoint(f"{folder}/run", minutes=0.2)
+            checkpoint = slide.Checkpoint(f"{folder}/run", minutes=None, samples=SAVED_AFTER)
             cluster = slide.distributed.Torch(workers=workers, threads=max(1, threads // workers))
             clf.fit(X, Y, cluster=cluster, checkpoint=checkpoint, callback=killer)
         changes = [str(change) for change in clf.shared_fit_.changes]
         score = round(100 * clf.evaluate(X_held, Y_held)["p@1"], 2)
-        found.append({"at": killer._share, "p@1": score, "pause": round(killer.pause, 2), "changes": changes})
+        found.append(
+            {
+                "at": round(killer._share, 2),
+                "worker": killer._worker,
+                "p@1": score,
+                "pause": round(killer.pause, 2),
+                "changes": changes,
+            }
+        )
         commands.say(json.dumps(found[-1]))
     return found
 

@@ -207,9 +207,9 @@ class SlideClassifier(FittedClassifier):
             Rows that are not trained on, to learn probabilities on. True: those of `eval_set`, 200 or more; else one in
             twenty of 3,000 rows or more, 200 to 1,000. False: none.
         cluster : slide.distributed.Ray, Torch, MPI, Local, or None
-            Workers that share out features and labels; this process gets the whole model (docs/distributed.md). Then
-            there is no `eval_set`, and a checkpoint's path is that of a folder which all workers see. In processes that
-            torchrun or mpirun started, all but the first leave when the work is done (SystemExit).
+            Workers that share out features and labels; this process gets the whole model (docs/distributed.md). Then a
+            checkpoint's path is that of a folder which all workers see. In processes that torchrun or mpirun started,
+            all but the first leave when the work is done (SystemExit).
 
         Raises
         ------

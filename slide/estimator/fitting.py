@@ -124,8 +124,8 @@ def train(
 
     with recorded(clf, rows.X, rows.Y, lambda: facts):
         if cluster is not None:
-            check_for_cluster(held, fit_kwargs)
-            fit_on_cluster(clf, cluster, rows, apart, calibrate_on_held, rank, callback=callbacks, **fit_kwargs)
+            how = fit_kwargs | {"callback": callbacks, "eval_set": held}
+            fit_on_cluster(clf, cluster, rows, apart, calibrate_on_held, rank, **how)
         elif rank is None:
             fit_here()
             calibrate_on_held()
@@ -139,13 +139,6 @@ def train(
             clf.plan_.ranking = learn_ranker(net, rows.X, rows.Y, apart, rank, net.seed, weights, calibrate_on_held)
         learned.learn_of_given()
     say_what_was_done(clf)
-
-
-def check_for_cluster(held: Any, fit_kwargs: dict[str, Any]) -> None:
-    """Refuses what needs the whole network while it is trained."""
-    require(held is None, "eval_set", "rows", "None with cluster=: score the model once it is trained")
-    stopping = fit_kwargs.pop("early_stopping", None)
-    require(stopping is None, "early_stopping", stopping, "None with cluster=")
 
 
 def fit_on_cluster(

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 import slide
 from slide.distributed.engines import Local
-from slide.distributed.training import elastic, files, pace, work
+from slide.distributed.training import elastic, files, judging, pace, work
 from slide.distributed.training import loop as training_module
 from slide.distributed.training.answers import best_of
 from slide.distributed.training.loop import SharedTraining
@@ -23,11 +23,12 @@ from slide.distributed.training.shard import normal
 from slide.model.sparse_rows import SolverOptions, solve
 
 N = 1500
+HOW = ("checkpoint", "callback", "calibrate", "eval_set", "early_stopping")  # options of fit
 X, Y = slide.datasets.synthetic(2000, 300, 200, nnz=10, labels_per_row=2)
 
 
 def fitted(cluster: Any, **options: Any) -> slide.SlideClassifier:
-    how = {name: options.pop(name) for name in ("checkpoint", "callback", "calibrate") if name in options}
+    how = {name: options.pop(name) for name in HOW if name in options}
     clf = slide.SlideClassifier(**{"hidden": 16, "epochs": 2, "random_state": 1, "n_threads": 1, **options})
     return clf.fit(X[:N], Y[:N], cluster=cluster, **how)
 
@@ -167,6 +168,44 @@ def test_a_callback_hears_of_blocks_and_a_loss_that_overflows_is_said(capsys: py
     assert "epoch 2/2" in capsys.readouterr().out
     with pytest.raises(slide.NonFiniteError, match="learning rate"):
         fitted(Local(2), wide=False, optimizer=slide.SGD(lr=1e30))
+
+
+# -- rows that are held out ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"wide": False}], ids=["walk", "network"])
+def test_held_out_rows_are_scored_as_the_whole_model_scores_them(options: dict[str, Any]) -> None:
+    held = X[N:], Y[N:]
+    clf = fitted(Local(3), eval_set=held, calibrate=False, **options)
+    ended = [record for record in clf.history_ if record["epoch_ended"]]
+    assert len(ended) == 2
+    assert ended[-1]["p@1"] == pytest.approx(p_at_1(clf), abs=0.005)  # but for the order of sums
+    assert ended[-1]["psp@3"] > 0
+
+
+def test_a_fit_stops_early_and_leaves_the_best_model(at_step: dict[int, Any], tmp_path: Path) -> None:
+    """With steps that grow too large, the first epochs are the best."""
+    how: dict[str, Any] = {"wide": False, "n_active": 64, "epochs": 9, "schedule": slide.Constant(), "lr": 0.5}
+    early = slide.EarlyStopping(patience=2)
+    clf = fitted(Local(2), eval_set=(X[N:], Y[N:]), early_stopping=early, calibrate=False, **how)
+    scores = [record["p@1"] for record in clf.history_ if record["epoch_ended"]]
+    assert len(scores) < 9
+    assert max(scores) > scores[-1]
+    assert p_at_1(clf) == pytest.approx(max(scores), abs=0.005)
+    assert clf.network_.epoch == int(np.argmax(scores)) + 1
+    with pytest.raises(ValueError, match="eval_set"):
+        fitted(Local(2), early_stopping=early)
+
+
+def test_a_loss_after_the_best_epoch_leaves_the_last_model(
+    at_step: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging.Evaluator, "__call__", lambda self, net: {"p@1": 1 / (1 + net._training.at.epoch)})
+    at_step[2 * N] = dies(1)
+    early = slide.EarlyStopping(patience=2)
+    with pytest.warns(UserWarning, match="workers have changed since the best epoch"):
+        clf = fitted(Local(2), epochs=9, wide=False, eval_set=(X[N:], Y[N:]), early_stopping=early, calibrate=False)
+    assert clf.network_.epoch == 3
 
 
 # -- who comes and goes ------------------------------------------------------------------------------------------------

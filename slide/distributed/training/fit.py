@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from slide.checks import require
 from slide.distributed.training.elastic import Change
+from slide.distributed.training.judging import EvalSet
 from slide.distributed.training.loop import Fit, TrainingData
 from slide.distributed.training.shard import Spec, check_shareable
 from slide.distributed.training.work import Block, FitWork, Found, Saving, Trouble, WorkerFacts
@@ -27,11 +29,15 @@ from slide.model.snapshot import Snapshot
 from slide.optim import Schedule
 from slide.training.callbacks import Callbacks
 from slide.training.checkpoint import Checkpoint
-from slide.training.loop import what_stopped
+from slide.training.early_stopping import EarlyStopping
+from slide.training.evaluation import METRICS
+from slide.training.loop import RECORDED, what_stopped
 from slide.training.progress import Progress
 from slide.training.ranking import Rank, RankingFacts
 from slide.training.source import InMemory
 from slide.training.weights import TrainingRows
+
+Pair = tuple[sp.csr_array, sp.csr_array]
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ class ClusterFits:
         rank: Rank | None = None,
         callback: Any = None,
         checkpoint: Checkpoint | None = None,
+        eval_set: Pair | None = None,
+        early_stopping: EarlyStopping | None = None,
     ) -> SharedFit | None:
         """Trains a network anew on rows of which those `held` are for the calibration; None in a process that is not
         the first of those that somebody else started.
@@ -97,7 +105,8 @@ class ClusterFits:
         require(net.memory is None, "memory", net.memory, "None with cluster=: each worker holds its part")
         spec = Spec(net.layers, net.wide, net.optimizer, net.loss, net.rebuild, net.batch_size, net.storage, net.seed)
         main = rows.take(~held) if held.any() else rows
-        reports = _Reports(net, main, epochs, schedule, Callbacks.of(callback))
+        scored = EvalSet.of(eval_set, early_stopping)
+        reports = _Reports(net, main, epochs, schedule, Callbacks.of(callback), scored)
         work = FitWork(
             spec,
             TrainingData(rows.X, rows.Y, Examples.of(rows.X, rows.weights).weights),
@@ -105,6 +114,7 @@ class ClusterFits:
             held,
             rank,
             saving=None if checkpoint is None else _saving(checkpoint),
+            eval_set=scored,
             n_threads=self.threads or max(1, net.n_threads // self._started()),
             reported=reports.take,
         )
@@ -160,12 +170,23 @@ def _take_over(net: Model, found: Found, rows: TrainingRows) -> None:
 class _Reports:
     """Turns what the first worker reports into what callbacks of a fit are used to."""
 
-    def __init__(self, net: Model, rows: TrainingRows, epochs: int, schedule: Schedule, callbacks: Callbacks) -> None:
+    def __init__(
+        self,
+        net: Model,
+        rows: TrainingRows,
+        epochs: int,
+        schedule: Schedule,
+        callbacks: Callbacks,
+        scored: EvalSet | None,
+    ) -> None:
         n = rows.X.shape[0]
         self._net, self._schedule, self._callbacks, self._n = net, schedule, callbacks, n
         self.progress = Progress(epochs=epochs, total=epochs * n)
         counts = InMemory(Examples.of(rows.X), Examples.of(rows.Y)).counts()
         self.progress.data = {"rows": n, "features": net.n_features, "labels": net.n_labels, **counts}
+        self.progress.columns = [*RECORDED, *(METRICS if scored else ())]
+        if scored is not None and scored.early is not None:
+            self.progress.metric = scored.early.metric
         net.history = self.progress.history
         self._began = time.perf_counter()
         callbacks.tell("on_fit_begin", self.progress, net)
@@ -184,6 +205,7 @@ class _Reports:
         progress.add(message.stats, message.size)
         progress.epoch, progress.epoch_ended = (progress.done - 1) // self._n, progress.done % self._n == 0
         if progress.epoch_ended:
+            progress.metrics = message.metrics or {}
             callbacks.tell("on_epoch_end", progress, self._net)
             where = np.array([(progress.done - 1) / progress.total])
             lr = float(self._schedule(where)[0]) * self._net.optimizer.lr

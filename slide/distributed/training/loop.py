@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -60,6 +61,7 @@ class Counters:
     """Where a fit stands, the same at all workers between two windows.
 
     first : place in the order of the epoch
+    evaluated : metrics of the held-out rows, at the end of each epoch
     """
 
     step: int = 0
@@ -68,6 +70,7 @@ class Counters:
     n_rebuilds: int = 0
     next_rebuild: int = 0
     pruned: bool = False
+    evaluated: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -90,9 +93,10 @@ class SharedTraining:
         n_threads: int = 1,
         K: int | None = None,
         placed: bool = True,
+        more_key: Mapping[str, Any] | None = None,
     ) -> None:
         """K : bits of a cell's number, where tables have grown; None: as many as the spec says. placed : with a part of
-        the network; False: `resume` follows, and takes one
+        the network; False: `resume` follows, and takes one. more_key : what else `fingerprint` is to say, JSON values
         """
         self.group, self.spec, self.data, self.n_threads = ClockedGroup(group), spec, data, n_threads
         self.features = Numbering.of(spec.input.n_features, spec.seed, FEATURES)
@@ -101,6 +105,7 @@ class SharedTraining:
         self._window: Window | None = None
         self._below: TrainStats | None = None  # what stopped the last step of the input rows, here
         self._fingerprint: dict[str, Any] | None = None
+        self._more_key = dict(more_key or {})
         self.known_cells = np.full(self.n_rows, UNKNOWN, np.int32)
         if placed:
             self._place([1.0] * group.size, K)
@@ -128,7 +133,7 @@ class SharedTraining:
             data, spec = self.data, self.spec
             network = hashlib.sha256(repr((spec.layers, spec.wide, spec.optimizer, spec.loss, spec.seed)).encode())
             rows = {"data": fingerprint(data.X, data.Y), "weights": hashlib.sha256(data.weights.tobytes()).hexdigest()}
-            self._fingerprint = {"options": network.hexdigest(), **rows}
+            self._fingerprint = {"options": network.hexdigest(), **rows, **self._more_key}
         return self._fingerprint
 
     def own_columns(self, data: TrainingData) -> OwnColumns:

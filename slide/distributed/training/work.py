@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from slide.distributed.training import elastic
 from slide.distributed.training.elastic import Change, Held
+from slide.distributed.training.judging import EvalSet, Judge
 from slide.distributed.training.loop import Fit, SharedTraining, TrainingData
 from slide.distributed.training.merge import Arrays, merged_arrays, merged_layer
 from slide.distributed.training.ranking import SharedRanking
@@ -88,6 +89,7 @@ class FitWork:
     """A fit: called by every worker with its Member.
 
     held : bool [n], rows that are not trained on before the calibration; empty for none
+    eval_set : others, which are scored after each epoch
     """
 
     spec: Spec
@@ -96,6 +98,7 @@ class FitWork:
     held: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     rank: Rank | None = None
     saving: Saving | None = None
+    eval_set: EvalSet | None = None
     n_threads: int = 1
     merge: bool = True  # whether the first worker gets the whole network
     reported: Callable[[Any], None] | None = (
@@ -121,7 +124,10 @@ class _OneWorker:
         self._sent, self._group_began = (0, 0), 0  # bytes and samples; the step at which the present group began
         n_threads = getattr(member, "threads", None) or work.n_threads
         rows = _main_rows(work.data, work.held)
-        self._training = SharedTraining(member.group, work.spec, rows, n_threads, placed=False)
+        key = {} if work.eval_set is None else work.eval_set.key()
+        self._training = SharedTraining(member.group, work.spec, rows, n_threads, placed=False, more_key=key)
+        self._judge = Judge(self._training, work.eval_set)
+        self._last: Block | None = None
 
     def run(self) -> Found | None:
         """From the beginning, or from a checkpoint, to the end."""
@@ -156,6 +162,7 @@ class _OneWorker:
 
     def _change(self, *, lost: bool, is_new: bool = False, leaving: Sequence[int] = ()) -> None:
         """The next group, for as often as it takes."""
+        self._judge.forget()
         held = [] if is_new else [Held.of(self._training)]
         if leaving:
             held = elastic.handed_over(self._training, leaving)
@@ -178,7 +185,10 @@ class _OneWorker:
 
     def _go_on(self) -> Found | None:
         training, work = self._training, self._work
-        while not training.is_done(work.fit):
+        while True:
+            self._evaluate_if_due()
+            if training.is_done(work.fit) or self._judge.says_stop:
+                break
             wish = training.is_between_windows and self._member.wants_change()
             if wish:
                 if getattr(wish, "driver_lost", False):
@@ -187,7 +197,9 @@ class _OneWorker:
                 self._change(lost=False, leaving=getattr(wish, "leaving", ()))
                 continue  # as those do who have just come
             stats, size = training.train_block(work.fit)
-            self._report(Block(stats, size, training.step, training.group.size))
+            self._last = Block(stats, size, training.step, training.group.size)
+            if not self._judge.is_due:
+                self._report(self._last)
             if stats.bad_step >= 0:
                 return self._found(None, None, stats)
             if not training.is_between_windows:
@@ -196,10 +208,21 @@ class _OneWorker:
             if training.pace.straggles():
                 elastic.balanced(training)
                 self._report(f"a worker is slow: labels are now {_lengths(training.label_ranges)}")
+                self._judge.forget()
         self._sent = getattr(training.group, "bytes_sent", 0), training.at.step - self._group_began
+        trouble = self._judge.finish()
+        if trouble:
+            self._report(Trouble(trouble))
         self._finish_tables()
         arrays = merged_arrays(training) if work.merge else None
         return self._found(arrays, self._ranked())
+
+    def _evaluate_if_due(self) -> None:
+        """Scores the held-out rows at an epoch's end, and reports its last block with that."""
+        while self._judge.is_due:
+            metrics = self._judge.evaluate()
+            if self._last is not None:
+                self._report(replace(self._last, metrics=metrics))
 
     def _save_without_driver(self) -> None:
         """Saves what there is, where there is a place for it, so that somebody can go on from there."""
@@ -293,3 +316,4 @@ class Block:
     size: int
     step: int
     workers: int
+    metrics: dict[str, float] | None = None  # of the held-out rows, at the end of an epoch
