@@ -121,15 +121,8 @@ def survived(data: Any, workers: int, threads: int, times: int, options: dict[st
             clf.fit(X, Y, cluster=cluster, checkpoint=checkpoint, callback=killer)
         changes = [str(change) for change in clf.shared_fit_.changes]
         score = round(100 * clf.evaluate(X_held, Y_held)["p@1"], 2)
-        found.append(
-            {
-                "at": round(killer._share, 2),
-                "worker": killer._worker,
-                "p@1": score,
-                "pause": round(killer.pause, 2),
-                "changes": changes,
-            }
-        )
+        facts = {"at": round(killer._share, 2), "worker": killer._worker, "p@1": score}
+        found.append(facts | {"pause": round(killer.pause, 2), "changes": changes})
         commands.say(json.dumps(found[-1]))
     return found
 

@@ -170,7 +170,7 @@ def test_a_callback_hears_of_blocks_and_a_loss_that_overflows_is_said(capsys: py
         fitted(Local(2), wide=False, optimizer=slide.SGD(lr=1e30))
 
 
-# -- rows that are held out ---------------------------------------------------------------------------------------------
+# -- rows that are held out --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [{}, {"wide": False}], ids=["walk", "network"])
