@@ -180,8 +180,10 @@ class BlockData(TrainingData):
     def check(cls, args: Namespace) -> None:
         refuse_table(args.data, args.format)
         refuse_text_options(args)
-        if args.checkpoint:
-            raise ValueError("--checkpoint: found --rows-at-once, wanted one of them: only a fit in memory is resumed")
+        if args.checkpoint and args.engine is None:
+            raise ValueError(
+                "--checkpoint: found --rows-at-once, wanted one of them, or --engine: else a fit in memory alone is resumed"
+            )
         if isinstance(validation_of(args), float):
             raise ValueError(f"--validation: found {args.validation} and --rows-at-once, wanted a file to score by")
 

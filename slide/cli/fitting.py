@@ -115,10 +115,8 @@ def _checkpoint(args: Namespace) -> slide.Checkpoint | None:
 
 def _cluster(args: Namespace) -> Any:
     """What --engine, --workers and --address ask for."""
-    if args.engine is not None:
-        for name in ("rows_at_once", "autotune"):
-            if getattr(args, name) is not None:
-                raise ValueError(f"--{name.replace('_', '-')}: found --engine too, which does not go with it yet")
+    if args.engine is not None and args.autotune is not None:
+        raise ValueError("--autotune: found --engine too, which does not go with it yet")
     return cluster_of(args)
 
 

@@ -243,6 +243,8 @@ class SlideClassifier(FittedClassifier):
         eval_set: tuple[Any, Any] | None = None,
         early_stopping: EarlyStopping | None = None,
         calibrate: tuple[Any, Any] | bool = True,
+        checkpoint: Checkpoint | None = None,
+        cluster: Any = None,
     ) -> Self:
         """Trains from scratch on rows that do not fit memory, of which two blocks are held at a time.
 
@@ -256,12 +258,17 @@ class SlideClassifier(FittedClassifier):
             All labels, where y gives them by name; indicators need none.
         callback, eval_set, early_stopping, calibrate
             As in `fit`; eval_set is a pair. No rows are kept back: probabilities are learned of one of these pairs.
+        cluster, checkpoint
+            As in `fit`; a checkpoint goes with a cluster only. Every worker goes through the blocks itself: files must
+            be at the same place for all of them. It keeps the columns of its own features, and where there is a sparse
+            part all of them, with the labels of all rows, in memory, and trains in the order of `fit`.
 
         Raises
         ------
         ValueError
             As `fit`, with the number of the block; or if a later pass brings more or fewer rows.
         """
+        require(checkpoint is None or cluster is not None, "checkpoint", checkpoint, "None without cluster=")
         first = first_of(blocks)
         if classes is None and not read_labels(first[1]).is_indicator:
             raise ValueError("classes: found None, wanted all labels: the first block may not have them all")
@@ -270,6 +277,8 @@ class SlideClassifier(FittedClassifier):
         del first, rows
         how = {"epochs": self.epochs, "schedule": self.schedule or Linear()}
         how |= {"callback": callback, "early_stopping": early_stopping, "calibrate": calibrate}
+        if cluster is not None:
+            how |= {"cluster": cluster, "checkpoint": checkpoint}
         train_on_blocks(self, blocks, sample, eval_set, **how)
         return self
 

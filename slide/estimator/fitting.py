@@ -153,9 +153,7 @@ def fit_on_cluster(
     """Trains by the workers of a cluster (slide.distributed), and learns probabilities here."""
     net = clf.network_
     found = cluster.fit_network(net, rows, apart, rank=rank, **fit_kwargs)
-    clf.shared_fit_ = found
-    if found is None:  # in a process of another rank, which has done its part
-        raise SystemExit(0)
+    _left_to(clf, found)
     if rank is None:
         before_held()
         return
@@ -164,6 +162,13 @@ def fit_on_cluster(
     net.rank_by(found.first_ranker)
     before_held()
     net.rank_by(last)
+
+
+def _left_to(clf: FittedClassifier, found: Any) -> None:
+    """What a fit on a cluster left; None in a process of another rank, which has done its part."""
+    clf.shared_fit_ = found
+    if found is None:
+        raise SystemExit(0)
 
 
 def _calibration_rows(clf: FittedClassifier, calibrate: Any) -> Pair | None:
@@ -180,11 +185,12 @@ def train_on_blocks(
     eval_set: Any,
     callback: Any,
     calibrate: Any = True,
+    cluster: Any = None,
     **fit_kwargs: Any,
 ) -> None:
     """Trains on blocks of rows as SlideClassifier.fit_blocks takes them.
 
-    sample : some rows as the network sees them; fit_kwargs : of Network.fit_blocks
+    sample : some rows as the network sees them; fit_kwargs : of Network.fit_blocks, or a cluster's
     """
     callbacks = [*verbose_callbacks(clf.verbose), *listed(callback)]
     given = _calibration_rows(clf, calibrate)
@@ -200,7 +206,11 @@ def train_on_blocks(
         return TrainingFacts.counted(*sizes, source.n_values, source.n_labels)
 
     with recorded(clf, *sample, facts):
-        clf.network_.fit_blocks(CheckedBlocks(source), eval_set=_checked(held), callback=callbacks, **fit_kwargs)
+        if cluster is None:
+            clf.network_.fit_blocks(CheckedBlocks(source), eval_set=_checked(held), callback=callbacks, **fit_kwargs)
+        else:
+            how = fit_kwargs | {"callback": callbacks, "eval_set": held}
+            _left_to(clf, cluster.fit_network_blocks(clf.network_, source, **how))
         learned.learn_of_given()
     say_what_was_done(clf)
 

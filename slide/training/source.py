@@ -88,6 +88,10 @@ class BlockSource:
                 yield rows
         self._is_counted = True
 
+    def again(self) -> BlockSource:
+        """The same blocks, to be counted anew."""
+        return BlockSource(self._blocks, self._prepare)
+
     def first_pass(self, count: Callable[[Any, Any], None] | None, keep_labels: bool) -> sp.csr_array | None:
         """Goes through all blocks, handing each to `count`; the labels of all rows, if they are to be kept.
 

@@ -77,7 +77,7 @@ def test_the_command_line_trains_with_two_workers(engine: str, tmp_path: Path) -
     if engine == "torchrun":
         command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *train]
     else:
-        command = [*train, "--workers", "2"]
+        command = [*train, "--workers", "2", "--rows-at-once", "700"]
     done = run(tmp_path, *command)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

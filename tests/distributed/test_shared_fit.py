@@ -208,6 +208,44 @@ def test_a_loss_after_the_best_epoch_leaves_the_last_model(
     assert clf.network_.epoch == 3
 
 
+# -- rows in blocks ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"wide": False, "n_active": 64}], ids=["walk", "cells"])
+def test_rows_in_blocks_train_the_same_model_as_in_memory(
+    options: dict[str, Any], at_step: dict[int, Any], tmp_path: Path
+) -> None:
+    slide.write_xmc(tmp_path / "train.txt", X[:N], Y[:N])
+    here: dict[int, tuple[int, str]] = {}
+    how: dict[str, Any] = {"calibrate": False, "cluster": Local(3)}
+    whole, found = (
+        slide.SlideClassifier(hidden=16, epochs=2, random_state=1, n_threads=1, **options) for _ in range(2)
+    )
+    whole.fit(*slide.read_xmc(tmp_path / "train.txt"), **how)
+    at_step[1500] = lambda training: here.setdefault(
+        training.group.rank, (len(training.rows.X.data), type(training.data).__name__)
+    )
+    found.fit_blocks(slide.XMCBlocks(tmp_path / "train.txt", rows=400), **how)
+    for layer in (0, 1):
+        assert (whole.network_.weights(layer) == found.network_.weights(layer)).all()
+    assert found.network_.step == 2 * N
+    assert sum(values for values, _ in here.values()) == X[:N].nnz  # each has its own features
+    assert {kind for _, kind in here.values()} == {"OwnBlocks" if "n_active" in options else "TrainingData"}
+
+
+def test_blocks_are_read_again_when_a_worker_is_lost(at_step: dict[int, Any], tmp_path: Path) -> None:
+    at_step[512] = dies(1)
+    blocks = [(X[i : i + 500], Y[i : i + 500]) for i in range(0, N, 500)]
+    how: dict[str, Any] = {"checkpoint": slide.Checkpoint(tmp_path / "run", samples=512, minutes=None)}
+    clf = slide.SlideClassifier(hidden=16, epochs=3, random_state=1, n_threads=1, wide=False)
+    clf.fit_blocks(blocks, eval_set=(X[N:], Y[N:]), cluster=Local(2), **how)
+    assert clf.shared_fit_.changes[0].after == 1
+    assert len([record for record in clf.history_ if record["epoch_ended"]]) == 3
+    assert p_at_1(clf) > 0.1
+    with pytest.raises(ValueError, match="None without cluster"):
+        clf.fit_blocks(blocks, **how)
+
+
 # -- who comes and goes ------------------------------------------------------------------------------------------------
 
 

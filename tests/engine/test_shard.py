@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import slide
-from slide.distributed.training.loop import Fit, SharedTraining, TrainingData
+from slide.distributed.training.data import TrainingData
+from slide.distributed.training.loop import Fit, SharedTraining
 from slide.distributed.training.shard import Spec
 from slide.distributed.transport.group import Group
 from slide.distributed.transport.local import run_local

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import require
+from slide.distributed.training.data import BlockData, TrainingData
 from slide.distributed.training.elastic import Change
 from slide.distributed.training.judging import EvalSet
-from slide.distributed.training.loop import Fit, TrainingData
+from slide.distributed.training.loop import Fit
 from slide.distributed.training.shard import Spec, check_shareable
 from slide.distributed.training.work import Block, FitWork, Found, Saving, Trouble, WorkerFacts
 from slide.engine.protocol import Examples
@@ -34,10 +36,21 @@ from slide.training.evaluation import METRICS
 from slide.training.loop import RECORDED, what_stopped
 from slide.training.progress import Progress
 from slide.training.ranking import Rank, RankingFacts
-from slide.training.source import InMemory
+from slide.training.source import BlockSource, InMemory
 from slide.training.weights import TrainingRows
 
 Pair = tuple[sp.csr_array, sp.csr_array]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a fit was asked for."""
+
+    net: Model
+    epochs: int
+    schedule: Schedule
+    callbacks: Callbacks
+    scored: EvalSet | None
 
 
 @dataclass(frozen=True)
@@ -100,21 +113,54 @@ class ClusterFits:
         NonFiniteError
             If a loss is not finite.
         """
+        main = rows.take(~held) if held.any() else rows
+        counts = InMemory(Examples.of(main.X), Examples.of(main.Y)).counts()
+        data = TrainingData(rows.X, rows.Y, Examples.of(rows.X, rows.weights).weights)
+        asked = _Asked(net, epochs, schedule, Callbacks.of(callback), EvalSet.of(eval_set, early_stopping))
+        return self._fit(asked, data, main.X.shape[0], counts, checkpoint, lambda: rows, held=held, rank=rank)
+
+    def fit_network_blocks(
+        self,
+        net: Model,
+        source: BlockSource,
+        *,
+        epochs: int,
+        schedule: Schedule,
+        callback: Any = None,
+        checkpoint: Checkpoint | None = None,
+        eval_set: Pair | None = None,
+        early_stopping: EarlyStopping | None = None,
+    ) -> SharedFit | None:
+        """As fit_network, on rows that every worker reads for itself: here they are counted."""
+        scored = EvalSet.of(eval_set, early_stopping)
+        source.first_pass(None, keep_labels=False)
+        asked = _Asked(net, epochs, schedule, Callbacks.of(callback), scored)
+        n_rows, counts = source.n_rows, source.counts()
+        return self._fit(asked, BlockData(source), n_rows, counts, checkpoint, lambda: next(iter(source.again())))
+
+    def _fit(
+        self,
+        asked: _Asked,
+        data: TrainingData | BlockData,
+        n_rows: int,
+        counts: dict[str, float],
+        checkpoint: Checkpoint | None,
+        some_rows: Callable[[], TrainingRows],
+        **more: Any,
+    ) -> SharedFit | None:
+        """some_rows : to learn leaves of"""
+        net = asked.net
         check_shareable(net.layers)
         require(net.backend == "c", "backend", net.backend, "'c': workers share no other")
         require(net.memory is None, "memory", net.memory, "None with cluster=: each worker holds its part")
-        spec = Spec(net.layers, net.wide, net.optimizer, net.loss, net.rebuild, net.batch_size, net.storage, net.seed)
-        main = rows.take(~held) if held.any() else rows
-        scored = EvalSet.of(eval_set, early_stopping)
-        reports = _Reports(net, main, epochs, schedule, Callbacks.of(callback), scored)
+        reports = _Reports(asked, n_rows, counts)
         work = FitWork(
-            spec,
-            TrainingData(rows.X, rows.Y, Examples.of(rows.X, rows.weights).weights),
-            Fit(epochs, schedule),
-            held,
-            rank,
+            Spec(net.layers, net.wide, net.optimizer, net.loss, net.rebuild, net.batch_size, net.storage, net.seed),
+            data,
+            Fit(asked.epochs, asked.schedule),
+            **more,
             saving=None if checkpoint is None else _saving(checkpoint),
-            eval_set=scored,
+            eval_set=asked.scored,
             n_threads=self.threads or max(1, net.n_threads // self._started()),
             reported=reports.take,
         )
@@ -122,7 +168,7 @@ class ClusterFits:
         if found is None:
             return None
         reports.end(found)
-        _take_over(net, found, rows)
+        _take_over(net, found, some_rows)
         return SharedFit(found.facts, found.first_ranker, found.changes, found.seconds, found.workers)
 
     @property
@@ -142,7 +188,7 @@ def _saving(checkpoint: Checkpoint) -> Saving:
     )
 
 
-def _take_over(net: Model, found: Found, rows: TrainingRows) -> None:
+def _take_over(net: Model, found: Found, some_rows: Callable[[], TrainingRows]) -> None:
     """The network becomes what the workers trained."""
     trained = type(net)(
         [net.layers[0], found.layer],
@@ -161,6 +207,7 @@ def _take_over(net: Model, found: Found, rows: TrainingRows) -> None:
     net.become(trained)
     net.samples_resumed = found.first_step
     if net.states[-1].lsh is not None:
+        rows = some_rows()
         net.rebuild_tables()
         net.learn_leaves(Examples.of(rows.X), Examples.of(rows.Y))
     if found.ranker is not None:
@@ -170,26 +217,18 @@ def _take_over(net: Model, found: Found, rows: TrainingRows) -> None:
 class _Reports:
     """Turns what the first worker reports into what callbacks of a fit are used to."""
 
-    def __init__(
-        self,
-        net: Model,
-        rows: TrainingRows,
-        epochs: int,
-        schedule: Schedule,
-        callbacks: Callbacks,
-        scored: EvalSet | None,
-    ) -> None:
-        n = rows.X.shape[0]
-        self._net, self._schedule, self._callbacks, self._n = net, schedule, callbacks, n
-        self.progress = Progress(epochs=epochs, total=epochs * n)
-        counts = InMemory(Examples.of(rows.X), Examples.of(rows.Y)).counts()
-        self.progress.data = {"rows": n, "features": net.n_features, "labels": net.n_labels, **counts}
+    def __init__(self, asked: _Asked, n_rows: int, counts: dict[str, float]) -> None:
+        """counts : of the rows, for Progress.data"""
+        net, scored = asked.net, asked.scored
+        self._net, self._schedule, self._callbacks, self._n = net, asked.schedule, asked.callbacks, n_rows
+        self.progress = Progress(epochs=asked.epochs, total=asked.epochs * n_rows)
+        self.progress.data = {"rows": n_rows, "features": net.n_features, "labels": net.n_labels, **counts}
         self.progress.columns = [*RECORDED, *(METRICS if scored else ())]
         if scored is not None and scored.early is not None:
             self.progress.metric = scored.early.metric
         net.history = self.progress.history
         self._began = time.perf_counter()
-        callbacks.tell("on_fit_begin", self.progress, net)
+        self._callbacks.tell("on_fit_begin", self.progress, net)
 
     def take(self, message: Any) -> None:
         """A block, or a change of workers."""

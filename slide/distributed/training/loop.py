@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from slide.distributed.training.cells import UNKNOWN, cells_of, renumbered
+from slide.distributed.training.data import Data
 from slide.distributed.training.pace import ClockedGroup, Pace
 from slide.distributed.training.parts import FEATURES, LABELS, Numbering, cuts
 from slide.distributed.training.shard import Range, Shard, Spec, dense_rows
@@ -25,8 +25,7 @@ from slide.distributed.training.step import OwnColumns, Samples, activate, block
 from slide.distributed.training.walk import OwnPairs
 from slide.distributed.transport.group import Group
 from slide.engine.layout import MAX_BATCH, FloatArray
-from slide.engine.protocol import NO_WEIGHTS, Examples, TrainStats
-from slide.io.fingerprint import fingerprint
+from slide.engine.protocol import Examples, TrainStats
 from slide.layers import Sampled
 from slide.lsh import HashFamily
 from slide.lsh.query_cells import centres
@@ -36,15 +35,6 @@ from slide.training.tuning import grow_tables
 
 HIDDEN_ROWS = 8192  # of which hidden vectors are found at a time
 WINDOW = 8192  # samples among which batches of like ones are sought
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """All rows, at every worker: X float32 CSR [n, n_features], Y indicator CSR [n, n_labels], weights [n] or empty."""
-
-    X: sp.csr_array
-    Y: sp.csr_array
-    weights: FloatArray = field(default_factory=lambda: NO_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -89,7 +79,7 @@ class SharedTraining:
         self,
         group: Group,
         spec: Spec,
-        data: TrainingData,
+        data: Data,
         n_threads: int = 1,
         K: int | None = None,
         placed: bool = True,
@@ -132,14 +122,13 @@ class SharedTraining:
         if self._fingerprint is None:
             data, spec = self.data, self.spec
             network = hashlib.sha256(repr((spec.layers, spec.wide, spec.optimizer, spec.loss, spec.seed)).encode())
-            rows = {"data": fingerprint(data.X, data.Y), "weights": hashlib.sha256(data.weights.tobytes()).hexdigest()}
-            self._fingerprint = {"options": network.hexdigest(), **rows, **self._more_key}
+            self._fingerprint = {"options": network.hexdigest(), **data.digest(), **self._more_key}
         return self._fingerprint
 
-    def own_columns(self, data: TrainingData) -> OwnColumns:
+    def own_columns(self, data: Data) -> OwnColumns:
         """Rows as this worker's shard sees them."""
         return OwnColumns(
-            Examples.of(self.features.columns(data.X, *self.shard.features)),
+            Examples.of(data.columns(self.features, *self.shard.features)),
             Examples.of(self.labels.columns(data.Y, *self.shard.labels)),
             np.diff(data.Y.indptr).astype(np.int32),
             data.weights,
@@ -148,7 +137,7 @@ class SharedTraining:
     @property
     def n_rows(self) -> int:
         """Of the data."""
-        return int(self.data.X.shape[0])
+        return int(self.data.Y.shape[0])
 
     # -- training -------------------------------------------------------------------------------------------------
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.distributed.training import elastic
+from slide.distributed.training.data import BlockData, Data, TrainingData
 from slide.distributed.training.elastic import Change, Held
 from slide.distributed.training.judging import EvalSet, Judge
-from slide.distributed.training.loop import Fit, SharedTraining, TrainingData
+from slide.distributed.training.loop import Fit, SharedTraining
 from slide.distributed.training.merge import Arrays, merged_arrays, merged_layer
 from slide.distributed.training.ranking import SharedRanking
 from slide.distributed.training.shard import Range, Spec
@@ -93,7 +94,7 @@ class FitWork:
     """
 
     spec: Spec
-    data: TrainingData
+    data: TrainingData | BlockData
     fit: Fit
     held: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     rank: Rank | None = None
@@ -123,7 +124,11 @@ class _OneWorker:
         self._changes: list[Change] = []
         self._sent, self._group_began = (0, 0), 0  # bytes and samples; the step at which the present group began
         n_threads = getattr(member, "threads", None) or work.n_threads
-        rows = _main_rows(work.data, work.held)
+        rows: Data
+        if isinstance(work.data, BlockData):
+            rows = work.data.at_worker(needs_all=work.spec.wide is not None)
+        else:
+            rows = _main_rows(work.data, work.held)
         key = {} if work.eval_set is None else work.eval_set.key()
         self._training = SharedTraining(member.group, work.spec, rows, n_threads, placed=False, more_key=key)
         self._judge = Judge(self._training, work.eval_set)
@@ -242,6 +247,7 @@ class _OneWorker:
         work = self._work
         if work.rank is None:
             return None
+        assert isinstance(work.data, TrainingData)
         rankers: list[Ranker] = []
         data, held = work.data, work.held
         if not len(held):
