@@ -182,7 +182,7 @@ class BlockData(TrainingData):
         refuse_text_options(args)
         if args.checkpoint and args.engine is None:
             raise ValueError(
-                "--checkpoint: found --rows-at-once, wanted one of them, or --engine: else a fit in memory alone is resumed"
+                "--checkpoint: found --rows-at-once, wanted one of them, or --engine: only a fit in memory is resumed"
             )
         if isinstance(validation_of(args), float):
             raise ValueError(f"--validation: found {args.validation} and --rows-at-once, wanted a file to score by")
