@@ -35,9 +35,9 @@ train: .venv/extension  ## train a network on the embedded WordNet data, print i
 smoke: .venv/extension  ## try the essential path of every room, in well under a minute
 	$(PY) -m pytest -q tests/test_smoke.py
 
-test: .venv/extension  ## run the fast tests
-	@echo "the fast tests: some 5 minutes of processor time, and 5 more where Numba's machine code is not kept yet"
-	$(PY) -m pytest -q -m "not slow" $(SIDE_BY_SIDE) --durations 5
+test: .venv/extension  ## run the fast tests; THOROUGH=1: those of the Numba twin too, and others that take seconds
+	@echo "$(if $(THOROUGH),the fast and the thorough tests: some 10,the fast tests: some 3) minutes of processor time"
+	$(PY) -m pytest -q -m "$(if $(THOROUGH),not slow,not slow and not thorough)" $(SIDE_BY_SIDE) --durations 5
 
 test-all: .venv/extension  ## run all tests, the slow ones too
 	@echo "all tests: some 12 minutes of processor time, and 5 more where Numba's machine code is not kept yet"

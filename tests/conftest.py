@@ -21,6 +21,13 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of the Numba twin are thorough: it is compiled for minutes, and changes where the C engine does."""
+    for item in items:
+        if "numba" in item.nodeid or item.path.name == "test_backends_agree.py":
+            item.add_marker("thorough")
+
+
 #: Files that compile the Numba twin in tests whose names do not say so.
 COMPILING = ("test_backends_agree.py", "test_leaves.py", "test_ranker.py", "test_sparse_rows.py")
 

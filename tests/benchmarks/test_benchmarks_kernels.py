@@ -24,6 +24,7 @@ def isas() -> list[str]:
     return ["generic", "avx2", "avx512", "neon"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("isa", isas())
 def test_dot_and_axpy_are_what_they_say(isa: str) -> None:
     if isa not in kernels.isa_available():

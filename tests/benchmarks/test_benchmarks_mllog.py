@@ -128,6 +128,7 @@ def test_sound_logs_pass(checker: Path, qualities: tuple[float, ...], reached: b
     assert accepted, said
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_mutated_logs_are_rejected(checker: Path, name: str) -> None:
     lines = MUTATIONS[name](sound())

@@ -217,6 +217,7 @@ def test_a_table_becomes_another(name: str, out: str, run: Callable[..., str], f
     assert read_columns(folder / out) == TABLE
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("out", ["u.csv", "u.jsonl"])
 def test_an_embedded_data_set_becomes_a_table(out: str, run: Callable[..., str], folder: Path) -> None:
     assert "14,182 rows, columns text, labels" in run("convert", "wordnet-hypernym", out, "--part", "test")

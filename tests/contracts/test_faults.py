@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(
 SLOW = {"stop_by_signal", "little_memory"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in FAULTS])
 def test_nothing_is_lost(name: str, tmp_path: Path) -> None:
     FAULTS[name](3, tmp_path)
@@ -97,6 +98,7 @@ def test_one_thread_may_fork_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> Non
         assert threads.usable_threads(4) == 1
 
 
+@pytest.mark.thorough
 def test_terminated_training_saves_what_it_learned(tmp_path: Path) -> None:
     """SIGTERM as service managers send it."""
     out = tmp_path / "model.slide"

@@ -108,6 +108,7 @@ def test_ids_near_the_end_of_int32(tmp_path: Path) -> None:
         slide.SlideClassifier((1024,), n_threads=1).fit(X, Y)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("folder", ["here", "elsewhere"])
 def test_locale_and_working_folder_change_nothing(folder: str, tmp_path: Path) -> None:
     """Bytes of a model and of predictions, made in processes with other surroundings."""

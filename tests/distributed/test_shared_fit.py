@@ -78,6 +78,7 @@ def dies(rank: int) -> Callable[[SharedTraining], None]:
 # -- what they learn ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
     [

@@ -151,6 +151,7 @@ def plain_step(net: slide.Network, x: npt.NDArray[np.float64], labels: npt.NDArr
     return [np.vstack([np.outer(x, dh), dh]), np.hstack([np.outer(dz, h), dz[:, None]])]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_updates_of_every_width(optimizer: slide.optim.Optimizer, engine: str) -> None:
@@ -205,6 +206,7 @@ def test_binary_loss_of_any_spread(scale: float, engine: str) -> None:
     assert train(net, X, Y, 1, 0.0).loss == pytest.approx(np.logaddexp(0, z).sum() - z[7], rel=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("family", es.FAMILIES.values(), ids=es.FAMILIES)
 def test_projections_of_every_width(family: slide.lsh.HashFamily, engine: str) -> None:

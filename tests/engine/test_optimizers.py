@@ -30,6 +30,7 @@ STACKS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", BACKENDS)
 @pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)

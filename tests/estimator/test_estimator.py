@@ -91,6 +91,7 @@ def test_the_checks_are_all_there() -> None:
     assert len(names) > 50
 
 
+@pytest.mark.thorough
 def test_check_of_scikit_learn_that_needs_a_setting_of_scipy() -> None:
     code = (
         "import slide; from sklearn.utils.estimator_checks import check_array_api_input as check; "

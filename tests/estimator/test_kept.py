@@ -151,6 +151,7 @@ def assert_equal(found: Any, wanted: Any) -> None:
 # -- labels ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", NAMES)
 def test_classes_are_kept(kind: str) -> None:
     y = picked(NAMES[kind])

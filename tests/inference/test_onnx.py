@@ -79,6 +79,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, slide.Slid
     return path, clf
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 9), st.floats(0, 0.2))
 def test_rows_of_every_shape(exported: Any, seed: int, n: int, density: float) -> None:

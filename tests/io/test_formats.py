@@ -46,6 +46,7 @@ def assert_equal(found: Any, wanted: Any) -> None:
         assert (a != b).nnz == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ENDINGS)
 @given(pairs())
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, kind: str, pair: Any) -> None:
@@ -214,6 +215,7 @@ def test_damaged_parquet_is_refused(change: Any, says: str, tmp_path: Path) -> N
         formats.read(tmp_path / "a.parquet")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["npz", "parquet"])
 @given(data=st.data())
 def test_cut_or_altered_bytes_are_an_error_or_a_matrix(

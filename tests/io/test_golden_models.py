@@ -88,6 +88,7 @@ def test_it_predicts_as_recorded(path: Path) -> None:
     assert_same(predicted(path.stem, model), recorded(path))
 
 
+@pytest.mark.thorough
 @EVERY
 def test_it_is_saved_and_loaded_again(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
@@ -151,6 +152,7 @@ def labels_as(model: Any) -> Any:
 CHECKPOINT_FILES = [path for path in FILES if path.stem in CHECKPOINTS]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", CHECKPOINT_FILES, ids=[f"{path.parent.name}/{path.stem}" for path in CHECKPOINT_FILES])
 def test_a_checkpoint_is_resumed(path: Path, tmp_path: Path) -> None:
     """The fit goes on from there and ends where the one that was not interrupted ended."""

@@ -10,7 +10,8 @@ import pytest
 from engine_strategies import BACKENDS, ENGINES, make_network, planted_data, random_data
 
 import slide
-from slide.lsh.query_cells import _centres, _reorder, round_to_12_bits
+from slide.lsh.query_cells import _reorder, round_to_12_bits
+from slide.lsh.query_cells import centres as centres_of
 
 D, H = 40, 20
 
@@ -39,7 +40,7 @@ def with_one(queries: np.ndarray) -> np.ndarray:
 
 def exact_scores(net: slide.Network) -> np.ndarray:
     """[cells, neurons], in the order in which the engines sum: products are exact."""
-    centres, weights = _centres(net.states[-1].lsh), round_to_12_bits(net.weights(-1))
+    centres, weights = centres_of(net.states[-1].lsh), round_to_12_bits(net.weights(-1))
     scores = np.zeros((len(centres), len(weights)), np.float32)
     for d in range(H):
         scores += centres[:, d, None] * weights[None, :, d]
@@ -51,7 +52,7 @@ def test_a_code_is_the_nearest_centre(engine: str) -> None:
     net = filled(engine, 100, slide.QueryCells(K=7))
     queries = queries_of(300, 5)
     codes = net.engine.hash_codes(1, with_one(queries))[:, 0]
-    squares = np.square(queries[:, None] - _centres(net.states[-1].lsh)[None]).sum(axis=2)
+    squares = np.square(queries[:, None] - centres_of(net.states[-1].lsh)[None]).sum(axis=2)
     rounding = 2.0**-10 * np.square(queries).sum(axis=1)  # 12 bits: a tie may go to either
     assert (squares[np.arange(300), codes] <= squares.min(axis=1) + rounding).all()
     assert len(np.unique(codes)) > 20
@@ -101,10 +102,10 @@ def test_cells_keep_lists_and_labels_when_they_are_numbered_anew() -> None:
     net = filled(BACKENDS[-1], 300, slide.QueryCells(K=8, capacity=6))
     state = net.states[-1].lsh
     state.label_cells[:] = np.where(np.arange(300) % 3, np.arange(300) % 256, -1)
-    centres, lists, homes = _centres(state), state.buckets[0].copy(), state.label_cells.copy()
+    centres, lists, homes = centres_of(state), state.buckets[0].copy(), state.label_cells.copy()
     order = np.random.default_rng(0).permutation(256)
     _reorder(state, order)
-    np.testing.assert_array_equal(_centres(state), centres[order])
+    np.testing.assert_array_equal(centres_of(state), centres[order])
     np.testing.assert_array_equal(state.buckets[0], lists[order])
     settled = homes >= 0
     np.testing.assert_array_equal(order[state.label_cells[settled]], homes[settled])
@@ -153,7 +154,7 @@ def test_neighbouring_cells_fill_up_what_one_list_lacks(engine: str) -> None:
 def test_norms_and_biases_count(engine: str) -> None:
     """Neurons of one direction: the longest leads its list, unless a bias makes up for it."""
     net = filled(engine, 50, slide.QueryCells(K=6, capacity=5))
-    query = _centres(net.states[-1].lsh)[:1]
+    query = centres_of(net.states[-1].lsh)[:1]
     net.weights(-1)[:10], net.biases(-1)[:] = query * np.linspace(1, 2, 10)[:, None], 0
     net.engine.rebuild(1, 0)
     assert net.engine.retrieve(1, query, 1)[0, 0] == 9
@@ -168,7 +169,7 @@ def test_centres_follow_the_queries() -> None:
 
     def error(queries: np.ndarray) -> float:
         codes = net.engine.hash_codes(1, with_one(queries))[:, 0]
-        return float(np.linalg.norm(queries - _centres(state.lsh)[codes], axis=1).mean())
+        return float(np.linalg.norm(queries - centres_of(state.lsh)[codes], axis=1).mean())
 
     moved = queries_of(1000, 3) + 5
     before, rng = error(moved), np.random.default_rng(0)

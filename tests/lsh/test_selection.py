@@ -53,6 +53,7 @@ def probed_codes(net: slide.Network, query: npt.NDArray[np.float32], probes: int
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", BACKENDS)
 @pytest.mark.parametrize(("K", "n"), [(1, 60), (4, 60), (8, 10)], ids=["two buckets", "all codes", "folded codes"])
 @pytest.mark.parametrize("probes", [2, 3, 8])
@@ -177,6 +178,7 @@ def test_the_corrected_sum_is_unbiased_under_every_rule(rule: str, query: str, e
     assert abs(np.mean(sums) - weights.sum()) < 4.5 * np.std(sums) / math.sqrt(len(sums))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("selection", "min_count"), [("count", 2), ("vanilla", 2), ("threshold", 2), ("threshold", 3)])
 def test_retrieval_probability_over_draws_of_the_hash_functions(selection: str, min_count: int) -> None:
     lsh = slide.SimHash(K=2, L=4, centred=False, directions="gaussian", selection=selection, min_count=min_count)

@@ -105,6 +105,7 @@ def test_lists_hold_the_best_of_what_is_offered(net: slide.Network) -> None:
         assert len(np.unique(ids[1:])) == ids[0]
 
 
+@pytest.mark.thorough
 def test_both_back_ends_alike(net: slide.Network, data: Any, tmp_path: Path) -> None:
     net.save(tmp_path / "n.slide")
     other = slide.load(tmp_path / "n.slide", backend="numba")
@@ -256,6 +257,7 @@ def test_ranked_labels_are_the_same_for_any_number_of_threads_and_row_by_row(
             np.testing.assert_array_equal(a[0], b[i])
 
 
+@pytest.mark.thorough
 def test_both_back_ends_rank_alike(ranked: slide.Network, data: Any, tmp_path: Path) -> None:
     ranked.save(tmp_path / "n.slide")
     twin = slide.load(tmp_path / "n.slide", backend="numba")

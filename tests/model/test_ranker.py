@@ -68,6 +68,7 @@ def test_found_among_knows_true_labels_from_others():
     assert found_among(Y, ids).tolist() == [[True, False, False], [False] * 3, [True, False, False]]
 
 
+@pytest.mark.thorough
 def test_both_back_ends_rank_alike(fitted, unseen, tmp_path):
     fitted.save(tmp_path / "m.slide")
     twin = slide.load(tmp_path / "m.slide", backend="numba")

@@ -42,6 +42,7 @@ def network(engine: str, lsh: slide.lsh.HashFamily, **options: Any) -> slide.Net
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", BACKENDS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_second_set_becomes_what_a_rebuild_on_the_spot_makes(engine: str, family: str) -> None:

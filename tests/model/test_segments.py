@@ -169,6 +169,7 @@ def killed_at(path: Path, call: int) -> int:
         os._exit(0)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_kill_9(watched: Watch, tmp_path: Path) -> None:
     """At 20 places: the last state is there, or the one before; a fit that goes on ends in the same bits."""

@@ -93,6 +93,7 @@ def test_same_bits_for_any_number_of_threads_and_blocks(data, shrinks, monkeypat
     assert same(one, solve(X, Y, lists, replace(options, n_threads=2)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("n", [N, FEW])
 @pytest.mark.parametrize("shrinks", [True, False])
 def test_twin_gives_the_same_bits(data, shrinks, n):

@@ -352,6 +352,7 @@ def test_report_refuses_in_one_sentence(
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_a_browser_draws_it(model: Path) -> None:
     make(model, f"{model}/test.txt", "--train", f"{model}/train.txt")

@@ -60,6 +60,7 @@ def of_eleven(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_train_chunk", taking)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", CASES)
 def test_a_resumed_fit_ends_in_the_same_bits(

@@ -89,6 +89,7 @@ class Says(slide.Callback):
         progress.metrics["mine"] = self.values[progress.epoch]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("beside_a_checkpoint", [False, True])
 @pytest.mark.parametrize(
     ("values", "patience", "delta", "epochs", "best"),
@@ -127,6 +128,7 @@ def test_the_last_model_stays_where_the_best_is_not_wanted() -> None:
     assert clf.network_.epoch == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("killed_at", [300, 750, 1500, 2000, 2790])
 def test_a_killed_fit_decides_as_one_that_ran_through(killed_at: int, tmp_path: Path) -> None:
     data, early = planted_data(ROWS, D, N), slide.EarlyStopping(2, "mine")

@@ -63,6 +63,7 @@ def test_the_walk_learns_a_row_of_weight_2_as_the_row_twice(engine: Any) -> None
     np.testing.assert_allclose(found[2], 1, atol=1e-4)
 
 
+@pytest.mark.thorough
 @es.needs_c
 @pytest.mark.parametrize("loss", ["softmax", "binary"])
 @pytest.mark.parametrize("batch_size", [1, 8])
