@@ -87,8 +87,9 @@ def dies(rank: int) -> Callable[[SharedTraining], None]:
         {"wide": slide.Rank(C=1.0)},
         {"wide": False, "loss": "binary", "activation": "tanh", "dropout": 0.1},
         {"wide": False, "lsh": None, "n_active": 64},
+        {"wide": False, "n_active": 64, "storage": "bfloat16"},
     ],
-    ids=["walk", "cells", "ranked", "binary", "no tables"],
+    ids=["walk", "cells", "ranked", "binary", "no tables", "bfloat16"],
 )
 def test_three_workers_learn_what_one_process_does(options: dict[str, Any]) -> None:
     one, three = p_at_1(fitted(None, **options)), p_at_1(fitted(Local(3), **options))

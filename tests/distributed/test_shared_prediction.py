@@ -21,7 +21,7 @@ N = 800
 X, Y = slide.datasets.synthetic(1000, 300, 200, nnz=10, labels_per_row=2)
 KINDS: dict[str, dict[str, Any]] = {
     "walk": {},
-    "network": {"wide": False, "n_active": 64, "activation": "tanh", "dropout": 0.1},
+    "network": {"wide": False, "n_active": 64, "activation": "tanh", "dropout": 0.1, "storage": "bfloat16"},
     "ranked": {"wide": slide.Rank(C=1.0, n_ranked=20)},
     "no tables": {"wide": False, "lsh": None, "n_active": 64, "optimizer": slide.Adam(0.01)},
 }

@@ -153,6 +153,11 @@ def regrouped(training: SharedTraining, group: Group, folder: Path | None, held:
     if from_files:
         assert folder is not None
         _fill_from_files(training, folder, manifest, lost)
+    else:
+        for features in lost["features"]:
+            training.shard.begin(features, (0, 0))
+        for labels in lost["labels"]:
+            training.shard.begin((0, 0), labels)
     _share_cells(training, said, old, folder, manifest)
     return Change(before, group.size, n_lost, int(manifest["step"]) if manifest and from_files else None)
 

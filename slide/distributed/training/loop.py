@@ -99,6 +99,7 @@ class SharedTraining:
         self.known_cells = np.full(self.n_rows, UNKNOWN, np.int32)
         if placed:
             self._place([1.0] * group.size, K)
+            self.shard.begin(self.shard.features, self.shard.labels)
 
     def _place(self, speeds: list[float], K: int | None) -> None:
         """Takes this worker's part, untrained, in a group whose workers have these speeds."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from slide.checks import require
 from slide.engine import select
+from slide.engine.bfloat16 import to_bfloat16
 from slide.engine.layout import FloatArray, pad
 from slide.engine.protocol import Examples
 from slide.engine.state import LayerState
@@ -78,14 +79,15 @@ class Shard:
     """Features and labels of one worker, by their new numbers (parts.py)."""
 
     def __init__(self, spec: Spec, features: Range, labels: Range, n_threads: int) -> None:
+        """All rows are zeros: `begin` makes those random that nobody has yet."""
         self.spec, self.features, self.labels = spec, features, labels
         first, end = features
         layer = replace(spec.input, n_features=end - first, activation="identity")
         self.input = make_layer_state(layer, 0, spec.optimizer.kind, spec.storage, {})
-        scale = np.float32(1 / np.sqrt(spec.input.n))
-        self.input.rows[:, : spec.input.n] = scale * normal(spec.seed, INPUT, first, end, spec.input.n)
+        own = _own_part(spec.output, labels[1] - labels[0])
+        rows = make_layer_state(own, spec.input.n, spec.optimizer.kind, spec.storage, {}).rows
         self.head = Model(
-            [DenseInput(spec.input.n), _own_part(spec.output, labels[1] - labels[0])],
+            [DenseInput(spec.input.n), own],
             optimizer=spec.optimizer,
             loss=spec.loss,
             rebuild=spec.rebuild,
@@ -94,12 +96,23 @@ class Shard:
             n_threads=n_threads,
             seed=spec.seed,
             backend="c",
+            arrays={"layer1.rows": rows},
         )
-        width = spec.input.n
-        self.output.rows[:, :width] = scale * normal(spec.seed, OUTPUT, *labels, width)
         self.below = select.make_engine(
             "c", [self.input, self.output], None, spec.optimizer, spec.loss, spec.seed + first, n_threads
         )
+
+    def begin(self, features: Range, labels: Range) -> None:
+        """Random first weights of some of the rows that are here."""
+        spec, width = self.spec, self.spec.input.n
+        scale = np.float32(1 / np.sqrt(width))
+        for layer, stream, here, (first, end) in (
+            (self.input, INPUT, self.features, features),
+            (self.output, OUTPUT, self.labels, labels),
+        ):
+            if end > first:
+                new = scale * normal(spec.seed, stream, first, end, width)
+                layer.rows[first - here[0] : end - here[0], :width] = to_bfloat16(new) if layer.is_bf16 else new
 
     @property
     def output(self) -> LayerState:
