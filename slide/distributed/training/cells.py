@@ -26,7 +26,14 @@ def cells_of(group: Group, shard: Shard, hidden: FloatArray) -> npt.NDArray[np.u
     """uint32 [n]: the cell of each hidden vector; empty without tables. Called by all."""
     if not has_cells(shard):
         return np.empty(0, np.uint32)
-    return np.ascontiguousarray(np.concatenate(gather_ragged(group, own_cells(group, shard, hidden))))
+    return np.ascontiguousarray(shared_codes(group, shard, _with_ones(hidden, shard))[:, 0])
+
+
+def shared_codes(group: Group, shard: Shard, vectors: FloatArray) -> npt.NDArray[np.uint32]:
+    """uint32 [n, 1]: as hash_codes of the output layer; each worker finds a part. Called by all."""
+    some = edges(group, len(vectors))
+    own = shard.head.engine.hash_codes(1, np.ascontiguousarray(vectors[some[group.rank] : some[group.rank + 1]]))
+    return np.concatenate(gather_ragged(group, own))
 
 
 def own_cells(group: Group, shard: Shard, hidden: FloatArray) -> npt.NDArray[np.uint32]:

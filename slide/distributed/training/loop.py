@@ -10,26 +10,28 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from slide.distributed.training.cells import UNKNOWN, cells_of, renumbered
+from slide.distributed.training.cells import UNKNOWN, cells_of, renumbered, shared_codes
 from slide.distributed.training.data import Data
 from slide.distributed.training.pace import ClockedGroup, Pace
 from slide.distributed.training.parts import FEATURES, LABELS, Numbering, cuts
-from slide.distributed.training.shard import Range, Shard, Spec, dense_rows
+from slide.distributed.training.shard import Range, Shard, Spec
 from slide.distributed.training.step import OwnColumns, Samples, activate, block_size, train_block, worst
 from slide.distributed.training.walk import OwnPairs
 from slide.distributed.transport.group import Group
 from slide.engine.layout import MAX_BATCH, FloatArray
 from slide.engine.protocol import Examples, TrainStats
 from slide.layers import Sampled
-from slide.lsh import HashFamily
+from slide.lsh import HashFamily, LearnContext
 from slide.lsh.query_cells import centres
 from slide.model.model import SAMPLES_A_BATCH_ROW
+from slide.model.recall import is_time, measured_recall
 from slide.optim import Schedule
 from slide.training.tuning import grow_tables
 
@@ -274,14 +276,27 @@ class SharedTraining:
 
     def rebuild(self, rows: npt.NDArray[np.int64] | None, final: bool = False) -> None:
         """Fills the tables here, after centres were learned of these rows; None: of none."""
-        head, lsh = self.shard.head, self.shard.output.lsh
+        head, lsh, number = self.shard.head, self.shard.output.lsh, self.at.n_rebuilds
         assert lsh is not None
-        head.step, head.n_rebuilds = self.at.step, self.at.n_rebuilds
-        queries = None if rows is None else dense_rows(self.hidden_of(self.rows.X.take(rows)))
         before = centres(lsh)
-        head.rebuild_tables(queries, final=final, refresh=not final and queries is not None)
+        queries = None if rows is None else self.learn_centres(rows, final)
+        head.step, head.n_rebuilds = self.at.step, number
+        head.rebuild_tables(refresh=not final and queries is not None)
+        if queries is not None and self.family.wanted_recall and is_time(number):
+            head.recalls[1] = measured_recall(self.shard.output, head.engine, 1, queries)
         if (self.known_cells != UNKNOWN).any():
             self.known_cells = renumbered(self.known_cells, before, self.shard)
+
+    def learn_centres(self, rows: npt.NDArray[np.int64], final: bool) -> FloatArray | None:
+        """Those of the cells, of the hidden vectors of some rows, which are returned if they are finite: the same at
+        all workers. Each finds a part of the nearest centres of a step of k-means."""
+        queries = self.hidden_of(self.rows.X.take(rows))
+        if not len(queries) or not np.isfinite(queries).all():
+            return None  # training says where they overflow
+        rng = np.random.default_rng([self.spec.seed, 1, self.at.n_rebuilds])
+        nearest = partial(shared_codes, self.group, self.shard)
+        self.family.learn(self.shard.output, LearnContext(queries, rng, nearest, final))
+        return queries
 
     @property
     def family(self) -> HashFamily:

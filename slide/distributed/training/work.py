@@ -235,13 +235,18 @@ class _OneWorker:
             elastic.save(self._training, self._saving.folder)
 
     def _finish_tables(self) -> None:
-        """The last rebuild, with more care."""
-        training, whole = self._training, self._work.spec.output
+        """Learns centres once more, with more care. Lists are filled where the whole network will be, and here where
+        they are asked for shortlists."""
+        training, work = self._training, self._work
         if training.shard.output.lsh is None:
             return
-        n = min(training.family.n_queries(whole.n, True), training.n_rows)
-        rng = np.random.default_rng([self._work.spec.seed, training.at.n_rebuilds])
-        training.rebuild(np.sort(rng.integers(0, training.n_rows, n)), final=True)
+        n = min(training.family.n_queries(work.spec.output.n, True), training.n_rows)
+        rng = np.random.default_rng([work.spec.seed, training.at.n_rebuilds])
+        rows = np.sort(rng.integers(0, training.n_rows, n))
+        if work.rank is None:
+            training.learn_centres(rows, final=True)
+        else:
+            training.rebuild(rows, final=True)
 
     def _ranked(self) -> tuple[RankingFacts, list[Ranker]] | None:
         work = self._work
