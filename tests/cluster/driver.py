@@ -1,9 +1,11 @@
-"""A program of its own, for the tests beside: `driver.py FOLDER` runs two processes until it is killed; `driver.py
-torch` and `driver.py mpi` are started by torchrun and mpirun, `driver.py mpi-fails` raises at rank 1.
+"""A program of its own, for the tests beside: `driver.py FOLDER` runs two processes until it is killed, `driver.py fit
+FOLDER` a fit; `driver.py torch` and `driver.py mpi` are started by torchrun and mpirun, `driver.py mpi-fails` raises at
+rank 1.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import numpy as np
 from distributed_work import check_group
 
+import slide
 from slide.distributed.engines import MPI, Torch
 
 
@@ -35,11 +38,25 @@ def fails(member: Any) -> None:
     member.group.all_reduce(np.zeros(1))
 
 
+def fit(folder: Path) -> None:
+    """Notes who the workers are, once they train."""
+    X, Y = slide.datasets.synthetic(4000, 500, 400, nnz=10, labels_per_row=2)
+
+    def note(progress: Any) -> None:
+        for child in multiprocessing.active_children() if progress.done > 2000 else ():
+            (folder / f"started-{child.name}").write_text(str(child.pid))
+
+    clf = slide.SlideClassifier(hidden=32, epochs=1000, random_state=1, n_threads=2)
+    clf.fit(X, Y, cluster=Torch(2, patience=1), checkpoint=slide.Checkpoint(folder / "run"), callback=note)
+
+
 if __name__ == "__main__":
     if sys.argv[1] in ("torch", "mpi"):
         found = (Torch() if sys.argv[1] == "torch" else MPI()).run(check_group)
         print(None if found is None else len(found), flush=True)
     elif sys.argv[1] == "mpi-fails":
         MPI().run(fails)
+    elif sys.argv[1] == "fit":
+        fit(Path(sys.argv[2]))
     else:
         Torch(2, patience=1).run(RunsUntilTheDriverIsLost(Path(sys.argv[1])))

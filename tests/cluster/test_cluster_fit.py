@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_for, wait_until_gone
 
 import slide
 
@@ -22,16 +23,16 @@ X, Y = slide.datasets.synthetic(4000, 500, 400, nnz=10, labels_per_row=2)
 
 
 class Killer(slide.Callback):
-    """Kills one of the workers' processes after some samples."""
+    """Kills or stops one of the workers' processes after some samples."""
 
-    def __init__(self, worker: int, after: int) -> None:
-        self._worker, self._after, self.done = worker, after, False
+    def __init__(self, worker: int, after: int, how: signal.Signals = signal.SIGKILL) -> None:
+        self._worker, self._after, self._how, self.done = worker, after, how, False
 
     def on_chunk(self, progress: Any, network: Any) -> None:
         if progress.done >= self._after and not self.done:
             self.done = True
             children = sorted(multiprocessing.active_children(), key=lambda child: child.name)
-            os.kill(children[self._worker].pid or 0, signal.SIGKILL)
+            os.kill(children[self._worker].pid or 0, self._how)
 
 
 def fitted(cluster: Any, epochs: int = 4, **how: Any) -> slide.SlideClassifier:
@@ -52,6 +53,43 @@ def test_a_process_that_is_killed_is_replaced_and_little_is_lost(worker: int, tm
     assert clf.shared_fit_.changes
     assert clf.shared_fit_.changes[0].lost_labels == 200
     assert p_at_1(clf) > p_at_1(fitted(None, epochs=40)) - 0.06
+
+
+def test_a_process_that_is_stopped_is_done_without(tmp_path: Path) -> None:
+    """It shows by its silence."""
+    killer = Killer(1, 4000, signal.SIGSTOP)
+    checkpoint = slide.Checkpoint(tmp_path / "run", samples=2000, minutes=None)
+    clf = fitted(slide.distributed.Torch(workers=2, timeout=3), epochs=20, checkpoint=checkpoint, callback=killer)
+    assert clf.shared_fit_.changes[0].lost_labels == 200
+    assert clf.network_.step == 20 * (N - 200)  # that many are kept back for the calibration
+
+
+def test_a_fit_whose_driver_was_killed_is_saved_and_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("driver.py")), "fit", str(tmp_path)]
+    driver = subprocess.Popen(command)
+    try:
+        wait_for(tmp_path, "started", 2)
+    finally:
+        driver.kill()
+        driver.wait()
+    for path in tmp_path.glob("started-*"):
+        wait_until_gone(int(path.read_text()))
+    checkpoint = slide.Checkpoint(tmp_path / "run", resume=True)
+    clf = slide.SlideClassifier(hidden=32, epochs=1000, random_state=1, n_threads=2)
+    stopped = Stops()
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, Y, cluster=slide.distributed.Torch(workers=3), checkpoint=checkpoint, callback=stopped)
+    assert stopped.began_at > 2000
+
+
+class Stops(slide.Callback):
+    """At the first block."""
+
+    began_at = 0
+
+    def on_chunk(self, progress: Any, network: Any) -> None:
+        self.began_at = progress.done
+        raise KeyboardInterrupt
 
 
 def test_ray_trains_the_same_model_as_torch() -> None:

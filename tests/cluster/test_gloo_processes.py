@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from distributed_work import Blocks, Do, check_group
+from waiting import wait_for, wait_until_gone
 
 from slide.distributed.engines import Torch
 from slide.distributed.transport.group import PeerLost
@@ -93,27 +94,13 @@ def store_generation(store: Any) -> int:
 def test_workers_save_and_leave_when_the_driver_is_killed(tmp_path: Path) -> None:
     driver = subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)])
     try:
-        _wait_for(tmp_path, "started", 2)
+        wait_for(tmp_path, "started", 2)
     finally:
         driver.kill()
         driver.wait()
-    _wait_for(tmp_path, "saved", 2)
+    wait_for(tmp_path, "saved", 2)
     for path in tmp_path.glob("started-*"):
-        _wait_until_gone(int(path.read_text()))
-
-
-def _wait_for(folder: Path, what: str, number: int) -> None:
-    deadline = time.monotonic() + 120
-    while len(list(folder.glob(f"{what}-*"))) < number:
-        assert time.monotonic() < deadline, list(folder.iterdir())
-        time.sleep(0.05)
-
-
-def _wait_until_gone(process: int) -> None:
-    deadline = time.monotonic() + 120
-    while Path(f"/proc/{process}/cmdline").exists() and b"python" in Path(f"/proc/{process}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, f"process {process} is still there"
-        time.sleep(0.05)
+        wait_until_gone(int(path.read_text()))
 
 
 def test_torchrun_starts_the_processes(tmp_path: Path) -> None:
