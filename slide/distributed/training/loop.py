@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -244,12 +244,16 @@ class SharedTraining:
         """With the counts of the same samples' step through the pairs, which nobody else waits for."""
         if not self.pairs:
             return stats
-        X = Examples.of(self.data.X, self.data.weights if len(self.data.weights) else None)
-        walked = self.pairs.train(X, self.rows.Y, order, step, lr)
+        walked = self.pairs.train(self._all_features, self.rows.Y, order, step, lr)
         stats = stats._replace(wide_loss=walked.wide_loss, n_wide_active=walked.n_wide_active)
         if walked.bad_step >= 0:
             stats = stats._replace(bad_step=walked.bad_step, bad_layer=2, bad_update=walked.bad_update)
         return stats
+
+    @cached_property
+    def _all_features(self) -> Examples:
+        """The rows as the sparse part sees them."""
+        return Examples.of(self.data.X, self.data.weights if len(self.data.weights) else None)
 
     @property
     def batch_size(self) -> int:

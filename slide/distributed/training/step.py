@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class OwnColumns:
     n_labels: npt.NDArray[np.int32]
     weights: FloatArray
 
-    @property
+    @cached_property
     def no_features(self) -> Examples:
         """As many rows without features, for a layer that is given vectors."""
         n = len(self.n_labels)
