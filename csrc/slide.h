@@ -39,7 +39,7 @@ typedef struct {
     const int32_t *n_labels;  /* [n] labels of the sample, its own and the others' */
     const float *others;      /* [n] log of the sum of the others' exponentials, -infinity for none; softmax only */
     float share;              /* of the log of the whole sum that counts here, so that the parts' losses add up */
-    float *log_sum;           /* [n] gets the same of its own active labels */
+    float *log_sum;           /* [n] gets the same of its own active labels, as they were before their step */
     float *d_hidden;          /* [n][stride] gets its part of the gradients of hidden */
 } slide_shard;
 

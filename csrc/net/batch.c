@@ -137,7 +137,10 @@ static void softmax_gradient(const slide_network *net, slide_batch *b, const sli
     }
     net->kernels->softmax_lanes(b->logits, b->n, weight, shift, sum);
     for (int q = 0; q < n; q++) log_sum[q] = logf(sum[q]) + shift[q];
-    if (plan->shard) join_others(b, plan, first, n, log_sum);
+    if (plan->shard) {
+        for (int q = 0; q < n; q++) plan->shard->log_sum[plan->visit[first + q]] = log_sum[q];
+        join_others(b, plan, first, n, log_sum);
+    }
     for (int q = 0; q < n; q++) {
         int labels = labels_of(b, plan, first, q);
         losses[q] = labels > 0 ? share * log_sum[q] - label_sum[q] : 0;

@@ -82,7 +82,7 @@ cdef class ShardPlan(_Plan):
     def train(self, const float[::1] others):
         """The step. others : float32 [n], the same sums of all others, -infinity where there are none.
 
-        Fills d_hidden. Returns TrainStats.
+        Fills d_hidden, and log_sums of a softmax as they are at each step. Returns TrainStats.
         """
         cdef Engine engine = self.engine
         self.shard.others = &others[0]

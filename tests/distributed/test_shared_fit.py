@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 import slide
 from slide.distributed.engines import Local
-from slide.distributed.training import elastic, files, judging, pace, work
+from slide.distributed.training import elastic, files, judging, pace, step, work
 from slide.distributed.training import loop as training_module
 from slide.distributed.training.answers import best_of
 from slide.distributed.training.loop import SharedTraining
@@ -115,8 +115,8 @@ def test_each_worker_has_its_part_of_the_parameters(at_step: dict[int, Any]) -> 
 
 def test_what_is_sent_follows_the_formula(at_step: dict[int, Any]) -> None:
     sent: dict[int, int] = {}
-    for step in (512, 1280):
-        at_step[step] = lambda training: sent.setdefault(training.step, training.group.bytes_sent)
+    for at in (512, 1280):
+        at_step[at] = lambda training: sent.setdefault(training.step, training.group.bytes_sent)
     fitted(Local(2), wide=False, lsh=None, hidden=128, n_active=64)
     a_sample = (sent[1280] - sent[512]) / (1280 - 512)
     assert a_sample == pytest.approx(2 * 4 * 128 * 2 * (2 - 1) / 2, rel=0.02)
@@ -145,6 +145,30 @@ def test_a_row_is_looked_for_once_and_its_cell_follows_rebuilds(
     assert share == other[0]
     assert rebuilds > 3
     assert share > 0.6  # the rest have moved on; a rebuild numbers cells anew
+
+
+def test_log_sums_are_scored_for_once_and_remembered(at_step: dict[int, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, known = [], {}
+    real = step._first_sums
+
+    def noted(group: Any, plan: Any) -> Any:
+        asked.append(len(plan.log_sums))
+        return real(group, plan)
+
+    monkeypatch.setattr(step, "_first_sums", noted)
+    at_step[2 * N] = lambda training: known.setdefault(training.group.rank, training.known_sums.copy())
+    fitted(Local(2), wide=False, n_active=64, epochs=3, calibrate=False)
+    assert sum(asked) == 2 * N
+    (whole, others), (same, mine) = known[0], known[1]
+    np.testing.assert_array_equal(whole, same)
+    np.testing.assert_allclose(np.logaddexp(others, mine), whole, atol=1e-3)  # what one misses the other has
+    assert np.abs(others - mine).max() > 0.1
+
+
+def test_a_log_sum_without_a_part_of_it_is_the_rest() -> None:
+    own, rest = np.array([0.0, 3.0, -40.0, 5.0], np.float32), np.array([1.0, -2.0, 0.5, 5.0], np.float32)
+    np.testing.assert_allclose(step.without(np.logaddexp(own, rest), own), rest, rtol=1e-3, atol=1e-4)
+    assert np.isfinite(step.without(own, own + np.float32(1e-6))).all()
 
 
 def test_rows_that_rank_have_the_same_bits_for_any_number_of_workers() -> None:

@@ -28,6 +28,7 @@ from slide.distributed.training.moving import (
 )
 from slide.distributed.training.pace import ClockedGroup
 from slide.distributed.training.shard import Shard
+from slide.distributed.training.step import agreed
 from slide.distributed.transport.group import Array, Group
 from slide.distributed.transport.messages import say, tell
 from slide.engine.state import WideState
@@ -159,6 +160,9 @@ def regrouped(training: SharedTraining, group: Group, folder: Path | None, held:
         for labels in lost["labels"]:
             training.shard.begin((0, 0), labels)
     _share_cells(training, said, old, folder, manifest)
+    if goes_back:
+        assert folder is not None
+        _remember_sums(training, folder, manifest)
     return Change(before, group.size, n_lost, int(manifest["step"]) if manifest and from_files else None)
 
 
@@ -191,6 +195,7 @@ def save(training: SharedTraining, folder: Path) -> str | None:
     if training.pairs is not None:
         whole = shard.labels[1] - shard.labels[0]
         arrays |= {f"pairs_{name}": a for name, a in pairs_of(training.pairs.state, 0, whole).items()}
+    arrays["known_sums"] = training.known_sums
     facts = {"workers": group.size, "at": asdict(at), "K": shard.K, "what": training.fingerprint()}
     wrong = _tried(lambda: files.write_part(folder, at.step, group.rank, arrays))
     if group.rank == 0 and not any(heard := say(group, wrong)):
@@ -285,6 +290,16 @@ def _fill_from_files(
         kept = missing(shard.labels, lost["labels"])
         found += [(part, _part_of(training.pairs.state, shard.labels, part)) for part in kept]
         _put(training, found)
+
+
+def _remember_sums(training: SharedTraining, folder: Path, manifest: Any) -> None:
+    """Log-sums of the checkpoint, where all workers have the same parts as then; else they are found again."""
+    group, same = training.group, int(manifest["workers"]) == training.group.size
+    if same:
+        file = list(files.parts(folder, manifest))[group.rank]
+        same = tuple(file["labels_range"].tolist()) == training.shard.labels
+    if agreed(group, same):
+        training.known_sums[...] = file["known_sums"]
 
 
 def _share_cells(

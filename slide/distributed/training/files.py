@@ -24,7 +24,7 @@ from slide.errors import ModelFormatError
 from slide.io.atomic import replacing
 
 MANIFEST = "manifest.json"
-FORMAT = 2  # 2: cells of rows
+FORMAT = 2  # 2: cells and log-sums of rows
 
 
 def folder_of(step: int) -> str:

@@ -22,7 +22,7 @@ from slide.distributed.training.data import Data
 from slide.distributed.training.pace import ClockedGroup, Pace
 from slide.distributed.training.parts import FEATURES, LABELS, Numbering, cuts
 from slide.distributed.training.shard import Range, Shard, Spec
-from slide.distributed.training.step import OwnColumns, Samples, activate, block_size, train_block, worst
+from slide.distributed.training.step import LogSums, OwnColumns, Samples, activate, block_size, train_block, worst
 from slide.distributed.training.walk import OwnPairs
 from slide.distributed.transport.group import Group
 from slide.engine.layout import MAX_BATCH, FloatArray
@@ -111,6 +111,7 @@ class SharedTraining:
         features, labels = self.feature_ranges[group.rank], self.label_ranges[group.rank]
         self.shard = Shard(spec.with_cells(K), features, labels, self.n_threads)
         self.rows = self.own_columns(data)
+        self.known_sums = np.full((2, self.n_rows), np.nan, np.float32)  # LogSums of rows that were trained
         self.pairs: OwnPairs | None = None
         if spec.wide is not None:
             self.pairs = OwnPairs(spec, data.X, self.rows.Y, labels, group.size, self.n_threads)
@@ -232,13 +233,20 @@ class SharedTraining:
             stats = self._walked(stats, order, step, lr)
             return stats._replace(**self._stopped()), own.seconds()
 
-        samples = Samples(order, cells, lr, step, self.batch_size)
+        samples = Samples(order, cells, lr, step, self.batch_size, self._known_sums(order))
         found = train_block(self.group, self.shard, self.rows, samples, beside)
         self._below = found.below
         self.pace.take(found.seconds)
         if len(found.cells):
             self.known_cells[order] = found.cells
+        if found.sums is not None:
+            self.known_sums[0, order], self.known_sums[1, order] = found.sums.whole, found.sums.others
         return found.stats
+
+    def _known_sums(self, order: npt.NDArray[np.int64]) -> LogSums | None:
+        """None unless it is of all these rows."""
+        whole, others = self.known_sums[0][order], self.known_sums[1][order]
+        return None if np.isnan(whole).any() else LogSums(whole, others)
 
     def _walked(self, stats: TrainStats, order: npt.NDArray[np.int64], step: int, lr: FloatArray) -> TrainStats:
         """With the counts of the same samples' step through the pairs, which nobody else waits for."""

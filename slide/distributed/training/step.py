@@ -1,12 +1,13 @@
 """One block of samples, trained by all workers together.
 
-Each adds up the input rows of its own features; the sums of all are the hidden vectors. Each scores the active ones of
-its own labels and says the log of the sum of their exponentials; with that of the others, as it was when the block
-began, each makes its step on its own labels in batches of like samples, one after the other. The sum of the gradients
-that come out moves the input rows.
+Each adds up the input rows of its own features; the sums of all are the hidden vectors. Each makes its step on its own
+labels in batches of like samples, one after the other; of the others it knows the log of the sum of the exponentials of
+their active labels, as it was when the sample was last trained. The sum of the gradients that come out moves the input
+rows.
 
-Three exchanges a block: twice H floats a sample, with which workers say how they fared, and between them some bytes a
-sample: the log-sums, and the cells in which the samples are now, of which each worker finds a part.
+Two exchanges a block: twice H floats a sample, beside the second of which workers say how they fared, their log-sums,
+and the cells in which the samples are now, of which each worker finds a part. Before a row's first time each worker
+scores its labels once for the log-sum alone, and all say it in a third exchange.
 """
 
 from __future__ import annotations
@@ -84,18 +85,31 @@ class Trained:
         What each said of its own time.
     cells : uint32 [n]
         Of the samples, by their hidden vectors; empty without tables.
+    sums : LogSums or None
+        As they are now, of a softmax of several workers.
     """
 
     stats: TrainStats
     below: TrainStats | None
     seconds: npt.NDArray[np.float64]
     cells: npt.NDArray[np.uint32]
+    sums: LogSums | None = None
+
+
+@dataclass(frozen=True)
+class LogSums:
+    """Of samples, float32 [n], the log of the sum of the exponentials of active labels: of all workers, the same at
+    each, and of all but this one.
+    """
+
+    whole: FloatArray
+    others: FloatArray
 
 
 @dataclass(frozen=True)
 class Samples:
     """Those of a block: their rows, the cell of each (empty without tables), its learning rate, and at which step they
-    begin.
+    begin. sums : what is known of their log-sums; None where it is not of all.
     """
 
     order: npt.NDArray[np.int64]
@@ -103,6 +117,7 @@ class Samples:
     lr: FloatArray
     first_step: int
     batch_size: int
+    sums: LogSums | None
 
 
 def train_block(
@@ -124,8 +139,9 @@ def train_block(
         at = int(np.flatnonzero(~np.isfinite(hidden).all(axis=1))[0])
         stats = TrainStats(0.0, 0, 0, some.first_step + at, 0)
         return Trained(stats, None, np.zeros(group.size), some.cells)
-    said = Report(group, hidden.shape[1])
-    message = np.zeros((n + said.rows, hidden.shape[1]), np.float32)
+    shares = shard.spec.loss == "softmax" and group.size > 1
+    said = Report(group, n, shares, has_cells(shard))
+    message = np.zeros((n + said.rows(hidden.shape[1]), hidden.shape[1]), np.float32)
     gradient = message[:n]
     plan = core.ShardPlan(
         shard.head.engine,
@@ -141,13 +157,20 @@ def train_block(
         1 / group.size,
         gradient,
     )
-    others, cells = _others(group, shard, plan, hidden)
-    own, seconds = beside(plan.train(others))
+    sums = some.sums or _first_sums(group, plan) if shares else None
+    stats = plan.train(np.full(n, -np.inf, np.float32) if sums is None else sums.others)
+    if has_cells(shard):
+        said.write_cells(message[n:], own_cells(group, shard, hidden))
+    if sums is not None:
+        said.write_sums(message[n:], plan.log_sums, sums)
+    own, seconds = beside(stats)
     said.write(message[n:], own, seconds)
     group.all_reduce(message)
     stats, times = said.read(message[n:], own)
+    cells = said.read_cells(message[n:])
     if stats.bad_step >= 0:
         return Trained(stats, None, times, cells)
+    now = None if sums is None else said.read_sums(message[n:], plan.log_sums, sums)
     below = core.shard_step(
         shard.below,
         rows.X,
@@ -156,20 +179,28 @@ def train_block(
         some.lr,
         activation_backward(kind, hidden, np.ascontiguousarray(gradient)),
     )
-    return Trained(stats, below if below.bad_step >= 0 else None, times, cells)
+    return Trained(stats, below if below.bad_step >= 0 else None, times, cells, now)
 
 
 class Report:
-    """What workers say of a block in a few rows that are added up beside the gradients."""
+    """What workers say of a block in a few rows that are added up beside the gradients, zeros before."""
 
     COUNTS = 5  # the losses, the active ones, and workers that were stopped
+    FAR = 60.0  # from what a log-sum was: its exponential stays within float32
 
-    def __init__(self, group: Group, width: int) -> None:
+    def __init__(self, group: Group, n: int, sums: bool, cells: bool) -> None:
+        """n : samples. Whether their log-sums and their cells are said."""
         self._group = group
-        self.rows = -(-(self.COUNTS + group.size) // width)
+        self._times = self.COUNTS + group.size
+        self._cells = slice(self._times, self._times + n * cells)
+        self._sums = slice(self._cells.stop, self._cells.stop + n * sums)
+
+    def rows(self, width: int) -> int:
+        """How many of this width it takes."""
+        return -(-self._sums.stop // width)
 
     def write(self, rows: FloatArray, stats: TrainStats, seconds: float) -> None:
-        """Fills rows of zeros."""
+        """The counts of this worker, and its time."""
         flat = rows.reshape(-1)
         stopped = stats.bad_step >= 0
         loss = 0.0 if stopped else stats.loss  # which need not be finite
@@ -178,12 +209,37 @@ class Report:
 
     def read(self, rows: FloatArray, own: TrainStats) -> tuple[TrainStats, npt.NDArray[np.float64]]:
         """Counts of all workers, and the seconds of each; what stopped one of them stops all."""
-        flat = rows.reshape(-1).astype(np.float64)
+        flat = rows.reshape(-1)[: self._times].astype(np.float64)
         loss, n_active, wide_loss, n_wide, stopped = flat[: self.COUNTS].tolist()
         if stopped:
             own = worst(self._group, own)
         own = own._replace(loss=loss, n_active=int(n_active), wide_loss=wide_loss, n_wide_active=int(n_wide))
-        return own, flat[self.COUNTS : self.COUNTS + self._group.size]
+        return own, flat[self.COUNTS :]
+
+    def write_cells(self, rows: FloatArray, own: npt.NDArray[np.uint32]) -> None:
+        """Those that this worker found, of its part of the samples: whole numbers that float32 has."""
+        cells = rows.reshape(-1)[self._cells]
+        some = edges(self._group, len(cells))
+        cells[some[self._group.rank] : some[self._group.rank + 1]] = own
+
+    def read_cells(self, rows: FloatArray) -> npt.NDArray[np.uint32]:
+        """Of all samples."""
+        return rows.reshape(-1)[self._cells].astype(np.uint32)
+
+    def write_sums(self, rows: FloatArray, own: FloatArray, before: LogSums) -> None:
+        """This worker's log-sums: its exponentials as shares of the whole sum as it was."""
+        rows.reshape(-1)[self._sums] = np.exp(np.clip(own - before.whole, -self.FAR, self.FAR))
+
+    def read_sums(self, rows: FloatArray, own: FloatArray, before: LogSums) -> LogSums:
+        """Of all workers, and of all but this one."""
+        whole = before.whole + np.log(rows.reshape(-1)[self._sums])
+        return LogSums(whole, without(whole, own))
+
+
+def without(whole: FloatArray, own: FloatArray) -> FloatArray:
+    """log(e^whole - e^own), where own is the smaller but for rounding."""
+    share = np.exp(np.minimum(own - whole, 0), dtype=np.float64)
+    return (whole + np.log(np.maximum(1 - share, np.finfo(np.float32).eps))).astype(np.float32)
 
 
 def worst(group: Group, stats: TrainStats) -> TrainStats:
@@ -197,23 +253,11 @@ def worst(group: Group, stats: TrainStats) -> TrainStats:
     return stats._replace(bad_step=step, bad_layer=layer, bad_update=bool(update))
 
 
-def _others(group: Group, shard: Shard, plan: Any, hidden: FloatArray) -> tuple[FloatArray, npt.NDArray[np.uint32]]:
-    """float32 [n]: log of the sum of the exponentials of all other workers' active labels; and the cells of all."""
-    n = len(hidden)
-    sums = plan.find_log_sums() if shard.spec.loss == "softmax" else np.zeros(0, np.float32)
-    own = own_cells(group, shard, hidden) if has_cells(shard) else np.empty(0, np.uint32)
-    room = -(-n // group.size) if has_cells(shard) else 0
-    message = np.zeros(len(sums) + room, np.uint32)
-    message[: len(sums)] = sums.view(np.uint32)
-    message[len(sums) : len(sums) + len(own)] = own
-    heard = group.all_gather(message) if len(message) else np.zeros((group.size, 0), np.uint32)
-    lengths = np.diff(edges(group, n))
-    parts = [part[len(sums) : len(sums) + length] for part, length in zip(heard, lengths, strict=True)]
-    cells = np.concatenate(parts) if room else own
-    rest = np.delete(heard[:, : len(sums)].view(np.float32), group.rank, axis=0).astype(np.float64)
-    if not len(sums) or not len(rest):
-        return np.full(n, -np.inf, np.float32), cells
-    return np.logaddexp.reduce(rest, axis=0).astype(np.float32), cells
+def _first_sums(group: Group, plan: Any) -> LogSums:
+    """Of samples of which nothing is known, as all workers find them."""
+    sums = group.all_gather(plan.find_log_sums()).astype(np.float64)
+    others = np.logaddexp.reduce(np.delete(sums, group.rank, axis=0), axis=0)
+    return LogSums(np.logaddexp.reduce(sums, axis=0).astype(np.float32), others.astype(np.float32))
 
 
 def agreed(group: Group, ok: bool) -> bool:
