@@ -6,7 +6,8 @@ The full softmax updates every row with Adam, as it must. Target: uniform over a
 
 On a GPU, as somebody who pays for it would have it: all rows lie in its memory, batches and draws are made there,
 products of matrices are in bfloat16 (`precision`: "float32" or "tf32" instead), batches are larger (`batch`), the loss
-is compiled, and Adam goes over all weights in one kernel, which is faster there than to sort out those that were used.
+of the full softmax is compiled, and Adam goes over all weights in one kernel, which is faster there than to sort out
+those that were used.
 """
 
 from __future__ import annotations
@@ -148,10 +149,8 @@ def train(session: Session, net: Net, device: str, kind: str) -> int:
     L, seen, cuda = session.Y.shape[1], 0, device == "cuda"
     negatives = session.options.get("negatives") or max(LEAST, round(SHARE * L))
     steps = optimizers(net, session.options.get("lr", RATE))
-    compiled = (
-        (lambda f: torch.compile(f, dynamic=True)) if cuda and session.options.get("compile", True) else lambda f: f
-    )
-    sampled, full = compiled(sampled_loss), compiled(full_loss)
+    # The sampled loss does not compile: Triton knows no atomic additions of bytes, and it is not what takes the time.
+    full = torch.compile(full_loss, dynamic=True) if cuda else full_loss
     generator = torch.Generator(device).manual_seed(session.seed)
     rows = Rows(session.X, session.Y, device)
     halves = torch.autocast(device, torch.bfloat16, enabled=cuda and precision(session) == "bfloat16")
@@ -163,7 +162,7 @@ def train(session: Session, net: Net, device: str, kind: str) -> int:
                     h = net.hidden(rows.x(batch))
                     labels, real = rows.y(batch)
                     if kind == "sampled":
-                        loss = sampled(net, h, labels, real, draw(negatives, L, generator), L)
+                        loss = sampled_loss(net, h, labels, real, draw(negatives, L, generator), L)
                     else:
                         loss = full(net, h, labels, real)
                 for step in steps:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -21,7 +22,7 @@ from slide.serving import log
 from slide.serving.app import application
 from slide.serving.direct import Door, direct
 from slide.serving.limits import Limits
-from slide.serving.models import Loading, open_slots
+from slide.serving.models import Loading, Slot, open_slots
 from slide.serving.service import Service
 
 logger = logging.getLogger("slide.serving")
@@ -104,8 +105,21 @@ def run_alone(options: Options, sock: socket.socket, supervisor: int | None = No
     else:
         service.on_reload_all = lambda: os.kill(supervisor, signal.SIGHUP)
     server = make_server(service, options)
+    settle()
     server.run(sockets=[sock])
     logger.info("ended")
+
+
+def settle() -> None:
+    """Takes all that is alive now out of the sight of Python's garbage collector.
+
+    A look at everything takes tens of milliseconds, every few thousand requests, and those that come meanwhile are
+    late by as much: of 2,000 a second one in a hundred. What nobody holds any more is freed as ever, and cycles in what
+    was a model are found when everything settles again, after the next one has come in its place.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def make_server(service: Service, options: Options) -> Any:
@@ -120,6 +134,8 @@ def make_server(service: Service, options: Options) -> Any:
             if threading.current_thread() is threading.main_thread():
                 loop = asyncio.get_running_loop()
                 loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(service.follow()))
+            for slot in service.slots:
+                slot.on_reload = settling(slot.on_reload, options.limits.deadline)
             self.sweeping = asyncio.ensure_future(sweep(self.server_state.connections, options.header_seconds))
 
         async def shutdown(self, sockets: Any = None) -> None:
@@ -146,6 +162,17 @@ def make_server(service: Service, options: Options) -> Any:
     config.load()
     config.http_protocol_class = direct(config.http_protocol_class, Door(service))
     return Server(config)
+
+
+def settling(tell: Callable[[Slot, bool], None], deadline: float) -> Callable[[Slot, bool], None]:
+    """`tell`, and everything settles anew when the requests to the old model are over."""
+
+    def told(slot: Slot, ok: bool) -> None:
+        tell(slot, ok)
+        if ok:
+            asyncio.get_running_loop().call_later(deadline + 1, settle)
+
+    return told
 
 
 async def sweep(connections: set[Any], seconds: float) -> None:

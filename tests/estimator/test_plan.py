@@ -32,6 +32,10 @@ def test_common_features_are_ranked_and_rare_ones_walked(monkeypatch: pytest.Mon
     assert walked.network_.ranker is None
     assert str(walked.plan_).startswith("sparse part: walk over pairs: a row meets about")
     monkeypatch.setattr(plan, "CUT_AT_MOST", 0)
+    few = slide.SlideClassifier(**options).fit(X, Y)
+    assert few.network_.ranker is None
+    assert "of no more than 1,000 labels" in str(few.plan_)
+    monkeypatch.setattr(plan, "FEW_LABELS", 79)
     ranked = slide.SlideClassifier(**options).fit(X, Y)
     assert ranked.network_.wide is None
     assert ranked.network_.ranker is not None

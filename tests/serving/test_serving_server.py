@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 import urllib.request
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ import slide
 from slide.cli.main import main
 from slide.serving.direct import Heads
 from slide.serving.limits import Limits
+from slide.serving.server import settle
 
 TEXT = json.dumps({"texts": ["a cat"], "k": 1}).encode()
 
@@ -358,3 +361,24 @@ def test_many_clients_at_once_each_get_their_own(port: int, model_path: Path) ->
         await asyncio.gather(*(one(text) for text in texts * 2))
 
     asyncio.run(all_of_them())
+
+
+def test_a_settled_process_frees_what_is_left_of_a_model() -> None:
+    """Nothing is looked at again by the garbage collector, and a cycle is found when it settles anew."""
+
+    class Part:
+        pass
+
+    part = Part()
+    part.itself = part  # type: ignore[attr-defined]
+    gone = weakref.ref(part)
+    try:
+        settle()
+        assert gc.get_freeze_count() > 10_000
+        del part
+        gc.collect()
+        assert gone() is not None
+        settle()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
