@@ -25,6 +25,7 @@ from slide.estimator.labels import Labels
 from slide.estimator.sklearn_api import seed_of
 from slide.text.classifier import PREFIX, SlideTextClassifier
 from slide.text.reader import TextReader, check_texts
+from slide.training.callbacks import Callback
 from slide.training.evaluation import KS, METRICS
 from slide.training.ranking import Rank
 
@@ -32,6 +33,7 @@ SHARE, MOST_HELD = 0.1, 10_000  # of the rows, where no evaluation set was given
 PILOT_ROWS = 5_000  # that say how long a trial takes
 TRIALS = 12  # that should fit the time; trials see fewer rows where they would not
 SLOWER = 2.0  # how much longer than the best so far a trial may take; the last fit is counted this much too
+MOST_OF_LEFT, SLOWEST = 0.25, 4.0  # of the time left, or of the best so far: a trial that takes more is given up
 NOISE = 0.5  # of the standard error of a share: what a score must rise by. Two models err on the same rows
 FEATURES = "features"
 
@@ -56,6 +58,10 @@ Options = dict[str, Any]
 Say = Callable[[str], None]
 
 
+def _said(options: Options) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items()) or "as given"
+
+
 @dataclass(frozen=True)
 class Trial:
     """One fit: the options that differ from those it began with, its score (a fraction), seconds, and rows."""
@@ -66,8 +72,7 @@ class Trial:
     n_rows: int
 
     def __str__(self) -> str:
-        what = ", ".join(f"{name}={value!r}" for name, value in self.options.items()) or "as given"
-        return f"{100 * self.score:.2f}  {self.seconds:.1f} s  {what}"
+        return f"{100 * self.score:.2f}  {self.seconds:.1f} s  {_said(self.options)}"
 
 
 @dataclass
@@ -207,15 +212,24 @@ class _Search:
 
     def _has_time(self, kept: Trial, trials: int = 1) -> bool:
         """For so many trials and the last fit."""
-        last = kept.seconds * self.data.n_with_held / kept.n_rows
-        return self.left > SLOWER * (trials * kept.seconds + last)
+        return self.left > SLOWER * (trials * kept.seconds + self._last(kept))
+
+    def _last(self, kept: Trial) -> float:
+        """Seconds of the last fit, of all rows."""
+        return kept.seconds * self.data.n_with_held / kept.n_rows
 
     def _try(self, options: Options) -> Trial | None:
         key = repr(sorted(options.items()))
         if key in self.tried:
             return None
         self.tried.add(key)
-        trial = self._measured(options)
+        kept = self.found.best
+        allowed = min(self.left - SLOWER * self._last(kept), max(self.left * MOST_OF_LEFT, SLOWEST * kept.seconds))
+        try:
+            trial = self._measured(options, allowed)
+        except _TooLongError:
+            self.say(f"given up after {allowed:.0f} s: {_said(options)}")
+            return None
         self._add(trial)
         return trial
 
@@ -225,7 +239,8 @@ class _Search:
         kept = " (kept)" if self.found.best is trial else ""
         self.say(f"trial {len(self.found.trials)}: {self.metric} {trial}{kept}")
 
-    def _measured(self, options: Options) -> Trial:
+    def _measured(self, options: Options, allowed: float = np.inf) -> Trial:
+        """Raises _TooLongError after so many seconds; features are made in any case."""
         begun = time.perf_counter()
         clf = _with(self.clf, options)
         X, held = self.data.features(clf)
@@ -235,12 +250,30 @@ class _Search:
         )
         if isinstance(clf, SlideTextClassifier) and plain.normalize == "auto":
             plain.normalize = True
-        plain.fit(X, Y)
+        plain.fit(X, Y, callback=_Limit(begun + allowed))
         ids, _ = plain.network_.predict_topk(Checked(plain._rows(held)), min(max(KS), Y.shape[1]))
         padded = np.full((len(ids), max(KS)), -1, np.int32)
         padded[:, : ids.shape[1]] = ids
         score = metrics.evaluate(held_Y, padded, Y, KS)[self.metric]
         return Trial(dict(options), score, time.perf_counter() - begun, Y.shape[0])
+
+
+class _TooLongError(Exception):
+    """A trial took more than its time."""
+
+
+class _Limit(Callback):
+    """Ends a fit at a time of time.perf_counter()."""
+
+    def __init__(self, end: float) -> None:
+        self._end = end
+
+    def on_chunk(self, progress: Any, network: Any) -> None:
+        self.on_ranking(network)
+
+    def on_ranking(self, network: Any) -> None:
+        if time.perf_counter() > self._end:
+            raise _TooLongError
 
 
 class _Rows:

@@ -104,6 +104,18 @@ def test_few_rows_are_tried_where_all_would_take_too_long(monkeypatch: pytest.Mo
     assert clf.tuned_.trials[0].n_rows == 360
 
 
+@pytest.mark.parametrize("choices", [{"dropout": (0.3,)}, {"wide": (slide.Rank(),)}])
+def test_a_trial_that_takes_too_long_is_given_up(choices: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, Y = slide.datasets.synthetic(300, 80, 10, nnz=6, labels_per_row=1)
+    for name, value in {"MOST_OF_LEFT": 0, "SLOWEST": 0, "CHOICES": choices}.items():
+        monkeypatch.setattr(autotuning, name, value)
+    said: list[str] = []
+    clf = slide.autotune(slide.SlideClassifier(hidden=4, epochs=1, n_threads=1), X, Y, say=said.append)
+    assert len(clf.tuned_.trials) == 1
+    assert [text.partition(":")[0] for text in said] == ["trial 1", "given up after 0 s"]
+    assert clf.network_.step == 300
+
+
 def test_rows_of_ones_own_are_scored_on() -> None:
     X, Y = slide.datasets.synthetic(300, 80, 10, nnz=6, labels_per_row=1)
     clf = slide.autotune(
@@ -159,7 +171,7 @@ def test_the_time_is_kept(spelled: tuple[list[str], list[str]], monkeypatch: pyt
     monkeypatch.setattr(autotuning, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     score = iter([0.5, 0.4, 0.4, 0.4])
 
-    def measured(self: Any, options: dict[str, Any]) -> autotuning.Trial:
+    def measured(self: Any, options: dict[str, Any], allowed: float = 0) -> autotuning.Trial:
         now[0] += 10
         return autotuning.Trial(options, next(score), 10.0, 216)
 

@@ -25,7 +25,7 @@ from slide.estimator.sklearn_api import seed_of
 from slide.inference.scores import threshold
 from slide.optim import check_schedule
 from slide.training import bars
-from slide.training.callbacks import Callback, Shown, listed
+from slide.training.callbacks import Callback, Callbacks, Shown, listed
 from slide.training.ranking import Rank, held_for_calibration, learn_ranker, update_ranker
 from slide.training.source import BlockSource
 from slide.training.weights import TrainingRows
@@ -135,8 +135,9 @@ def train(
             for one in callbacks:
                 if isinstance(one, Shown):
                     one.say("learning to rank the best labels of each row")
-            weights = rows.weights
-            clf.plan_.ranking = learn_ranker(net, rows.X, rows.Y, apart, rank, net.seed, weights, calibrate_on_held)
+            told = partial(Callbacks.of(callbacks).tell, "on_ranking", net)
+            how = {"weights": rows.weights, "before_held": calibrate_on_held, "between": told}
+            clf.plan_.ranking = learn_ranker(net, rows.X, rows.Y, apart, rank, net.seed, **how)
         learned.learn_of_given()
     say_what_was_done(clf)
 

@@ -26,9 +26,9 @@ SAMPLE = 128  # entries of X whose features' lists are counted
 #: the walk is ahead where it keeps all (WordNet, 2,900 pairs a row) and two in five (Debian's dependencies, 100,000),
 #: and 15 to 20 points behind where it keeps one in eight (Debian's sources, 332,000) or less.
 CUT_AT_MOST = 5
-#: With so few labels it may be cut to anything: what is cut are lists that nearly all labels are in. Texts of 598 tags by
-#: pieces of three to five characters, 8,000 rows of 190,000 pairs: P@1 85.2 in 32 s of processor time cut to 40,000, 84.9
-#: in 54 s uncut; to solve a row for each label takes many times as long.
+#: With so few labels it may be cut to anything: what is cut are lists that nearly all labels are in. 598 tags of texts,
+#: by pieces of three to five characters, 8,000 rows of 190,000 pairs: P@1 85.2 in 32 s of processor time cut to 40,000,
+#: 84.9 in 54 s uncut; to solve a row for each label takes ten times as long and more.
 FEW_LABELS = 1_000
 
 

@@ -5,7 +5,7 @@ What the solver computes is in csrc/linear/, its twin in slide/reference/linear.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,8 @@ from slide.model.sorted_lists import inserted, lower_bound, with_longer
 
 NARROW = 2**16  # features that fit 16 bits
 PAIRS_AT_ONCE = 2**25  # negative rows that are listed by label at a time: 128 MiB
+ENTRIES_AT_ONCE = 2**26  # features of these rows: a second or two of work
+LABELS_A_THREAD = 8  # of a block, at least, so that no thread is idle for long
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,12 @@ def solve(
     warm: SparseRows | None = None,
     backend: str | None = None,
     some_labels: tuple[int, int] | None = None,
+    between: Callable[[], None] | None = None,
 ) -> SparseRows:
     """Rows of all labels, learned on their positives and on the rows whose shortlist int32 [n, m] has them wrongly.
 
     some_labels : first and last + 1 of those whose rows are learned, the same as ever; others are empty. None: all
+    between : called every second or two; what it raises ends the work
     """
     core = _core(backend)
     rows, labels = Examples.of(X), Examples.of(Y)
@@ -174,7 +178,11 @@ def solve(
     parts = []
     begin, end = some_labels or (0, Y.shape[1])
     parts.append(_empty_rows(begin))
-    for first, last in _blocks(begin, end, shortlists.size * (end - begin) // max(Y.shape[1], 1)):
+    n_pairs = shortlists.size * (end - begin) // max(Y.shape[1], 1)
+    n_blocks = max(-(-n_pairs // PAIRS_AT_ONCE), n_pairs * X.nnz // max(X.shape[0], 1) // ENTRIES_AT_ONCE)
+    for first, last in _blocks(begin, end, n_blocks, LABELS_A_THREAD * options.n_threads):
+        if between is not None:
+            between()
         own = indptr[first : last + 1] - indptr[first], positives[indptr[first] : indptr[last]]
         wrong = core.linear_negatives(shortlists, labels, first, last - first, options.n_threads)
         start = None if warm is None else _some(warm, first, last)
@@ -188,10 +196,9 @@ def _empty_rows(n: int) -> tuple[Any, ...]:
     return np.zeros(n + 1, np.int64), np.empty(0, np.int32), nothing, np.zeros(n, np.float32)
 
 
-def _blocks(begin: int, end: int, n_pairs: int) -> Iterator[tuple[int, int]]:
-    """Ranges of labels that have about PAIRS_AT_ONCE of the shortlists' pairs."""
-    n = max(1, -(-n_pairs // PAIRS_AT_ONCE))
-    size = max(1, -(-(end - begin) // n))
+def _blocks(begin: int, end: int, n: int, least: int) -> Iterator[tuple[int, int]]:
+    """About n ranges of labels, of at least so many each."""
+    size = max(1, min(least, end - begin), -(-(end - begin) // max(n, 1)))
     for first in range(begin, end, size):
         yield first, min(first + size, end)
 

@@ -57,6 +57,9 @@ class Callback:
     def on_record(self, record: Record, progress: Progress) -> None:
         """A record was added to ``progress.history``: some 200 in a fit, and one at the end of each epoch."""
 
+    def on_ranking(self, network: Any) -> None:
+        """Every second or two while rows that rank (slide.Rank) are learned, after the end of the network's fit."""
+
     def on_fit_end(self, progress: Progress, network: Any) -> None:
         """Also after a fit that was interrupted."""
 

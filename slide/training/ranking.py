@@ -163,8 +163,8 @@ def shortlists(net: Model, X: sp.csr_array, m: int, at_most: int | None = None) 
 class RankingSource:
     """Where `learn_ranker` gets shortlists and sparse rows from: one network here, or the parts of one elsewhere."""
 
-    def __init__(self, net: Model) -> None:
-        self._net = net
+    def __init__(self, net: Model, between: Callable[[], None] | None = None) -> None:
+        self._net, self._between = net, between
         self.n_labels, self.n_features = net.n_labels, net.n_features
 
     def shortlists(self, X: sp.csr_array, m: int, at_most: int | None = None) -> tuple[IntArray, FloatArray]:
@@ -175,7 +175,8 @@ class RankingSource:
         self, X: sp.csr_array, Y: sp.csr_array, lists: IntArray, options: SolverOptions, **more: Any
     ) -> SparseRows:
         """As slide.model.sparse_rows.solve."""
-        return solve(X, Y, lists, replace(options, n_threads=self._net.n_threads), backend=self._net.backend, **more)
+        how = {"backend": self._net.backend, "between": self._between, **more}
+        return solve(X, Y, lists, replace(options, n_threads=self._net.n_threads), **how)
 
     def scores(self, rows: SparseRows, X: sp.csr_array, ids: IntArray) -> FloatArray:
         """As SparseRows.scores, of rows that `solve` returned."""
@@ -199,15 +200,17 @@ def learn_ranker(
     seed: int,
     weights: FloatArray | None = None,
     before_held: Callable[[], None] | None = None,
+    between: Callable[[], None] | None = None,
 ) -> RankingFacts:
     """Gives a trained network a ranker, learned on X and Y; rows that are `held` were not trained on.
 
     weights : of the rows' losses; C and the calibration follow from held rows as if all had the same
     before_held : called when the network ranks, but has learned nothing of the held rows yet
+    between : called every second or two of the work; what it raises ends it
 
     Returns what was chosen and how long each part took.
     """
-    source = net if isinstance(net, RankingSource) else RankingSource(net)
+    source = net if isinstance(net, RankingSource) else RankingSource(net, between)
     sized = options.sized(X.shape[0], source.n_labels)
     n_negatives, n_ranked = sized.n_negatives, sized.n_ranked
     assert n_negatives is not None

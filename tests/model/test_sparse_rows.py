@@ -91,6 +91,11 @@ def test_same_bits_for_any_number_of_threads_and_blocks(data, shrinks, monkeypat
         assert same(one, solve(X, Y, lists, replace(options, n_threads=threads)))
     monkeypatch.setattr("slide.model.sparse_rows.PAIRS_AT_ONCE", lists.size // 5)
     assert same(one, solve(X, Y, lists, replace(options, n_threads=2)))
+    monkeypatch.setattr("slide.model.sparse_rows.ENTRIES_AT_ONCE", 1)
+    monkeypatch.setattr("slide.model.sparse_rows.LABELS_A_THREAD", 1)
+    blocks: list[int] = []
+    assert same(one, solve(X, Y, lists, replace(options, n_threads=2), between=lambda: blocks.append(1)))
+    assert len(blocks) >= Y.shape[1] // 2
 
 
 @pytest.mark.thorough
