@@ -61,6 +61,9 @@ int slide_batch_possible(const slide_network *net); /* net/batch_plan.c */
 slide_status slide_train(slide_network *net, const slide_examples *ex, int64_t first_step, const float *lr,
                          int batch_size, slide_train_stats *stats);
 
+#define SLIDE_ROW_DRAWN 1  /* a uniform negative, which is likely to be none again for long */
+#define SLIDE_ROW_CHOSEN 2 /* a label, or listed */
+
 /* net/batch_plan.c, net/train.c: slide_train in parts, where batches are possible, for a last layer whose rows are not all in
  * memory (slide_layer.slots). A plan puts the samples into batches; batches first .. first + n need the rows that are then
  * marked in marks [N], and train once those have slots. All batches in order, whatever the parts, are one slide_train. What
@@ -71,6 +74,9 @@ void slide_batch_plan_free(slide_batch_plan *plan);
 int64_t slide_batch_plan_size(const slide_batch_plan *plan);
 slide_status slide_batch_plan_rows(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
                                    uint8_t *marks);
+/* Before there is a plan, since weights are still to change: marks the labels of the samples, and nearly all that is drawn. */
+void slide_batch_rows_ahead(const slide_network *net, const slide_examples *ex, int64_t first_step, int batch_size,
+                            uint8_t *marks);
 slide_status slide_batch_plan_train(slide_network *net, const slide_batch_plan *plan, int64_t first, int64_t n,
                                     slide_train_stats *stats);
 

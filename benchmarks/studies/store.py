@@ -2,8 +2,7 @@
 
 The same fit with all rows in memory and with room for a half, a quarter and an eighth of them, each in a process of its
 own, so that its peak of memory is its own. Rows of Amazon-670K's shape with planted labels: P@1 says that the models
-learned the same, not how good they would be on real rows. Whatever memory is free holds the file too, as the system's
-cache of files: `--cold` gives that back after each window of samples, so that rows come from the disk.
+learned the same, not how good they would be on real rows. Rows come from the disk, past the system's cache of files.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import slide
 from benchmarks.harness import commands, environment, measure, tables
 from benchmarks.harness.shapes import SHAPES
 from slide.model.store.layer import StoredLayer
-from slide.model.store.size import SLOT_BYTES, BudgetError, rows_that_leave
+from slide.model.store.size import SLOT_BYTES, BudgetError
 
 SHAPE = SHAPES["amazon-670k"]
 SHARES = (1.0, 0.5, 0.25, 0.125)
@@ -36,17 +35,6 @@ HEADERS = (
     "P@1",
 )
 POINT = "--point"
-
-
-class ForgetFile(slide.Callback):
-    """Gives back what the system keeps of the file in memory, after each window."""
-
-    def on_chunk(self, progress: Any, network: Any) -> None:
-        last = network.states[-1]
-        if isinstance(last, StoredLayer):
-            number = last.store._file.fileno()
-            os.fsync(number)
-            os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def network(labels: int, hidden: int, threads: int, memory: int | None) -> slide.Network:
@@ -65,7 +53,7 @@ def budget_for(share: float, labels: int, hidden: int) -> int | None:
         network(labels, hidden, 1, 1)
     except BudgetError as error:
         n, row_bytes = int(share * labels), 4 * (hidden + 16)
-        return error.beside + n * (row_bytes + SLOT_BYTES) + rows_that_leave(n) * row_bytes
+        return error.beside + n * (row_bytes + SLOT_BYTES)
     raise AssertionError("a budget of one byte was enough")
 
 
@@ -75,7 +63,7 @@ def resident() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def point(share: float, labels: int, rows: int, hidden: int, threads: int, cold: bool) -> dict[str, Any]:
+def point(share: float, labels: int, rows: int, hidden: int, threads: int) -> dict[str, Any]:
     """One fit of two passes."""
     density = {"nnz": SHAPE.nnz, "labels_per_row": SHAPE.labels_per_row}
     X, Y = slide.datasets.synthetic(rows, SHAPE.features, labels, **density)
@@ -84,7 +72,7 @@ def point(share: float, labels: int, rows: int, hidden: int, threads: int, cold:
     before = resident()
     net = network(labels, hidden, threads, memory)
     begin = time.perf_counter()
-    net.fit(X, Y, epochs=2, callback=ForgetFile() if cold else None)
+    net.fit(X, Y, epochs=2)
     seconds = time.perf_counter() - begin
     last = net.states[-1]
     traffic = vars(last.store.traffic) if isinstance(last, StoredLayer) else None
@@ -95,7 +83,6 @@ def point(share: float, labels: int, rows: int, hidden: int, threads: int, cold:
         "labels": labels,
         "rows": rows,
         "hidden": hidden,
-        "cold": cold,
         "budget": memory,
         "output_bytes": last.n_bytes,
         "bytes_before": before,
@@ -109,7 +96,7 @@ def point(share: float, labels: int, rows: int, hidden: int, threads: int, cold:
 
 def measured(share: float, args: argparse.Namespace) -> dict[str, Any]:
     """The same in a process of its own, with its peak of memory; or why there is none."""
-    numbers = [str(n) for n in (share, args.labels, args.rows, args.hidden, args.threads, int(args.cold))]
+    numbers = [str(n) for n in (share, args.labels, args.rows, args.hidden, args.threads)]
     cost = measure.run([sys.executable, "-m", "benchmarks.studies.store", POINT, *numbers])
     if cost.returncode:
         return {"share": share, "status": "failed", "reason": cost.last_words()}
@@ -141,14 +128,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == [POINT]:
         share, *numbers = argv[1:]
-        labels, rows, hidden, threads, cold = map(int, numbers)
-        print(json.dumps(point(float(share), labels, rows, hidden, threads, bool(cold))))
+        labels, rows, hidden, threads = map(int, numbers)
+        print(json.dumps(point(float(share), labels, rows, hidden, threads)))
         return 0
     p = argparse.ArgumentParser(prog="python -m benchmarks.studies.store", description=__doc__)
     p.add_argument("--labels", type=int, default=SHAPE.labels, metavar="N")
     p.add_argument("--rows", type=int, default=ROWS, metavar="N")
     p.add_argument("--hidden", type=int, default=128, metavar="N")
-    p.add_argument("--cold", action="store_true", help="nothing of the file stays in the system's cache of files")
     commands.add_run_options(p, "store")
     args = p.parse_args(argv)
     env, found = environment.describe(args.threads), []

@@ -3,7 +3,8 @@
 A model of 3 GB is trained for some windows in memory; then, from its file, with budgets of a half and an eighth of it
 (`memory=`), and with a half and all rows mapped by `mmap`. Each has a process of its own, in a memory group (cgroup)
 of the budget and 64 MiB: files in the system's cache count too, so that rows come from the disk. Data and the
-interpreter are outside. Tables stay as they are while the windows are timed.
+interpreter are outside. Tables stay as they are while the windows are timed. What both allow is the rate in memory, or
+that at which rows were fetched while some were, over the misses of a sample, whichever is less.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from benchmarks.harness.shapes import SHAPES
 from slide.engine.protocol import Examples
 from slide.io.model_file import read_model
 from slide.model.store.layer import StoredLayer
+from slide.model.store.rows import Traffic
 from slide.training.loop import WINDOW
 
 SHAPE = SHAPES["amazon-670k"]
@@ -35,7 +38,17 @@ WAYS = (("memory", 1), ("store", 2), ("store", 8), ("mmap", 2))
 BATCH, EXTRA = 32, 2**26
 PREFIX = "slide-study-"
 GROUPS = Path("/sys/fs/cgroup")
-HEADERS = ("rows", "budget", "samples/s", "of memory's", "misses a sample", "waiting", "one row: cold, warm, ms")
+HEADERS = (
+    "rows",
+    "budget",
+    "samples/s",
+    "of memory's",
+    "misses a sample",
+    "fetches/s",
+    "of what both allow",
+    "waiting",
+    "one row: cold, warm, ms",
+)
 POINT = "--point"
 
 
@@ -92,24 +105,32 @@ def opened(way: str, path: str, budget: int, threads: int) -> slide.Network:
 
 def train(net: slide.Network, X: Examples, Y: Examples, seconds: float) -> dict[str, Any]:
     """Windows after windows, as a fit trains them; the first one fills the cache and does not count."""
-    n, done, spent, waited, read = len(X.indptr) - 1, 0, 0.0, 0.0, 0
+    n, done, spent = len(X.indptr) - 1, 0, 0.0
     last, size = net.states[-1], min(WINDOW, n)
     if not isinstance(last, StoredLayer) and isinstance(last.rows, np.memmap):
         size = 256  # of which one takes long enough
-    traffic = last.store.traffic if isinstance(last, StoredLayer) else None
-    order = np.random.default_rng(5).permutation(n).astype(np.int64)
+    order, before = np.random.default_rng(5).permutation(n).astype(np.int64), Traffic()
     while spent < seconds:
-        begin, before = time.perf_counter(), (traffic.read, traffic.seconds) if traffic else (0, 0.0)
-        first = done % (n - size + 1)
+        begin = time.perf_counter()
+        first, following = (at % (n - size + 1) for at in (done, done + size))
+        net.expect(X, Y, order[following : following + size], net.step + size, BATCH)
         net.engine.train(X, Y, order[first : first + size], net.step, np.full(size, 0.05, np.float32), BATCH)
         net.step += size
         if done:
             spent += time.perf_counter() - begin
-        if done and traffic:
-            read, waited = read + traffic.read - before[0], waited + traffic.seconds - before[1]
+        else:
+            before = replace(net.traffic or Traffic())
         done += size
     counted = done - size
-    return {"samples": counted, "seconds": spent, "misses": read / counted, "waiting": waited / spent}
+    found = (net.traffic or Traffic()).since(before)
+    return {
+        "samples": counted,
+        "seconds": spent,
+        "misses": found.read / counted,
+        "fetches": found.read / max(found.reading, 1e-9),
+        "waiting": found.waiting / spent,
+        "summary": found.summary(counted),
+    }
 
 
 def one_row(net: slide.Network, X: Any) -> tuple[float, float]:
@@ -138,13 +159,16 @@ def cells(row: dict[str, Any], memory: dict[str, Any]) -> list[str]:
     if row["status"] != "ok":
         return tables.padded([f"{row['way']} 1/{row['share']}", row["reason"]], len(HEADERS))
     rate = row["samples"] / row["seconds"]
+    whole = memory["samples"] / memory["seconds"] if memory["status"] == "ok" else float("nan")
     stored = row["way"] == "store"
     return [
         row["way"] if row["way"] == "memory" else f"{row['way']}, 1/{row['share']}",
         "" if row["way"] == "memory" else tables.size(row["budget"]),
         f"{rate:,.0f}",
-        f"{rate * memory['seconds'] / memory['samples']:.4f}" if memory["status"] == "ok" else "",
+        f"{rate / whole:.4f}",
         f"{row['misses']:.2f}" if stored else "",
+        f"{row['fetches']:,.0f}" if stored else "",
+        f"{rate / min(whole, row['fetches'] / row['misses']):.2f}" if stored and row["misses"] else "",
         f"{row['waiting']:.2f}" if stored else "",
         "" if row["way"] == "mmap" else f"{row['cold_ms']:.2f}, {row['warm_ms']:.2f}",
     ]
@@ -182,6 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             out = environment.save("store_group", {"rows": found}, env, args.out)
     print(environment.summary(env), end="\n\n")
     print(tables.markdown(HEADERS, [cells(row, found[0]) for row in found]))
+    for row in found:
+        if row["status"] == "ok" and row["way"] == "store":
+            print(f"1/{row['share']}: {row['summary']}")
     commands.say(f"written to {out}")
     return 0
 

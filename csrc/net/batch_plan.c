@@ -138,10 +138,27 @@ slide_status slide_batch_plan_rows(slide_network *net, const slide_batch_plan *p
         int64_t begin;
         int samples = slide_batch_samples(plan, i, &begin);
         failed |= slide_batch_choose(net, s, plan, begin, samples) != SLIDE_OK;
-        for (int64_t k = 0; !failed && k < s->batch.n; k++)
-            __atomic_store_n(&marks[s->batch.ids[k]], (uint8_t)1, __ATOMIC_RELAXED);
+        for (int64_t k = 0; !failed && k < s->batch.n; k++) {
+            int is_drawn = s->batch.neg_log_q[k] > 0;
+            __atomic_fetch_or(&marks[s->batch.ids[k]], is_drawn ? SLIDE_ROW_DRAWN : SLIDE_ROW_CHOSEN, __ATOMIC_RELAXED);
+        }
     }
     return failed ? SLIDE_NO_MEMORY : SLIDE_OK;
+}
+
+/* A few of those drawn may be labels or listed; others take their place, which nobody knows yet. */
+void slide_batch_rows_ahead(const slide_network *net, const slide_examples *ex, int64_t first_step, int batch_size,
+                            uint8_t *marks)
+{
+    const slide_layer *layer = slide_last_layer(net);
+    if (batch_size > SLIDE_BATCH_MOST) batch_size = SLIDE_BATCH_MOST;
+    for (int64_t i = 0; i < ex->n; i++)
+        for (int64_t j = ex->y_indptr[ex->order[i]]; j < ex->y_indptr[ex->order[i] + 1]; j++)
+            marks[ex->y_indices[j]] |= SLIDE_ROW_CHOSEN;
+    for (int64_t first = 0; first < ex->n && !slide_active_is_all(layer); first += batch_size) {
+        slide_rng rng = slide_batch_rng(net, first_step, first);
+        for (int64_t k = 0; k < layer->n_random; k++) marks[slide_rng_below(&rng, (uint32_t)layer->n)] |= SLIDE_ROW_DRAWN;
+    }
 }
 
 void slide_batch_plan_free(slide_batch_plan *plan)

@@ -77,6 +77,12 @@ static int cells_of(const slide_batch_plan *plan, int64_t first, int n, int32_t 
     return found;
 }
 
+/* Of a batch's place in the plan, whatever samples it is of: what it draws is known before weights and cells are. */
+slide_rng slide_batch_rng(const slide_network *net, int64_t first_step, int64_t first)
+{
+    return slide_active_rng(net->seed, net->n_layers - 1, (uint64_t)(first_step + first));
+}
+
 /* Fills b->ids, b->neg_log_q and the places of labels. The lists get at least half of what the labels leave. */
 static void choose_active(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first, int n)
 {
@@ -96,7 +102,7 @@ static void choose_active(const slide_network *net, slide_scratch *s, const slid
     if (left < listed / 2) left = listed / 2;
     if (plan->cells)
         b->n += slide_cells_take(&layer->lsh, &s->lsh.counter, cells, cells_of(plan, first, n, cells), left, b->ids + b->n);
-    slide_rng rng = slide_active_rng(net->seed, net->n_layers - 1, (uint64_t)(plan->first_step + plan->visit[first]));
+    slide_rng rng = slide_batch_rng(net, plan->first_step, first);
     b->n = slide_active_negatives(layer, &s->lsh.counter, &rng, b->n, b->ids, b->neg_log_q);
 }
 

@@ -13,4 +13,7 @@ void slide_batch_set_free(slide_batch *b);
 slide_status slide_batch_choose(const slide_network *net, slide_scratch *s, const slide_batch_plan *plan, int64_t first,
                                 int n);
 
+/* What the batch that begins at plan->visit[first] draws its uniform negatives from. */
+slide_rng slide_batch_rng(const slide_network *net, int64_t first_step, int64_t first);
+
 #endif

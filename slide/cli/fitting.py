@@ -254,4 +254,5 @@ def _traffic(net: slide.Network, n: int, seconds: float) -> dict[str, Any]:
     found = net.traffic
     if found is None:
         return {}
-    return {"rows_read_a_sample": round(found.read / max(n, 1), 2), "row_share": round(found.seconds / seconds, 3)}
+    facts = {"rows_read_a_sample": round(found.read / max(n, 1), 2), "row_share": round(found.waiting / seconds, 3)}
+    return {**facts, "rows_in_a_file": {k: round(v, 3) for k, v in vars(found).items()}}

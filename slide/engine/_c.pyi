@@ -12,7 +12,22 @@ from slide.engine.protocol import Examples, StepRule, TrainStats
 from slide.engine.state import LayerState, WideState
 
 def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]: ...
-def move_rows(write: bool, file: int, ids: IntArray, slots: IntArray, arena: npt.NDArray[Any]) -> None: ...
+
+DISK_PAGE: int
+
+class Mover:
+    has_queue: bool
+    def __init__(self, room: int, wants_queue: bool) -> None: ...
+    def move(
+        self,
+        write: bool,
+        file: int,
+        by_pages: bool,
+        at: npt.NDArray[np.int64],
+        slots: IntArray,
+        arena: npt.NDArray[Any],
+    ) -> None: ...
+
 def isa_available() -> list[str]: ...
 def openmp_threads() -> int: ...
 def parse_xmc(
@@ -69,6 +84,15 @@ class Engine:
         batch_size: int,
     ) -> Any: ...
     def mark_plan(self, plan: Any, first: int, n: int, marks: npt.NDArray[np.uint8]) -> None: ...
+    def mark_ahead(
+        self,
+        X: Examples,
+        Y: Examples,
+        order: npt.NDArray[np.int64],
+        first_step: int,
+        batch_size: int,
+        marks: npt.NDArray[np.uint8],
+    ) -> None: ...
     def train_plan(self, plan: Any, first: int, n: int) -> TrainStats: ...
     def rebuild(self, layer: int, generation: int, refresh: bool = False) -> None: ...
     def rebuild_from(

@@ -194,13 +194,19 @@ cdef class Engine:
         return plan
 
     def mark_plan(self, _Plan plan, int64_t first, int64_t n, uint8_t[::1] marks):
-        """Sets marks [N] of the last layer's rows that the batches first to first + n take."""
+        """Sets marks [N] of the last layer's rows that the batches first to first + n take: see SLIDE_ROW_ in slide.h."""
         cdef slide_status status
         with self.lock:
             with nogil:
                 status = slide_batch_plan_rows(self.net, plan.c, first, n, &marks[0])
         if status == SLIDE_NO_MEMORY:
             raise MemoryError("could not get memory for the active sets")
+
+    def mark_ahead(self, X, Y, order, int64_t first_step, int batch_size, uint8_t[::1] marks):
+        """Sets marks [N] of what a plan of these will take for certain, and of nearly all that it will draw."""
+        cdef _Examples ex = _Examples(X, Y, order)
+        with nogil:
+            slide_batch_rows_ahead(self.net, &ex.c, first_step, batch_size, &marks[0])
 
     def train_plan(self, _Plan plan, int64_t first, int64_t n):
         """Trains these batches, whose rows are in memory. Returns TrainStats."""

@@ -30,7 +30,7 @@ from slide.io.model_check import DTYPES, check_config, check_cost, check_entries
 from slide.lsh import HashFamily
 from slide.model.model import Model
 from slide.model.snapshot import Snapshot, as_json, family_config
-from slide.model.store.rows import mapped_rows
+from slide.model.store.files import mapped_rows
 from slide.model.store.segments import Manifest, check_sizes, read_rows
 from slide.model.store.size import BudgetError
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import threading
 
+import numpy as np
+import numpy.typing as npt
+
 from slide.checks import require, warn
 from slide.engine.layout import FloatArray
 from slide.engine.leaves import Leaves
-from slide.engine.protocol import Engine
+from slide.engine.protocol import Engine, Examples
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 from slide.model.ranker import Ranker
-from slide.model.store.engine import stored_engine
+from slide.model.store.engine import StoredEngine, stored_engine
 from slide.model.store.layer import StoredLayer
 from slide.model.store.rows import Traffic
 from slide.model.store.size import in_words
@@ -105,6 +108,12 @@ class EngineOwner:
         """Rows between memory and their file, since the model was made or loaded; None where all are in memory."""
         last = self.states[-1]
         return last.store.traffic if isinstance(last, StoredLayer) else None
+
+    def expect(self, X: Examples, Y: Examples, order: npt.NDArray[np.int64], first_step: int, batch_size: int) -> None:
+        """What the engine will train after the next call: where rows are in a file, they are fetched meanwhile."""
+        engine = self.engine
+        if isinstance(engine, StoredEngine) and len(order):
+            engine.expect(X, Y, order, first_step, batch_size)
 
     def set_threads(self, n_threads: int) -> None:
         """Changes how many threads train and predict."""

@@ -18,8 +18,9 @@ from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 from slide.lsh import HashFamily
 from slide.model.pairs import Wide, make_state
 from slide.model.quantize import make_layer, make_pairs
+from slide.model.store.files import FileRows
 from slide.model.store.layer import StoredLayer
-from slide.model.store.rows import FileRows, RowStore
+from slide.model.store.rows import RowStore
 from slide.model.store.size import check_plain, split_of
 
 

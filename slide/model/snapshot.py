@@ -19,7 +19,7 @@ from slide.engine import memory
 from slide.layers import LAYERS, Layer, Sampled
 from slide.lsh import FAMILIES, HashFamily
 from slide.model.pairs import Wide
-from slide.model.store.rows import FileRows
+from slide.model.store.files import FileRows
 from slide.optim import OPTIMIZERS, Optimizer, Rebuild
 
 Array = npt.NDArray[Any]

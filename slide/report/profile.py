@@ -33,6 +33,7 @@ MEANING = {
     "layers below": "backward pass and updates",
     "sparse part": "scores, losses and updates of feature-label pairs",
     "rebuild": "training waits for the tables",
+    "rows": "training waits for output rows of a file (memory=)",
     "other": "waiting, order of samples, preparation and the last rebuild",
 }
 
@@ -44,12 +45,14 @@ class Profile:
     Attributes
     ----------
     seconds : float
-        Wall-clock time of the fit; `rows` of PHASES, "rebuild" and "other" are thread-seconds and add up to `threads`
-        times as much.
+        Wall-clock time of the fit; those of PHASES, "rebuild", "rows" and "other" are thread-seconds and add up to
+        `threads` times as much.
     samples, threads, batch_size : int
     isa : str
     phases : dict of str to float
         Seconds, summed over threads.
+    rows : str
+        What came of output rows in a file, where they are in one.
     """
 
     seconds: float
@@ -58,6 +61,7 @@ class Profile:
     batch_size: int
     isa: str
     phases: dict[str, float]
+    rows: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -72,7 +76,7 @@ class Profile:
             each = 1e6 * seconds / max(self.samples, 1)
             lines.append(f"{name:<14}{seconds / total:>7.1%}{seconds:>10.3f}{each:>13.3f}  {MEANING[name]}")
         lines.append(f"{'all threads':<14}{1:>7.1%}{total:>10.3f}{1e6 * total / max(self.samples, 1):>13.3f}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"rows in a file: {self.rows}"] if self.rows else [])])
 
 
 class _Timed(Callback):
@@ -120,8 +124,11 @@ def profile(clf: SlideClassifier, X: Any, y: Any, **fit_kwargs: Any) -> Profile:
     threads = net.n_threads
     phases = dict(zip(PHASES, progress.phase_seconds or [0.0] * len(PHASES), strict=True))
     phases["rebuild"] = progress.rebuild_seconds * threads
+    rows = net.traffic.summary(progress.done) if net.traffic else ""
+    if rows:
+        phases["rows"] = progress.rows_seconds * threads
     phases["other"] = seconds * threads - sum(phases.values())
-    return Profile(seconds, progress.done, threads, net.resolved_batch_size(progress.total), net.isa, phases)
+    return Profile(seconds, progress.done, threads, net.resolved_batch_size(progress.total), net.isa, phases, rows)
 
 
 @dataclass(frozen=True)

@@ -246,8 +246,16 @@ def _scores(p: Progress) -> str:
     return "".join(part + "  " for part in parts)
 
 
+def _rows(p: Progress) -> str:
+    """Of output rows in a file."""
+    if not p.rows_read:
+        return ""
+    return f"  {p.rows_read / max(p.done, 1):.2f} rows read a sample, {p.rows_seconds / p.seconds:.0%} waiting"
+
+
 def _tail(p: Progress) -> str:
-    return f"loss {p.loss:.3f}  {_scores(p)}{p.samples_per_second:,.0f} samples/s  {duration(p.seconds_left)} left"
+    rate = f"{p.samples_per_second:,.0f} samples/s{_rows(p)}"
+    return f"loss {p.loss:.3f}  {_scores(p)}{rate}  {duration(p.seconds_left)} left"
 
 
 def _tqdm(**options: Any) -> Any:

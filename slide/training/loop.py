@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from slide.engine.protocol import Examples, TrainStats
 from slide.errors import NonFiniteError
 from slide.model.model import Model
 from slide.model.snapshot import families
+from slide.model.store.rows import Traffic
 from slide.optim import Schedule
 from slide.training.background_tables import BackgroundTables, in_background
 from slide.training.callbacks import Callbacks
@@ -99,8 +101,9 @@ class _Fit:
             self.save_if_due()
             self.tables.follow(X, Y)
             size = min(WINDOW if batch_size > 1 else chunk, n - first, self.tables.samples_left())
-            took = _train_chunk(net, X, Y, order[first : first + size], batch_size, plan.schedule, progress)
-            first += size
+            now, first = order[first : first + size], first + size
+            net.expect(X, Y, order[first : first + WINDOW], net.step + size, batch_size)
+            took = _train_chunk(net, X, Y, now, batch_size, plan.schedule, progress)
             progress.epoch_ended = ends_epoch and first == n
             if progress.epoch_ended:
                 self._end_epoch(X)
@@ -265,11 +268,13 @@ def _train_chunk(
     n = len(order)
     where = (progress.done + np.arange(n)) / progress.total
     lr = np.ascontiguousarray(schedule(where) * np.float32(net.optimizer.lr), np.float32)
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), replace(net.traffic or Traffic())
     with net.lock:
         stats = net.engine.train(X, Y, order, net.step, lr, batch_size)
         if stats.bad_step >= 0:
             raise NonFiniteError(what_stopped(net, stats, float(lr[stats.bad_step - net.step])))
         net.step += n
     progress.add(stats, n)
+    since = (net.traffic or Traffic()).since(before)
+    progress.rows_read, progress.rows_seconds = progress.rows_read + since.read, progress.rows_seconds + since.waiting
     return time.perf_counter() - begin

@@ -37,6 +37,10 @@ class Progress:
         The one to be shown: what early stopping goes by, "p@1" without it.
     data : dict of str to float
         Of the rows trained on: rows, features, labels, labels_per_row, rows_without_features, rows_without_labels.
+    rows_read : int
+        Output rows that were read from their file so far, where there is one (`memory`).
+    rows_seconds : float
+        How long training waited for them.
     stop : bool
         Set it to end the fit before the next chunk.
     """
@@ -57,6 +61,8 @@ class Progress:
     columns: list[str] = field(default_factory=list, repr=False)
     metric: str = "p@1"
     data: dict[str, float] = field(default_factory=dict, repr=False)
+    rows_read: int = 0
+    rows_seconds: float = 0.0
     stop: bool = False
     phase_seconds: list[float] = field(
         default_factory=list, repr=False

@@ -223,8 +223,8 @@ def test_a_synthetic_shape_may_be_a_task(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_store_costs_what_its_traffic_says() -> None:
-    whole = store.point(1.0, 9000, 300, 8, 1, False) | {"status": "ok", "peak_rss_bytes": 5 * 10**8}
-    some = store.point(0.6, 9000, 300, 8, 1, True) | {"status": "ok", "peak_rss_bytes": 5 * 10**8}
+    whole = store.point(1.0, 9000, 300, 8, 1) | {"status": "ok", "peak_rss_bytes": 5 * 10**8}
+    some = store.point(0.6, 9000, 300, 8, 1) | {"status": "ok", "peak_rss_bytes": 5 * 10**8}
     assert whole["traffic"] is None
     assert some["traffic"]["read"] > 0
     assert some["p@1"] == whole["p@1"]
@@ -241,4 +241,6 @@ def test_a_store_in_a_group_is_measured_by_windows(tmp_path: Path) -> None:
         assert store_group.cells(row | {"way": way, "status": "ok"}, row | {"status": "ok"})[3] == "1.0000"
     net = store_group.opened("mmap", path, 0, 1)
     assert isinstance(net.states[-1].rows, np.memmap)
+    stored = row | {"way": "store", "status": "ok", "misses": 2.0, "fetches": row["samples"] / row["seconds"]}
+    assert store_group.cells(stored, row | {"status": "ok"})[6] == "2.00"  # fetches would allow half of that rate
     assert store_group.cells({"way": "store", "share": 8, "status": "failed", "reason": "why"}, row)[1] == "why"

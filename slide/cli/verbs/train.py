@@ -119,9 +119,8 @@ def run(args: Namespace) -> int:
     if target and not (test and is_stream(target)):  # what went into a pipe cannot be written again
         facts |= save(clf, target)
     print(f"trained {facts['n_trained']:,} samples in {bars.duration(seconds)}: {data.summary(facts)}", flush=True)
-    if clf.network_.is_stored:
-        share, rows = 100 * facts["row_share"], facts["rows_read_a_sample"]
-        print(f"rows in a file: {rows:g} read a sample, {share:.0f} % of the time waited for them", flush=True)
+    if clf.network_.traffic:
+        print(f"rows in a file: {clf.network_.traffic.summary(facts['n_trained'])}", flush=True)
     if clf.plan_.rank or clf.plan_.is_table:
         print(clf.plan_, flush=True)
     if target:

@@ -180,7 +180,7 @@ def first_bad_layer(net: Any, outputs: Any) -> Any:
 
 
 @kernel
-def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: Any, lr: Any) -> Any:
+def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: Any, step: Any, lr: Any) -> Any:
     """Returns loss, number of losses and size of the active set; then -1, -1 and False, or the sample and layer of what
     TrainStats calls a bad step, and whether it was an update. A loss that is not finite changes nothing.
     """
@@ -195,7 +195,7 @@ def train_batch(net: Any, s: Any, X: Any, Y: Any, rows: Any, steps: Any, cells: 
         most_labels = max(most_labels, Y.indptr[rows[q] + 1] - Y.indptr[rows[q]])
     targets = np.empty((n, most_labels), np.int64)
     ids = np.empty(layer.n_active + layer.n_random + n * most_labels, np.int32)
-    ids = ids[: choose_active(net, s, Y, rows, cells, steps[0], ids, targets)]
+    ids = ids[: choose_active(net, s, Y, rows, cells, step, ids, targets)]
     z = np.empty((n, len(ids)), np.float32)
     loss, n_losses = ZERO, 0
     for q in range(n):
@@ -244,7 +244,7 @@ def train_batches(
         at = plan.visit[plan.batches[i] * batch_size : (plan.batches[i] + 1) * batch_size]
         rows, steps = plan.order[at], plan.first_step + at
         its_loss, losses, size, place, bad_layer, bad_update = train_batch(
-            net, s, X, Y, rows, steps, plan.cells[at], lr[at[0]]
+            net, s, X, Y, rows, steps, plan.cells[at], plan.first_step + plan.batches[i] * batch_size, lr[at[0]]
         )
         loss += its_loss
         n_loss += losses

@@ -7,6 +7,7 @@ with one thread, the bits too.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ from slide.model.store.layer import BestOf, StoredLayer
 from slide.model.store.size import PART_BYTES, blocks_at_once, in_words
 
 Found = tuple[IntArray, FloatArray]
+ROW_DRAWN = 1  # csrc/slide.h: SLIDE_ROW_DRAWN
 
 
 class StoredEngine:
@@ -40,6 +42,8 @@ class StoredEngine:
         assert isinstance(last, StoredLayer)
         self._layer, self._store, self._index = last, last.store, len(states) - 1
         self._ranker: Ranker | None = None
+        self._marks = np.zeros(-(-last.n // 8) * 8, np.uint8)  # of rows that batches take: _taken
+        self._next: tuple[Examples, Examples, npt.NDArray[np.int64], int, int] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -57,24 +61,51 @@ class StoredEngine:
     ) -> TrainStats:
         """As Engine.train; raises ValueError where the rows of one batch are more than the cache holds."""
         with self._store.lock:
+            begin = time.perf_counter()
             plan = self._inner.plan(X, Y, order, first_step, lr, batch_size)
-            first, size, total = 0, plan.n_batches, TrainStats(0.0, 0, 0, -1, -1)
-            while first < plan.n_batches and total.bad_step < 0:
-                size = min(size, plan.n_batches - first)
-                ids = self._rows_of(plan, first, size)
-                while len(ids) > self._store.n_slots:
-                    self._check_one(size, len(ids))
-                    size = max(1, size * self._store.n_slots // (2 * len(ids)))
-                    ids = self._rows_of(plan, first, size)
-                self._store.hold(ids, change=True)
+            first, total = 0, TrainStats(0.0, 0, 0, -1, -1)
+            size, (ids, chosen) = self._part(plan, 0, plan.n_batches)
+            self._store.traffic.planning += time.perf_counter() - begin
+            while size and total.bad_step < 0:
+                self._store.hold(ids, chosen, change=True)
+                following, begin = first + size, time.perf_counter()
+                if following < plan.n_batches:
+                    next_size, (ids, chosen) = self._part(plan, following, size)
+                    self._store.expect(ids)
+                else:
+                    next_size = 0
+                    self._expect_next()
+                middle = time.perf_counter()
                 total = _added(total, self._inner.train_plan(plan, first, size))
-                first += size
+                first, size = following, next_size
+                self._store.traffic.planning += middle - begin
+                self._store.traffic.training += time.perf_counter() - middle
             return total
 
-    def _rows_of(self, plan: Any, first: int, n: int) -> IntArray:
-        marks = np.zeros(self._layer.n, np.uint8)
-        self._inner.mark_plan(plan, first, n, marks)
-        return np.flatnonzero(marks).astype(np.int32)
+    def expect(self, X: Examples, Y: Examples, order: npt.NDArray[np.int64], first_step: int, batch_size: int) -> None:
+        """What the call of `train` after the next one will be given: its rows are fetched while the next one trains."""
+        self._next = X, Y, order, first_step, batch_size
+
+    def _expect_next(self) -> None:
+        """Labels, and what is drawn: what the lists of the cells have follows from weights that are still to change."""
+        if self._next is None:
+            return
+        self._inner.mark_ahead(*self._next, self._marks)
+        self._next = None
+        self._store.expect(_taken(self._marks)[0])
+
+    def _part(self, plan: Any, first: int, size: int) -> tuple[int, tuple[IntArray, npt.NDArray[np.bool_]]]:
+        """How many batches from `first` on, up to `size`, the cache has room for; and their rows: see RowStore.hold."""
+        size = min(size, plan.n_batches - first)
+        if not size:
+            return 0, (np.empty(0, np.int32), np.empty(0, np.bool_))
+        while True:
+            self._inner.mark_plan(plan, first, size, self._marks)
+            ids, marks = _taken(self._marks)
+            if len(ids) <= self._store.n_slots:
+                return size, (ids, marks != ROW_DRAWN)
+            self._check_one(size, len(ids))
+            size = max(1, size * self._store.n_slots // (2 * len(ids)))
 
     def _check_one(self, size: int, needed: int) -> None:
         held = self._store.n_slots
@@ -210,6 +241,16 @@ def _distinct(ids: IntArray) -> IntArray:
     ascending = np.sort(ids, axis=None)
     ascending = ascending[np.searchsorted(ascending, 0) :]
     return ascending[np.diff(ascending, prepend=-1) > 0]
+
+
+def _taken(marks: npt.NDArray[np.uint8]) -> tuple[IntArray, npt.NDArray[np.uint8]]:
+    """Which marks are set, ascending, and the marks; none is set any more. Few are: eight are seen at a time."""
+    words = marks.view(np.uint64)
+    some = np.flatnonzero(words)
+    found = words[some].view(np.uint8)
+    words[some] = 0
+    at = np.flatnonzero(found)
+    return (8 * some[at // 8] + at % 8).astype(np.int32), found[at]
 
 
 def _added(a: TrainStats, b: TrainStats) -> TrainStats:

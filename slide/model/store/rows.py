@@ -1,14 +1,16 @@
-"""A file of rows, and an arena in memory that holds some of them: those that were used last."""
+"""A cache of the rows of a file: an arena in memory that holds those of a window, and of the next one before it comes.
+
+While a window is trained, one thread makes room in the arena, appends to the file what was changed, and reads what the
+next window is expected to take. Nobody else touches the cache meanwhile: whoever wants something waits for it first.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
-import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,74 +20,50 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.engine import memory
-from slide.engine.binding import c_core
 from slide.engine.layout import IntArray
-from slide.model.store.size import PART_BYTES, rows_a_part, rows_that_leave
+from slide.model.store.files import FileRows, Rows, UnnamedFile
+from slide.model.store.row_file import RowFile
+from slide.model.store.size import rows_a_part
 
-Rows = npt.NDArray[Any]
-READERS = 8  # threads that wait for the disk at once
-LEAST_ROWS = 512  # that are worth another thread
+Marks = npt.NDArray[np.bool_]
+MOST_USES = 3  # that are remembered of a row
+SPARE = 16  # slots to one that is kept free for what nobody expected
 STORES: weakref.WeakSet[RowStore] = weakref.WeakSet()  # of this process; a fork has none of its threads
-
-
-class FileRows(np.memmap):
-    """All rows, mapped from the file, as files and snapshots take them: nothing is read before it is asked for.
-
-    spare : the file, where nobody else has it: a store may take it over
-    """
-
-    spare: UnnamedFile | None = None
-
-    @classmethod
-    def of(cls, file: UnnamedFile, shape: tuple[int, ...], dtype: Any) -> FileRows:
-        """A map of the file, which need not stay open."""
-        with open(os.dup(file.fileno()), "rb") as again:
-            return cls(again, dtype, "r", 0, shape)
-
-    def detached(self) -> FileRows:
-        """The same rows as they are now, in a file of their own."""
-        file = UnnamedFile(self.nbytes)
-        step = max(1, PART_BYTES // self[:1].nbytes)
-        for first in range(0, len(self), step):
-            os.pwrite(file.fileno(), np.ascontiguousarray(self[first : first + step]).data, first * self[:1].nbytes)
-        return FileRows.of(file, self.shape, self.dtype)
 
 
 @dataclass
 class Traffic:
-    """Rows that were asked for, that had to be read, and that were written back; the seconds that this took."""
+    """What came of rows that are in a file, since their model was made or loaded.
+
+    wanted, read, ahead, written : rows that were asked for, that had to be read, how many of those before they were
+    asked for, and that were written. Seconds that training took: planning (which samples share a batch, and what rows
+    they take), waiting (for these rows), training. Meanwhile the disk took: reading, writing, merging
+    """
 
     wanted: int = 0
     read: int = 0
+    ahead: int = 0
     written: int = 0
-    seconds: float = 0.0
+    planning: float = 0.0
+    waiting: float = 0.0
+    training: float = 0.0
+    reading: float = 0.0
+    writing: float = 0.0
+    merging: float = 0.0
 
+    def since(self, before: Traffic) -> Traffic:
+        """What came since then."""
+        return Traffic(*(now - then for now, then in zip(vars(self).values(), vars(before).values(), strict=True)))
 
-class UnnamedFile:
-    """A new file of so many bytes in the folder for temporary files, which is gone when nobody has it open.
-
-    Raises
-    ------
-    OSError
-        If the disk has no room; says how much it takes and which environment variable chooses another folder.
-    """
-
-    def __init__(self, n_bytes: int) -> None:
-        with tempfile.TemporaryFile(prefix="slide-") as file:
-            try:
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, max(n_bytes, 1))
-                else:
-                    os.ftruncate(file.fileno(), n_bytes)
-            except OSError as e:
-                what = f"{e.strerror}: rows need {n_bytes:,} bytes; TMPDIR sets another folder"
-                raise OSError(e.errno or errno.ENOSPC, what, tempfile.gettempdir()) from e
-            self._number = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self._number)
-
-    def fileno(self) -> int:
-        """Its number, as open files have it."""
-        return self._number
+    def summary(self, samples: int) -> str:
+        """Of so many samples."""
+        total = max(self.planning + self.waiting + self.training, 1e-9)
+        ahead = f"{self.read / max(samples, 1):.2f} read a sample, {self.ahead / max(self.read, 1):.0%} of them ahead"
+        stages = (
+            f"{self.planning / total:.0%} planning, {self.waiting / total:.0%} waiting, {self.training / total:.0%}"
+        )
+        disk = f"the disk read {self.reading / total:.0%}, wrote {(self.writing + self.merging) / total:.0%}"
+        return f"{ahead}; {stages} training; of that time {disk}"
 
 
 class RowStore:
@@ -102,15 +80,16 @@ class RowStore:
         self.arena = memory.allocate((n_slots, shape[1]), self.dtype, f"a cache of {n_slots:,} rows")
         self.slots = np.full(shape[0], -1, np.int32)
         self.lock, self.traffic = threading.RLock(), Traffic()
-        self._row_in = np.full(n_slots, -1, np.int32)
-        self._changed = np.zeros(n_slots, np.bool_)
-        self._used_at = np.zeros(n_slots, np.int64)
-        self._time = 0
-        self._leaving = memory.allocate((rows_that_leave(n_slots), shape[1]), self.dtype, "rows on their way to a file")
-        self._writes: list[Future[None]] = []  # of those rows
         self.unsaved = np.ones(shape[0], np.bool_)
-        self._file, self._pid = file or UnnamedFile(shape[0] * self.row_bytes), os.getpid()
-        self._readers = ThreadPoolExecutor(READERS, "slide-rows")
+        self._row_in = np.full(n_slots, -1, np.int32)
+        self._changed, self._kept = np.zeros(n_slots, np.bool_), np.zeros(n_slots, np.bool_)
+        self._uses = np.zeros(n_slots, np.uint8)
+        self._free = np.arange(n_slots - 1, -1, -1, dtype=np.int32)  # those without a row, the next one last
+        self._hand = 0
+        self._file, self._pid = RowFile(shape, dtype, file), os.getpid()
+        self._thread = ThreadPoolExecutor(1, "slide-ahead")
+        self._task: Future[None] | None = None
+        self._hurry = False
         STORES.add(self)
 
     @property
@@ -118,96 +97,122 @@ class RowStore:
         """Rows that there is room for."""
         return len(self.arena)
 
-    def hold(self, ids: IntArray, change: bool = False) -> None:
+    # -- the cache ------------------------------------------------------------------------------------------------
+
+    def hold(self, ids: IntArray, chosen: Marks | None = None, change: bool = False) -> None:
         """Brings rows, ascending and each once, into the arena, n_slots at most; change: they are about to be written.
 
-        They stay until the next call. Those that were used longest ago make room.
+        They stay until the next call. chosen : those likely to be asked for again, which stay longer; None: all
         """
         begin = time.perf_counter()
-        self._time += 1
-        where = self.slots[ids]
-        self._used_at[where[where >= 0]] = self._time
-        missing = ids[where < 0]
+        self.settle()
+        self._kept[:] = False
+        missing = self._keep(ids)
         self.traffic.wanted += len(ids)
-        if len(missing):
-            places, leave = self._emptied(len(missing))
-            try:
-                self._move(False, missing, places)
-            finally:
-                self._writes = self._begin(True, leave, np.arange(len(leave), dtype=np.int32), self._leaving)
-            self.slots[missing], self._row_in[places] = places, missing
-            self._used_at[places], self._changed[places] = self._time, False
-            self.traffic.read += len(missing)
+        self._bring(missing)
+        where = self.slots[ids]
+        some = where if chosen is None else where[chosen]
+        self._uses[some] = np.minimum(self._uses[some] + 1, MOST_USES)
         if change:
-            self._changed[self.slots[ids]] = self.unsaved[ids] = True
-        self.traffic.seconds += time.perf_counter() - begin
+            self._changed[where] = self.unsaved[ids] = True
+        self.traffic.waiting += time.perf_counter() - begin
+
+    def expect(self, ids: IntArray) -> None:
+        """Rows, ascending, that the next call of `hold` will want, most of all: they are fetched from now on.
+
+        Those that were held last stay where they are; of what there is no room for beside them, nothing is fetched.
+        """
+        self.settle()
+        if os.getpid() == self._pid:
+            self._hurry = False
+            self._task = self._thread.submit(self._fetch_ahead, ids)
 
     def settle(self) -> None:
-        """Until the rows that left the arena are in the file. One that cannot be written is an error from then on."""
-        for write in self._writes:
-            write.result()
-        self._writes = []
+        """Until nothing is done in the background. What went wrong there is an error from then on."""
+        if self._task is not None:
+            self._hurry = True
+            self._task.result()
+            self._task = None
 
-    def _emptied(self, n: int) -> tuple[IntArray, IntArray]:
-        """So many slots without a row, and the rows whose copies in `_leaving` are to be written, ascending.
+    def _fetch_ahead(self, ids: IntArray) -> None:
+        self._file.begin_changes()
+        missing = self._keep(ids)
+        room = self.n_slots - int(np.count_nonzero(self._kept))
+        missing = missing[:room]
+        self.traffic.ahead += len(missing)
+        self._bring(missing, min(self.n_slots // SPARE, room - len(missing)))
+        begin = time.perf_counter()
+        while not self._hurry and self._file.merge_one():
+            pass
+        self.traffic.merging += time.perf_counter() - begin
 
-        They are written while the model is trained (hold): where a page of the file is no longer in memory, a part of
-        it cannot be written before all of it was read. What is more than there is room for is written at once.
-        """
-        leave = np.empty(0, np.int32)
-        free = np.flatnonzero(self._row_in < 0)[:n]
-        n_more = n - len(free)
-        if n_more:
-            age = np.where(self._row_in < 0, np.iinfo(np.int64).max, self._used_at)
-            oldest = np.argpartition(age, n_more - 1)[:n_more]
-            changed = oldest[self._changed[oldest]]
-            changed = changed[np.argsort(self._row_in[changed])]
-            some, rest = np.split(changed, [len(self._leaving)])
-            self._write(rest)
-            self._check_owner(len(some))
-            leave = self._row_in[some]
-            self._leaving[: len(some)] = self.arena[some]
-            self._changed[some] = False
-            self.traffic.written += len(some)
-            self.slots[self._row_in[oldest]] = -1
-            self._row_in[oldest] = -1
-            free = np.concatenate([free, oldest])
-        return free.astype(np.int32), leave
+    def _keep(self, ids: IntArray) -> IntArray:
+        """Those of these rows that are in the arena stay there; the others."""
+        where = self.slots[ids]
+        self._kept[where[where >= 0]] = True
+        return ids[where < 0]
 
-    def _check_owner(self, n: int) -> None:
-        if n and os.getpid() != self._pid:
+    def _bring(self, missing: IntArray, spare: int = 0) -> None:
+        """Reads rows into slots of their own, and leaves so many free ones for the next time."""
+        if len(self._free) < len(missing) + spare:
+            self._make_room(len(missing) + spare - len(self._free))
+        if not len(missing):
+            return
+        begin, end = time.perf_counter(), len(self._free) - len(missing)
+        places = self._free[end:][::-1]
+        self._file.read(missing, places, self.arena)
+        self._free = self._free[:end]
+        self.slots[missing], self._row_in[places] = places, missing
+        self._kept[places], self._uses[places] = True, 0
+        self.traffic.read += len(missing)
+        self.traffic.reading += time.perf_counter() - begin
+
+    def _make_room(self, n: int) -> None:
+        """Frees n slots, of rows that are not kept; the file has what was changed of them."""
+        leave = self._victims(n)
+        rows = self._row_in[leave]
+        order = np.argsort(rows)
+        leave, rows = leave[order], rows[order]
+        changed = self._changed[leave]
+        self._append(rows[changed], leave[changed])
+        self.slots[rows], self._row_in[leave], self._changed[leave] = -1, -1, False
+        self._free = np.concatenate([self._free, leave])
+
+    def _append(self, rows: IntArray, slots: IntArray) -> None:
+        if not len(rows):
+            return
+        if os.getpid() != self._pid:
             raise RuntimeError(
                 "a model with memory= in a forked process: its file of rows belongs to the process that made it, which "
                 "alone trains; save the model and load it here"
             )
+        begin = time.perf_counter()
+        self._file.append(rows, slots, self.arena)
+        self.traffic.written += len(rows)
+        self.traffic.writing += time.perf_counter() - begin
 
-    def _write(self, places: npt.NDArray[np.intp]) -> None:
-        self._check_owner(len(places))
-        order = np.argsort(self._row_in[places])
-        self._move(True, self._row_in[places[order]], places[order].astype(np.int32))
-        self._changed[places] = False
-        self.traffic.written += len(places)
+    def _victims(self, n: int) -> IntArray:
+        """n slots with rows that are not kept. A hand goes round: it takes those without uses, others lose one.
 
-    def _move(self, write: bool, ids: IntArray, places: IntArray, arena: Rows | None = None) -> None:
-        """By several threads: each waits for the disk by itself. First comes what left the arena before."""
-        self.settle()
-        core = c_core()
-        assert core is not None
-        arena, file = self.arena if arena is None else arena, self._file.fileno()
-        if os.getpid() != self._pid or len(ids) < 2 * LEAST_ROWS:
-            core.move_rows(write, file, ids, places, arena)
-            return
-        for done in self._begin(write, ids, places, arena):
-            done.result()
-
-    def _begin(self, write: bool, ids: IntArray, places: IntArray, arena: Rows) -> list[Future[None]]:
-        """The same, under way when this returns."""
-        core, n, file = c_core(), min(READERS, -(-len(ids) // LEAST_ROWS)), self._file.fileno()
-        assert core is not None
-        if not n:
-            return []
-        some, where = np.array_split(ids, n), np.array_split(places, n)
-        return [self._readers.submit(core.move_rows, write, file, some[i], where[i], arena) for i in range(n)]
+        So rows that were drawn by chance leave when it comes by, and others when nobody chose them for some rounds.
+        """
+        found: list[IntArray] = []
+        while n:
+            step = max(2 * n, 1024)
+            some = np.arange(self._hand, min(self.n_slots, self._hand + step), dtype=np.int32)
+            some = some[(self._row_in[some] >= 0) & ~self._kept[some]]
+            takes = np.flatnonzero(self._uses[some] == 0)[:n]
+            if len(takes) == n:
+                some = some[: takes[-1] + 1]
+                step = int(some[-1]) + 1 - self._hand
+            self._hand = 0 if self._hand + step >= self.n_slots else self._hand + step
+            found.append(some[takes])
+            self._kept[some[takes]] = True  # each once
+            self._uses[some] -= self._uses[some] > 0
+            n -= len(takes)
+        leave = np.concatenate(found) if found else np.empty(0, np.int32)
+        self._kept[leave] = False
+        return leave
 
     # -- all rows, in sequence ------------------------------------------------------------------------------------
 
@@ -215,37 +220,31 @@ class RowStore:
         """All rows as they are now, in pairs of the first one's number and rows, which the next pair overwrites."""
         n = rows_a_part(self.shape[0], self.row_bytes)
         buffer = memory.allocate((n, self.shape[1]), self.dtype, "a part of the rows")
-        for first in range(0, self.shape[0], len(buffer)):
-            rows = buffer[: min(len(buffer), self.shape[0] - first)]
-            self._read_straight(first, rows)
-            yield first, rows
+        for first in range(0, self.shape[0], n):
+            ids = np.arange(first, min(first + n, self.shape[0]), dtype=np.int32)
+            yield first, self._read(ids, buffer[: len(ids)])
 
-    def _read_straight(self, first: int, out: Rows) -> None:
+    def _read(self, ids: IntArray, out: Rows) -> Rows:
+        """Rows, ascending, as they are now."""
         self.settle()
-        ids = np.arange(first, first + len(out), dtype=np.int32)
-        core = c_core()
-        assert core is not None
-        core.move_rows(False, self._file.fileno(), ids, ids - np.int32(first), out)
+        self._file.read(ids, np.arange(len(ids), dtype=np.int32), out)
         self._overlay(ids, out)
+        return out
 
     def _overlay(self, ids: IntArray, out: Rows) -> None:
         """The file is behind what is in the arena."""
         held = np.flatnonzero(self.slots[ids] >= 0)
         out[held] = self.arena[self.slots[ids[held]]]
 
-    def blocks(self, n_bytes: int, some: npt.NDArray[np.bool_] | None = None) -> Iterator[tuple[IntArray, Rows]]:
+    def blocks(self, n_bytes: int, some: Marks | None = None) -> Iterator[tuple[IntArray, Rows]]:
         """All rows as they are now, or those that `some` marks, in pairs of ascending ids and copies of such sizes."""
         step = max(1, n_bytes // self.row_bytes)
         for ids in _numbers(self.shape[0], step, some):
-            rows = np.empty((len(ids), self.shape[1]), self.dtype)
-            self._move(False, ids, np.arange(len(ids), dtype=np.int32), rows)
-            self._overlay(ids, rows)
-            yield ids, rows
+            yield ids, self._read(ids, np.empty((len(ids), self.shape[1]), self.dtype))
 
     def write(self, first: int, rows: Rows) -> None:
-        """Puts rows into the file, none of which is in the arena: while a model is made."""
-        ids = np.arange(first, first + len(rows), dtype=np.int32)
-        self._move(True, ids, ids - np.int32(first), np.ascontiguousarray(rows))
+        """Puts rows into the file: while a model is made, before any is in the arena."""
+        self._file.write(first, rows)
 
     def read(self, rows: Any) -> Rows:
         """A copy of some rows, given by a slice or their numbers."""
@@ -253,30 +252,21 @@ class RowStore:
         ascending, place = np.unique(ids, return_inverse=True)
         memory.require_memory(len(ascending) * self.row_bytes, f"{len(ascending):,} rows at once need", "ask for fewer")
         with self.lock:
-            found = np.empty((len(ascending), self.shape[1]), self.dtype)
-            if len(found):
-                self._move(False, ascending, np.arange(len(found), dtype=np.int32), found)
-                self._overlay(ascending, found)
+            found = self._read(ascending, np.empty((len(ascending), self.shape[1]), self.dtype))
         return found if len(found) == len(ids) and (ids == ascending).all() else found[place]
 
     def whole(self) -> FileRows:
         """All rows, mapped: complete until rows change again."""
         with self.lock:
-            self._write(np.flatnonzero(self._changed & (self._row_in >= 0)))
-            return FileRows.of(self._file, self.shape, self.dtype)
+            self.settle()
+            changed = np.zeros(self.shape[0], np.bool_)
+            changed[self._row_in[self._changed]] = True
+            self._file.merge_all(changed, self._overlay)
+            self._changed[:] = False
+            return self._file.mapped()
 
 
-def mapped_rows(shape: tuple[int, int], dtype: Any, fill: Callable[[Callable[[IntArray, Rows], Any]], Any]) -> FileRows:
-    """Rows in an unnamed file, all of which fill(put) gives to put(ids, rows), with ascending ids."""
-    core, file = c_core(), UnnamedFile(shape[0] * shape[1] * np.dtype(dtype).itemsize)
-    assert core is not None
-    fill(lambda ids, rows: core.move_rows(True, file.fileno(), ids, np.arange(len(ids), dtype=np.int32), rows))
-    found = FileRows.of(file, shape, dtype)
-    found.spare = file
-    return found
-
-
-def _numbers(n: int, step: int, some: npt.NDArray[np.bool_] | None) -> Iterator[IntArray]:
+def _numbers(n: int, step: int, some: Marks | None) -> Iterator[IntArray]:
     """Those from 0 to n that `some` marks, or all, up to `step` at a time."""
     left, span = np.empty(0, np.int32), max(step, 2**16)
     for first in range(0, n, span):

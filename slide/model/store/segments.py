@@ -7,7 +7,7 @@ Where as many rows are in segments as in the base, the next one is a new base: a
 that were written anew. Reading goes through all files in their order, so that the last rows written count.
 
 A log-structured store (Zhao et al., MLSys 2020, section 5) trains on such files as well. Here rows that are trained on
-are in a file of their own (rows.py), in their order: tables are rebuilt of all of them in one pass.
+are in a file of their own (row_file.py), which keeps their order: tables are rebuilt of all of them in one pass.
 """
 
 from __future__ import annotations

@@ -16,11 +16,13 @@ from slide.layers import Dense, DenseInput, Layer, Sampled, SparseInput
 
 UNITS = {"B": 1} | {f"{p}{b}": n**i for b, n in (("B", 1000), ("iB", 1024)) for i, p in enumerate("KMGT", 1)}
 WANTED = 'a number of bytes like "4GB", "500MB" or "2GiB", or None'
-SLOT_BYTES = 13  # of a row that is cached: its number, when it was used, whether it changed
-ROW_BYTES = 7  # of a row wherever it is: its slot, and marks of what a window takes and of what a checkpoint lacks
-MOST_LEAVING = 2**16  # rows that are written while the model is trained: more than a window changes
+SLOT_BYTES = 12  # of a row that is cached: its number, how often it was used, whether it changed, or is kept or free
+ROW_BYTES = (
+    11  # of a row wherever it is: its slot, its place, marks of what a window takes and of what a checkpoint lacks
+)
 FEWEST = 4096  # rows of a cache: about what one prediction asks the tables for
 PART_BYTES = 2**23  # rows that are read in sequence, at a time
+MOVING_BYTES = 2**21  # rows that are on their way from or to the disk, at most
 FILLING_BYTES = 2 * PART_BYTES  # for lists while they are filled, at least
 COMPRESSED = "None: a compressed model is held in memory"
 LABELS_A_SAMPLE = 8  # of its own, about, in the rows that a batch takes
@@ -92,9 +94,9 @@ def rows_a_part(n: int, row_bytes: int) -> int:
     return min(n, max(BLOCK, min(PART_BYTES, n * row_bytes // 8) // row_bytes // BLOCK * BLOCK))
 
 
-def rows_that_leave(n_slots: int) -> int:
-    """Of a cache of so many, how many at a time are written to the file while the model is trained."""
-    return min(n_slots // 4, MOST_LEAVING)
+def moving_bytes(n: int, row_bytes: int) -> int:
+    """Of n rows, those that are on their way at a time."""
+    return max(2**16, min(MOVING_BYTES, rows_a_part(n, row_bytes) * row_bytes // 4))
 
 
 def filling_bytes(n: int, capacity: int) -> int:
@@ -150,14 +152,15 @@ class Needs:
 
     def beside(self, room: int = FILLING_BYTES) -> int:
         """Bytes of what stays in memory beside the rows, where they are in a file; room : to fill lists in."""
-        held = self.lower + ROW_BYTES * self.n + 2 * rows_a_part(self.n, self.row_bytes) * self.row_bytes
+        part = 2 * rows_a_part(self.n, self.row_bytes) * self.row_bytes + moving_bytes(self.n, self.row_bytes)
+        held = self.lower + ROW_BYTES * self.n + part
         n_blocks = blocks_at_once(self.n, self.K, self.capacity, room) if self.K else 0
         return held + n_blocks * filling_bytes(self.n, self.capacity)
 
     @property
     def _slot_bytes(self) -> int:
-        """Of a cached row, with its share of those that leave."""
-        return self.row_bytes + SLOT_BYTES + -(-self.row_bytes // 4)
+        """Of a cached row."""
+        return self.row_bytes + SLOT_BYTES
 
     @property
     def least(self) -> int:
@@ -181,9 +184,7 @@ class Needs:
             parts = f"{in_words(beside)} for what stays in memory beside the output rows, {rows} of them"
             raise BudgetError(f"memory: found {found!r}, wanted {in_words(self.least)} or more: {parts}", beside)
         room = FILLING_BYTES + (memory - self.least) // 8
-        left = memory - self.beside(room)
-        n_slots = max(left // self._slot_bytes, (left - MOST_LEAVING * self.row_bytes) // (self.row_bytes + SLOT_BYTES))
-        return min(self.n, n_slots), room
+        return min(self.n, (memory - self.beside(room)) // self._slot_bytes), room
 
 
 def rows_of_a_batch(n_active: int, n_random: int, n: int) -> int:
