@@ -13,8 +13,6 @@ from slide.engine.state import LayerState, WideState
 
 def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]: ...
 
-DISK_PAGE: int
-
 class Mover:
     has_queue: bool
     def __init__(self, room: int, wants_queue: bool) -> None: ...

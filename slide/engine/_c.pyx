@@ -144,7 +144,7 @@ cdef class Engine:
             raise MemoryError("could not allocate the threads' scratch memory")
         self.layers = layers
         # a call in another thread may outlive the arrays that a new engine replaces
-        self.arrays = [(s.arrays, s.lsh and s.lsh.arrays) for s in layers]
+        self.arrays = [(s.held, s.lsh and s.lsh.arrays) for s in layers]
         self.wide = wide and wide.arrays
         self.lock = threading.Lock()
         self.tables = threading.Condition()  # held by many that read tables or by one that fills them

@@ -55,9 +55,6 @@ cdef class _Plan:
         return slide_batch_plan_size(self.c)
 
 
-DISK_PAGE = SLIDE_DISK_PAGE
-
-
 cdef class Mover:
     """Moves rows between files and memory; one call at a time. See csrc/store/rows.h."""
 

@@ -142,6 +142,11 @@ class LayerState:
         """What a file holds of the parameters, by name."""
         return {"rows": self.rows}
 
+    @property
+    def held(self) -> tuple[npt.NDArray[Any], ...]:
+        """What an engine has pointers to, beside tables."""
+        return (self.rows, self.slots, *self.arrays.values())
+
     def table_arrays(self, buckets: bool, label_cells: bool) -> dict[str, npt.NDArray[Any]]:
         """What a file holds of the tables and their hash functions, by name; nothing for a layer without them."""
         lsh = self.lsh

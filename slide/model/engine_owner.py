@@ -20,7 +20,7 @@ from slide.model.ranker import Ranker
 from slide.model.store.engine import StoredEngine, stored_engine
 from slide.model.store.layer import StoredLayer
 from slide.model.store.rows import Traffic
-from slide.model.store.size import in_words
+from slide.model.store.size import in_words, needs_of
 from slide.optim import Optimizer
 
 
@@ -91,16 +91,23 @@ class EngineOwner:
         """From now on predictions are the best, by the ranker, of its n best labels by logit; None: by logit alone."""
         with self.lock:
             self.ranker = ranker
+            if ranker is not None:
+                self.count_sparse_part(sum(a.nbytes for a in ranker.arrays.values()))
             self.engine = self._make_engine()  # whoever predicts goes on with the old one
-        if ranker is not None:
-            self.warn_of_sparse_part(sum(a.nbytes for a in ranker.arrays.values()))
 
-    def warn_of_sparse_part(self, n_bytes: int) -> None:
-        """Where rows are in a file because of a budget, which says nothing of this part."""
-        if self.memory is not None and isinstance(self.states[-1], StoredLayer) and 10 * n_bytes > self.memory:
+    def count_sparse_part(self, n_bytes: int) -> None:
+        """Takes it out of the budget, if there is one: fewer rows of a file are cached. Engines are to be made anew."""
+        if self.memory is None:
+            return
+        last = self.states[-1]
+        needs = needs_of(self.states, last.n_bytes // last.n, last.n, n_bytes)
+        least = needs.least if isinstance(last, StoredLayer) else needs.all_bytes
+        if isinstance(last, StoredLayer):
+            last.shrink(*needs.split(max(self.memory, least)))
+        if least > self.memory:
             warn(
-                f"memory: the sparse part takes {in_words(n_bytes)} beside a budget of {in_words(self.memory)}, "
-                "since it is all in memory; wide=False leaves it out"
+                f"memory: the sparse part takes {in_words(n_bytes)}, which is all in memory, so that the model takes "
+                f"{in_words(least)} instead of the {in_words(self.memory)} asked for; wide=False leaves it out"
             )
 
     @property

@@ -258,8 +258,8 @@ class Model(EngineOwner):
         with self.lock:
             state = self.wide_state
             if self.wide and isinstance(state, WideState) and add_pairs(state, counts):
+                self.count_sparse_part(sum(a.nbytes for a in state.arrays.values()))
                 self.engine = self._make_engine()
-                self.warn_of_sparse_part(sum(a.nbytes for a in state.arrays.values()))
 
     def prune(self, typical_value: float) -> None:
         """Drops the pairs of the sparse part that matter least; typical_value is the mean absolute value of X."""

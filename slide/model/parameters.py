@@ -21,7 +21,7 @@ from slide.model.quantize import make_layer, make_pairs
 from slide.model.store.files import FileRows
 from slide.model.store.layer import StoredLayer
 from slide.model.store.rows import RowStore
-from slide.model.store.size import check_plain, split_of
+from slide.model.store.size import check_plain, needs_of, sparse_bytes
 
 
 def make_layer_state(
@@ -95,7 +95,8 @@ def stored_layers(
                 remember_codes(state)
         if in_file:
             assert budget is not None
-            state = _within(budget, [*states, state], stored.get("rows"), rng)
+            sparse = sparse_bytes({name: a.nbytes for name, a in (arrays or {}).items()})
+            state = _within(budget, [*states, state], sparse, stored.get("rows"), rng)
         states.append(state)
         fan_in = state.n
     states[-1].activation = "identity"  # its outputs are logits
@@ -103,16 +104,16 @@ def stored_layers(
 
 
 def _within(
-    budget: int, states: list[LayerState], rows: npt.NDArray[Any] | None, rng: np.random.Generator
+    budget: int, states: list[LayerState], sparse: int, rows: npt.NDArray[Any] | None, rng: np.random.Generator
 ) -> LayerState:
     """The last of these states with rows: in memory if that is within the budget, else in a file.
 
-    rows : what they are; None: random ones
+    sparse : bytes of the sparse part; rows : what they are; None: random ones
     """
     state = states[-1]
     check_plain(state, budget)
     shape, dtype = (state.n, state.rows.shape[1]), state.rows.dtype
-    n_slots, room = split_of(budget, states, shape[1] * dtype.itemsize, state.n)
+    n_slots, room = needs_of(states, shape[1] * dtype.itemsize, state.n, sparse).split(budget)
     if n_slots >= state.n:
         state.rows = memory.allocate(shape, dtype, f"the parameters of a layer of {state.n:,} neurons")
         if rows is None:

@@ -16,6 +16,8 @@ import pytest
 
 from slide.engine import layout, leaves
 from slide.lsh.family import APPENDED, MAX_TABLES
+from slide.model.store.engine import ROW_DRAWN
+from slide.model.store.files import PAGE
 
 #: C's enumerations whose values Python hands over by name (slide.engine.state.KINDS).
 ENUMERATIONS = (
@@ -48,6 +50,8 @@ CONSTANTS = {
     "SLIDE_BIAS_S2": layout.BIAS_S2,
     "SLIDE_ROW_ACC": layout.ROW_ACC,
     "SLIDE_ROW_COUNT": layout.ROW_COUNT,
+    "SLIDE_ROW_DRAWN": ROW_DRAWN,
+    "SLIDE_DISK_PAGE": PAGE,
     "SLIDE_LEAF_CELLS": leaves.CELLS,
     "SLIDE_MOST_LEAVES": leaves.MOST_LEAVES,
     "SLIDE_PHASES": len(layout.PHASES),

@@ -194,26 +194,48 @@ def test_a_checkpoint(plain: slide.Network, tmp_path: Path) -> None:
 def test_a_classifier_that_ranks(tmp_path: Path) -> None:
     options: dict[str, Any] = {"hidden": 16, "epochs": 1, "n_active": 60, "n_threads": 1}
     options |= {"lsh": slide.QueryCells(K=7), "batch_size": 16, "wide": slide.Rank(C=1.0, n_negatives=30, max_passes=2)}
-    with pytest.warns(UserWarning, match="memory: the sparse part takes .* beside a budget of 1.69MB"):
-        clf = slide.SlideClassifier(**options, memory=HALF).fit(X[:1100], Y[:1100])
+    clf = slide.SlideClassifier(**options, memory=LARGE).fit(X[:1100], Y[:1100])
     plain = slide.SlideClassifier(**options).fit(X[:1100], Y[:1100])
-    assert clf.network_.is_stored
+    store = store_of(clf.network_)
+    assert 900 < store.n_slots < 0.5 * store_of(network(LARGE)).n_slots  # the sparse part has the rest
     np.testing.assert_array_equal(clf.predict_topk(X[:200])[0], plain.predict_topk(X[:200])[0])
     clf.save(tmp_path / "clf.slide")
-    loaded = slide.load(tmp_path / "clf.slide", n_threads=1, memory=HALF)
+    loaded = slide.load(tmp_path / "clf.slide", n_threads=1, memory=LARGE)
     assert isinstance(loaded, slide.SlideClassifier)
-    assert loaded.network_.is_stored
+    assert store_of(loaded.network_).n_slots == store.n_slots
+    assert describe_model(str(tmp_path / "clf.slide"), parse_memory(LARGE))["rows_in_memory"] == store.n_slots
     for n_candidates in (None, 4200):  # those of the leaves, and all
         ids, scores = plain.predict_topk(X[:200], n_candidates=n_candidates)
         found = loaded.predict_topk(X[:200], n_candidates=n_candidates)
         np.testing.assert_array_equal(found[0], ids)
         np.testing.assert_allclose(found[1], scores, rtol=1e-4, atol=1e-5)
-    hosted = Hosted.loaded(str(tmp_path / "clf.slide"), n_threads=1, memory=HALF)
+    hosted = Hosted.loaded(str(tmp_path / "clf.slide"), n_threads=1, memory=LARGE)
     assert hosted.net.is_stored
     rows = [(x.indices.astype(np.int64), x.data) for x in (X[[i]] for i in range(9))]
     np.testing.assert_array_equal(hosted.best(rows, 5).ids, plain.predict_topk(X[:9], 5)[0])
     with pytest.raises(ValueError, match="memory="):
         loaded.add_labels(2)
+
+
+def test_a_sparse_part_that_leaves_too_little() -> None:
+    """What it takes is known once rows were seen: the smallest cache is left, and a warning says what all takes."""
+    with pytest.warns(
+        UserWarning, match=r"memory: the sparse part takes .*, so that .* instead of the 1.5MB asked for"
+    ):
+        net = network(SMALL, wide=slide.Wide()).fit(X, Y)
+    assert net.is_stored
+    assert_same(net, network(wide=slide.Wide()).fit(X, Y))
+
+
+def test_an_engine_of_before_the_cache_shrank(small: slide.Network) -> None:
+    net = pickle.loads(pickle.dumps(small))
+    before, last = net.engine, net.states[-1]
+    wanted = before.predict(Examples.of(X[:20]), 5, 200)
+    last.shrink(last.store.n_slots - 200, last.filling_bytes)
+    net.engine.handed_out()
+    found = before.predict(Examples.of(X[:20]), 5, 200)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
 
 
 @pytest.mark.parametrize("storage", ["float32", "bfloat16"])

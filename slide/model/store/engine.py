@@ -41,6 +41,7 @@ class StoredEngine:
         last = states[-1]
         assert isinstance(last, StoredLayer)
         self._layer, self._store, self._index = last, last.store, len(states) - 1
+        self._arena = last.store.arena  # that the inner engine reads
         self._ranker: Ranker | None = None
         self._marks = np.zeros(-(-last.n // 8) * 8, np.uint8)  # of rows that batches take: _taken
         self._next: tuple[Examples, Examples, npt.NDArray[np.int64], int, int] | None = None
@@ -163,11 +164,19 @@ class StoredEngine:
 
     def _with_rows(self, ids: IntArray, call: Callable[[], Any]) -> Any:
         with self._store.lock:
+            self._follow_arena()
             held = self._store.n_slots
             wanted = f"room for {len(ids):,}: {in_words((len(ids) - held) * self._store.row_bytes)} more"
             require(len(ids) <= held, "memory", f"a cache of {held:,} rows", wanted)
             self._store.hold(ids.astype(np.int32))
             return call()
+
+    def _follow_arena(self) -> None:
+        """Whoever still has this engine when the cache was given another arena reads that."""
+        if self._arena is not self._store.arena:
+            self._arena, self._inner = self._store.arena, self._make(self._states, self._wide)
+            if self._ranker is not None:
+                self._inner.rank_by(self._ranker)
 
     # -- answers --------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import tempfile
 import weakref
@@ -18,7 +19,7 @@ from slide.engine.layout import IntArray
 from slide.model.store.size import PART_BYTES, moving_bytes
 
 Rows = npt.NDArray[Any]
-ENVIRONMENT = "TMPDIR sets another folder"
+PAGE = 4096  # csrc/store/rows.h: SLIDE_DISK_PAGE
 
 
 class UnnamedFile:
@@ -50,7 +51,7 @@ class UnnamedFile:
             else:
                 os.ftruncate(self._number, n_bytes)
         except OSError as e:
-            what = f"{e.strerror}: rows need {n_bytes:,} bytes; {ENVIRONMENT}"
+            what = f"{e.strerror}: rows need {n_bytes:,} bytes; TMPDIR sets another folder"
             raise OSError(e.errno or errno.ENOSPC, what, tempfile.gettempdir()) from e
 
     def go_direct(self) -> None:
@@ -63,10 +64,15 @@ class UnnamedFile:
         import fcntl
 
         os.fdatasync(self._number)
-        with suppress(OSError):
-            os.posix_fadvise(self._number, 0, 0, os.POSIX_FADV_DONTNEED)
-            fcntl.fcntl(self._number, fcntl.F_SETFL, fcntl.fcntl(self._number, fcntl.F_GETFL) | os.O_DIRECT)
+        os.posix_fadvise(self._number, 0, 0, os.POSIX_FADV_DONTNEED)
+        flags = fcntl.fcntl(self._number, fcntl.F_GETFL)
+        try:
+            fcntl.fcntl(self._number, fcntl.F_SETFL, flags | os.O_DIRECT)
+            os.preadv(self._number, [mmap.mmap(-1, PAGE)], 0)
             self.is_direct = True
+        except OSError:  # some file systems refuse at once, some what is asked of them then
+            with suppress(OSError):
+                fcntl.fcntl(self._number, fcntl.F_SETFL, flags)
 
 
 class FileRows(np.memmap):

@@ -41,6 +41,15 @@ class StoredLayer(LayerState):
         return self.store.shape[0] * self.store.row_bytes
 
     @property
+    def held(self) -> tuple[npt.NDArray[Any], ...]:
+        return self.rows, self.slots
+
+    def shrink(self, n_slots: int, filling_bytes: int) -> None:
+        """Takes less memory from now on: engines are to be made anew."""
+        self.store.shrink(n_slots)
+        self.rows, self.filling_bytes = self.store.arena, filling_bytes
+
+    @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {"rows": self.store.whole()}
 

@@ -20,13 +20,12 @@ import numpy.typing as npt
 from slide.engine import memory
 from slide.engine.binding import c_core
 from slide.engine.layout import IntArray
-from slide.model.store.files import FileRows, Rows, UnnamedFile
+from slide.model.store.files import PAGE, FileRows, Rows, UnnamedFile
 from slide.model.store.size import moving_bytes, rows_a_part
 
 READERS = 8  # threads that wait for the disk at once, where the kernel has no queue for that
 LEAST_ROWS = 512  # that are worth another thread
 LINE = 64  # bytes in which places are counted: rows are whole ones
-PAGE = 4096  # csrc/store/rows.h: SLIDE_DISK_PAGE
 
 
 class RowFile:

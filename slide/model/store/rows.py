@@ -77,20 +77,25 @@ class RowStore:
     def __init__(self, shape: tuple[int, int], dtype: Any, n_slots: int, file: UnnamedFile | None = None) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = shape[1] * self.dtype.itemsize
-        self.arena = memory.allocate((n_slots, shape[1]), self.dtype, f"a cache of {n_slots:,} rows")
         self.slots = np.full(shape[0], -1, np.int32)
         self.lock, self.traffic = threading.RLock(), Traffic()
         self.unsaved = np.ones(shape[0], np.bool_)
-        self._row_in = np.full(n_slots, -1, np.int32)
-        self._changed, self._kept = np.zeros(n_slots, np.bool_), np.zeros(n_slots, np.bool_)
-        self._uses = np.zeros(n_slots, np.uint8)
-        self._free = np.arange(n_slots - 1, -1, -1, dtype=np.int32)  # those without a row, the next one last
-        self._hand = 0
+        self._empty_cache(n_slots)
         self._file, self._pid = RowFile(shape, dtype, file), os.getpid()
         self._thread = ThreadPoolExecutor(1, "slide-ahead")
         self._task: Future[None] | None = None
         self._hurry = False
         STORES.add(self)
+
+    def _empty_cache(self, n_slots: int) -> None:
+        self.arena = memory.allocate((n_slots, self.shape[1]), self.dtype, f"a cache of {n_slots:,} rows")
+        self.slots[:] = -1
+        self._row_in = np.full(n_slots, -1, np.int32)
+        self._changed, self._kept = np.zeros(n_slots, np.bool_), np.zeros(n_slots, np.bool_)
+        self._kept_lists: list[IntArray] = []
+        self._uses = np.zeros(n_slots, np.uint8)
+        self._free = np.arange(n_slots - 1, -1, -1, dtype=np.int32)  # those without a row, the next one last
+        self._hand = 0
 
     @property
     def n_slots(self) -> int:
@@ -106,7 +111,9 @@ class RowStore:
         """
         begin = time.perf_counter()
         self.settle()
-        self._kept[:] = False
+        for slots in self._kept_lists:
+            self._kept[slots] = False
+        self._kept_lists = []
         missing = self._keep(ids)
         self.traffic.wanted += len(ids)
         self._bring(missing)
@@ -126,6 +133,17 @@ class RowStore:
         if os.getpid() == self._pid:
             self._hurry = False
             self._task = self._thread.submit(self._fetch_ahead, ids)
+
+    def shrink(self, n_slots: int) -> None:
+        """Gives back memory: another arena has room for so many rows, none of which is there yet."""
+        with self.lock:
+            self.settle()
+            if n_slots < self.n_slots:
+                slots = np.flatnonzero(self._changed).astype(np.int32)
+                slots = slots[np.argsort(self._row_in[slots])]
+                self._append(self._row_in[slots], slots)
+                del self.arena
+                self._empty_cache(n_slots)
 
     def settle(self) -> None:
         """Until nothing is done in the background. What went wrong there is an error from then on."""
@@ -149,8 +167,13 @@ class RowStore:
     def _keep(self, ids: IntArray) -> IntArray:
         """Those of these rows that are in the arena stay there; the others."""
         where = self.slots[ids]
-        self._kept[where[where >= 0]] = True
+        self._keep_slots(where[where >= 0])
         return ids[where < 0]
+
+    def _keep_slots(self, slots: IntArray) -> None:
+        """Until the next call of `hold`."""
+        self._kept[slots] = True
+        self._kept_lists.append(slots)
 
     def _bring(self, missing: IntArray, spare: int = 0) -> None:
         """Reads rows into slots of their own, and leaves so many free ones for the next time."""
@@ -163,7 +186,8 @@ class RowStore:
         self._file.read(missing, places, self.arena)
         self._free = self._free[:end]
         self.slots[missing], self._row_in[places] = places, missing
-        self._kept[places], self._uses[places] = True, 0
+        self._keep_slots(places)
+        self._uses[places] = 0
         self.traffic.read += len(missing)
         self.traffic.reading += time.perf_counter() - begin
 

@@ -113,7 +113,7 @@ def blocks_at_once(n: int, K: int, capacity: int, room: int = FILLING_BYTES) -> 
 class Needs:
     """What a model asks of a budget.
 
-    lower : bytes of the layers below the last, and of all tables; n, row_bytes : of the last layer's rows
+    lower : bytes of the layers below the last, of tables and sparse part; n, row_bytes : of the last layer's rows
     K, capacity : of its query cells, 0 without; batch_rows : the most rows that one batch takes
     """
 
@@ -138,7 +138,7 @@ class Needs:
         assert isinstance(last, Sampled)
         assert isinstance(below, SparseInput | DenseInput | Dense)
         _require(f"layer{at}.rows" in array_bytes, "memory", "a budget", COMPRESSED)
-        lower = sum(array_bytes[f"layer{i}.rows"] for i in range(at))
+        lower = sum(array_bytes[f"layer{i}.rows"] for i in range(at)) + sparse_bytes(array_bytes)
         row_bytes, K, capacity = array_bytes[f"layer{at}.rows"] // last.n, 0, 0
         if last.lsh is not None:
             K, capacity = last.lsh.resolved_K(last.n), last.lsh.resolved_capacity(last.n)
@@ -192,12 +192,17 @@ def rows_of_a_batch(n_active: int, n_random: int, n: int) -> int:
     return min(n_active, n) + min(n_random, n_active, n) + MAX_BATCH * LABELS_A_SAMPLE
 
 
-def split_of(memory: int, states: Sequence[LayerState], row_bytes: int, n: int) -> tuple[int, int]:
-    """Rows of the last layer to be cached so that the whole model takes so many bytes, and so on: see Needs.split.
+def sparse_bytes(array_bytes: Mapping[str, int]) -> int:
+    """Of the sparse part, all of which is in memory; array_bytes : of a model's arrays, by name."""
+    return sum(n for name, n in array_bytes.items() if name.startswith(("wide.", "rank.")))
 
-    states : the last one's rows are not counted; row_bytes, n : of them
+
+def needs_of(states: Sequence[LayerState], row_bytes: int, n: int, sparse: int) -> Needs:
+    """What a model in memory asks of a budget.
+
+    states : the last one's rows are not counted; row_bytes, n : of them; sparse : bytes of the sparse part
     """
     last = states[-1]
     lower = sum(s.n_bytes for s in states[:-1]) + sum(a.nbytes for s in states if s.lsh for a in s.lsh.arrays)
     K, capacity = (0, 0) if last.lsh is None else (last.lsh.K, last.lsh.capacity)
-    return Needs(lower, n, row_bytes, K, capacity, rows_of_a_batch(last.n_active, last.n_random, n)).split(memory)
+    return Needs(lower + sparse, n, row_bytes, K, capacity, rows_of_a_batch(last.n_active, last.n_random, n))
