@@ -36,7 +36,7 @@ smoke: .venv/extension  ## try the essential path of every room, in well under a
 	$(PY) -m pytest -q tests/test_smoke.py
 
 test: .venv/extension  ## run the fast tests; THOROUGH=1: those of the Numba twin too, and others that take seconds
-	@echo "$(if $(THOROUGH),the fast and the thorough tests: some 10,the fast tests: some 3) minutes of processor time"
+	@echo "$(if $(THOROUGH),the fast and the thorough tests: some 12,the fast tests: some 5) minutes of processor time"
 	$(PY) -m pytest -q -m "$(if $(THOROUGH),not slow,not slow and not thorough)" $(SIDE_BY_SIDE) --durations 5
 
 test-all: .venv/extension  ## run all tests, the slow ones too

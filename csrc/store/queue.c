@@ -8,13 +8,12 @@
 
 #if defined(__linux__) && defined(__has_include)
 #if __has_include(<linux/io_uring.h>)
-#define HAS_QUEUE 1
+#include <linux/io_uring.h>
 #endif
 #endif
 
-#ifdef HAS_QUEUE
+#ifdef IORING_FEAT_RW_CUR_POS /* Linux 5.6, the first that reads and writes plain memory this way */
 #include <errno.h>
-#include <linux/io_uring.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -70,7 +69,7 @@ slide_queue *slide_queue_new(int n)
         return NULL;
     }
     q->file = file;
-    if (map_all(q, &p)) return q;
+    if ((p.features & IORING_FEAT_RW_CUR_POS) && map_all(q, &p)) return q;
     slide_queue_free(q);
     return NULL;
 }
