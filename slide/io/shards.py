@@ -1,7 +1,7 @@
 """A model in parts, in a folder: each part has a range of the features and one of the labels, numbered as in the whole.
 
     model/
-      manifest.json        whose parts count, and what the model is; replaced as a whole when all is written
+      model.json           whose parts count, and what the model is; replaced as a whole when all is written
       shards-1f2e3d4c/     whole.npz: what is not shared out; part-0.npz ...: rows of features and of labels, and the
                            sparse rows or pairs of these labels
 
@@ -42,7 +42,7 @@ Arrays = dict[str, Array]
 Range = tuple[int, int]
 
 FORMAT = 1
-MANIFEST = "manifest.json"
+MANIFEST = "model.json"  # a checkpoint of a shared fit has another name: neither takes the other's place
 FEATURES, LABELS = "layer0.rows", "layer1.rows"
 PAIRS = ("wide.indptr", "wide.labels", "wide.weights", "wide.bias")  # by feature
 RANKED = ("rank.indptr", "rank.features", "rank.weights", "rank.bias")  # by label
@@ -169,7 +169,12 @@ class ShardFolder:
             number, name, shards = found.pop("format"), found.pop("folder"), found.pop("shards")
             if number != FORMAT:
                 raise ModelFormatError(f"{path / MANIFEST}: found format {number!r}, wanted {FORMAT}")
-            if Path(name).name != name or type(shards) is not int or not 1 <= shards <= 2**20:
+            if (
+                Path(name).name != name
+                or not name.startswith("shards-")
+                or type(shards) is not int
+                or not 1 <= shards <= 2**20
+            ):
                 raise ValueError(f"found {shards!r} parts in {name!r}")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             if isinstance(e, ModelFormatError):

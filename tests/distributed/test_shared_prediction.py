@@ -90,7 +90,7 @@ def test_a_fit_on_a_cluster_is_saved_in_as_many_parts(tmp_path: Path) -> None:
     clf = slide.SlideClassifier(hidden=8, epochs=1, wide=False, n_threads=1).fit(X[:N], Y[:N], cluster=Local(3))
     for _ in range(2):
         clf.save_shards(tmp_path / "model")
-    assert json.loads((tmp_path / "model" / "manifest.json").read_text())["shards"] == 3
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["shards"] == 3
     assert len(list((tmp_path / "model").glob("shards-*/part-*.npz"))) == 3  # the first ones have gone
 
 
@@ -129,9 +129,24 @@ def test_what_is_damaged_or_no_folder_is_said(models: Any, tmp_path: Path) -> No
     clf = slide.load(tmp_path / "model", cluster=Local(2))
     with pytest.raises(slide.ModelFormatError, match=r"part-1\.npz"):
         clf.predict_topk(X[N:], 5)
-    (tmp_path / "model" / "manifest.json").write_text('{"format": 1, "folder": "../../x", "shards": 1}')
-    with pytest.raises(slide.ModelFormatError, match="no folder of a model in parts"):
-        slide.load(tmp_path / "model")
+    for elsewhere in ("../../x", "..", ".", ""):
+        text = json.dumps({"format": 1, "folder": elsewhere, "shards": 1})
+        (tmp_path / "model" / "model.json").write_text(text)
+        with pytest.raises(slide.ModelFormatError, match="no folder of a model in parts"):
+            slide.load(tmp_path / "model")
+
+
+def test_a_model_and_a_checkpoint_leave_each_other_alone(tmp_path: Path) -> None:
+    checkpoint = slide.Checkpoint(tmp_path / "run", minutes=1e-6, resume=True)
+    options = {"cluster": Local(2), "checkpoint": checkpoint}
+    clf = slide.SlideClassifier(hidden=8, epochs=1, wide=False, n_threads=1).fit(X[:N], Y[:N], **options)
+    with pytest.raises(OSError, match="run"):
+        slide.load(tmp_path / "run")
+    clf.save_shards(tmp_path / "run")
+    again = slide.SlideClassifier(hidden=8, epochs=1, wide=False, n_threads=1).fit(X[:N], Y[:N], **options)
+    assert again.network_.samples_resumed == again.network_.step
+    for one in (again, slide.load(tmp_path / "run")):
+        np.testing.assert_array_equal(one.predict_topk(X[N:], 3)[0], clf.predict_topk(X[N:], 3)[0])
 
 
 def test_a_shared_model_only_predicts(models: Any, shared: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from slide.distributed.training.answers import Found, best_here, best_of_all, matrix_of
+from slide.distributed.training.answers import Found, best_here, best_of_all, by_blocks, matrix_of
 from slide.distributed.training.step import activate
 from slide.distributed.transport.group import Group
 from slide.engine import select
@@ -21,8 +21,6 @@ from slide.model.pairs import make_state
 from slide.model.parameters import make_layer_state
 from slide.model.ranker import Ranker, log_sums
 from slide.model.snapshot import layer_from, optimizer_from, wide_from
-
-ROWS_AT_ONCE = 4096
 
 
 class Part:
@@ -73,14 +71,10 @@ class Part:
     def best(self, rows: Examples, k: int, ranks: bool = True) -> Found:
         """ids int32 [n, k] and scores float32 [n, k] of the best labels, as SlideClassifier.predict_topk gives them;
         ranks False: by the network's own scores."""
-        found = [
-            self._some(rows.part(first, min(first + ROWS_AT_ONCE, rows.n_rows)), k, ranks)
-            for first in range(0, max(rows.n_rows, 1), ROWS_AT_ONCE)
-        ]
-        return np.concatenate([ids for ids, _ in found]), np.concatenate([scores for _, scores in found])
-
-    def _some(self, rows: Examples, k: int, ranks: bool) -> Found:
         X = matrix_of(rows, self._input.n_features)
+        return by_blocks(X, lambda some: self._some(some, k, ranks))
+
+    def _some(self, X: sp.csr_array, k: int, ranks: bool) -> Found:
         ranker, (first, end) = self._ranker if ranks else None, self._labels
         m = k if ranker is None else max(k, ranker.n)
         ids, scores = best_here(self._head, self._pairs, X, self._hidden(X), min(m, end - first))
@@ -89,7 +83,7 @@ class Part:
 
     def _hidden(self, X: sp.csr_array) -> FloatArray:
         """[n, H] of all features."""
-        sums = self._below.hidden(Examples.of(_columns(X, *self._features)), 1)
+        sums = self._below.hidden(Examples.of(X[:, slice(*self._features)]), 1)
         self._group.all_reduce(sums)
         return activate(self._input.activation, sums)
 
@@ -105,10 +99,3 @@ class Part:
         scores = np.where(there, odds, -np.inf).astype(np.float32)
         order = np.lexsort((ids, -scores), axis=1)[:, :k]
         return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
-
-
-def _columns(X: sp.csr_array, first: int, end: int) -> sp.csr_array:
-    """The columns first to end - 1, counted from 0."""
-    inside = (X.indices >= first) & (X.indices < end)
-    indptr = np.concatenate([[0], np.cumsum(inside, dtype=np.int64)])[X.indptr]
-    return sp.csr_array((X.data[inside], X.indices[inside] - np.int32(first), indptr), shape=(X.shape[0], end - first))

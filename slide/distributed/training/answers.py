@@ -5,6 +5,8 @@ Every label is scored. Called by all workers at once, with the same rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -16,6 +18,7 @@ from slide.engine.state import WideState
 from slide.model.model import Model
 
 Found = tuple[IntArray, FloatArray]
+ROWS_AT_ONCE = 4096  # whose lists are exchanged at a time
 SCORES_AT_ONCE = 2**23  # of the labels here, where there are pairs
 
 
@@ -45,6 +48,12 @@ def _best(scores: FloatArray, m: int) -> Found:
     some = np.take_along_axis(scores, ids, 1)
     order = np.lexsort((ids, -some), axis=1)
     return np.take_along_axis(ids, order, 1), np.take_along_axis(some, order, 1)
+
+
+def by_blocks(X: sp.csr_array, find: Callable[[sp.csr_array], Found]) -> Found:
+    """What `find` finds of so many rows at a time as messages may hold."""
+    found = [find(X[first : first + ROWS_AT_ONCE]) for first in range(0, max(X.shape[0], 1), ROWS_AT_ONCE)]
+    return np.concatenate([ids for ids, _ in found]), np.concatenate([scores for _, scores in found])
 
 
 def best_of_all(group: Group, own: Found, m: int) -> Found:

@@ -61,7 +61,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             raise ModelFormatError(f"{path}: found format {found['format']!r}, wanted {FORMAT}")
         int(found["step"]), int(found["workers"])
     except (ValueError, KeyError, TypeError) as e:
-        raise ModelFormatError(f"{path}: not the manifest of a model in parts: {e}") from e
+        raise ModelFormatError(f"{path}: not the manifest of a checkpoint: {e}") from e
     return dict(found)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from slide.checks import require
-from slide.distributed.training.answers import Found, best_here, best_of_all
+from slide.distributed.training.answers import Found, best_here, best_of_all, by_blocks
 from slide.distributed.training.loop import Counters, SharedTraining
 from slide.distributed.training.step import agreed
 from slide.engine.protocol import Examples
@@ -20,7 +20,6 @@ from slide.engine.state import WideState
 from slide.training.early_stopping import EarlyStopping, held_out_key, model_selection
 from slide.training.evaluation import METRICS, Evaluator
 
-ROWS_AT_ONCE = 4096
 PAIR_ARRAYS = ("indptr", "labels", "weights", "bias")
 
 
@@ -108,8 +107,7 @@ class _Asked:
 
     def predict_topk(self, X: sp.csr_array, k: int) -> Found:
         """The k best labels of each row."""
-        parts = [self._some(X[i : i + ROWS_AT_ONCE], k) for i in range(0, max(X.shape[0], 1), ROWS_AT_ONCE)]
-        return np.concatenate([ids for ids, _ in parts]), np.concatenate([scores for _, scores in parts])
+        return by_blocks(X, lambda some: self._some(some, k))
 
     def _some(self, X: sp.csr_array, k: int) -> Found:
         training = self._training

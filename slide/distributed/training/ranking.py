@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.distributed.training.answers import best_of_all, matrix_of
+from slide.distributed.training.answers import best_of_all, by_blocks, matrix_of
 from slide.distributed.training.loop import SharedTraining
 from slide.distributed.training.shard import dense_rows
 from slide.distributed.training.step import agreed
@@ -25,7 +25,6 @@ from slide.model.sparse_rows import SolverOptions, SparseRows, solve
 from slide.training.ranking import RankingSource, shortlists
 
 LEAVES_ROWS = 2**17  # rows that leaves are learned from, at most
-ROWS_AT_ONCE = 4096  # whose lists are exchanged at a time
 
 
 class SharedRanking(RankingSource):
@@ -48,8 +47,7 @@ class SharedRanking(RankingSource):
 
     def shortlists(self, X: sp.csr_array, m: int, at_most: int | None = None) -> tuple[IntArray, FloatArray]:
         """As slide.training.ranking.shortlists, of all labels."""
-        found = [self._some(X[i : i + ROWS_AT_ONCE], m, at_most) for i in range(0, max(X.shape[0], 1), ROWS_AT_ONCE)]
-        return np.concatenate([ids for ids, _ in found]), np.concatenate([logits for _, logits in found])
+        return by_blocks(X, lambda some: self._some(some, m, at_most))
 
     def _some(self, X: sp.csr_array, m: int, at_most: int | None) -> tuple[IntArray, FloatArray]:
         training = self._training
