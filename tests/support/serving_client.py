@@ -143,6 +143,14 @@ def text_model(seed: int = 0) -> slide.SlideTextClassifier:
     return slide.SlideTextClassifier(hidden=(16,), epochs=3, n_threads=1, random_state=seed).fit(texts, labels)
 
 
+def deciding_model() -> slide.SlideTextClassifier:
+    """With thresholds: of its labels' own, and one for the others."""
+    clf = text_model(seed=1)
+    asked = [(f"a {word}", [kind, word]) for kind, line in zip(KINDS, THINGS, strict=True) for word in line.split()]
+    X, y = zip(*asked * 2, strict=True)
+    return clf.calibrate(list(X), list(y)).tune_threshold(list(X), list(y), "macro-f1")
+
+
 def row_model(columns: list[str] | None = None) -> slide.SlideClassifier:
     """On 6 features; with columns, on a data frame."""
     rng = np.random.default_rng(0)
