@@ -202,9 +202,7 @@ class SharedTraining:
         whole = self.spec.output
         if whole.lsh is None or whole.n_active >= whole.n:
             return np.empty(0, np.uint32)
-        import os
-
-        new = order if os.environ.get("OLDCELLS") else order[self.known_cells[order] == UNKNOWN]
+        new = order[self.known_cells[order] == UNKNOWN]
         if len(new):
             self.known_cells[new] = cells_of(self.group, self.shard, self.hidden_of(self.rows.X.take(new)))
         return self.known_cells[order].astype(np.uint32)
