@@ -1,7 +1,7 @@
 """`slide.load`: the network or classifier that a model file holds. How files are read is in slide/io/model_file.py.
 
 It stands above everything that can be stored, since a file says by name which class it holds. It is not called
-slide/load.py: importing a module of this name would put it where the function `slide.load` is.
+load.py: importing a module of this name would put it where the function `slide.load` is.
 """
 
 from __future__ import annotations

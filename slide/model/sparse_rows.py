@@ -1,6 +1,6 @@
 """Sparse rows, one a label, that rank what a network's tables return: their arrays, and the solver that learns them.
 
-What the solver computes is in csrc/linear/, its twin in slide/reference/linear.py.
+What the solver computes is in csrc/linear/, its twin in slide/engine/reference/linear.py.
 """
 
 from __future__ import annotations

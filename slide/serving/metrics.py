@@ -1,7 +1,7 @@
 """Counters of a server in Prometheus' text format; the one module that imports prometheus_client.
 
-With several processes (`slide serve --workers`), each writes its own files in PROMETHEUS_MULTIPROC_DIR, which server.py
-sets, and any of them answers for all.
+With several processes (`slide serve --workers`), each writes its own files in PROMETHEUS_MULTIPROC_DIR, which
+workers.py sets, and any of them answers for all.
 """
 
 from __future__ import annotations

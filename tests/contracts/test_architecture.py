@@ -58,6 +58,25 @@ def test_every_file_that_the_page_names_is_there(checkout: Path) -> None:
     assert [name for name in named if "NAME" not in name and not (checkout / name).exists()] == []
 
 
+FOLDERS = ("slide", "csrc", "tests", "docs", "benchmarks", "examples")
+NAMED_FILE = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./-]*\.(?:py|pyx|pxi|c|h|md|sh|ipynb|toml|svg)\b")
+A_BUILD_MAKES = {"slide/engine/_c.c"}
+
+
+def test_every_file_that_docs_and_comments_name_is_there(checkout: Path) -> None:
+    pages = [checkout / name for name in ("README.md", "CONTRIBUTING.md", "Makefile", "setup.py")]
+    pages += [
+        page
+        for folder in FOLDERS
+        for page in (checkout / folder).rglob("*")
+        if page.suffix in (".md", ".py", ".pyx", ".pxi", ".c", ".h") and page.name not in ("_c.c", Path(__file__).name)
+    ]
+    named = {(page, name) for page in pages for name in NAMED_FILE.findall(page.read_text(errors="replace"))}
+    assert len(named) > 200
+    missing = {(page.name, name) for page, name in named if not (checkout / name).exists()}
+    assert [pair for pair in missing if not re.search(r"[A-Z]{4}", pair[1]) and pair[1] not in A_BUILD_MAKES] == []
+
+
 def test_the_picture_is_as_old_as_the_code(floors: ModuleType, checkout: Path) -> None:
     drawn = floors.draw(floors.read_house(checkout))
     assert (checkout / floors.PICTURE).read_text() == drawn, f"renew the picture: {floors.RENEW}"

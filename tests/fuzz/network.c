@@ -1,6 +1,6 @@
 /* network.c: fuzz target: the operations on tables, active sets and weights, on small networks that the input describes.
  *
- * The first bytes choose sizes, hash family and optimizer, within what slide/lsh.py and slide/layers.py accept; the rest
+ * The first bytes choose sizes, hash family and optimizer, within what slide/lsh/ and slide/layers.py accept; the rest
  * is a program of one-byte operations. Weights and queries come from a generator, with values at float32's limits among
  * them. What must hold: ids are within range, an active set has each neuron once and begins with the labels. */
 #include <math.h>
