@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from slide.frames import is_frame
 
 Values = npt.NDArray[Any]
-RealNumber = int | float | np.integer | np.floating | np.bool  # np.number has complex ones too
+RealNumber = int | float | np.integer | np.floating | np.bool_  # np.number has complex ones too
 
 
 def is_missing(value: Any) -> bool:

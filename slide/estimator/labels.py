@@ -169,7 +169,7 @@ class Labels:
         By its number where labels have no names, or names that are no numbers, which it cannot be taken for.
         """
         n_labels = len(self.classes)
-        is_number = isinstance(label, int | np.integer) and not isinstance(label, bool | np.bool)
+        is_number = isinstance(label, int | np.integer) and not isinstance(label, bool | np.bool_)
         if not self.named or (is_number and not are_of_one_type(np.array([0]), self.classes)):
             require(is_number and 0 <= label < n_labels, "label", label, f"an int, 0 to {n_labels - 1:,}")
             return int(label)

@@ -118,7 +118,7 @@ class Predictions(Estimator):
         Of an optimized model with groups of features, X needs those of the first group only where `rest` is given: a
         function of row numbers, int32 [m], that gives these rows of X with all their features.
         """
-        require(isinstance(names, bool | np.bool), "names", names, "True or False")
+        require(isinstance(names, bool | np.bool_), "names", names, "True or False")
         self._check_fitted()
         if rest is not None:
             alone = n_candidates is None and index is None and not proba

@@ -73,7 +73,7 @@ def spellings(name: Any) -> Iterator[str]:
         yield name.decode("utf-8", "replace")
         return
     yield str(name)
-    if isinstance(name, bool | np.bool):
+    if isinstance(name, bool | np.bool_):
         yield str(name).lower()
     elif isinstance(name, float | np.floating) and np.isfinite(name) and name == int(name):
         yield str(int(name))
@@ -83,7 +83,7 @@ def spellings(name: Any) -> Iterator[str]:
 
 def type_of(name: Any) -> str:
     """The type of a label in words: numbers and bools are one."""
-    if isinstance(name, int | float | np.number | np.bool):
+    if isinstance(name, int | float | np.number | np.bool_):
         return "numbers"
     if isinstance(name, str):
         return "text"

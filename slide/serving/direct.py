@@ -181,6 +181,8 @@ def direct(protocol: type[Any], door: Door) -> type[Any]:
         def _is_idle(self) -> bool:
             if self.cycle is not None and not self.cycle.response_complete:
                 return False
+            if self.flow.write_paused:  # the client does not read: the long way makes it wait
+                return False
             if by_events:
                 return self.is_between
             states = str(self.conn.their_state), str(self.conn.our_state)

@@ -173,7 +173,7 @@ def _column(name: str, field: str, hosted: Hosted) -> int:
             refuse(field, f"the feature {shown(name)}", "one that the model was trained on")
         return hosted.columns[name]
     ok = name.isascii() and name.isdigit() and len(name) <= 10 and int(name) < hosted.n_features
-    if not ok:
+    if not ok or str(int(name)) != name:  # each feature once: "01" beside "1" would be added to it
         refuse(field, f"the feature {shown(name)}", f"a number, 0 to {hosted.n_features - 1:,}")
     return int(name)
 

@@ -25,6 +25,14 @@ def prometheus() -> Any:
     return prometheus_client
 
 
+def forget_process(number: int) -> None:
+    """One of several processes has ended: the rows that were queued there, and its models' ages, count no more."""
+    prometheus()
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(number)  # type: ignore[no-untyped-call]
+
+
 class Metrics:
     """What is counted: requests by status, latency, rows of a batch, rows queued, what was shed, reloads."""
 

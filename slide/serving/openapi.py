@@ -23,7 +23,8 @@ def description(models: Sequence[str], limits: Limits) -> Json:
             'answered 4xx with {"error": "field: found ..., wanted ..."}.',
         },
         "paths": {
-            path: {m: _operation(m, path, *told, models) for m, told in at.items()} for path, at in _paths(limits)
+            path: {method: _operation(path, *told, models) for method, told in at.items()}
+            for path, at in _paths(limits)
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -33,7 +34,7 @@ def description(models: Sequence[str], limits: Limits) -> Json:
     }
 
 
-def _operation(method: str, path: str, summary: str, body: Json | None, reply: Json, models: Sequence[str]) -> Json:
+def _operation(path: str, summary: str, body: Json | None, reply: Json, models: Sequence[str]) -> Json:
     told: Json = {"summary": summary, "responses": {"200": {"description": "done", "content": reply}}}
     if "{model}" in path:
         schema = {"type": "string", "enum": list(models)}

@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from slide.serving import log
+from slide.serving.metrics import forget_process
 from slide.serving.server import Options, announce, run_alone
 
 logger = logging.getLogger("slide.serving")
@@ -43,7 +44,8 @@ class Supervisor:
             announce(self.options, self.sock)
             while not self.ends:
                 time.sleep(TICK_SECONDS)
-                self._look()
+                if not self.ends:  # Ctrl-C ends the others too, which is no failure of theirs
+                    self._look()
             self._signal(signal.SIGTERM)
             for process in self._began:
                 process.join()
@@ -61,6 +63,8 @@ class Supervisor:
         for process in [process for process in self._began if not process.is_alive()]:
             lived = time.monotonic() - self._began.pop(process)
             logger.error("worker_died", extra={"worker": process.pid, "exit_code": process.exitcode})
+            if process.pid is not None:
+                forget_process(process.pid)
             if lived < SHORT_LIFE:
                 self.ends = self.failed = True
             elif not self.ends:

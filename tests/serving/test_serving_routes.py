@@ -205,6 +205,7 @@ WRONG_ROWS = [
     ({"rows": [[0] * 6, [0, 0, "x", 0, 0, 0]]}, 'rows[1][2]: found "x", wanted a finite number of 32 bits'),
     ({"rows": [[True] * 6]}, "rows[0][0]: found true"),
     ({"rows": [{"6": 1}]}, 'rows[0]: found the feature "6", wanted a number, 0 to 5'),
+    ({"rows": [{"1": 1, "01": 1}]}, 'rows[0]: found the feature "01", wanted a number, 0 to 5'),
     ({"rows": [{"1": 1e39}]}, 'rows[0]["1"]: found 1e+39'),
     ({"rows": [{"1": 10**400}]}, 'rows[0]["1"]: found a very large number'),
     ({"rows": [{"indices": [0, 6], "values": [1, 1]}]}, "rows[0].indices[1]: found 6, wanted a whole number, 0 to 5"),

@@ -18,6 +18,7 @@ import urllib.request
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,9 +31,13 @@ from serving_socket import PATIENCE, served, service_of
 
 import slide
 from slide.cli.main import main
-from slide.serving.direct import Heads
+from slide.serving.app import application
+from slide.serving.direct import Door, Heads, direct
+from slide.serving.hosted import Hosted
 from slide.serving.limits import Limits
-from slide.serving.server import settle
+from slide.serving.models import Slot
+from slide.serving.server import Options, settle
+from slide.serving.workers import METRICS_FOLDER, Supervisor
 
 TEXT = json.dumps({"texts": ["a cat"], "k": 1}).encode()
 
@@ -216,6 +221,36 @@ def test_what_is_plainly_one_whole_request(changed: Any, whole: bool) -> None:
     assert (Heads()(changed(REQUEST)) is not None) == whole
 
 
+class Protocol:
+    """Of uvicorn, as far as Direct asks it: what comes the long way is in `parsed`, what was sent at once in `sent`."""
+
+    cycle = None
+
+    def __init__(self, write_paused: bool) -> None:
+        self.parsed, self.sent = [], []  # type: list[bytes], list[bytes]
+        self.flow = SimpleNamespace(write_paused=write_paused)
+        self.transport = SimpleNamespace(is_closing=lambda: False, write=self.sent.append)
+        self.server_state = SimpleNamespace(default_headers=[], total_requests=0)
+        self.loop, self.timeout_keep_alive = SimpleNamespace(call_later=lambda *_: None), 1
+
+    def _unset_keepalive_if_required(self) -> None: ...
+
+    def on_message_begin(self) -> None: ...
+
+    def data_received(self, data: bytes) -> None:
+        self.parsed.append(data)
+
+
+@pytest.mark.parametrize("write_paused", [False, True])
+def test_who_does_not_read_goes_the_long_way(write_paused: bool) -> None:
+    """Which waits for the client; what is sent at once would pile up in the server's memory."""
+    service = application([Slot("things", Hosted(text_model()))])
+    service.batcher.queued_rows = 1000  # so that each request is answered at the door
+    connection = direct(Protocol, Door(service))(write_paused)
+    connection.data_received(REQUEST)
+    assert (len(connection.sent), len(connection.parsed)) == ((0, 1) if write_paused else (1, 0))
+
+
 def test_too_many_connections(model_path: Path) -> None:
     with served(slide.load(model_path, n_threads=1), limits=Limits(max_connections=3)) as port:
         idle = [socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(3)]
@@ -315,6 +350,37 @@ def test_several_processes_share_a_socket_and_their_counts(model_path: Path) -> 
         fetch(f"{url}v1/models/things/predict", TEXT)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+
+
+class Ended:
+    """A process that is over."""
+
+    pid, exitcode = 2**22 + 1, 0
+
+    def is_alive(self) -> bool:
+        return False
+
+    def join(self) -> None: ...
+
+
+def test_what_a_process_said_of_now_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(METRICS_FOLDER, str(tmp_path))
+    kept, gone = tmp_path / f"counter_{Ended.pid}.db", tmp_path / f"gauge_livesum_{Ended.pid}.db"
+    kept.touch(), gone.touch()
+    supervisor, started = Supervisor(Options([]), None), []  # type: Any, list[None]
+    monkeypatch.setattr(supervisor, "_start", lambda: started.append(None))
+    supervisor._began[Ended()] = -100.0
+    supervisor._look()
+    assert (kept.exists(), gone.exists(), len(started)) == (True, False, 1)
+
+
+def test_ctrl_c_ends_all_processes_and_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor: Any = Supervisor(Options([]), None)  # type: ignore[arg-type]
+    monkeypatch.setattr(supervisor, "_start", lambda: supervisor._began.update({Ended(): time.monotonic()}))
+    monkeypatch.setattr("slide.serving.workers.announce", lambda *_: None)
+    monkeypatch.setattr("slide.serving.workers.log.start", lambda: None)
+    monkeypatch.setattr("slide.serving.workers.time.sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert supervisor.run()
 
 
 @pytest.mark.parametrize(

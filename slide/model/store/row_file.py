@@ -71,11 +71,15 @@ class RowFile:
         """Their bytes in the file."""
         place = self._place[ids].astype(np.int64)
         appended = self._begin(ids // self.part_rows) + place * LINE
-        return np.where(place < 0, ids * np.int64(self.row_bytes), appended)
+        return np.where(place < 0, self._in_order(ids), appended)
 
-    def _begin(self, part: Any) -> Any:
-        """Where the place of a part begins."""
-        return self._ordered_bytes + part * np.int64(self._place_bytes)
+    def _in_order(self, ids: IntArray) -> npt.NDArray[np.int64]:
+        """Where they are in a file that is in order."""
+        return ids.astype(np.int64) * self.row_bytes
+
+    def _begin(self, part: IntArray) -> npt.NDArray[np.int64]:
+        """Where the places of parts begin."""
+        return self._ordered_bytes + part.astype(np.int64) * self._place_bytes
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class RowFile:
         return rows
 
     def _put_in_order(self, part: int, ids: IntArray, rows: Rows) -> None:
-        self._move(True, ids * np.int64(self.row_bytes), ids - ids[0], rows)
+        self._move(True, self._in_order(ids), ids - ids[0], rows)
         self._place[ids], self._used[part] = -1, 0
 
     def mapped(self) -> FileRows:
