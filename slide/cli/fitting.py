@@ -22,6 +22,7 @@ from slide.cli.scoring import METRICS
 from slide.cli.text_data import TextData
 from slide.estimator.classifier import SlideClassifier
 from slide.estimator.presets import PRESETS
+from slide.training.callbacks import file_logger
 
 if TYPE_CHECKING:
     from slide.training.callbacks import FileLogger
@@ -53,8 +54,6 @@ class FitOptions:
     @classmethod
     def of(cls, args: Namespace) -> FitOptions:
         """Checked before any work is done."""
-        from slide.training.callbacks import file_logger
-
         validation = validation_of(args)
         if args.patience is not None and validation is None:
             raise ValueError("--patience: found no --validation, wanted the rows to judge by: a file, or a share")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.engine.layout import BIAS, ROW_SCALARS, FloatArray
+from slide.engine.memory import allocate
 from slide.engine.state import LayerState, PairState, WideState
 
 QWeights = npt.NDArray[np.int8]
@@ -55,8 +56,6 @@ class CompressedLayer(LayerState):
 
     def dequantized(self) -> LayerState:
         """The layer with rows of floats, for an engine that knows no quantised weights."""
-        from slide.engine.memory import allocate
-
         rows = allocate((len(self.qweights), self.padded + ROW_SCALARS), np.float32, "the rows of an expanded layer")
         rows[:, : self.padded] = expanded(self.qweights, self.scales)
         rows[:, self.padded + BIAS] = self.bias_values

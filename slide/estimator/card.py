@@ -7,6 +7,7 @@ to predict.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
+from slide._version import __version__
 from slide.io.fingerprint import fingerprint
 from slide.network import Network
 from slide.training.bars import metric_name
@@ -101,8 +103,6 @@ class TrainingFacts:
 
     def card(self, net: Network, seconds: float, samples_per_second: float) -> Card:
         """After a fit that took so long."""
-        from slide._version import __version__
-
         data = self._data | {"fingerprint": self.fingerprint() if self._digest else None}
         fit: Facts = {
             "slide": __version__,
@@ -129,7 +129,6 @@ def peak_bytes() -> int | None:
     """The most memory this process has held so far; None where the system does not say."""
     try:
         import resource
-        import sys
     except ImportError:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -22,7 +22,9 @@ from slide.estimator.predictions import Predictions
 from slide.estimator.speed_report import SpeedReport
 from slide.estimator.stored_options import restored_options, stored_options, stored_schedule
 from slide.inference.calibration import Calibration
+from slide.inference.onnx import export
 from slide.inference.thresholds import Thresholds
+from slide.io.model_file import save_model
 from slide.labels.forms import Values, class_names
 from slide.labels.stored_names import as_texts
 from slide.network import Network
@@ -276,8 +278,6 @@ class FittedClassifier(Predictions):
         path : of the file, which is replaced when the new one is complete and keeps its permissions; or a file object
             opened for writing bytes (``io.BytesIO``, a file, a compressed stream), which stays open
         """
-        from slide.io.model_file import save_model
-
         self._check_fitted()
         save_model(self.network_, path, **self._stored())
 
@@ -328,8 +328,6 @@ class FittedClassifier(Predictions):
         A text classifier's graph begins where its features are made: its columns are those of ``vocabulary_``, and the
         metadata `features` say, as JSON, how to make them (docs/export.md).
         """
-        from slide.inference.onnx import export
-
         self._check_fitted()
         export(self.network_, path, k, scaling=self._encoding.scaling, metadata=self._metadata())
 

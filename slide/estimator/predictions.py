@@ -26,6 +26,7 @@ from slide.inference.calibration import N_BEST, Calibration
 from slide.inference.scores import Floats, all_scores, check_size, label_probabilities, softmax, steepness
 from slide.inference.thresholds import Thresholds
 from slide.labels.forms import Values
+from slide.metrics import precision_at_k
 from slide.model.ranker import found_among
 from slide.model.shortlists import Found
 from slide.network import Network
@@ -259,8 +260,6 @@ class Predictions(Estimator):
 
         sample_weight : [n] numbers of 0 or more, how many times each row counts; or None
         """
-        from slide.metrics import precision_at_k
-
         self._check_fitted()
         rows, Y = self._encoding.test_pair(X, y, n_threads=self.network_.n_threads)
         require(rows.shape[0] > 0 or Y.shape[0] > 0, "X and y", "no rows", "at least one to score by")

@@ -37,7 +37,7 @@ def evaluate(
     require(rows.shape[0] > 0 or truth.Y.shape[0] > 0, "X and y", "no rows", "at least one to score by")
     check_lengths(rows.shape[0], truth.Y.shape[0])
     train = None if Y_train is None else _training_labels(encoding, truth, Y_train)
-    pairs = None if filter_labels is None else _pairs(encoding, truth, filter_labels)
+    pairs = None if filter_labels is None else _pairs(truth, filter_labels)
     width = max(ks) + (0 if pairs is None or not len(pairs) else int(np.bincount(pairs[:, 0]).max()))
     k = min(width, net.n_labels)
     ids = np.full((rows.shape[0], width), -1, np.int32)
@@ -51,7 +51,7 @@ def _training_labels(encoding: Encoding, truth: Truth, Y_train: Any) -> sp.csr_a
     return widened(labels.encode(Y_train, drop_unknown=True), truth.Y.shape[1])
 
 
-def _pairs(encoding: Encoding, truth: Truth, pairs: Any) -> npt.NDArray[np.int64]:
+def _pairs(truth: Truth, pairs: Any) -> npt.NDArray[np.int64]:
     """Rows and columns."""
     given = [tuple(pair) for pair in (pairs.tolist() if isinstance(pairs, np.ndarray) else pairs)]
     for pair in given:

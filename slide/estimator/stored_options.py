@@ -22,7 +22,6 @@ from slide.optim import SCHEDULES, Adagrad, Optimizer, Rebuild, Schedule
 from slide.training.ranking import Rank
 
 KNOWN_SCHEDULES: dict[str, type[Schedule]] = {**SCHEDULES, "Schedule": Schedule}
-OBJECTS = ("lsh", "optimizer", "rebuild", "wide")  # options that the network has too, resolved
 
 
 def stored_options(params: Mapping[str, Any], labels: Labels, seed: int) -> dict[str, Any]:

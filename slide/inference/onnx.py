@@ -57,7 +57,7 @@ def export(
         net.ranker is None, "export_onnx", "sparse rows that rank", "a model fitted with wide=slide.Wide() or False"
     )
     graph = _Graph(onnx)
-    _rows(graph, net, scaling)
+    _rows(graph, scaling)
     _network(graph, net, scaling)
     _wide(graph, net, scaling)
     graph.add("TopK", ["scores", graph.constant("k", np.array([k], np.int64))], ["topk_scores", "topk_labels"])
@@ -154,7 +154,7 @@ def _column(graph: _Graph, ids: str) -> str:
 # -- what is computed --------------------------------------------------------------------------------------------------
 
 
-def _rows(graph: _Graph, net: Model, scaling: ColumnScaling | None) -> None:
+def _rows(graph: _Graph, scaling: ColumnScaling | None) -> None:
     """`x`: values as the network sees them; what the mean of columns takes away is left to the parts that follow."""
     kind = scaling.kind if scaling else "none"
     if kind == "standard":

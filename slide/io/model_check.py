@@ -2,7 +2,7 @@
 
 A model file may come from a stranger: whoever can write one can also write matching checksums, so nothing here relies
 on them. Names in the file are never paths, nothing in it is executed, and what the C core trusts (ids within range,
-sizes that agree) is checked here or where the arrays are taken over (slide/network.py, slide/model/pairs.py).
+sizes that agree) is checked here or where arrays are taken over (slide/model/parameters.py, pairs.py).
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _no_model(path: Path, error: Exception) -> ModelFormatError:
     return ModelFormatError(f"{path}: the header does not describe a model ({type(error).__name__}: {error})")
 
 
-def check_cost(config: Any, entries: Mapping[str, Any], size: int, max_bytes: int | None, path: Path) -> None:
+def check_cost(config: Any, size: int, max_bytes: int | None, path: Path) -> None:
     """Refuses a file that asks for much more memory than it has bytes, or for more than there is.
 
     Raises

@@ -172,7 +172,7 @@ def _read_all(
         require(not mmap, "mmap", mmap, f"False: the rows of {path} are in files beside it")
         check_sizes(path, manifest)
         needed += 0 if map_rows else manifest.n_bytes
-    check_cost(config, entries, needed, max_bytes, path)
+    check_cost(config, needed, max_bytes, path)
     last = f"layer{len(config['network']['layers']) - 1}.rows" if map_rows else ""
     for name, entry in entries.items():  # back to back, in this order
         begin, end = entry["data_offsets"]

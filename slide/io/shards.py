@@ -331,4 +331,4 @@ def _check(shards: ShardFolder, arrays: Arrays, max_bytes: int | None) -> None:
     entries = {name: {"dtype": names.get(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()}
     path = shards.path.parent
     check_config({**shards.config, "checksums": dict.fromkeys(arrays, "")}, entries, path)
-    check_cost(shards.config, entries, sum(a.nbytes for a in arrays.values()), max_bytes, path)
+    check_cost(shards.config, sum(a.nbytes for a in arrays.values()), max_bytes, path)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.checks import check_X, check_Y
 from slide.engine.binding import c_core
 from slide.engine.threads import resolve_threads, usable_threads
 from slide.engine.xmc_fault import MAX_COLUMNS, Buffer, Fault, Kind, Parsed
@@ -126,8 +127,6 @@ def write_xmc(path: Any, X: Any, Y: Any) -> None:
     OSError
         The file cannot be written.
     """
-    from slide.checks import check_X, check_Y
-
     X, Y = check_X(X, keep_zeros=True), check_Y(Y)
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X and Y: found {X.shape[0]:,} and {Y.shape[0]:,} rows, wanted equal numbers")

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slide.checks import among, require, whole
+from slide.engine.hash_callback import CustomHash
 from slide.engine.layout import DIRECTION_BLOCK, L2_ALSH_TERMS, MAX_PROBES, SIGN_ALSH_TERMS, FloatArray
 from slide.engine.state import LayerState, LshState
 from slide.lsh.centring import FRAME_QUERIES, update_frame
@@ -266,8 +267,6 @@ class HashFamily:
             "positions": np.empty((0, 0), np.int32),
         }
         if self.is_custom:
-            from slide.engine.hash_callback import CustomHash
-
             fields |= {"kind": "custom", "custom": CustomHash(self, K, hashed, self.prepare(K, hashed, rng))}
         else:
             fields |= self.random_choices(K, hashed, rng)

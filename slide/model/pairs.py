@@ -172,11 +172,12 @@ def add_few_pairs(state: WideState, X: sp.csr_array, Y: sp.csr_array, row_pairs:
     at, known = lower_bound(state.labels, labels, first, end)
     if known.all():
         return False
-    of_row, begin = np.unique(features, return_index=True)
-    lengths = (end - first)[begin] + np.add.reduceat(~known, begin, dtype=np.int64)
-    if row_pairs and lengths[np.searchsorted(of_row, X.indices)].sum() > row_pairs * X.shape[0]:
-        return None
     new = ~known
+    met, times = np.unique(X.indices, return_counts=True)  # those of rows without labels among them
+    lengths = state.indptr[met + 1] - state.indptr[met]
+    lengths += np.bincount(np.searchsorted(met, features[new]), minlength=len(met))
+    if row_pairs and times @ lengths > row_pairs * X.shape[0]:
+        return None
     state.labels = inserted(state.labels, at[new], labels[new])
     state.weights = inserted(state.weights, at[new], np.zeros(np.count_nonzero(new), np.float32))
     state.indptr = with_longer(state.indptr, features[new])

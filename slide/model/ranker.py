@@ -29,7 +29,6 @@ MOST_PASSES = 30
 TOLERANCE = 1e-6
 LARGEST = 127
 DROPPED = 0.02  # of the sum of all squared weights: what compressing leaves out, smallest weights first
-ARRAYS = ("indptr", "features", "bias", "curve", "numbers")
 
 Floats = npt.NDArray[np.float64]
 NO_ROWS = SparseRows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32), 0)

@@ -10,12 +10,11 @@ from slide.layers import Sampled
 from slide.lsh import HashFamily
 from slide.model.model import Model
 from slide.model.parameters import add_tables
+from slide.model.snapshot import families
 
 
 def grow_tables(net: Model) -> bool:
     """Enlarges the tables of layers whose last rebuild found less than their family wants. Whether there were any."""
-    from slide.model.snapshot import families
-
     grown = False
     for i, family in families(net.layers):
         bigger = family.grown(net.states[i].n)

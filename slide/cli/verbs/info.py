@@ -18,6 +18,9 @@ from slide.cli.parser import Parser, Verb
 from slide.cli.sources import is_text_table, label, source_of
 from slide.errors import ModelFormatError
 from slide.estimator.card import fact_text
+from slide.estimator.planned import ServingPlan
+from slide.estimator.speed_report import SpeedReport
+from slide.io.model_file import describe
 from slide.model.snapshot import TABLE_ARRAYS, layer_from
 from slide.model.store.size import BudgetError, Needs, parse_memory
 from slide.text.table_files import read_columns
@@ -70,10 +73,6 @@ def _format(value: Any) -> str:
 
 def describe_model(path: str, memory: int | None = None) -> dict[str, Any]:
     """Facts from a model's header; memory : bytes of a budget that it is held against."""
-    from slide.estimator.planned import ServingPlan
-    from slide.estimator.speed_report import SpeedReport
-    from slide.io.model_file import describe
-
     header = describe(path)
     net = header["network"]
     layers = net["layers"]

@@ -15,6 +15,7 @@ from slide.cli.models import load_model, network_of, network_rows
 from slide.cli.options import add_format, add_json, add_machine, add_model
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import input_of
+from slide.inference.lsh_report import MAX_QUERIES, coverage
 from slide.io.atomic import replacing
 from slide.network import Network
 
@@ -42,8 +43,6 @@ def add_options(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Reports on the tables of a model's last layer."""
-    from slide.inference.lsh_report import MAX_QUERIES
-
     picture = writable(args.plot, args.model, args.data) if args.plot else None
     if picture:
         _pyplot()  # before the work, not after it
@@ -77,8 +76,6 @@ def _pyplot() -> Any:
 
 def plot(net: Network, X: Any, report: LshReport, path: Path) -> None:
     """Recall against candidates (with queries), and how many neurons how many buckets hold."""
-    from slide.inference.lsh_report import coverage
-
     pyplot = _pyplot()
     n_parts = 1 if X is None else 2
     figure, axes = pyplot.subplots(1, n_parts, figsize=(5 * n_parts, 4), layout="constrained", squeeze=False)

@@ -22,6 +22,7 @@ from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import ROWS_AT_ONCE, blocks_of, input_of, predicted, unlabelled
 from slide.cli.text_data import TextRows
 from slide.estimator.classifier import SlideClassifier
+from slide.inference.lsh_report import MAX_QUERIES
 from slide.labels.stored_names import as_texts
 from slide.text.classifier import SlideTextClassifier
 from slide.text.words import FIELD_SEPARATOR
@@ -193,8 +194,6 @@ def _features_of(clf: SlideClassifier, X: Any) -> Callable[[int], str]:
 
 
 def _tables(clf: SlideClassifier, X: Any) -> LshReport | None:
-    from slide.inference.lsh_report import MAX_QUERIES
-
     if X is None or clf.network_.states[-1].lsh is None:
         return None
     return clf.network_.lsh_report(network_rows(clf, X[0 : min(MAX_QUERIES, X.shape[0])]))

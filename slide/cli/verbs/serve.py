@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from dataclasses import fields
 
+from slide.checks import require
 from slide.cli.options import add_machine
 from slide.cli.parser import Parser, Verb
 from slide.serving.limits import Limits
@@ -63,7 +64,6 @@ def _flag(name: str) -> str:
 
 def run(args: Namespace) -> int:
     """Serves until a signal ends it."""
-    from slide.checks import require
     from slide.serving.metrics import prometheus
     from slide.serving.models import Loading, open_slots
     from slide.serving.server import Options, listening, run_alone, uvicorn
