@@ -116,6 +116,8 @@ def _cluster(args: Namespace) -> Any:
     """What --engine, --workers and --address ask for."""
     if args.engine is not None and args.autotune is not None:
         raise ValueError("--autotune: found --engine too, which does not go with it yet")
+    if args.recovery == "exact" and not args.checkpoint:
+        raise ValueError("--recovery: found exact, and no --checkpoint to go back to, wanted both")
     return cluster_of(args)
 
 

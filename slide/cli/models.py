@@ -29,13 +29,14 @@ def cluster_of(args: Namespace) -> Any:
     """What --engine, --workers and --address ask for, of commands that have them."""
     engine = getattr(args, "engine", None)
     if engine is None:
-        for name in ("workers", "address"):
+        for name in ("workers", "address", "recovery"):
             if getattr(args, name, None) is not None:
                 raise ValueError(f"--{name}: found no --engine, wanted the name of one")
         return None
     from slide.distributed.engines import from_name
 
-    return from_name(engine, args.workers, getattr(args, "n_threads", None), args.address)
+    recovery = getattr(args, "recovery", None) or "partial"
+    return from_name(engine, args.workers, getattr(args, "n_threads", None), args.address, recovery)
 
 
 def load_classifier(args: Namespace, purpose: str) -> SlideClassifier:

@@ -26,6 +26,14 @@ def add_workers(parser: Parser, engines: Sequence[str], purpose: str, number: st
     parser.add_argument("--address", metavar="HOST:PORT", help=text)
 
 
+def add_recovery(parser: Parser) -> None:
+    """What the workers of a fit do when one of them is lost."""
+    text = (
+        "exact: all go back to --checkpoint when a worker is lost, and the model has the bits of a fit that lost none"
+    )
+    parser.add_argument("--recovery", choices=("partial", "exact"), help=f"{text} (default: partial)")
+
+
 def add_prediction_workers(parser: Parser) -> None:
     """Of a model in parts."""
     text = "MODEL is a folder of a model in parts, of which workers hold one each"

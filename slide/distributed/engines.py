@@ -66,18 +66,25 @@ class Cluster(ClusterFits):
 class Local(Cluster):
     """Threads of this process, for tests and to try things out.
 
-    timeout: seconds that a call waits for the others.
+    timeout: seconds that a call waits for the others. recovery: see ClusterFits.
     """
 
     workers: int | tuple[int, int] = 2
     threads: int | None = None
     timeout: float = 60.0
+    recovery: str = "partial"
 
     def run(self, work: Work) -> Any:
         """See Engine. work need not be picklable; a thread that raises SystemExit counts as one that died."""
         bounds = _bounds(self.workers)
         notices: queue.Queue[tuple[str, Any]] = queue.Queue()
-        membership = Membership(bounds.least, bounds.most, 0.05, lambda what, value: notices.put((what, value)))
+        membership = Membership(
+            bounds.least,
+            bounds.most,
+            0.05,
+            lambda what, value: notices.put((what, value)),
+            steady=getattr(work, "exact", False),
+        )
         launcher = _ThreadLauncher(membership, work, self.threads, self.timeout)
         return supervise(launcher, membership, notices, bounds, poll=0.01)
 
@@ -87,13 +94,15 @@ class Torch(Cluster):
     """Processes over torch's gloo: those that torchrun started, or so many started here.
 
     workers: a number, or the least and the most; None under torchrun. timeout: seconds of silence after which a worker
-    counts as lost. patience: seconds that workers go on without the process that started them.
+    counts as lost. patience: seconds that workers go on without the process that started them. recovery: see
+    ClusterFits.
     """
 
     workers: int | tuple[int, int] | None = None
     threads: int | None = None
     timeout: float = 10.0
     patience: float = 30.0
+    recovery: str = "partial"
 
     @property
     def is_first(self) -> bool:
@@ -106,7 +115,8 @@ class Torch(Cluster):
             from slide.distributed.transport.gloo import from_torchrun
 
             group = from_torchrun()
-            group = planned(group, group.host)
+            if not getattr(work, "exact", False):
+                group = planned(group, group.host)
             value = work(Member(group, self.threads))
             return value if group.rank == 0 else None
         from slide.distributed.transport.processes import run_gloo
@@ -116,9 +126,12 @@ class Torch(Cluster):
 
 @dataclass(frozen=True)
 class MPI(Cluster):
-    """The processes that mpirun started. A worker that dies ends the job: start it again from its checkpoint."""
+    """The processes that mpirun started. A worker that dies ends the job: start it again from its checkpoint.
+    recovery="exact": with as many workers, that gives the same bits.
+    """
 
     threads: int | None = None
+    recovery: str = "partial"
 
     @property
     def is_first(self) -> bool:
@@ -138,7 +151,7 @@ class Ray(Cluster):
     """Ray actors, each of `threads` processors, over torch's gloo.
 
     workers: a number, or the least and the most. address: of a Ray cluster, "auto" for the one of this machine; None
-    starts one on this machine's loopback and shuts it down. timeout, patience: as for Torch.
+    starts one on this machine's loopback and shuts it down. timeout, patience, recovery: as for Torch.
     """
 
     workers: int | tuple[int, int] = 2
@@ -146,6 +159,7 @@ class Ray(Cluster):
     address: str | None = None
     timeout: float = 10.0
     patience: float = 30.0
+    recovery: str = "partial"
 
     def run(self, work: Work) -> Any:
         """See Engine. work has to be picklable."""
@@ -162,7 +176,11 @@ class Ray(Cluster):
 
 
 def from_name(
-    engine: str, workers: str | None = None, threads: int | None = None, address: str | None = None
+    engine: str,
+    workers: str | None = None,
+    threads: int | None = None,
+    address: str | None = None,
+    recovery: str = "partial",
 ) -> Engine:
     """The engine of a command line: "ray", "torch", "mpi" or "local", and "2" or "2:8" workers."""
     require(engine in ("ray", "torch", "mpi", "local"), "engine", engine, '"ray", "torch", "mpi" or "local"')
@@ -170,12 +188,12 @@ def from_name(
     numbers = None if workers is None else _parsed(workers)
     if engine == "mpi":
         require(numbers is None, "workers", workers, "None with mpi: mpirun -n says it")
-        return MPI(threads)
+        return MPI(threads, recovery)
     if engine == "ray":
-        return Ray(numbers or 2, threads, address)
+        return Ray(numbers or 2, threads, address, recovery=recovery)
     if engine == "local":
-        return Local(numbers or 2, threads)
-    return Torch(numbers if numbers or "RANK" in os.environ else 2, threads)
+        return Local(numbers or 2, threads, recovery=recovery)
+    return Torch(numbers if numbers or "RANK" in os.environ else 2, threads, recovery=recovery)
 
 
 def _parsed(workers: str) -> int | tuple[int, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import wait_for, wait_until_gone
+from waiting import Killer, wait_for, wait_until_gone
 
 import slide
 
@@ -20,19 +20,6 @@ pytest.importorskip("torch", reason="needs torch: make test-cluster makes an env
 
 N = 3000
 X, Y = slide.datasets.synthetic(4000, 500, 400, nnz=10, labels_per_row=2)
-
-
-class Killer(slide.Callback):
-    """Kills or stops one of the workers' processes after some samples."""
-
-    def __init__(self, worker: int, after: int, how: signal.Signals = signal.SIGKILL) -> None:
-        self._worker, self._after, self._how, self.done = worker, after, how, False
-
-    def on_chunk(self, progress: Any, network: Any) -> None:
-        if progress.done >= self._after and not self.done:
-            self.done = True
-            children = sorted(multiprocessing.active_children(), key=lambda child: child.name)
-            os.kill(children[self._worker].pid or 0, self._how)
 
 
 def fitted(cluster: Any, epochs: int = 4, **how: Any) -> slide.SlideClassifier:

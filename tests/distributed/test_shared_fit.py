@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from shared_fits import N, X, Y, dies, fitted, p_at_1
 
 import slide
 from slide.distributed.engines import Local
@@ -22,57 +23,12 @@ from slide.distributed.training.ranking import own_range
 from slide.distributed.training.shard import normal
 from slide.model.sparse_rows import SolverOptions, solve
 
-N = 1500
-HOW = ("checkpoint", "callback", "calibrate", "eval_set", "early_stopping")  # options of fit
-X, Y = slide.datasets.synthetic(2000, 300, 200, nnz=10, labels_per_row=2)
-
-
-def fitted(cluster: Any, **options: Any) -> slide.SlideClassifier:
-    how = {name: options.pop(name) for name in HOW if name in options}
-    clf = slide.SlideClassifier(**{"hidden": 16, "epochs": 2, "random_state": 1, "n_threads": 1, **options})
-    return clf.fit(X[:N], Y[:N], cluster=cluster, **how)
-
-
-def p_at_1(clf: slide.SlideClassifier) -> float:
-    return clf.evaluate(X[N:], Y[N:])["p@1"]
-
-
-@pytest.fixture(autouse=True)
-def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several in an epoch of few rows."""
-    monkeypatch.setattr(training_module, "WINDOW", 512)
+pytestmark = pytest.mark.usefixtures("small_windows")
 
 
 @pytest.fixture(scope="module")
 def alone() -> float:
     return p_at_1(fitted(None))
-
-
-@pytest.fixture
-def at_step(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[SharedTraining], None]]:
-    """What a worker does before its block of that step."""
-    events: dict[int, Callable[[SharedTraining], None]] = {}
-    real = SharedTraining.train_block
-
-    def block(self: SharedTraining, fit: Any) -> Any:
-        if self.step in events:
-            events[self.step](self)
-        return real(self, fit)
-
-    monkeypatch.setattr(SharedTraining, "train_block", block)
-    return events
-
-
-def dies(rank: int) -> Callable[[SharedTraining], None]:
-    """Ends the thread of the worker of that rank, once."""
-    done: list[int] = []
-
-    def die(training: SharedTraining) -> None:
-        if training.group.rank == rank and not done:
-            done.append(rank)
-            raise SystemExit
-
-    return die
 
 
 # -- what they learn ---------------------------------------------------------------------------------------------------
@@ -339,10 +295,10 @@ def test_a_part_that_is_damaged_is_named(at_step: dict[int, Any], tmp_path: Path
 def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = files.write_part
 
-    def write(folder: Path, step: int, rank: int, arrays: dict[str, Any]) -> None:
-        if rank == 1 and step > 600:
+    def write(folder: Path, name: str, rank: int, arrays: dict[str, Any]) -> None:
+        if rank == 1 and int(name.split("-")[1]) > 600:
             raise OSError(28, "No space left on device")
-        real(folder, step, rank, arrays)
+        real(folder, name, rank, arrays)
 
     monkeypatch.setattr(files, "write_part", write)
     checkpoint = slide.Checkpoint(tmp_path / "run", samples=512, minutes=None)
@@ -352,6 +308,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path, monkey
     found = files.read_manifest(tmp_path / "run")
     assert found is not None
     assert found["step"] == 512
+    assert len(list((tmp_path / "run").glob("step-*"))) == 1  # what could not be finished does not fill the disk
 
 
 @pytest.mark.parametrize("options", [{}, {"wide": False}], ids=["walk", "network"])

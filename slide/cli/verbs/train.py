@@ -26,7 +26,15 @@ from slide.cli.fitting import (
     training_facts,
     which_model,
 )
-from slide.cli.options import add_classifier, add_format, add_json, add_propensity, add_text, add_workers
+from slide.cli.options import (
+    add_classifier,
+    add_format,
+    add_json,
+    add_propensity,
+    add_recovery,
+    add_text,
+    add_workers,
+)
 from slide.cli.parser import Parser, Verb
 from slide.cli.scoring import score, table
 from slide.estimator.classifier import SlideClassifier
@@ -83,6 +91,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--metric", choices=METRICS, metavar="NAME", default="p@1", help=text)
     text = "train by several workers: of ray or torch, here or on a cluster, or under mpirun"
     add_workers(parser, ("ray", "torch", "mpi"), text, "default: 2; what torchrun or mpirun started")
+    add_recovery(parser)
     parser.add_argument("--log", metavar="FILE", help="write how the training went to this file (.csv, .jsonl)")
     add_json(parser)
     add_propensity(parser)

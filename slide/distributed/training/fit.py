@@ -5,6 +5,7 @@ SlideClassifier calls `fit_network` of what it is given as `cluster=`.
 
 from __future__ import annotations
 
+import secrets
 import time
 import warnings
 from collections.abc import Callable
@@ -17,12 +18,13 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from slide.checks import require
+from slide.distributed.training.checkpoints import Saving
 from slide.distributed.training.data import BlockData, TrainingData
 from slide.distributed.training.elastic import Change
 from slide.distributed.training.judging import EvalSet
 from slide.distributed.training.loop import Fit
 from slide.distributed.training.shard import Spec, check_shareable
-from slide.distributed.training.work import Block, FitWork, Found, Saving, Trouble, WorkerFacts
+from slide.distributed.training.work import Block, FitWork, Found, Trouble, WorkerFacts
 from slide.engine.protocol import Examples
 from slide.errors import NonFiniteError
 from slide.model.model import Model
@@ -40,6 +42,7 @@ from slide.training.source import BlockSource, InMemory
 from slide.training.weights import TrainingRows
 
 Pair = tuple[sp.csr_array, sp.csr_array]
+RECOVERIES = "partial", "exact"
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,14 @@ class ClusterFits:
 
     workers : a number, or the least and the most of those that the engine starts on this machine; None: none
     threads : of each worker; None: an equal share of those of the network
+    recovery : "partial": the others go on, with a lost worker's rows as they were at the last checkpoint. "exact": they
+        wait for another in its place, and all go back to that checkpoint, so that with a thread a worker the network
+        has the bits that it would have without the loss
     """
 
     workers: int | tuple[int, int] | None = None
     threads: int | None = None
+    recovery: str = "partial"
 
     def run(self, work: Any) -> Any:
         """Calls work(member) at every worker; what it returned at the first."""
@@ -153,13 +160,15 @@ class ClusterFits:
         check_shareable(net.layers)
         require(net.backend == "c", "backend", net.backend, "'c': workers share no other")
         require(net.memory is None, "memory", net.memory, "None with cluster=: each worker holds its part")
+        self._check_recovery(checkpoint)
         reports = _Reports(asked, n_rows, counts)
         work = FitWork(
             Spec(net.layers, net.wide, net.optimizer, net.loss, net.rebuild, net.batch_size, net.storage, net.seed),
             data,
             Fit(asked.epochs, asked.schedule),
             **more,
-            saving=None if checkpoint is None else _saving(checkpoint),
+            saving=None if checkpoint is None else self._saving(checkpoint),
+            exact=self.recovery == "exact",
             eval_set=asked.scored,
             n_threads=self.threads or max(1, net.n_threads // self._started()),
             reported=reports.take,
@@ -169,7 +178,18 @@ class ClusterFits:
             return None
         reports.end(found)
         _take_over(net, found, some_rows)
-        return SharedFit(found.facts, found.first_ranker, found.changes, found.seconds, found.workers)
+        return SharedFit(found.facts, found.first_ranker, tuple(reports.changes), found.seconds, found.workers)
+
+    def _check_recovery(self, checkpoint: Checkpoint | None) -> None:
+        require(self.recovery in RECOVERIES, "recovery", self.recovery, "'partial' or 'exact'")
+        some = checkpoint is not None or self.recovery == "partial"
+        require(some, "checkpoint", checkpoint, "slide.Checkpoint(folder) with recovery='exact': all go back to it")
+
+    def _saving(self, checkpoint: Checkpoint) -> Saving:
+        minutes = checkpoint.minutes
+        seconds = None if minutes is None else 60 * minutes
+        run = secrets.token_hex(8) if self.workers is not None else None  # else each worker makes one of its own
+        return Saving(Path(checkpoint.path), seconds, checkpoint.samples, checkpoint.resume, run)
 
     @property
     def is_first(self) -> bool:
@@ -179,13 +199,6 @@ class ClusterFits:
     def _started(self) -> int:
         """Workers that share this machine, as far as is known."""
         return self.workers[0] if isinstance(self.workers, tuple) else self.workers or 1
-
-
-def _saving(checkpoint: Checkpoint) -> Saving:
-    minutes = checkpoint.minutes
-    return Saving(
-        Path(checkpoint.path), None if minutes is None else 60 * minutes, checkpoint.samples, checkpoint.resume
-    )
 
 
 def _take_over(net: Model, found: Found, some_rows: Callable[[], TrainingRows]) -> None:
@@ -227,6 +240,7 @@ class _Reports:
         if scored is not None and scored.early is not None:
             self.progress.metric = scored.early.metric
         net.history = self.progress.history
+        self.changes: list[Change] = []  # the first worker's, whoever that was
         self._began = time.perf_counter()
         self._callbacks.tell("on_fit_begin", self.progress, net)
 
@@ -236,11 +250,16 @@ class _Reports:
         progress.seconds = time.perf_counter() - self._began
         if isinstance(message, Change | str):
             callbacks.say(str(message))
+            if isinstance(message, Change):
+                self.changes.append(message)
             if isinstance(message, Trouble):
                 warnings.warn(message, stacklevel=2)
             return
         assert isinstance(message, Block)
-        progress.done = message.step - message.size
+        began = message.step - message.size
+        if began < progress.done:  # trained once more after a loss
+            progress.history[:] = [record for record in progress.history if record["samples"] <= began]
+        progress.done = began
         progress.add(message.stats, message.size)
         progress.epoch, progress.epoch_ended = (progress.done - 1) // self._n, progress.done % self._n == 0
         if progress.epoch_ended:

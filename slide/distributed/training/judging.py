@@ -15,6 +15,7 @@ from slide.checks import require
 from slide.distributed.training.answers import Found, best_here, best_of_all, by_blocks
 from slide.distributed.training.loop import Counters, SharedTraining
 from slide.distributed.training.step import agreed
+from slide.distributed.transport.group import Array
 from slide.engine.protocol import Examples
 from slide.engine.state import WideState
 from slide.training.early_stopping import EarlyStopping, held_out_key, model_selection
@@ -91,6 +92,19 @@ class Judge:
         return None
 
     @property
+    def kept_at(self) -> dict[str, Any] | None:
+        """Counters of the kept model, which the manifest of a checkpoint says."""
+        return None if self._kept is None else self._kept.at
+
+    def saved(self) -> dict[str, Array]:
+        """The kept model as arrays of a checkpoint; none without one."""
+        return {} if self._kept is None else self._kept.arrays()
+
+    def take_saved(self, file: Any, at: dict[str, Any]) -> None:
+        """The kept model of a checkpoint, of the same part of the network."""
+        self._kept = _Kept.read(file, at)
+
+    @property
     def _early(self) -> EarlyStopping | None:
         return None if self._given is None else self._given.early
 
@@ -133,6 +147,17 @@ class _Kept:
         shard, pairs = training.shard, training.pairs
         copies = {} if pairs is None else {name: getattr(pairs.state, name).copy() for name in PAIR_ARRAYS}
         return cls(asdict(training.at), shard.input.rows.copy(), shard.output.rows.copy(), copies)
+
+    def arrays(self) -> dict[str, Array]:
+        """As `read` takes them."""
+        pairs = {f"kept_pairs_{name}": array for name, array in self.pairs.items()}
+        return {"kept_features": self.features, "kept_labels": self.labels, **pairs}
+
+    @classmethod
+    def read(cls, file: Any, at: dict[str, Any]) -> _Kept:
+        """From a checkpoint, of which `at` is in its manifest."""
+        pairs = {name: file[f"kept_pairs_{name}"] for name in PAIR_ARRAYS if f"kept_pairs_{name}" in file}
+        return cls(at, file["kept_features"], file["kept_labels"], pairs)
 
     def restore(self, training: SharedTraining) -> None:
         """In place of what there is; the counters of rebuilds go on."""

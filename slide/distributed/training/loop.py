@@ -102,6 +102,9 @@ class SharedTraining:
         if placed:
             self._place([1.0] * group.size, K)
             self.shard.begin(self.shard.features, self.shard.labels)
+            if self.pairs is not None:
+                self.pairs.state = self.pairs.counted(data.X, self.rows.Y)
+                self.pairs.make_engine()
 
     def _place(self, speeds: list[float], K: int | None) -> None:
         """Takes this worker's part, untrained, in a group whose workers have these speeds."""
@@ -114,12 +117,14 @@ class SharedTraining:
         self.known_sums = np.full((2, self.n_rows), np.nan, np.float32)  # LogSums of rows that were trained
         self.pairs: OwnPairs | None = None
         if spec.wide is not None:
-            self.pairs = OwnPairs(spec, data.X, self.rows.Y, labels, group.size, self.n_threads)
+            self.pairs = OwnPairs(spec, labels, group.size, self.n_threads)
 
     def resume(self, at: Counters, K: int | None, speeds: list[float] | None = None) -> None:
         """Takes a part anew, in the group as it is now, to go on from there; its rows are yet to come."""
         self._place(speeds or [1.0] * self.group.size, K)
-        self.at, self._window = replace(at), None
+        self.at, self._window, self._below = replace(at), None, None
+        if not at.step:
+            self.known_cells[:] = UNKNOWN
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a fit to go on: JSON values."""

@@ -109,7 +109,9 @@ PAIR_ARRAYS: dict[str, npt.DTypeLike] = {
 
 
 def pairs_of(state: WideState, first: int, end: int) -> dict[str, Array]:
-    """Those of labels first to end - 1, numbered from 0: CSR by feature."""
+    """Those of labels first to end - 1, numbered from 0: CSR by feature. The state's own, where these are all."""
+    if (first, end) == (0, len(state.bias)):
+        return {name: getattr(state, name) for name in PAIR_ARRAYS}
     inside = (state.labels >= first) & (state.labels < end)
     indptr = np.concatenate([[0], np.cumsum(inside, dtype=np.int64)])[state.indptr]
     labels = (state.labels[inside] - first).astype(np.int32)
@@ -117,21 +119,20 @@ def pairs_of(state: WideState, first: int, end: int) -> dict[str, Array]:
 
 
 def joined_pairs(parts: Sequence[tuple[Range, dict[str, Array]]], whole: Range, into: WideState) -> None:
-    """Puts pairs of parts of the labels `whole` into a state that has none."""
-    shape = len(into.indptr) - 1, whole[1] - whole[0]
-    matrices = []
+    """Puts pairs of parts of the labels `whole` into a state, in place of those that it has."""
+    counts = np.zeros(len(into.indptr) - 1, np.int64)
+    for _, arrays in parts:
+        counts += np.diff(arrays["indptr"])
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    labels, weights = np.empty(int(indptr[-1]), np.int32), np.empty(int(indptr[-1]), np.float32)
+    begin = indptr[:-1].copy()  # of each feature: where the next part's pairs go
     for (first, _), arrays in sorted(parts, key=lambda one: one[0]):
-        labels = arrays["labels"] + np.int32(first - whole[0])
-        matrices.append(sp.csr_array((arrays["weights"], labels, arrays["indptr"]), shape=shape))
-        at = first - whole[0]
+        at, own = first - whole[0], np.diff(arrays["indptr"])
+        to = np.arange(len(arrays["labels"])) + np.repeat(begin - arrays["indptr"][:-1], own)
+        labels[to], weights[to] = arrays["labels"] + np.int32(at), arrays["weights"]
         into.bias[at : at + len(arrays["bias"])] = arrays["bias"]
-    if matrices:
-        found = stacked(matrices)
-        into.indptr, into.labels, into.weights = (
-            found.indptr.astype(np.int64),
-            found.indices.astype(np.int32),
-            found.data,
-        )
+        begin += own
+    into.indptr, into.labels, into.weights = indptr, labels, weights
 
 
 def stacked(blocks: Sequence[sp.csr_array]) -> sp.csr_array:

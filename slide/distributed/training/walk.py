@@ -12,24 +12,32 @@ from slide.distributed.training.shard import Spec
 from slide.engine import select
 from slide.engine.layout import FloatArray
 from slide.engine.protocol import Examples, TrainStats
+from slide.engine.state import WideState
 from slide.model.pairs import PairCounts, add_pairs, drop_pairs, make_state
 
 
 class OwnPairs:
     """Pairs of every feature and the labels that are here."""
 
-    def __init__(
-        self, spec: Spec, X: sp.csr_array, Y: Examples, labels: tuple[int, int], n_workers: int, n_threads: int
-    ) -> None:
-        """Y : labels of the rows X that are here; each of n_workers has its share of Wide.row_pairs."""
+    def __init__(self, spec: Spec, labels: tuple[int, int], n_workers: int, n_threads: int) -> None:
+        """None yet; each of n_workers has its share of Wide.row_pairs."""
         assert spec.wide is not None
-        n = labels[1] - labels[0]
         self._wide = replace(spec.wide, row_pairs=-(-spec.wide.row_pairs // n_workers))
-        self._spec, self._n_threads = spec, n_threads
-        self.state = make_state(self._wide, X.shape[1], n, spec.optimizer.lr, {})
-        own = sp.csr_array((np.ones(len(Y.indices), np.float32), Y.indices, Y.indptr), shape=(X.shape[0], n))
-        add_pairs(self.state, PairCounts.of(X, own, self._wide.row_pairs))
+        self._spec, self._n_labels, self._n_threads = spec, labels[1] - labels[0], n_threads
+        self.state = self._empty()
         self.make_engine()
+
+    def _empty(self) -> WideState:
+        spec = self._spec
+        return make_state(self._wide, spec.input.n_features, self._n_labels, spec.optimizer.lr, {})
+
+    def counted(self, X: sp.csr_array, Y: Examples) -> WideState:
+        """The pairs that meet in all rows, of which Y has the labels that are here: zeros."""
+        found = self._empty()
+        ones = np.ones(len(Y.indices), np.float32)
+        own = sp.csr_array((ones, Y.indices, Y.indptr), shape=(X.shape[0], self._n_labels))
+        add_pairs(found, PairCounts.of(X, own, self._wide.row_pairs))
+        return found
 
     def make_engine(self) -> None:
         """Over the state as it is now."""

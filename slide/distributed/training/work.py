@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from slide.distributed.training import elastic
+from slide.distributed.training.checkpoints import Saving
 from slide.distributed.training.data import BlockData, Data, TrainingData
-from slide.distributed.training.elastic import Change, Held
+from slide.distributed.training.elastic import Held
 from slide.distributed.training.judging import EvalSet, Judge
 from slide.distributed.training.loop import Fit, SharedTraining
 from slide.distributed.training.merge import Arrays, merged_arrays, merged_layer
@@ -26,19 +25,6 @@ from slide.engine.protocol import TrainStats
 from slide.layers import Sampled
 from slide.model.ranker import Ranker
 from slide.training.ranking import Rank, RankingFacts, learn_ranker
-
-
-@dataclass(frozen=True)
-class Saving:
-    """Checkpoints of a shared fit, in a folder that all workers see.
-
-    seconds, samples : between two of them; None: not by this
-    """
-
-    folder: Path
-    seconds: float | None
-    samples: int | None
-    resume: bool
 
 
 @dataclass(frozen=True)
@@ -81,7 +67,6 @@ class Found:
     first_step: int = 0  # that of a checkpoint it went on from
     stopped: TrainStats | None = None  # by a loss or an update that was not finite
     seconds: float = 0.0
-    changes: tuple[Change, ...] = ()
     workers: tuple[WorkerFacts, ...] = ()
 
 
@@ -102,6 +87,7 @@ class FitWork:
     eval_set: EvalSet | None = None
     n_threads: int = 1
     merge: bool = True  # whether the first worker gets the whole network
+    exact: bool = False  # whether all go back to the checkpoint when one is lost; then nothing follows from the time
     reported: Callable[[Any], None] | None = (
         None  # hears of blocks and changes, where the first worker is in its process
     )
@@ -121,7 +107,6 @@ class _OneWorker:
         self._work, self._member, self._saving = work, member, work.saving
         self._began = self._saved_at = time.monotonic()
         self._saved_step = self._first_step = 0
-        self._changes: list[Change] = []
         self._sent, self._group_began = (0, 0), 0  # bytes and samples; the step at which the present group began
         n_threads = getattr(member, "threads", None) or work.n_threads
         rows: Data
@@ -139,7 +124,9 @@ class _OneWorker:
         self._start()
         while True:
             try:
-                return self._go_on()
+                found = self._go_on()
+                self._member.finish()
+                return found
             except PeerLost:
                 self._change(lost=True)
 
@@ -154,13 +141,11 @@ class _OneWorker:
     # -- workers that come and go ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        training, group, folder = self._training, self._member.group, self._folder
-        if folder is not None and group.generation == 0 and self._saving is not None and not self._saving.resume:
-            if group.rank == 0 and folder.exists():
-                shutil.rmtree(folder)
-            folder = None
+        training, group = self._training, self._member.group
+        if self._saving is not None and group.generation == 0 and group.rank == 0:
+            self._saving.forget()
         try:
-            elastic.regrouped(training, group, folder, [])
+            elastic.regrouped(training, group, self._saving, [], self._judge)
         except PeerLost:
             self._change(lost=True, is_new=True)
         self._saved_step = self._first_step = training.at.step
@@ -168,23 +153,20 @@ class _OneWorker:
     def _change(self, *, lost: bool, is_new: bool = False, leaving: Sequence[int] = ()) -> None:
         """The next group, for as often as it takes."""
         self._judge.forget()
-        held = [] if is_new else [Held.of(self._training)]
-        if leaving:
+        exact = self._work.exact
+        held = [] if is_new or exact else [Held.of(self._training)]
+        if leaving and not exact:
             held = elastic.handed_over(self._training, leaving)
         while True:
             try:
                 group = self._member.regroup(lost=lost)
-                change = elastic.regrouped(self._training, group, self._folder, held)
+                change = elastic.regrouped(self._training, group, self._saving, held, self._judge)
                 break
             except PeerLost:
                 lost = True
-        self._changes.append(change)
-        self._group_began = self._training.at.step
-        self._report(change)
-
-    @property
-    def _folder(self) -> Path | None:
-        return None if self._saving is None else self._saving.folder
+        step = self._training.at.step
+        self._group_began, self._saved_step = step, min(self._saved_step, step)
+        self._report(replace(change, back_to=step) if exact and lost else change)
 
     # -- the fit --------------------------------------------------------------------------------------------------
 
@@ -195,10 +177,10 @@ class _OneWorker:
             if training.is_done(work.fit) or self._judge.says_stop:
                 break
             wish = training.is_between_windows and self._member.wants_change()
-            if wish:
-                if getattr(wish, "driver_lost", False):
-                    self._save_without_driver()
-                    return None
+            if getattr(wish, "driver_lost", False):
+                self._save()
+                return None
+            if wish and (not work.exact or self._save()):
                 self._change(lost=False, leaving=getattr(wish, "leaving", ()))
                 continue  # as those do who have just come
             stats, size = training.train_block(work.fit)
@@ -209,8 +191,9 @@ class _OneWorker:
                 return self._found(None, None, stats)
             if not training.is_between_windows:
                 continue
+            self._evaluate_if_due()  # before it is saved, so that who goes back there need not
             self._save_if_due()
-            if training.pace.straggles():
+            if not work.exact and training.pace.straggles():
                 elastic.balanced(training)
                 self._report(f"a worker is slow: labels are now {_lengths(training.label_ranges)}")
                 self._judge.forget()
@@ -228,11 +211,6 @@ class _OneWorker:
             metrics = self._judge.evaluate()
             if self._last is not None:
                 self._report(replace(self._last, metrics=metrics))
-
-    def _save_without_driver(self) -> None:
-        """Saves what there is, where there is a place for it, so that somebody can go on from there."""
-        if self._saving is not None:
-            elastic.save(self._training, self._saving.folder)
 
     def _finish_tables(self) -> None:
         """Learns centres once more, with more care. Lists are filled where the whole network will be, and here where
@@ -280,7 +258,6 @@ class _OneWorker:
             self._first_step,
             stopped,
             time.monotonic() - self._began,
-            tuple(self._changes),
             tuple(facts),
         )
 
@@ -297,10 +274,18 @@ class _OneWorker:
         asked = np.array([due], np.uint8)
         training.group.broadcast(asked)
         if asked[0]:
-            wrong = elastic.save(training, saving.folder)
-            if wrong:
-                self._report(Trouble(f"{saving.folder}: no checkpoint could be written, training goes on: {wrong}"))
-            self._saved_at, self._saved_step = time.monotonic(), step
+            self._save()
+
+    def _save(self) -> bool:
+        """Whether a checkpoint was written; called by all. False too where there is no place for one."""
+        saving = self._saving
+        if saving is None:
+            return False
+        wrong = saving.save(self._training, self._judge)
+        if wrong:
+            self._report(Trouble(f"{saving.folder}: no checkpoint could be written, training goes on: {wrong}"))
+        self._saved_at, self._saved_step = time.monotonic(), self._training.at.step
+        return not wrong
 
 
 class Trouble(str):

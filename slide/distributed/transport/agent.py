@@ -73,6 +73,8 @@ class _Connection(socketserver.StreamRequestHandler):
             membership.report(str(message["report"]))
         elif "done" in message:
             membership.done(name)
+        elif "fails" in message:
+            membership.lost(name, ends_itself=True)
 
 
 class Agent:
@@ -85,11 +87,16 @@ class Agent:
         host: str = "127.0.0.1",
         timeout: float = 10.0,
         welcome: Message | None = None,
+        steady: bool = False,
     ) -> None:
-        """timeout: seconds of silence after which a worker counts as lost. welcome: told to each worker that comes."""
+        """timeout: seconds of silence after which a worker counts as lost. welcome: told to each worker that comes.
+        first, most, steady: see Membership.
+        """
         self.timeout, self.welcome, self.token = timeout, welcome or {}, secrets.token_hex(16)
         self.notices: queue.Queue[tuple[str, Any]] = queue.Queue()
-        self.membership = Membership(first, most, notice=lambda what, value: self.notices.put((what, value)))
+        self.membership = Membership(
+            first, most, notice=lambda what, value: self.notices.put((what, value)), steady=steady
+        )
         self._server = _Server((host, 0), _Connection)
         self._server.agent = self
         self.address = f"{host}:{self._server.server_address[1]}"

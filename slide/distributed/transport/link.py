@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from slide._version import __version__
+from slide.distributed.transport.group import PeerLost
 from slide.distributed.transport.membership import Message
 
 
@@ -105,6 +106,14 @@ class Link:
                 return self._generation, self._workers
             raise Dismissed(self._dismissed or f"{self.name} has left the group")
 
+    def wait_for_end(self, generation: int) -> None:
+        """Until this worker is dismissed, or the driver has gone. PeerLost where the group loses a member before."""
+        with self._heard:
+            while self._dismissed is None and self.driver_gone_at is None:
+                if generation <= self._over:
+                    raise PeerLost("a worker was lost after the work had been done")
+                self._heard.wait()
+
 
 class SocketLink(Link):
     """Over a connection to the driver's agent (agent.py)."""
@@ -136,9 +145,10 @@ class SocketLink(Link):
             self._socket.sendall(json.dumps(message).encode() + b"\n")
 
     def close(self, done: bool) -> None:
-        """Ends the connection. done: the work was, so that the others need not call it a loss."""
-        if done:
-            self.send({"done": True})
+        """Ends the connection. done: the work was, so that the others need not call it a loss. Else the driver will
+        hear why, and need not end this process.
+        """
+        self.send({"done": True} if done else {"fails": True})
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 

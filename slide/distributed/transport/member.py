@@ -84,6 +84,12 @@ class Member:
     def report(self, message: Any) -> None:
         """Tells the driver how the work goes; heard where supervise is told by whom."""
 
+    def finish(self) -> None:
+        """Waits until what rank 0 returned has arrived; at the other workers, who are needed if it is lost on the way.
+
+        Raises PeerLost where it was.
+        """
+
     def leave(self) -> None:
         """Says that this worker goes at the next change."""
         raise CannotRegroup("this engine has one group only: nobody can leave it")
@@ -129,6 +135,11 @@ class ElasticMember(Member):
     def report(self, message: Any) -> None:
         """See Member."""
         self._link.send({"report": packed(message)})
+
+    def finish(self) -> None:
+        """See Member."""
+        if self.group.rank:
+            self._link.wait_for_end(self._generation)
 
     def leave(self) -> None:
         """See Member."""

@@ -35,13 +35,15 @@ class Membership:
         most: int | None = None,
         settle: float = 0.2,
         notice: Callable[[str, Any], None] | None = None,
+        steady: bool = False,
     ) -> None:
         """settle: seconds to wait for word of a death when members say that one was lost and none is known.
+        steady: whether a group that lost a member is followed by one of as many, once others have come.
 
         notice(what, value) is called under the lock: ("joined", name), ("lost", name), ("formed", names),
         ("wanted", number) or ("reported", message).
         """
-        self.first, self.most, self.settle = first, most, settle
+        self.first, self.most, self.settle, self.steady = first, most, settle, steady
         self._notice = notice or (lambda what, value: None)
         self._lock = threading.RLock()
         self._send: dict[str, Send] = {}  # who is connected, in order of arrival
@@ -50,6 +52,8 @@ class Membership:
         self._members: list[str] = []  # of the newest group, by rank, with those that died since
         self._ready: dict[str, bool] = {}  # members that wait for the next group: did they lose somebody?
         self._leaving: set[str] = set()
+        self._done: set[str] = set()
+        self.target = first  # workers that should be there, with those that are to leave
         self._deaths = self._fruitless = 0
         self._over = self._settled = False
 
@@ -101,7 +105,7 @@ class Membership:
     def expect(self, first: int) -> None:
         """The first group, or the first after all have died, is to have this number of workers."""
         with self._lock:
-            self.first = first
+            self.first = self.target if self.steady else first
             self._form()
 
     def want(self, workers: int) -> None:
@@ -114,20 +118,27 @@ class Membership:
         self._notice("reported", message)
 
     def done(self, name: str) -> None:
-        """A worker has ended its work, so that its absence is no loss."""
+        """A worker has ended its work, so that its absence is no loss, unless `lost` says so."""
         with self._lock:
             if self._send.pop(name, None) is not None:
+                self._done.add(name)
                 self._ready.pop(name, None)
                 self._form()
 
-    def lost(self, name: str) -> None:
-        """A worker died, or has not been heard of for too long. The second call for it does nothing."""
+    def lost(self, name: str, ends_itself: bool = False) -> None:
+        """A worker died, or has not been heard of for too long; or what it had done is lost with it. The second call
+        for it does nothing. ends_itself: nobody is told that it may have to be ended
+        """
         with self._lock:
-            if self._send.pop(name, None) is None:
+            if self._send.pop(name, None) is None and name not in self._done:
                 return
+            self._done.discard(name)
             self._ready.pop(name, None)
-            self._leaving.discard(name)
-            self._notice("lost", name)
+            if name in self._leaving:
+                self._leaving.remove(name)
+                self.target = max(1, self.target - 1)
+            if not ends_itself:
+                self._notice("lost", name)
             if name in self._members:
                 self._deaths += 1
                 self._break_off()
@@ -172,7 +183,7 @@ class Membership:
         living = self._living()
         if not living:
             if len(self._send) >= self.first:
-                self._announce(self._waiting(0), [])
+                self._announce(self._waiting(0)[: self.first if self.steady else None], [])
             return
         if any(name not in self._ready for name in living):
             return
@@ -189,8 +200,14 @@ class Membership:
             self._fruitless = 0
             self.dismiss(stay[-1], "the group broke again and again, and this is its youngest worker")
             return  # dismiss() has formed the group
-        newcomers = [] if said_lost or self._deaths else self._waiting(len(stay))
-        self._announce(stay + newcomers, [name for name in living if name not in stay])
+        leavers = [name for name in living if name not in stay]
+        newcomers = self._waiting(len(stay))
+        if said_lost or self._deaths:
+            lacking = max(0, self.target - len(leavers) - len(stay)) if self.steady else 0
+            newcomers = newcomers[:lacking]
+            if len(newcomers) < lacking:
+                return  # until others have come
+        self._announce(stay + newcomers, leavers)
 
     def _settle(self, generation: int) -> None:
         with self._lock:
@@ -203,6 +220,7 @@ class Membership:
             self._fruitless = 0
         self.generation += 1
         self._members, self._ready, self._deaths, self._over, self._settled = workers, {}, 0, False, False
+        self.target = len(workers)
         message = {"group": self.generation, "workers": workers}
         for name in (*workers, *leavers):
             self._send[name](message)

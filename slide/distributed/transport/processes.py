@@ -33,7 +33,8 @@ def run_gloo(
 
     bounds = Workers(workers, workers) if isinstance(workers, int) else Workers(*workers)
     store = Store()
-    agent = Agent(bounds.least, bounds.most, timeout=timeout, welcome={"store": store.port})
+    welcome = {"store": store.port}
+    agent = Agent(bounds.least, bounds.most, timeout=timeout, welcome=welcome, steady=is_exact(work))
     try:
         launcher = ProcessLauncher(agent, work, threads, patience)
         return supervise(launcher, agent.membership, agent.notices, bounds, reported=getattr(work, "reported", None))
@@ -41,15 +42,20 @@ def run_gloo(
         agent.close()
 
 
-def gloo_maker(link: SocketLink, store_host: str, host: str) -> Callable[..., Breakable]:
-    """What ElasticMember makes its groups with."""
+def is_exact(work: Any) -> bool:
+    """Whether it is to have the same bits whoever is lost: then groups keep their size, and sums their order."""
+    return bool(getattr(work, "exact", False))
+
+
+def gloo_maker(link: SocketLink, store_host: str, host: str, plans: bool = True) -> Callable[..., Breakable]:
+    """What ElasticMember makes its groups with. plans: whether collectives are chosen by what they take."""
     from slide.distributed.transport.gloo import GlooGroup, join_store
 
     def make(generation: int, rank: int, size: int, is_over: Callable[[], bool]) -> Breakable:
         store = join_store(store_host, link.welcome["store"], f"slide/{generation}")
         group = GlooGroup(store, rank, size, generation, host, is_over=is_over)
         link.on_over(generation, group.break_off)  # planned() waits for the others
-        return planned(group, host)
+        return planned(group, host) if plans else group
 
     return make
 
@@ -61,7 +67,8 @@ def join_and_call(
     import slide.distributed.transport.gloo  # noqa: F401  # seconds, before the others wait for this worker
 
     link = SocketLink(name, address, token)
-    outcome = call(work, link, gloo_maker(link, address.rpartition(":")[0], host), threads, patience)
+    make = gloo_maker(link, address.rpartition(":")[0], host, plans=not is_exact(work))
+    outcome = call(work, link, make, threads, patience)
     link.close(outcome.kind == "result")
     return outcome
 

@@ -20,7 +20,7 @@ from ray._private import ray_constants
 
 from slide.distributed.transport.agent import Agent
 from slide.distributed.transport.gloo import Store
-from slide.distributed.transport.processes import join_and_call
+from slide.distributed.transport.processes import is_exact, join_and_call
 from slide.distributed.transport.supervise import Outcome, Workers, supervise
 
 _TOKEN = secrets.token_hex(32)  # of the Rays that this process starts: it keeps the first that it reads
@@ -43,7 +43,7 @@ def run_ray(
     bounds = Workers(*workers)
     with _cluster(address, bounds.most * (threads or 1)) as host:
         store = Store(host)
-        agent = Agent(bounds.least, bounds.most, host, timeout, {"store": store.port})
+        agent = Agent(bounds.least, bounds.most, host, timeout, {"store": store.port}, is_exact(work))
         try:
             launcher = _ActorLauncher(agent, work, threads, patience, detached=address is not None)
             return supervise(

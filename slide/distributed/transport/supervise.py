@@ -83,7 +83,8 @@ def supervise(
     """Runs to the end and returns what the work returned at rank 0.
 
     A worker that dies is replaced. One that raises is not; the others go on without it, and where none returns, the
-    first error that was not the loss of another worker is raised. RuntimeError where all died.
+    first error that was not the loss of another worker is raised. RuntimeError where all died. Of a steady membership
+    all are needed: what one raises is raised, and RuntimeError where one may not be replaced any more.
 
     reported: hears what the work tells by member.report
     """
@@ -106,6 +107,8 @@ class _Supervisor:
         self.running: dict[str, None] = {}  # names, in order
         self.errors: list[BaseException] = []
         self.deaths: list[str] = []
+        self.silent: set[str] = set()  # who were given up, and may not know
+        self.fatal: BaseException | None = None
         self.results: dict[int, Any] = {}
         self.ending_at: float | None = None
 
@@ -113,7 +116,7 @@ class _Supervisor:
         try:
             for _ in range(self.wanted):
                 self._start()
-            while self.running and not self._overdue():
+            while self.running and self.fatal is None and not self._overdue():
                 for outcome in self.launcher.ended(poll):
                     self._ended(outcome)
                     self.membership.expect(min(self.workers.least, max(1, len(self.running))))
@@ -134,6 +137,7 @@ class _Supervisor:
 
     def _ended(self, outcome: Outcome) -> None:
         name = outcome.name
+        self._listen()
         if name not in self.running:
             return
         del self.running[name]
@@ -143,21 +147,34 @@ class _Supervisor:
             if self.ending_at is None:  # newcomers that wait will not be needed
                 self.ending_at = time.monotonic() + PATIENCE
                 self._dismiss_newcomers()
+            if outcome.rank == 0:  # for which the others have waited
+                self.membership.close()
             return
         self.membership.lost(name)
         if outcome.kind == "error":
             log.warning("%s has failed, the others go on: %.500r", name, outcome.value)
             self.errors.append(outcome.value)
             self.wanted = max(1, self.wanted - 1)
-        elif outcome.kind == "died":
+            if self.membership.steady:
+                self.fatal = outcome.value
+        elif outcome.kind == "died" or (name in self.silent and self.ending_at is None):
             log.warning("%s has died: %s", name, outcome.value)
             self.deaths.append(f"{name}: {outcome.value}")
             self._replace()
 
     def _replace(self) -> None:
-        if self.ending_at is None and not self.errors and self.replacements > 0 and len(self.running) < self.wanted:
+        steady = self.membership.steady
+        wanted = max(self.wanted, self.membership.target) if steady else self.wanted
+        if self.ending_at is not None or self.errors or len(self.running) >= wanted:
+            return
+        if self.replacements > 0:
             self.replacements -= 1
             self._start()
+        elif steady:
+            self.fatal = RuntimeError(
+                f"{self.deaths[-1]}; {self.workers.replacements} workers were replaced, and no more will be. All are "
+                "needed: the last checkpoint stands, and the fit goes on from it with resume=True (--resume)"
+            )
 
     def _dismiss_newcomers(self) -> None:
         staying = self.membership.staying()
@@ -176,6 +193,7 @@ class _Supervisor:
             elif what == "reported" and self._reported is not None:
                 self._reported(unpacked(value))
             elif what == "lost" and value in self.running:  # silent: it has to be ended before another takes its place
+                self.silent.add(value)
                 self.launcher.kill(value)
 
     def _resize(self, wanted: int) -> None:
@@ -186,6 +204,8 @@ class _Supervisor:
             self.membership.shrink(self.wanted)
 
     def _result(self) -> Any:
+        if self.fatal is not None:
+            raise self.fatal
         if 0 in self.results:
             return self.results[0]
         told = [e for e in self.errors if not isinstance(e, PeerLost | DriverLost)]
