@@ -26,7 +26,7 @@ from slide.estimator.sklearn_api import seed_of
 from slide.text.classifier import PREFIX, SlideTextClassifier
 from slide.text.reader import TextReader, check_texts
 from slide.training.callbacks import Callback
-from slide.training.evaluation import KS, METRICS
+from slide.training.evaluation import KS, METRICS, widened
 from slide.training.ranking import Rank
 
 SHARE, MOST_HELD = 0.1, 10_000  # of the rows, where no evaluation set was given
@@ -254,7 +254,7 @@ class _Search:
         ids, _ = plain.network_.predict_topk(Checked(plain._rows(held)), min(max(KS), Y.shape[1]))
         padded = np.full((len(ids), max(KS)), -1, np.int32)
         padded[:, : ids.shape[1]] = ids
-        score = metrics.evaluate(held_Y, padded, Y, KS)[self.metric]
+        score = metrics.evaluate(held_Y, padded, widened(Y, held_Y.shape[1]), KS)[self.metric]
         return Trial(dict(options), score, time.perf_counter() - begun, Y.shape[0])
 
 

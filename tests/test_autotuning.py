@@ -125,6 +125,15 @@ def test_rows_of_ones_own_are_scored_on() -> None:
     assert clf.network_.step == 1000
 
 
+def test_labels_that_are_held_out_alone_are_missed() -> None:
+    X, Y = slide.datasets.synthetic(300, 60, 20, nnz=5, labels_per_row=2)
+    names = [[f"l{i}" for i in row] for row in np.split(Y.indices, Y.indptr[1:-1])]
+    held = X[200:], [*names[200:299], ["unknown"]]
+    clf = slide.SlideClassifier(hidden=(4,), epochs=1, n_threads=1)
+    found = slide.autotune(clf, X[:200], names[:200], minutes=1e-4, metric="psp@1", eval_set=held)
+    assert 0 <= found.tuned_.best.score < 1
+
+
 def test_a_rise_within_chance_is_none() -> None:
     tuned = autotuning.Autotuned("p@1", 100)
     first, second, third = (autotuning.Trial({}, score, 1.0, 10) for score in (0.5, 0.52, 0.58))

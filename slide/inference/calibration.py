@@ -182,6 +182,8 @@ def learn(scores: npt.NDArray[Any], hits: Bools, n_labels: int, *, one_class: bo
     if not hits.any() or np.ptp(scores[used]) <= 0:
         return None
     knots = _knots(scores, hits, used)
+    if len(knots) < 2:  # but for a few, all are equal
+        return None
     if one_class:
         curve, rest = learn_classes(scores, used, hits, knots, has_rest)
         first = Calibration(True, curve, None, None, rest, n_rows)
@@ -193,6 +195,8 @@ def learn(scores: npt.NDArray[Any], hits: Bools, n_labels: int, *, one_class: bo
     if np.ptp(odds) <= 0:
         return first
     knots = _knots(odds, hits[:, :1], used[:, :1])
+    if len(knots) < 2:
+        return first
     return replace(first, best_curve=learn_labels(odds[:, 0], hits[:, 0], knots)[0])
 
 

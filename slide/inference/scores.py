@@ -36,10 +36,10 @@ def all_scores(net: Model, X: sp.csr_array) -> Floats:
     """float64 [n, n_labels]: the scores by which predict_topk ranks."""
     last, wide = net.states[-1], net.wide_state
     scores = np.empty((X.shape[0], last.n))
-    hidden = net.hidden(X).astype(np.float64)
+    hidden, biases = net.hidden(X).astype(np.float64), last.biases
     for first in range(0, last.n, LABELS_AT_ONCE):
         some = slice(first, first + LABELS_AT_ONCE)
-        scores[:, some] = hidden @ last.weights_of(some).T.astype(np.float64) + last.biases[some]
+        scores[:, some] = hidden @ last.weights_of(some).T.astype(np.float64) + biases[some]
     if net.ranker is not None:
         return _ranked(net.ranker, X, scores)
     if wide is not None:
@@ -106,4 +106,6 @@ def threshold(net: Model, rows: sp.csr_array, Y: sp.csr_array) -> float:
     most = -(-n_labels // len(some))
     k = int(min(net.n_labels, max(4 * most, MIN_K)))
     scores = net.predict_topk(rows[some], k)[1].reshape(-1)
-    return float(np.partition(scores, -n_labels)[-n_labels]) if n_labels < len(scores) else float(scores.min())
+    if n_labels >= len(scores):
+        return float(scores.min())
+    return float(np.partition(scores, -n_labels)[-n_labels] if n_labels else scores.max())

@@ -124,11 +124,12 @@ class ModelSelection:
         """Puts the best model in place of the last one, if that was asked for."""
         if self._early is None or not self._early.restore_best or self._early.best_epoch(progress.history) < 0:
             return
+        kept = self._kept and self._kept.placed()
         if self._file and self._file.exists():
-            self._kept = read_model(self._file).snapshot
+            kept = read_model(self._file, map_rows=net.memory is not None).snapshot
             self._file.unlink()
-        if self._kept and self._kept.config["progress"]["step"] != net.step:
-            net.restore(self._kept.placed())
+        if kept and kept.config["progress"]["step"] != net.step:
+            net.restore(kept)
 
     def _keep(self, net: Model) -> None:
         if self._early is None or not self._early.restore_best:

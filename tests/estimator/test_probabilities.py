@@ -233,6 +233,10 @@ def test_nothing_is_learned_of_nothing() -> None:
     assert learn(scores, np.zeros_like(hits), 5, one_class=False) is None
     assert learn(np.zeros_like(scores), hits, 5, one_class=False) is None
     assert learn(scores[:0], hits[:0], 5, one_class=True) is None
+    equal, first = np.zeros((1000, 2)), np.zeros((1000, 2), bool)
+    equal[3, 1], first[::2, 0] = -5, True  # but for one score
+    assert learn(equal, first, 50, one_class=False) is None
+    assert learn(equal, first, 50, one_class=True) is None
 
 
 def test_missing_labels_have_no_probability() -> None:

@@ -14,6 +14,7 @@ import pytest
 import slide
 from slide.cli.main import main
 from slide.cli.verbs.info import describe_model
+from slide.engine import memory as engine_memory
 from slide.engine.protocol import Examples
 from slide.model.store import size
 from slide.model.store.layer import BestOf, StoredLayer
@@ -170,6 +171,20 @@ def test_the_best_model_comes_back() -> None:
     nets = [network(m).fit(X, Y, epochs=3, eval_set=held, early_stopping=early) for m in (SMALL, None)]
     assert nets[0].is_stored
     assert_same(*nets)
+
+
+def test_the_best_model_comes_back_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the budget: nobody takes memory for all rows."""
+    taken: list[tuple[int, ...]] = []
+    allocate = engine_memory.allocate
+    monkeypatch.setattr(
+        engine_memory, "allocate", lambda shape, *rest: (taken.append(shape), allocate(shape, *rest))[1]
+    )
+    how: dict[str, Any] = {"eval_set": (X[:200], Y[:200]), "early_stopping": slide.EarlyStopping(1, "p@1")}
+    net = network(SMALL).fit(X, Y, epochs=3, **how, checkpoint=slide.Checkpoint(tmp_path / "run"))
+    assert taken
+    assert all(shape[0] < 4200 for shape in taken if len(shape) == 2)
+    assert_same(net, network(SMALL).fit(X, Y, epochs=3, **how))
 
 
 def test_a_checkpoint(plain: slide.Network, tmp_path: Path) -> None:
