@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from slide.checks import require, whole
 from slide.distributed.training.fit import ClusterFits
+from slide.distributed.training.pace import LARGEST
 from slide.distributed.transport.link import Link
 from slide.distributed.transport.local import LocalGroup, Meeting
 from slide.distributed.transport.member import Breakable, Member
@@ -66,13 +67,15 @@ class Cluster(ClusterFits):
 class Local(Cluster):
     """Threads of this process, for tests and to try things out.
 
-    timeout: seconds that a call waits for the others. recovery: see ClusterFits.
+    timeout: seconds that a call waits for the others. recovery, largest_share: see
+    ClusterFits.
     """
 
     workers: int | tuple[int, int] = 2
     threads: int | None = None
     timeout: float = 60.0
     recovery: str = "partial"
+    largest_share: float = LARGEST
 
     def run(self, work: Work) -> Any:
         """See Engine. work need not be picklable; a thread that raises SystemExit counts as one that died."""
@@ -94,8 +97,8 @@ class Torch(Cluster):
     """Processes over torch's gloo: those that torchrun started, or so many started here.
 
     workers: a number, or the least and the most; None under torchrun. timeout: seconds of silence after which a worker
-    counts as lost. patience: seconds that workers go on without the process that started them. recovery: see
-    ClusterFits.
+    counts as lost. patience: seconds that workers go on without the process that started them. recovery,
+    largest_share: see ClusterFits.
     """
 
     workers: int | tuple[int, int] | None = None
@@ -103,6 +106,7 @@ class Torch(Cluster):
     timeout: float = 10.0
     patience: float = 30.0
     recovery: str = "partial"
+    largest_share: float = LARGEST
 
     @property
     def is_first(self) -> bool:
@@ -132,6 +136,7 @@ class MPI(Cluster):
 
     threads: int | None = None
     recovery: str = "partial"
+    largest_share: float = LARGEST
 
     @property
     def is_first(self) -> bool:
@@ -151,7 +156,8 @@ class Ray(Cluster):
     """Ray actors, each of `threads` processors, over torch's gloo.
 
     workers: a number, or the least and the most. address: of a Ray cluster, "auto" for the one of this machine; None
-    starts one on this machine's loopback and shuts it down. timeout, patience, recovery: as for Torch.
+    starts one on this machine's loopback and shuts it down. timeout, patience, recovery, largest_share: as
+    for Torch.
     """
 
     workers: int | tuple[int, int] = 2
@@ -160,6 +166,7 @@ class Ray(Cluster):
     timeout: float = 10.0
     patience: float = 30.0
     recovery: str = "partial"
+    largest_share: float = LARGEST
 
     def run(self, work: Work) -> Any:
         """See Engine. work has to be picklable."""

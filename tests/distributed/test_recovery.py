@@ -180,7 +180,7 @@ def test_a_loss_after_the_last_block_is_made_good(tmp_path: Path, monkeypatch: p
 
 def test_nothing_follows_from_the_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A worker that is slow keeps its share."""
-    monkeypatch.setattr(pace.Pace, "straggles", lambda self: True)
+    monkeypatch.setattr(pace.Pace, "better", lambda self, shares: [0.9, 0.1])
     whole = fitted(exact(), checkpoint=saved(tmp_path / "run"), **NETWORK)
     assert not whole.shared_fit_.changes
     ranges: set[tuple[Any, ...]] = set()

@@ -335,7 +335,8 @@ def test_workers_come_and_leave_at_the_end_of_a_window(
     assert p_at_1(clf) > p_at_1(fitted(None, epochs=8, **options)) - 0.08
 
 
-def test_a_slow_worker_gets_less_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("largest", "left"), [(3.0, 0.7), (1.1, 0.9)])
+def test_a_slow_worker_gets_less_to_do(largest: float, left: float, monkeypatch: pytest.MonkeyPatch) -> None:
     real, ranges = SharedTraining._trained, []
 
     def slow(self: SharedTraining, *arguments: Any) -> Any:
@@ -345,11 +346,34 @@ def test_a_slow_worker_gets_less_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(SharedTraining, "_trained", slow)
     monkeypatch.setattr(pace, "PATIENCE", 4)
-    fitted(Local(3), epochs=4, wide=False)
+    fitted(Local(3, largest_share=largest), epochs=4, wide=False)
     first, last = ([end - begin for begin, end in parts] for parts in (ranges[0], ranges[-1]))
     assert max(first) - min(first) <= 1
-    assert last[1] < 0.7 * first[1]
+    assert last[1] < left * first[1]
+    assert max(last) <= largest * max(first)
     assert sum(last) == sum(first)
+
+
+def test_shares_keep_within_bounds() -> None:
+    speeds = np.array([1.0, 1.0, 0.5, 0.01])
+    np.testing.assert_allclose(pace.limited(speeds, 0.0, 1.0), speeds / speeds.sum())
+    for least, most in ((0.025, 0.275), (0.025, 0.4), (0.1, 1.0), (0.0, 0.25)):
+        found = pace.limited(speeds, least, most)
+        assert found.sum() == pytest.approx(1)
+        assert found.min() >= least - 1e-12
+        assert found.max() <= most + 1e-12
+        assert (np.diff(found) <= 1e-12).all()
+    assert pace.limited(np.array([3.0, 1.0]), 0.05, 0.55).tolist() == pytest.approx([0.55, 0.45])
+
+
+def test_rows_move_only_where_something_is_won() -> None:
+    clock = pace.Pace(largest=1.1)
+    for shares, wanted in (([0.5, 0.5], [0.55, 0.45]), ([0.55, 0.45], None)):
+        for _ in range(pace.PATIENCE):
+            clock.take(np.array([1.0, 2.0]))
+        found = clock.better(np.array(shares))
+        assert found is None if wanted is None else found == pytest.approx(wanted)
+    assert clock.better(np.array([0.5, 0.5])) is None  # nothing is known
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------

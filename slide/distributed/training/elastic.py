@@ -167,17 +167,21 @@ def regrouped(
     return Change(before, group.size, 0 if begins else n_lost, from_step)
 
 
-def balanced(training: SharedTraining) -> None:
-    """Gives each worker as much as it is fast, by `training.pace`; called by all."""
+def balanced(training: SharedTraining) -> bool:
+    """Gives each worker as much as it is fast, by `training.pace`, where one is slow; called by all. Whether it did."""
+    lengths = np.array([end - first for first, end in training.label_ranges], np.float64)
+    shares = training.pace.better(lengths)
+    if shares is None:
+        return False
     held = Held.of(training)
-    shares = np.array([end - first for first, end in training.label_ranges], np.float64)
     old, at = training.shard, replace(training.at)
     ranges = ((held.features, held.labels),)
     said = say(training.group, Brought(at, old.K, ranges, training.fingerprint()))
-    training.resume(at, old.K, training.pace.speeds(shares))
+    training.resume(at, old.K, shares)
     _, pairs = _fill(training, said, [held])
     _put(training, pairs)
     _share_cells(training, said, old, None, None)
+    return True
 
 
 def _check_same(said: Sequence[Brought]) -> None:

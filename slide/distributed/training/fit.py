@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import require
+from slide.checks import number, require
 from slide.distributed.training.checkpoints import Saving
 from slide.distributed.training.data import BlockData, TrainingData
 from slide.distributed.training.elastic import Change
 from slide.distributed.training.judging import EvalSet
 from slide.distributed.training.loop import Fit
+from slide.distributed.training.pace import LARGEST
 from slide.distributed.training.shard import Spec, check_shareable
 from slide.distributed.training.work import Block, FitWork, Found, Trouble, WorkerFacts
 from slide.engine.protocol import Examples
@@ -86,11 +87,14 @@ class ClusterFits:
     recovery : "partial": the others go on, with a lost worker's rows as they were at the last checkpoint. "exact": they
         wait for another in its place, and all go back to that checkpoint, so that with a thread a worker the network
         has the bits that it would have without the loss
+    largest_share : how many times an equal share of the parameters a worker may come to hold, where a slower one gives
+        its away; 1: none is given away
     """
 
     workers: int | tuple[int, int] | None = None
     threads: int | None = None
     recovery: str = "partial"
+    largest_share: float = LARGEST
 
     def run(self, work: Any) -> Any:
         """Calls work(member) at every worker; what it returned at the first."""
@@ -160,7 +164,7 @@ class ClusterFits:
         check_shareable(net.layers)
         require(net.backend == "c", "backend", net.backend, "'c': workers share no other")
         require(net.memory is None, "memory", net.memory, "None with cluster=: each worker holds its part")
-        self._check_recovery(checkpoint)
+        self._check(checkpoint)
         reports = _Reports(asked, n_rows, counts)
         work = FitWork(
             Spec(net.layers, net.wide, net.optimizer, net.loss, net.rebuild, net.batch_size, net.storage, net.seed),
@@ -168,6 +172,7 @@ class ClusterFits:
             Fit(asked.epochs, asked.schedule),
             **more,
             saving=None if checkpoint is None else self._saving(checkpoint),
+            largest_share=self.largest_share,
             exact=self.recovery == "exact",
             eval_set=asked.scored,
             n_threads=self.threads or max(1, net.n_threads // self._started()),
@@ -180,7 +185,8 @@ class ClusterFits:
         _take_over(net, found, some_rows)
         return SharedFit(found.facts, found.first_ranker, tuple(reports.changes), found.seconds, found.workers)
 
-    def _check_recovery(self, checkpoint: Checkpoint | None) -> None:
+    def _check(self, checkpoint: Checkpoint | None) -> None:
+        require(number(self.largest_share) >= 1, "largest_share", self.largest_share, "1 or more: in equal shares")
         require(self.recovery in RECOVERIES, "recovery", self.recovery, "'partial' or 'exact'")
         some = checkpoint is not None or self.recovery == "partial"
         require(some, "checkpoint", checkpoint, "slide.Checkpoint(folder) with recovery='exact': all go back to it")

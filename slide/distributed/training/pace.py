@@ -1,7 +1,7 @@
 """Finds workers that are slower than the others, and gives them less to do.
 
 A worker's own time of a block is what it spends outside of exchanges. Whoever takes LIMIT times the median for PATIENCE
-blocks in a row gets a share by its speed, as do all.
+blocks in a row gets a share by its speed, as do all; but no worker gets more than its memory was planned for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from slide.distributed.transport.group import Array, Group
 
 LIMIT, PATIENCE = 1.25, 20
 LEAST = 0.1  # of an equal share: so slow a worker is better replaced
+LARGEST = 1.1  # times an equal share: what the others may come to hold
+WORTH = 0.02  # of an equal share: moving rows for less than this costs more than it brings
 
 
 class ClockedGroup:
@@ -75,7 +77,9 @@ class ClockedGroup:
 class Pace:
     """What blocks took of all workers, the same at each of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, largest: float = LARGEST) -> None:
+        """largest : the share that a worker may come to have, in equal ones"""
+        self.largest = largest
         self.seconds: list[npt.NDArray[np.float64]] = []  # of the last blocks, by rank
 
     def take(self, seconds: npt.NDArray[np.float64]) -> None:
@@ -92,13 +96,36 @@ class Pace:
         slow = recent > LIMIT * _of_others(recent)
         return bool(slow.all(axis=0).any())
 
-    def speeds(self, shares: npt.NDArray[np.float64]) -> list[float]:
-        """What each worker would do in equal time, after blocks in which they had these shares of the work."""
+    def better(self, shares: npt.NDArray[np.float64]) -> list[float] | None:
+        """Shares by what each worker would do in equal time, after blocks in which they had these. None where nobody
+        is slow, or nothing would be won. Sums: one.
+        """
+        if not self.straggles():
+            return None
         typical = np.median(np.array(self.seconds), axis=0)
-        speeds = shares / np.maximum(typical, 1e-9)
-        speeds = np.maximum(speeds / speeds.mean(), LEAST)
         self.seconds.clear()
-        return [float(speed) for speed in speeds]
+        now = shares / shares.sum()
+        wanted = limited(now / np.maximum(typical, 1e-9), LEAST / len(now), max(self.largest, 1.0) / len(now))
+        return wanted.tolist() if np.abs(wanted - now).max() >= WORTH / len(now) else None
+
+
+def limited(speeds: npt.NDArray[np.float64], least: float, most: float) -> npt.NDArray[np.float64]:
+    """Shares as the speeds, but for those that would be less or more than these; their sum is one."""
+    shares = np.full(len(speeds), np.nan)
+    while np.isnan(shares).any():  # whoever is out of bounds gets the bound, and the others share the rest
+        free = np.isnan(shares)
+        wanted = speeds[free] / speeds[free].sum() * (1 - np.nansum(shares))
+        bounded = np.clip(wanted, least, most)
+        excess = (bounded - wanted).sum()
+        fixed = bounded != wanted
+        if excess > 0:
+            fixed &= wanted < least
+        elif excess < 0:
+            fixed &= wanted > most
+        shares[np.flatnonzero(free)[fixed]] = bounded[fixed]
+        if not fixed.any():
+            shares[free] = wanted
+    return shares
 
 
 def _of_others(recent: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -17,6 +17,7 @@ from slide.distributed.training.elastic import Held
 from slide.distributed.training.judging import EvalSet, Judge
 from slide.distributed.training.loop import Fit, SharedTraining
 from slide.distributed.training.merge import Arrays, merged_arrays, merged_layer
+from slide.distributed.training.pace import LARGEST
 from slide.distributed.training.ranking import SharedRanking
 from slide.distributed.training.shard import Range, Spec
 from slide.distributed.transport.group import PeerLost
@@ -87,6 +88,7 @@ class FitWork:
     eval_set: EvalSet | None = None
     n_threads: int = 1
     merge: bool = True  # whether the first worker gets the whole network
+    largest_share: float = LARGEST  # of the parameters, in equal ones, that a worker may come to hold
     exact: bool = False  # whether all go back to the checkpoint when one is lost; then nothing follows from the time
     reported: Callable[[Any], None] | None = (
         None  # hears of blocks and changes, where the first worker is in its process
@@ -116,6 +118,7 @@ class _OneWorker:
             rows = _main_rows(work.data, work.held)
         key = {} if work.eval_set is None else work.eval_set.key()
         self._training = SharedTraining(member.group, work.spec, rows, n_threads, placed=False, more_key=key)
+        self._training.pace.largest = work.largest_share
         self._judge = Judge(self._training, work.eval_set)
         self._last: Block | None = None
 
@@ -193,8 +196,7 @@ class _OneWorker:
                 continue
             self._evaluate_if_due()  # before it is saved, so that who goes back there need not
             self._save_if_due()
-            if not work.exact and training.pace.straggles():
-                elastic.balanced(training)
+            if not work.exact and elastic.balanced(training):
                 self._report(f"a worker is slow: labels are now {_lengths(training.label_ranges)}")
                 self._judge.forget()
         self._sent = getattr(training.group, "bytes_sent", 0), training.at.step - self._group_began
