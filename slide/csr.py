@@ -175,7 +175,11 @@ def _coo(M: Any, name: str) -> sp.coo_array:
 def _unchecked_coo(values: Array, rows: Array, columns: Array, shape: tuple[int, int]) -> sp.coo_array:
     """SciPy refuses some wrong entries here in words of its own; the sentence is to be ours."""
     matrix = sp.coo_array(shape, dtype=values.dtype)
-    matrix.data, matrix.coords = values, (rows, columns)
+    matrix.data = values
+    if hasattr(matrix, "coords"):  # from SciPy 1.13 on, whose row and col keep the type that they had
+        matrix.coords = rows, columns
+    else:
+        matrix.row, matrix.col = rows, columns
     return matrix
 
 

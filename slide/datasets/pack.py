@@ -46,7 +46,7 @@ def pack(source: Path, out: Path, name: str) -> None:
         raise ValueError(f"labels.txt.gz: found {len(labels.splitlines()):,} names, wanted {Y.shape[1]:,}")
     texts = [_texts(source / "train.tsv.gz", X_train.shape[0]), _texts(source / "test.tsv.gz", X_test.shape[0])]
     with replacing(out / f"{name}.npz") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)
     for kind, data in (("labels", labels), ("texts", b"".join(texts))):
         with replacing(out / f"{name}.{kind}.xz") as file:
             file.write(_compress(data))

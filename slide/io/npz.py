@@ -59,4 +59,4 @@ def write_npz(file: BinaryIO, X: sp.csr_array, Y: sp.csr_array) -> None:
     """CSR parts, compressed."""
     parts = {"X": X, "Y": Y}
     arrays = {f"{name}_{part}": np.asarray(getattr(m, part)) for name, m in parts.items() for part in PARTS}
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

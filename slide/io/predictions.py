@@ -38,7 +38,7 @@ class PredictionWriter(Protocol):
 
 @contextmanager
 def prediction_writer(
-    file: BinaryIO, kind: str, classes: Values, id_name: str, ids: Sequence[Any], score: str = "score"
+    file: BinaryIO, kind: str, classes: Values, id_name: str, ids: Sequence[Any]
 ) -> Iterator[PredictionWriter]:
     """A writer into a binary file, which stays open.
 
@@ -48,16 +48,15 @@ def prediction_writer(
     classes : [n_labels] what labels are called; whole numbers stay numbers, anything else becomes text
     id_name : what the column of ids is called
     ids : of all rows, which say what type that column has
-    score : what the column of scores is called, "probability" for instance
     """
     names = classes if classes.dtype.kind in "iu" else np.array(as_texts(classes), object)
     if kind == "parquet":
-        with _parquet(file, names, id_name, ids, score) as writer:
+        with _parquet(file, names, id_name, ids) as writer:
             yield writer
         return
     text = io.TextIOWrapper(file, encoding="utf-8", errors=ESCAPED, newline="", write_through=True)
     try:
-        writer = _Json(text, names, id_name, score) if kind == "jsonl" else _Csv(text, kind, names, id_name, score)
+        writer = _Json(text, names, id_name) if kind == "jsonl" else _Csv(text, kind, names, id_name)
         yield writer
         text.flush()
     finally:
@@ -70,9 +69,9 @@ def short(score: float) -> float:
 
 
 class _Csv:
-    def __init__(self, file: io.TextIOWrapper, kind: str, names: Values, id_name: str, score: str) -> None:
+    def __init__(self, file: io.TextIOWrapper, kind: str, names: Values, id_name: str) -> None:
         self._file, self._kind, self._names = file, kind, names
-        self._head = row_as_line([id_name, "rank", "label", score], kind)
+        self._head = row_as_line([id_name, "rank", "label", "score"], kind)
 
     def write(self, ids: Sequence[Any], columns: Values, scores: Values) -> None:
         self._file.write(self._head)  # with the first block: what cannot be predicted leaves no output
@@ -85,8 +84,8 @@ class _Csv:
 
 
 class _Json:
-    def __init__(self, file: io.TextIOWrapper, names: Values, id_name: str, score: str) -> None:
-        self._file, self._names, self._keys = file, names.tolist(), (id_name, "labels", many(score))
+    def __init__(self, file: io.TextIOWrapper, names: Values, id_name: str) -> None:
+        self._file, self._names, self._keys = file, names.tolist(), (id_name, "labels", "scores")
 
     def write(self, ids: Sequence[Any], columns: Values, scores: Values) -> None:
         for row, best, values in zip(ids, columns.tolist(), scores.tolist(), strict=True):
@@ -98,24 +97,15 @@ class _Json:
         self._file.flush()
 
 
-def many(score: str) -> str:
-    """What a list of scores is called.
-
-    >>> many("score"), many("probability")
-    ('scores', 'probabilities')
-    """
-    return f"{score[:-1]}ies" if score.endswith("y") else f"{score}s"
-
-
 @contextmanager
-def _parquet(file: BinaryIO, names: Values, id_name: str, ids: Sequence[Any], score: str) -> Iterator[PredictionWriter]:
+def _parquet(file: BinaryIO, names: Values, id_name: str, ids: Sequence[Any]) -> Iterator[PredictionWriter]:
     pa = pyarrow("Parquet files")
     try:
         of_ids = pa.array(ids).type
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeError):  # of several types
         of_ids = pa.string()
     label = pa.int64() if names.dtype.kind in "iu" else pa.string()
-    fields = [(id_name, of_ids), ("labels", pa.list_(label)), (many(score), pa.list_(pa.float32()))]
+    fields = [(id_name, of_ids), ("labels", pa.list_(label)), ("scores", pa.list_(pa.float32()))]
     schema = pa.schema(fields)
     with pa.parquet.ParquetWriter(file, schema) as written:
         writer = _Parquet(pa, written, schema, names)

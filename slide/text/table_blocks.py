@@ -33,12 +33,12 @@ def text_blocks(
     kind: str | None = None,
     rows: int = ROWS,
 ) -> Iterator[TextBlock]:
-    """What slide.text.tables.read_texts and read_texts_with read, at most so many rows at a time.
+    """What slide.text.tables.read_texts reads, and the cells of id_column, at most so many rows at a time.
 
     Raises
     ------
     DataFormatError, ValueError
-        As theirs, when that part of the file is met; rows and lines count from the file's beginning.
+        As there, when that part of the file is met; rows and lines count from the file's beginning.
     """
     names = None if text is None else text_columns(text)
     wanted = names if id_column is None else list(dict.fromkeys([*(names or ()), id_column]))

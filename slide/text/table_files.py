@@ -116,12 +116,6 @@ def kind_in(content: Content, wanted: Sequence[str] | None) -> str | None:
     return None
 
 
-def read_lines(source: Source) -> list[str]:
-    """A text a line, blank ones too: what is made of them belongs to lines by their number."""
-    with opened(source) as content:
-        return _lines(content)
-
-
 def _lines(content: Content) -> list[str]:
     with _text(content) as file:
         return [line.rstrip("\r\n") for line in file]

@@ -106,24 +106,6 @@ def read_texts(source: Source, text: str | Sequence[str] | None, *, kind: str | 
     return joined(found, names, f"{label}: ")
 
 
-def read_texts_with(
-    source: Source, text: str | Sequence[str], column: str, *, kind: str | None = None
-) -> tuple[list[str], list[Any]]:
-    """As read_texts, and the cells of one more column: what a table calls its rows, for instance.
-
-    Raises
-    ------
-    DataFormatError, ValueError
-        As read_texts; and for what is no table.
-    """
-    names = text_columns(text)
-    found = read_columns_or_lines(source, list(dict.fromkeys([*names, column])), kind)
-    label = label_of(source)
-    if isinstance(found, list):
-        raise ValueError(f"{label}: found texts, one a line, wanted a table with the column {column!r}")
-    return joined(found, names, f"{label}: "), found[column]
-
-
 def text_columns(text: str | Sequence[str]) -> list[str]:
     """Columns of text as a list; ValueError for none."""
     names = [text] if isinstance(text, str) else list(text)

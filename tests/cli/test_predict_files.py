@@ -19,7 +19,7 @@ import pytest
 
 import slide
 from slide.cli.main import main
-from slide.io.predictions import many, prediction_writer
+from slide.io.predictions import prediction_writer
 
 LABELS = ['a "b", c', "two\nlines", "tab\there", "cr\rand, comma", "plain"]
 WORDS = ["red", "green", "blue", "grey", "pink"]
@@ -164,23 +164,23 @@ def test_what_does_not_go_together(given: str, told: str, capsys: pytest.Capture
 def test_blocks_appear_as_they_are_predicted(kind: str) -> None:
     """Parquet in row groups, the others at once; a lone surrogate and numbers beside text break nothing."""
     file, classes = io.BytesIO(), np.array(["\ud800half", 7, 2.5], object)
-    with prediction_writer(file, kind, classes, "id", ["\ud800", 1, "x"], "probability") as writer:
+    with prediction_writer(file, kind, classes, "id", ["\ud800", 1, "x"]) as writer:
         writer.write(["\ud800"], np.array([[0, 1]]), np.array([[0.25, 0.125]], np.float32))
         assert (len(file.getvalue()) > 20) is (kind != "parquet")
         writer.write([1, "x"], np.array([[2, -1], [-1, -1]]), np.zeros((2, 2), np.float32))
     if kind == "csv":
         assert (
             file.getvalue().decode()
-            == "id,rank,label,probability\n\\ud800,1,\\ud800half,0.25\n\\ud800,2,7,0.125\n1,1,2.5,0\n"
+            == "id,rank,label,score\n\\ud800,1,\\ud800half,0.25\n\\ud800,2,7,0.125\n1,1,2.5,0\n"
         )
         return
     if kind == "jsonl":
         rows = [json.loads(line) for line in file.getvalue().decode().splitlines()]
-        assert rows[0] == {"id": "\ud800", "labels": ["\ud800half", "7"], "probabilities": [0.25, 0.125]}
+        assert rows[0] == {"id": "\ud800", "labels": ["\ud800half", "7"], "scores": [0.25, 0.125]}
     else:
         rows = pq.read_table(io.BytesIO(file.getvalue())).to_pylist()
-        assert rows[0] == {"id": "\\ud800", "labels": ["\\ud800half", "7"], "probabilities": [0.25, 0.125]}
-    assert [row[many("probability")] for row in rows[1:]] == [[0], []]
+        assert rows[0] == {"id": "\\ud800", "labels": ["\\ud800half", "7"], "scores": [0.25, 0.125]}
+    assert [row["scores"] for row in rows[1:]] == [[0], []]
 
 
 def test_no_rows_give_a_header_or_a_schema(tmp_path: Path) -> None:

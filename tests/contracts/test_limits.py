@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from engine_strategies import CORE
+from strategies import sparse_rows
 
 import slide
 
@@ -136,7 +137,7 @@ def test_a_batch_of_rows_with_very_many_labels_finds_room(backend: str) -> None:
     Y = sp.lil_array((64, 3000), dtype=np.float32)
     for row in range(64):
         Y[row, rng.choice(3000, 900 if row % 16 == 3 else 2, replace=False)] = 1
-    X = sp.random_array((64, 50), density=0.2, rng=rng, dtype=np.float32)
+    X = sparse_rows(64, 50, 0.2, rng)
     layers = [slide.SparseInput(50, 8), slide.Sampled(3000, n_active=40, n_random=8)]
     net = slide.Network(layers, batch_size=32, n_threads=1, backend=backend).fit(X, Y.tocsr(), epochs=2)
     assert np.isfinite(net.weights(-1)).all()

@@ -30,6 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from snippets import run_page
+from strategies import sparse_rows
 
 import slide
 from slide.estimator.labels import Labels
@@ -179,7 +180,7 @@ def test_a_table_is_the_same_data_sparse_or_dense_in_either_precision() -> None:
 
 def test_columns_are_centred_only_where_most_entries_are_not_zero() -> None:
     rng = np.random.default_rng(0)
-    dense, sparse = rng.normal(size=(50, 6)) + 3, sp.random_array((50, 6), density=0.4, rng=rng)
+    dense, sparse = rng.normal(size=(50, 6)) + 3, sparse_rows(50, 6, 0.4, rng)
     kinds = [Scaling.of(sp.csr_array(X), n).kind for X in (dense, sparse) for n in ("auto", True, False)]
     assert kinds == ["standard", "unit", "none", "unit", "unit", "none"]
     scaled = Scaling.of(sp.csr_array(dense), "auto")(sp.csr_array(dense)).toarray()

@@ -53,7 +53,6 @@ NAMES: dict[str, Any] = {
     "ints that NumPy takes for floats": [2**63, 2**63 + 1, -1],
     "text": ["a", "b", "c"],
     "array of text": np.array(["a", "bb", "ccc"]),
-    "array of text of any length": np.array(["a", "bb", "c" * 40], np.dtypes.StringDType()),
     "odd text": ["", "two\nlines\t\r\0", "\ud800 alone, \U0001f600, e\u0301"],
     "text that differs by NUL": ["a", "a\0", "a\0\0"],
     "text like numbers": ["1", "01", "1.0"],
@@ -91,6 +90,8 @@ NAMES: dict[str, Any] = {
     "categories of numbers": pd.Series([5, 3, 4], dtype="category"),
     "categories of dates": pd.Series(pd.to_datetime(["2024-01-01", "2024-02-01", "2024-03-01"])).astype("category"),
 }
+if hasattr(np.dtypes, "StringDType"):  # of NumPy 2
+    NAMES["array of text of any length"] = np.array(["a", "bb", "c" * 40], np.dtypes.StringDType())
 #: What has no plain counterpart; the sentence says what helps.
 REFUSED: dict[str, tuple[Any, str]] = {
     "periods": (pd.Series(pd.period_range("2024", periods=3, freq="Y")), "labels of type Period.* as text"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from strategies import sparse_rows
 
 import slide
 
@@ -54,7 +55,7 @@ def test_without_activations_a_share_is_what_taking_the_feature_away_costs(data,
 def test_the_feature_that_makes_a_label_speaks_for_it():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 10, 800)
-    X = sp.hstack([sp.csr_array(np.eye(10)[label]), sp.random_array((800, 40), density=0.1, rng=rng)], "csr")
+    X = sp.hstack([sp.csr_array(np.eye(10)[label]), sparse_rows(800, 40, 0.1, rng)], "csr")
     Y = sp.csr_array(np.eye(10)[label])
     clf = slide.SlideClassifier(hidden=(8,), epochs=3, n_threads=1).fit(X, Y)
     for row in range(30):

@@ -105,6 +105,7 @@ def test_coverage_counts_the_buckets_of_each_neuron() -> None:
 
 
 def test_the_command_prints_draws_and_dumps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     X, Y = planted_data(300, D, N)
     slide.SlideClassifier(hidden=(8,), epochs=1, n_active=30, n_threads=1).fit(X, Y).save(tmp_path / "m.slide")
     slide.write_xmc(tmp_path / "x.txt", X, Y)

@@ -14,6 +14,7 @@ from engine_strategies import planted_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from snippets import run_page
+from strategies import sparse_rows
 
 import slide
 from slide.cli.main import main
@@ -84,7 +85,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, slide.Slid
 @given(st.integers(0, 2**32), st.integers(1, 9), st.floats(0, 0.2))
 def test_rows_of_every_shape(exported: Any, seed: int, n: int, density: float) -> None:
     path, clf = exported
-    rows = sp.random_array((n, D), density=density, rng=np.random.default_rng(seed), dtype=np.float32).tocsr()
+    rows = sparse_rows(n, D, density, np.random.default_rng(seed))
     assert_same(path, clf, rows, 5)
 
 

@@ -21,7 +21,7 @@ import slide
 from slide.engine import memory
 from slide.io import formats
 from slide.io.content import opened
-from slide.text.table_files import read_lines
+from slide.text.tables import read_texts
 
 XMC = b"3 4 3\n0,2 1:0.5 3:2\n1 0:1\n2\n"
 SVM = b"0,2 1:0.5 3:2\n1 0:1\n2\n"
@@ -97,7 +97,7 @@ def test_text_is_read_however_it_is_written(name: str, data: bytes, how: str, tm
     path = tmp_path / name
     path.write_bytes(WRITTEN[how](data))
     if name == "lines":
-        assert read_lines(path)[:2] == ["a cat", "a dog"]
+        assert read_texts(path, None)[:2] == ["a cat", "a dog"]
     elif name == "a.csv":
         assert slide.read_table(path, "text", "label") == (["a cat", "a dog"], ["pet", "pet"])
     else:

@@ -18,6 +18,7 @@ import slide
 from slide.cli.main import main
 from slide.engine import memory
 from slide.io import formats
+from slide.io.npz import PARTS
 
 ENDINGS = {"xmc": ".txt", "svmlight": ".svm", "npz": ".npz", "parquet": ".parquet"}
 
@@ -92,6 +93,12 @@ def test_embedded_data_are_converted_by_parts(tmp_path: Path) -> None:
     out = tmp_path / "t.npz"
     assert main(["convert", "wordnet-hypernym", str(out), "--part", "test"]) == 0
     assert_equal(formats.read(out), slide.datasets.load("wordnet-hypernym")[2:])
+
+
+def test_npz_files_hold_csr_parts_and_nothing_else(tmp_path: Path) -> None:
+    formats.write(tmp_path / "a.npz", *planted_data(20, 9, 5))
+    with np.load(tmp_path / "a.npz") as found:  # NumPy 1.26 kept options of its own among them
+        assert sorted(found) == sorted(f"{name}_{part}" for name in "XY" for part in PARTS)
 
 
 def npz(path: Path, **change: Any) -> None:

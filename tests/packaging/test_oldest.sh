@@ -12,7 +12,7 @@ for name in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
 "${pip[@]}" install --only-binary :all: "setuptools>=77" "Cython>=3.0" "${oldest[@]/%/.*}"
 SLIDE_REQUIRE_EXT=1 "${pip[@]}" install --no-build-isolation --target "$venv/site" --no-deps .
-"${pip[@]}" install --only-binary :all: pytest pytest-benchmark hypothesis scikit-learn "${oldest[@]/%/.*}"
+"${pip[@]}" install --only-binary :all: pytest pytest-benchmark hypothesis scikit-learn "pandas<3" polars "pyarrow<18" "${oldest[@]/%/.*}"
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 cp -R tests benchmarks pyproject.toml "$run/"

@@ -1,4 +1,4 @@
-"""Hypothesis strategies that several test files share."""
+"""Hypothesis strategies and random matrices that several test files share."""
 
 from __future__ import annotations
 
@@ -100,3 +100,8 @@ def xmc_files(draw: st.DrawFn) -> bytes:
     header = f"{n} {draw(st.sampled_from([0, 3, 5, 20]))} {draw(st.sampled_from([0, 3, 13]))}"
     head = draw(st.sampled_from([header + "\n"] * 12 + [header + "\r\n", header, "\ufeff" + header + "\n", "", "x\n"]))
     return (head + body).encode()
+
+
+def sparse_rows(n: int, n_features: int, density: float, rng: np.random.Generator) -> sp.csr_array:
+    """Random rows in float32, values 0 to 1; in SciPy 1.11, which has no random_array, too."""
+    return sp.csr_array(sp.random(n, n_features, density, "csr", np.float32, random_state=rng))

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from engine_strategies import planted_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import sparse_rows
 
 import slide
 from slide.model.pairs import PairCounts, add_few_pairs, add_pairs, make_state
@@ -185,7 +186,7 @@ def test_the_limit_of_pairs_a_row_is_for_others_to_keep() -> None:
 @given(st.integers(0, 500))
 def test_sparse_rows_move_as_matrices_add_up(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    old, steps = (sp.random_array((5, 20), density=0.2, rng=rng, dtype=np.float32, format="csr") for _ in range(2))
+    old, steps = (sparse_rows(5, 20, 0.2, rng) for _ in range(2))
     rows = SparseRows(old.indptr.astype(np.int64), old.indices.astype(np.int32), old.data, np.zeros(5, np.float32), 20)
     moved = rows.moved(steps, np.ones(5, np.float32))
     np.testing.assert_array_equal(moved.matrix().toarray(), (old + steps).toarray())
