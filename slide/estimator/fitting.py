@@ -195,7 +195,8 @@ def train_on_blocks(
     """
     callbacks = [*verbose_callbacks(clf.verbose), *listed(callback)]
     given = _calibration_rows(clf, calibrate)
-    held = None if eval_set is None else encoded(eval_set, clf._encoding, clf.network_.n_threads)
+    wanted = "a pair (X, y): of blocks no share is held out"
+    held = None if eval_set is None else encoded(eval_set, clf._encoding, clf.network_.n_threads, wanted=wanted)
     prepare = partial(clf._encoding.training_rows, class_weight=clf.class_weight, some_count=False)
     source = BlockSource(blocks, prepare)
     learned = LearnedOn(clf, given, held if calibrate is True else None)

@@ -31,10 +31,18 @@ def hold_out(
     if isinstance(eval_set, float | np.floating):
         train, held = split(rows.X.shape[0], float(eval_set), seed)
         return rows.take(train), (rows.X[held], rows.Y[held])
-    return rows, None if eval_set is None else encoded(eval_set, encoding, n_threads)
+    if eval_set is None:
+        return rows, None
+    return rows, encoded(eval_set, encoding, n_threads, wanted="a pair (X, y), or a share of the rows like 0.1")
 
 
-def encoded(eval_set: Any, encoding: Encoding, n_threads: int | None = None, name: str = "eval_set") -> Pair:
+def encoded(
+    eval_set: Any,
+    encoding: Encoding,
+    n_threads: int | None = None,
+    name: str = "eval_set",
+    wanted: str = "a pair (X, y)",
+) -> Pair:
     """An evaluation set as a classifier's network sees it; labels that the classifier does not know are missed.
 
     Raises
@@ -44,7 +52,7 @@ def encoded(eval_set: Any, encoding: Encoding, n_threads: int | None = None, nam
     """
     ok = isinstance(eval_set, tuple | list) and len(eval_set) == 2
     found = eval_set if np.isscalar(eval_set) else type(eval_set).__name__
-    require(ok, name, found, "a pair (X, y), or a share" if name == "eval_set" else "a pair (X, y)")
+    require(ok, name, found, wanted)
     X, y = eval_set
     try:
         rows, Y = encoding.test_pair(X, y, f"{name}: ", n_threads)

@@ -66,6 +66,13 @@ def test_evaluation_sets_that_do_not_fit_are_refused(case: str) -> None:
         classifier().fit(*planted_data(ROWS, D, N), eval_set=wrong)
 
 
+def test_of_blocks_no_share_is_held_out() -> None:
+    with pytest.raises(
+        ValueError, match=r"eval_set: found 0\.1, wanted a pair \(X, y\): of blocks no share is held out"
+    ):
+        classifier().fit_blocks([planted_data(ROWS, D, N)], eval_set=0.1)
+
+
 def test_a_network_checks_its_evaluation_set() -> None:
     net = slide.Network([slide.SparseInput(D, 8), slide.Sampled(N, n_active=20, n_random=4)], n_threads=1)
     X, Y = planted_data(ROWS, D, N)
