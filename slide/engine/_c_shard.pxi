@@ -7,25 +7,24 @@ cdef extern from "slide.h":
                                   slide_train_stats *) nogil
 
 
-def shard_sums(Engine engine, X, const int64_t[::1] order, int64_t first_step):
-    """float32 [len(order), H padded to 16]: of each row of X, the sum of the input rows of its features."""
+def shard_sums(Engine engine, X, const int64_t[::1] order, int64_t first_step, float[:, ::1] out):
+    """Fills the first rows of out float32 [len(order) or more, H padded to 16]: of each row of X, the sum of the input
+    rows of its features."""
     cdef _Examples ex = _Examples(X, None, order)
-    out = np.zeros((order.shape[0], engine.layers[0].padded), np.float32)
-    cdef float *p = _floats(out)
-    cdef int64_t stride = out.shape[1]
     cdef slide_status status
-    if p == NULL:
-        return out
+    if out.shape[0] < order.shape[0] or out.shape[1] != engine.layers[0].padded:
+        raise ValueError(f"out: found {out.shape[0]} x {out.shape[1]}, wanted {order.shape[0]} x {engine.layers[0].padded}")
+    if not order.shape[0]:
+        return
     with engine.lock:
         with nogil:
-            status = slide_shard_sums(engine.net, &ex.c, first_step, p, stride)
+            status = slide_shard_sums(engine.net, &ex.c, first_step, &out[0, 0], out.shape[1])
     if status == SLIDE_NO_MEMORY:
         raise MemoryError("could not grow the threads' scratch memory for the longest example")
-    return out
 
 
 def shard_step(Engine engine, X, const int64_t[::1] order, int64_t first_step, const float[::1] lr, float[:, ::1] d_sums):
-    """A step of the input rows with the gradients of what `shard_sums` returned. Returns TrainStats."""
+    """A step of the input rows with the gradients of what `shard_sums` found. Returns TrainStats."""
     cdef _Examples ex = _Examples(X, None, order)
     cdef slide_train_stats stats
     cdef slide_status status

@@ -31,9 +31,8 @@ def stepped(whole: Spec, workers: int, blocks: int = 1) -> tuple[np.ndarray, np.
     def work(group: Group) -> Any:
         training = SharedTraining(group, whole, TrainingData(X, Y))
         for _ in range(blocks):
-            stats, size = training.train_block(Fit(9, slide.Constant(), block=N))
-            assert size == N
-            assert stats.bad_step < 0
+            assert all(done.stats.bad_step < 0 for done in training.train_block(Fit(9, slide.Constant(), block=N)))
+        assert training.step == blocks * N
         shard = training.shard
         first, last = training.features.inverse, training.labels.inverse
         return first[slice(*shard.features)], shard.input.weights, last[slice(*shard.labels)], shard.output.rows

@@ -7,7 +7,6 @@ same everywhere, so that all of them come to each exchange at the same place.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -22,7 +21,16 @@ from slide.distributed.training.data import Data
 from slide.distributed.training.pace import ClockedGroup, Pace
 from slide.distributed.training.parts import FEATURES, LABELS, Numbering, cuts
 from slide.distributed.training.shard import Range, Shard, Spec
-from slide.distributed.training.step import LogSums, OwnColumns, Samples, activate, block_size, train_block, worst
+from slide.distributed.training.step import (
+    LogSums,
+    OwnColumns,
+    Report,
+    Samples,
+    Trained,
+    activate,
+    block_size,
+    train_block,
+)
 from slide.distributed.training.walk import OwnPairs
 from slide.distributed.transport.group import Group
 from slide.engine.layout import MAX_BATCH, FloatArray
@@ -72,6 +80,16 @@ class Window:
     order: npt.NDArray[np.int64]
     cells: npt.NDArray[np.uint32]
     done: int = 0
+    report: Report | None = None  # of the last block, which is yet to be said
+
+
+@dataclass(frozen=True)
+class Done:
+    """A block of which all is known: counts of all workers, how many samples, and at which step it ended."""
+
+    stats: TrainStats
+    size: int
+    step: int
 
 
 class SharedTraining:
@@ -95,7 +113,6 @@ class SharedTraining:
         self.labels = Numbering.of(spec.output.n, spec.seed, LABELS)
         self.at, self.pace = Counters(), Pace()
         self._window: Window | None = None
-        self._below: TrainStats | None = None  # what stopped the last step of the input rows, here
         self._fingerprint: dict[str, Any] | None = None
         self._more_key = dict(more_key or {})
         self.known_cells = np.full(self.n_rows, UNKNOWN, np.int32)
@@ -122,7 +139,7 @@ class SharedTraining:
     def resume(self, at: Counters, K: int | None, speeds: list[float] | None = None) -> None:
         """Takes a part anew, in the group as it is now, to go on from there; its rows are yet to come."""
         self._place(speeds or [1.0] * self.group.size, K)
-        self.at, self._window, self._below = replace(at), None, None
+        self.at, self._window = replace(at), None
         if not at.step:
             self.known_cells[:] = UNKNOWN
 
@@ -154,27 +171,34 @@ class SharedTraining:
         """Whether all epochs are over."""
         return self.at.epoch >= fit.epochs
 
-    def train_block(self, fit: Fit) -> tuple[TrainStats, int]:
-        """The next block, with what comes before it and, at the end of an epoch, after it: counts of all workers, and
-        how many samples it had."""
-        own = _OwnTime(self.group)
+    def train_block(self, fit: Fit) -> list[Done]:
+        """The next block, with what comes before it and, at the end of an epoch, after it. What is known now: of the
+        block before, where that was of the same window, and of this one, where it was the window's last."""
+        self.group.own_seconds()  # what was done between blocks does not count
         window = self._window or self._next_window()
         at, first = self.at, window.done
         size = min(fit.block or block_size(self.n_rows), len(window.order) - first)
         places = at.step + first + np.arange(size)
         lr = fit.schedule(places / (fit.epochs * self.n_rows)) * np.float32(self.spec.optimizer.lr)
         some = slice(first, first + size)
-        stats = self._trained(window, some, np.ascontiguousarray(lr, np.float32), own)
+        known, window.report = self._trained(window, some, np.ascontiguousarray(lr, np.float32))
         window.done += size
-        if window.done == len(window.order) and stats.bad_step < 0:
-            stats = worst(self.group, stats._replace(**self._stopped()))
+        if window.report and window.done == len(window.order):
+            known.append(window.report.exchange())
+        done = [self._remembered(one) for one in known]
+        if window.done == len(window.order) and not any(one.stats.bad_step >= 0 for one in done):
             self._end_window(fit, window)
-        return stats, size
+        return done
 
-    def _stopped(self) -> dict[str, Any]:
-        """What the last step of the input rows here ended with, if it could not be done; said with the next block."""
-        below = self._below
-        return {} if below is None else {"bad_step": below.bad_step, "bad_layer": 0, "bad_update": True}
+    def _remembered(self, found: Trained) -> Done:
+        order = found.samples.order
+        if found.stats.bad_step < 0:
+            self.pace.take(found.seconds)
+            if len(found.cells):
+                self.known_cells[order] = found.cells
+            if found.sums is not None:
+                self.known_sums[0, order], self.known_sums[1, order] = found.sums.whole, found.sums.others
+        return Done(found.stats, len(order), found.samples.first_step + len(order))
 
     @property
     def step(self) -> int:
@@ -228,23 +252,15 @@ class SharedTraining:
             self._ordered: tuple[int, npt.NDArray[np.int64]] = epoch, order
         return self._ordered[1]
 
-    def _trained(self, window: Window, some: slice, lr: FloatArray, own: _OwnTime) -> TrainStats:
+    def _trained(self, window: Window, some: slice, lr: FloatArray) -> tuple[list[Trained], Report | None]:
         order, step = window.order[some], self.at.step + some.start
         cells = window.cells[some] if len(window.cells) else window.cells
 
-        def beside(stats: TrainStats) -> tuple[TrainStats, float]:
-            stats = self._walked(stats, order, step, lr)
-            return stats._replace(**self._stopped()), own.seconds()
+        def beside(stats: TrainStats) -> TrainStats:
+            return self._walked(stats, order, step, lr)
 
         samples = Samples(order, cells, lr, step, self.batch_size, self._known_sums(order))
-        found = train_block(self.group, self.shard, self.rows, samples, beside)
-        self._below = found.below
-        self.pace.take(found.seconds)
-        if len(found.cells):
-            self.known_cells[order] = found.cells
-        if found.sums is not None:
-            self.known_sums[0, order], self.known_sums[1, order] = found.sums.whole, found.sums.others
-        return found.stats
+        return train_block(self.group, self.shard, self.rows, samples, window.report, beside)
 
     def _known_sums(self, order: npt.NDArray[np.int64]) -> LogSums | None:
         """None unless it is of all these rows."""
@@ -347,14 +363,3 @@ class SharedTraining:
 
 def _ranges(found: npt.NDArray[np.int64]) -> list[Range]:
     return list(pairwise(found.tolist()))
-
-
-class _OwnTime:
-    """Seconds since it was made that were not spent waiting for others."""
-
-    def __init__(self, group: ClockedGroup) -> None:
-        self._group, self._began, self._waited = group, time.perf_counter(), group.seconds
-
-    def seconds(self) -> float:
-        """Until now."""
-        return time.perf_counter() - self._began - (self._group.seconds - self._waited)

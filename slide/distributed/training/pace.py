@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slide.distributed.transport.group import Array, Group
+from slide.distributed.transport.group import Array, Group, Later, Posted
 
 LIMIT, PATIENCE = 1.25, 20
 LEAST = 0.1  # of an equal share: so slow a worker is better replaced
@@ -26,6 +26,7 @@ class ClockedGroup:
 
     def __init__(self, group: Group) -> None:
         self.group, self.seconds = group, 0.0
+        self._asked, self._waited = time.perf_counter(), 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.group, name)
@@ -45,6 +46,13 @@ class ClockedGroup:
         """See Group."""
         return self.group.generation
 
+    def own_seconds(self) -> float:
+        """Since it was last asked, those that were not spent in it."""
+        now, waited = time.perf_counter(), self.seconds - self._waited
+        found = now - self._asked - waited
+        self._asked, self._waited = now, self.seconds
+        return found
+
     def _clocked(self, call: Callable[..., Any], *arguments: Any) -> Any:
         begin = time.perf_counter()
         try:
@@ -55,6 +63,11 @@ class ClockedGroup:
     def all_reduce(self, array: Array) -> None:
         """See Group."""
         self._clocked(self.group.all_reduce, array)
+
+    def iall_reduce(self, array: Array) -> Posted:
+        """See Posting. What is counted is the wait."""
+        posted: Posted = self.group.iall_reduce(array)  # type: ignore[attr-defined]
+        return Later(lambda: self._clocked(posted.wait))
 
     def all_gather(self, array: Array) -> Array:
         """See Group."""

@@ -5,9 +5,10 @@ labels in batches of like samples, one after the other; of the others it knows t
 their active labels, as it was when the sample was last trained. The sum of the gradients that come out moves the input
 rows.
 
-Two exchanges a block: twice H floats a sample, beside the second of which workers say how they fared, their log-sums,
-and the cells in which the samples are now, of which each worker finds a part. Before a row's first time each worker
-scores its labels once for the log-sum alone, and all say it in a third exchange.
+Two exchanges a block, of H floats a sample. Beside the first, workers say how they fared in the block before, its
+log-sums, and the cells in which its samples were, of which each worker finds a part. The second, of gradients, goes on
+while they find these cells and train pairs. Before a row's first time each worker scores its labels once for the
+log-sum alone, and all say it in a third exchange.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.distributed.training.cells import edges, has_cells, own_cells
+from slide.distributed.training.pace import ClockedGroup
 from slide.distributed.training.shard import Shard
 from slide.distributed.transport.group import Group
 from slide.engine.binding import c_core
@@ -72,31 +74,6 @@ def activation_backward(kind: str, hidden: FloatArray, gradient: FloatArray) -> 
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a block did.
-
-    Attributes
-    ----------
-    stats : TrainStats
-        Of all workers; the step of the input rows, which comes last, is not in it.
-    below : TrainStats or None
-        What stopped that step at this worker.
-    seconds : float64 [workers]
-        What each said of its own time.
-    cells : uint32 [n]
-        Of the samples, by their hidden vectors; empty without tables.
-    sums : LogSums or None
-        As they are now, of a softmax of several workers.
-    """
-
-    stats: TrainStats
-    below: TrainStats | None
-    seconds: npt.NDArray[np.float64]
-    cells: npt.NDArray[np.uint32]
-    sums: LogSums | None = None
-
-
-@dataclass(frozen=True)
 class LogSums:
     """Of samples, float32 [n], the log of the sum of the exponentials of active labels: of all workers, the same at
     each, and of all but this one.
@@ -120,29 +97,59 @@ class Samples:
     sums: LogSums | None
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a block did.
+
+    Attributes
+    ----------
+    samples : Samples
+    stats : TrainStats
+        Of all workers.
+    seconds : float64 [workers]
+        What each said of its own time.
+    cells : uint32 [n]
+        Of the samples, by their hidden vectors; empty without tables.
+    sums : LogSums or None
+        As they are now, of a softmax of several workers.
+    """
+
+    samples: Samples
+    stats: TrainStats
+    seconds: npt.NDArray[np.float64]
+    cells: npt.NDArray[np.uint32]
+    sums: LogSums | None = None
+
+
 def train_block(
-    group: Group,
+    group: ClockedGroup,
     shard: Shard,
     rows: OwnColumns,
     some: Samples,
-    beside: Callable[[TrainStats], tuple[TrainStats, float]],
-) -> Trained:
-    """Trains on some rows. beside(stats) is what the worker does and says before the last exchange: its counts, and
-    seconds of its own.
+    last: Report | None,
+    beside: Callable[[TrainStats], TrainStats],
+) -> tuple[list[Trained], Report | None]:
+    """Trains on some rows: what is known now of blocks, and what is to be said of this one; None where it was stopped.
+
+    last : what is to be said of the block before
+    beside : what the worker does while gradients are under way, and the counts with those of that
     """
     core: Any = c_core()
-    kind, n = shard.spec.input.activation, len(some.order)
-    hidden = core.shard_sums(shard.below, rows.X, some.order, some.first_step)
-    group.all_reduce(hidden)
-    activate(kind, hidden)
+    kind, n, width = shard.spec.input.activation, len(some.order), shard.input.padded
+    message = np.zeros((n + (last.rows(width) if last else 0), width), np.float32)
+    core.shard_sums(shard.below, rows.X, some.order, some.first_step, message)
+    if last:
+        last.write(message[n:])
+    group.all_reduce(message)
+    known = [last.read(message[n:])] if last else []
+    if known and known[0].stats.bad_step >= 0:
+        return known, None
+    hidden = activate(kind, message[:n])
     if not np.isfinite(hidden).all():
         at = int(np.flatnonzero(~np.isfinite(hidden).all(axis=1))[0])
         stats = TrainStats(0.0, 0, 0, some.first_step + at, 0)
-        return Trained(stats, None, np.zeros(group.size), some.cells)
-    shares = shard.spec.loss == "softmax" and group.size > 1
-    said = Report(group, n, shares, has_cells(shard))
-    message = np.zeros((n + said.rows(hidden.shape[1]), hidden.shape[1]), np.float32)
-    gradient = message[:n]
+        return [*known, Trained(some, stats, np.zeros(group.size), some.cells)], None
+    gradient = np.zeros((n, width), np.float32)
     plan = core.ShardPlan(
         shard.head.engine,
         rows.no_features,
@@ -157,83 +164,85 @@ def train_block(
         1 / group.size,
         gradient,
     )
-    sums = some.sums or _first_sums(group, plan) if shares else None
+    sums = None
+    if shard.spec.loss == "softmax" and group.size > 1:
+        sums = some.sums or _first_sums(group, plan)
     stats = plan.train(np.full(n, -np.inf, np.float32) if sums is None else sums.others)
-    if has_cells(shard):
-        said.write_cells(message[n:], own_cells(group, shard, hidden))
-    if sums is not None:
-        said.write_sums(message[n:], plan.log_sums, sums)
-    own, seconds = beside(stats)
-    said.write(message[n:], own, seconds)
-    group.all_reduce(message)
-    stats, times = said.read(message[n:], own)
-    cells = said.read_cells(message[n:])
-    if stats.bad_step >= 0:
-        return Trained(stats, None, times, cells)
-    now = None if sums is None else said.read_sums(message[n:], plan.log_sums, sums)
-    below = core.shard_step(
-        shard.below,
-        rows.X,
-        some.order,
-        some.first_step,
-        some.lr,
-        activation_backward(kind, hidden, np.ascontiguousarray(gradient)),
-    )
-    return Trained(stats, below if below.bad_step >= 0 else None, times, cells, now)
+    adding_up = group.iall_reduce(gradient)
+    cells = own_cells(group, shard, hidden) if has_cells(shard) else None
+    stats = beside(stats)
+    adding_up.wait()
+    gradient = activation_backward(kind, hidden, gradient)
+    below = core.shard_step(shard.below, rows.X, some.order, some.first_step, some.lr, gradient)
+    if below.bad_step >= 0 > stats.bad_step:
+        stats = stats._replace(bad_step=below.bad_step, bad_layer=0, bad_update=True)
+    return known, Report(group, some, stats, group.own_seconds(), cells, sums, plan.log_sums)
 
 
 class Report:
-    """What workers say of a block in a few rows that are added up beside the gradients, zeros before."""
+    """What a worker says of a block: some numbers that are added up beside the sums of the next block, or alone."""
 
     COUNTS = 5  # the losses, the active ones, and workers that were stopped
     FAR = 60.0  # from what a log-sum was: its exponential stays within float32
 
-    def __init__(self, group: Group, n: int, sums: bool, cells: bool) -> None:
-        """n : samples. Whether their log-sums and their cells are said."""
-        self._group = group
+    def __init__(
+        self,
+        group: ClockedGroup,
+        samples: Samples,
+        stats: TrainStats,
+        seconds: float,
+        cells: npt.NDArray[np.uint32] | None,
+        before: LogSums | None,
+        log_sums: FloatArray,
+    ) -> None:
+        """stats, seconds : of this worker. cells : of its part of the samples. before : log-sums of the samples as they
+        were; log_sums : this worker's as they are now."""
+        self._group, self._samples, self._stats, self._seconds = group, samples, stats, seconds
+        self._own_cells, self._before, self._log_sums = cells, before, log_sums
+        n = len(samples.order)
         self._times = self.COUNTS + group.size
-        self._cells = slice(self._times, self._times + n * cells)
-        self._sums = slice(self._cells.stop, self._cells.stop + n * sums)
+        self._cells = slice(self._times, self._times + n * (cells is not None))
+        self._sums = slice(self._cells.stop, self._cells.stop + n * (before is not None))
 
     def rows(self, width: int) -> int:
         """How many of this width it takes."""
         return -(-self._sums.stop // width)
 
-    def write(self, rows: FloatArray, stats: TrainStats, seconds: float) -> None:
-        """The counts of this worker, and its time."""
-        flat = rows.reshape(-1)
+    def exchange(self) -> Trained:
+        """Says it alone; called by all."""
+        numbers = np.zeros((1, self._sums.stop), np.float32)
+        self.write(numbers)
+        self._group.all_reduce(numbers)
+        return self.read(numbers)
+
+    def write(self, rows: FloatArray) -> None:
+        """Into rows of zeros. Cells are whole numbers that float32 has; log-sums are said as exponentials, as shares of
+        the whole sum as it was."""
+        flat, stats, group = rows.reshape(-1), self._stats, self._group
         stopped = stats.bad_step >= 0
         loss = 0.0 if stopped else stats.loss  # which need not be finite
         flat[: self.COUNTS] = loss, stats.n_active, stats.wide_loss, stats.n_wide_active, stopped
-        flat[self.COUNTS + self._group.rank] = seconds
+        flat[self.COUNTS + group.rank] = self._seconds
+        if self._own_cells is not None:
+            cells = flat[self._cells]
+            some = edges(group, len(cells))
+            cells[some[group.rank] : some[group.rank + 1]] = self._own_cells
+        if self._before is not None:
+            flat[self._sums] = np.exp(np.clip(self._log_sums - self._before.whole, -self.FAR, self.FAR))
 
-    def read(self, rows: FloatArray, own: TrainStats) -> tuple[TrainStats, npt.NDArray[np.float64]]:
-        """Counts of all workers, and the seconds of each; what stopped one of them stops all."""
-        flat = rows.reshape(-1)[: self._times].astype(np.float64)
-        loss, n_active, wide_loss, n_wide, stopped = flat[: self.COUNTS].tolist()
+    def read(self, rows: FloatArray) -> Trained:
+        """What all have said; what stopped one of them stops all."""
+        flat, own = rows.reshape(-1), self._stats
+        loss, n_active, wide_loss, n_wide, stopped = flat[: self.COUNTS].astype(np.float64).tolist()
         if stopped:
             own = worst(self._group, own)
-        own = own._replace(loss=loss, n_active=int(n_active), wide_loss=wide_loss, n_wide_active=int(n_wide))
-        return own, flat[self.COUNTS :]
-
-    def write_cells(self, rows: FloatArray, own: npt.NDArray[np.uint32]) -> None:
-        """Those that this worker found, of its part of the samples: whole numbers that float32 has."""
-        cells = rows.reshape(-1)[self._cells]
-        some = edges(self._group, len(cells))
-        cells[some[self._group.rank] : some[self._group.rank + 1]] = own
-
-    def read_cells(self, rows: FloatArray) -> npt.NDArray[np.uint32]:
-        """Of all samples."""
-        return rows.reshape(-1)[self._cells].astype(np.uint32)
-
-    def write_sums(self, rows: FloatArray, own: FloatArray, before: LogSums) -> None:
-        """This worker's log-sums: its exponentials as shares of the whole sum as it was."""
-        rows.reshape(-1)[self._sums] = np.exp(np.clip(own - before.whole, -self.FAR, self.FAR))
-
-    def read_sums(self, rows: FloatArray, own: FloatArray, before: LogSums) -> LogSums:
-        """Of all workers, and of all but this one."""
-        whole = before.whole + np.log(rows.reshape(-1)[self._sums])
-        return LogSums(whole, without(whole, own))
+        stats = own._replace(loss=loss, n_active=int(n_active), wide_loss=wide_loss, n_wide_active=int(n_wide))
+        seconds = flat[self.COUNTS : self._times].astype(np.float64)
+        cells, sums = flat[self._cells].astype(np.uint32), None
+        if self._before is not None and not stopped:
+            whole = self._before.whole + np.log(flat[self._sums])
+            sums = LogSums(whole, without(whole, self._log_sums))
+        return Trained(self._samples, stats, seconds, cells, sums)
 
 
 def without(whole: FloatArray, own: FloatArray) -> FloatArray:

@@ -186,12 +186,12 @@ class _OneWorker:
             if wish and (not work.exact or self._save()):
                 self._change(lost=False, leaving=getattr(wish, "leaving", ()))
                 continue  # as those do who have just come
-            stats, size = training.train_block(work.fit)
-            self._last = Block(stats, size, training.step, training.group.size)
-            if not self._judge.is_due:
-                self._report(self._last)
-            if stats.bad_step >= 0:
-                return self._found(None, None, stats)
+            for done in training.train_block(work.fit):
+                self._last = Block(done.stats, done.size, done.step, training.group.size)
+                if not self._judge.is_due or done.step < training.step:
+                    self._report(self._last)
+                if done.stats.bad_step >= 0:
+                    return self._found(None, None, done.stats)
             if not training.is_between_windows:
                 continue
             self._evaluate_if_due()  # before it is saved, so that who goes back there need not

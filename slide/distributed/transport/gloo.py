@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from slide.distributed.transport.group import Array, PeerLost, SendsByPosts
+from slide.distributed.transport.group import Array, Later, PeerLost, SendsByPosts
 
 CHUNK = 1 << 26  # bytes sent at once
 CONNECTING = 10.0  # seconds
@@ -70,23 +70,32 @@ class GlooGroup(SendsByPosts):
 
     def all_reduce(self, array: Array) -> None:
         """See Group. float16 to float64, int8, uint8 and integers of 32 and 64 bits."""
+        self.iall_reduce(array).wait()
+
+    def iall_reduce(self, array: Array) -> _Posted | Later:
+        """See Posting."""
         dtype = np.dtype(_SIGNED.get(array.dtype, array.dtype))
         if dtype not in _SUMMABLE:
             raise TypeError(f"array is {array.dtype}; all_reduce adds up {', '.join(sorted(map(str, _SUMMABLE)))}")
         if self.size == 2:
-            self._exchange_sums(array)
-            return
-        self._do("allreduce", [_tensor(array.view(dtype))])
+            return self._exchange(array)
         self.bytes_sent += 2 * array.nbytes * (self.size - 1) // self.size
+        with self._breaking():
+            tensor = _tensor(array.view(dtype))
+            works = [] if self._torch is None else [(self._torch.allreduce([tensor]), tensor)]
+            return _Posted(self, works)
 
-    def _exchange_sums(self, array: Array) -> None:
-        """Between two workers: each sends what it has. The library's ring sends as many bytes, in more messages."""
-        other = 1 - self.rank
-        theirs = np.empty_like(array)
+    def _exchange(self, array: Array) -> Later:
+        """Two workers: each sends what it has. The library's ring sends as many bytes, in more messages."""
+        other, theirs = 1 - self.rank, np.empty_like(array)
         receiving, sending = self.irecv(theirs, other, _SUMS), self.isend(array, other, _SUMS)
-        receiving.wait()
-        sending.wait()
-        np.add(array, theirs, out=array)
+
+        def wait() -> None:
+            receiving.wait()
+            sending.wait()
+            np.add(array, theirs, out=array)
+
+        return Later(wait)
 
     def all_gather(self, array: Array) -> Array:
         """See Group."""

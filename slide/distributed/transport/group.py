@@ -6,6 +6,7 @@ processes. A group is of one generation: when workers come or go, those that sta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,6 +72,11 @@ class Posted(Protocol):
 class Posting(Group, Protocol):
     """A group that can have several messages under way, which collectives of one's own need (trees.py)."""
 
+    def iall_reduce(self, array: Array) -> Posted:
+        """As all_reduce, but returns at once, where the group can: the array is the sum after wait(), and is not to be
+        touched before."""
+        ...
+
     def isend(self, array: Array, to: int, tag: int = 0) -> Posted:
         """As send, but returns at once."""
         ...
@@ -80,8 +86,19 @@ class Posting(Group, Protocol):
         ...
 
 
+class Later:
+    """What is done when it is waited for."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self.wait = wait
+
+
 class SendsByPosts:
-    """Messages that are waited for, of a group that can post them (Posting)."""
+    """Messages that are waited for, of a group that can post them (Posting), and a sum that cannot be."""
+
+    def iall_reduce(self, array: Array) -> Posted:
+        """See Posting. Here all is done at wait()."""
+        return Later(lambda: self.all_reduce(array))  # type: ignore[attr-defined]
 
     def send(self, array: Array, to: int) -> None:
         """See Group."""

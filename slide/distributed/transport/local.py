@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from slide.checks import require, whole
-from slide.distributed.transport.group import Array, Group, PeerLost, SendsByPosts
+from slide.distributed.transport.group import Array, Group, Later, PeerLost, Posted, SendsByPosts
 
 T = TypeVar("T")
 
@@ -71,17 +71,17 @@ class LocalGroup(SendsByPosts):
         """See Group."""
         array[...] = self.all_gather(array)[root]
 
-    def isend(self, array: Array, to: int, tag: int = 0) -> _Posted:
+    def isend(self, array: Array, to: int, tag: int = 0) -> Posted:
         """See Posting."""
         if self._meeting.barrier.broken:
             raise PeerLost("this group has lost a worker")
         self._meeting.mail[self.rank, to, tag].put(array.copy())
         self.bytes_sent += array.nbytes
-        return _Posted(lambda: None)
+        return Later(lambda: None)
 
-    def irecv(self, array: Array, source: int, tag: int = 0) -> _Posted:
+    def irecv(self, array: Array, source: int, tag: int = 0) -> Posted:
         """See Posting."""
-        return _Posted(lambda: self._take(array, source, tag))
+        return Later(lambda: self._take(array, source, tag))
 
     def reordered(self, order: list[int]) -> LocalGroup:
         """A group of the same workers in which rank r is the one that is order[r] here. All call it."""
@@ -102,13 +102,6 @@ class LocalGroup(SendsByPosts):
     def break_off(self) -> None:
         """Makes all calls of this group's threads raise PeerLost, those that wait too."""
         self._meeting.barrier.abort()
-
-
-class _Posted:
-    """Of isend or irecv."""
-
-    def __init__(self, wait: Callable[[], None]) -> None:
-        self.wait = wait
 
 
 def run_local(size: int, work: Callable[[Group], T], timeout: float = 60.0) -> list[T]:

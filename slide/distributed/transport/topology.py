@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slide.distributed.transport.group import Array
+from slide.distributed.transport.group import Array, Later, Posted
 from slide.distributed.transport.trees import Tree, direct_all_reduce, tree_all_reduce
 
 Floats = npt.NDArray[np.float64]
@@ -355,6 +355,13 @@ class PlannedGroup:
     def all_reduce(self, array: Array) -> None:
         """See Group."""
         self._run(self.plan_for(array.nbytes), array)
+
+    def iall_reduce(self, array: Array) -> Posted:
+        """See Posting. A plan of our own is carried out at wait()."""
+        if self.plan_for(array.nbytes) is LIBRARY:
+            posted: Posted = self._group.iall_reduce(array)
+            return posted
+        return Later(lambda: self.all_reduce(array))
 
     def plan_for(self, size: int) -> Plan:
         """The plan for arrays of so many bytes. All workers call it."""
