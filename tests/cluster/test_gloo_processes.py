@@ -138,6 +138,18 @@ class Waits:
         gloo.CONNECTING = self.connecting
 
 
+def policies(member: Any) -> dict[str, int]:
+    """Of the threads of the first worker, by name."""
+    threads = [path for path in Path("/proc/self/task").iterdir() if (path / "comm").exists()]
+    return {(path / "comm").read_text().strip(): os.sched_getscheduler(int(path.name)) for path in threads}
+
+
+def test_the_thread_for_messages_takes_no_processor_from_others() -> None:
+    found = Torch(2).run(policies)
+    assert found["gloo_tcp_loop"] == os.SCHED_BATCH
+    assert all(policy == os.SCHED_OTHER for name, policy in found.items() if "gloo" not in name)
+
+
 def test_a_slow_worker_is_waited_for() -> None:
     assert Torch(2).run(Waits()) == "came"
 

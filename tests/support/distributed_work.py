@@ -38,6 +38,10 @@ def check_group(member: Any) -> list[str]:
     assert [len(part) for part in ragged] == list(range(size))
     parts = collect(group, np.full(rank + 1, rank, np.int64))
     assert (parts is not None) == (rank == 0)
+    ranks = np.full(1001, rank, np.int64)
+    under_way = group.iall_reduce(ranks)
+    under_way.wait()
+    np.testing.assert_array_equal(ranks, size * (size - 1) // 2)
     noise = np.random.default_rng(rank).standard_normal(1001).astype(np.float32)
     group.all_reduce(noise)
     assert len(np.unique(group.all_gather(noise), axis=0)) == 1  # the same bits everywhere

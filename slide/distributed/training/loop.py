@@ -219,7 +219,7 @@ class SharedTraining:
         cells = self._cells(order)
         if len(cells):
             alike = np.argsort(cells, kind="stable")
-            batches = [alike[i : i + self.batch_size] for i in range(0, size, self.batch_size)]
+            batches = np.split(alike, range(self.batch_size, size, self.batch_size))
             drawn = np.random.default_rng([self.spec.seed, at.step, 35]).permutation(len(batches))
             alike = np.concatenate([batches[i] for i in drawn])
             order, cells = np.ascontiguousarray(order[alike]), np.ascontiguousarray(cells[alike])

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from slide.distributed.transport.group import Array, Later, PeerLost, SendsByPosts
+from slide.distributed.transport.group import Array, PeerLost, SendsByPosts
 
 CHUNK = 1 << 26  # bytes sent at once
 CONNECTING = 10.0  # seconds
 WAITING = 1800.0  # seconds that a call waits for a peer of which nothing is heard; an engine's driver knows earlier
 _BREAKING = 0xB0FF  # a tag under which nobody sends
-_SUMS = 0xADD  # that of arrays to add up
 _SUMMABLE = {np.dtype(name) for name in ("float16", "float32", "float64", "int8", "uint8", "int32", "int64")}
 _SIGNED = {np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}  # whose sums have the same bits
 
@@ -72,30 +71,16 @@ class GlooGroup(SendsByPosts):
         """See Group. float16 to float64, int8, uint8 and integers of 32 and 64 bits."""
         self.iall_reduce(array).wait()
 
-    def iall_reduce(self, array: Array) -> _Posted | Later:
+    def iall_reduce(self, array: Array) -> _Posted:
         """See Posting."""
         dtype = np.dtype(_SIGNED.get(array.dtype, array.dtype))
         if dtype not in _SUMMABLE:
             raise TypeError(f"array is {array.dtype}; all_reduce adds up {', '.join(sorted(map(str, _SUMMABLE)))}")
-        if self.size == 2:
-            return self._exchange(array)
         self.bytes_sent += 2 * array.nbytes * (self.size - 1) // self.size
         with self._breaking():
             tensor = _tensor(array.view(dtype))
             works = [] if self._torch is None else [(self._torch.allreduce([tensor]), tensor)]
             return _Posted(self, works)
-
-    def _exchange(self, array: Array) -> Later:
-        """Two workers: each sends what it has. The library's ring sends as many bytes, in more messages."""
-        other, theirs = 1 - self.rank, np.empty_like(array)
-        receiving, sending = self.irecv(theirs, other, _SUMS), self.isend(array, other, _SUMS)
-
-        def wait() -> None:
-            receiving.wait()
-            sending.wait()
-            np.add(array, theirs, out=array)
-
-        return Later(wait)
 
     def all_gather(self, array: Array) -> Array:
         """See Group."""
@@ -243,12 +228,14 @@ def _batch_scheduling() -> Iterator[None]:
     The library's thread for messages, woken while this one sends, would do so, find the connection locked by it, and
     ask again and again for as long as the scheduler lets it: some 3 ms.
     """
-    before = os.sched_getscheduler(0)
+    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
         yield
     finally:
-        os.sched_setscheduler(0, before, os.sched_param(0))
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _address_towards(host: str, port: int) -> str:
