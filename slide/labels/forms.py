@@ -150,7 +150,7 @@ def _label_lists(y: Any, kind: str | None, n_labels: int | None) -> list[Any] | 
         if all(_is_indicator(row) for row in rows) and _has_width(len(rows[0]), kind, n_labels):
             return None
         if kind is None:
-            _refuse_matrix(rows)
+            _refuse_matrix(rows, n_labels)
     return rows
 
 
@@ -167,8 +167,11 @@ def _has_width(width: int, kind: str | None, n_labels: int | None) -> bool:
     return n_labels is None or kind == "classes" or width == n_labels
 
 
-def _refuse_matrix(rows: list[list[Any]]) -> None:
-    """Rows of an indicator with other values than 0 and 1 would be lists of labels called -1 and 1, or 0 and 2."""
+def _refuse_matrix(rows: list[list[Any]], n_labels: int | None) -> None:
+    """Rows of an indicator with other values than 0 and 1 would be lists of labels called -1 and 1, or 0 and 2.
+
+    Those of an indicator of more or fewer labels would be lists that name 0 several times.
+    """
     if len(rows[0]) < 2 or not all(isinstance(v, RealNumber) for row in rows for v in row):
         return
     values = {v for row in rows for v in row}
@@ -178,7 +181,12 @@ def _refuse_matrix(rows: list[list[Any]]) -> None:
         if signs and -1 in row:
             raise ValueError(f"Y: found -1 in row {number:,}, column {row.index(-1):,} of rows of one length, {wanted}")
         if row.count(0) > 1:
-            found = next(v for v in values if v not in (0, 1))
+            found = next((v for v in values if v not in (0, 1)), None)
+            if found is None:
+                given = f"found rows of {len(rows[0]):,} numbers that are 0 or 1"
+                raise ValueError(
+                    f"Y: {given}, wanted {n_labels:,} as there are labels, or lists that name a label once"
+                )
             raise ValueError(f"Y: found {found} in rows of one length, and several zeros in row {number:,}, {wanted}")
 
 

@@ -99,6 +99,17 @@ def test_an_indicator_of_other_values_is_no_list_of_labels(values: Any) -> None:
         Labels.of(values.tolist())
 
 
+def test_rows_of_0_and_1_for_other_labels_are_refused() -> None:
+    """By their number, where they name no label once: they raised StopIteration."""
+    wanted = "Y: found rows of 3 numbers that are 0 or 1, wanted 5 as there are labels"
+    rows, names = [[1, 0, 0], [0, 1, 0]], list("abcde")
+    with pytest.raises(ValueError, match=wanted):
+        slide.metrics.precision_at_k(rows, [[0], [1]], k=1, labels=names)
+    for learn in (slide.SlideClassifier.fit, slide.SlideClassifier.partial_fit):
+        with pytest.raises(ValueError, match=wanted):
+            learn(slide.SlideClassifier(hidden=4, epochs=1), np.eye(2), rows, classes=names)
+
+
 def test_complex_numbers_are_no_indicator() -> None:
     for given in (DENSE + 0j, (DENSE + 0j).astype(object), pd.DataFrame(DENSE + 0j)):
         with pytest.raises(ValueError, match=r"dtype complex|dtype object|found 0j"):
