@@ -287,6 +287,7 @@ class _Rows:
         Y = labels.encode(y)
         n = Y.shape[0]
         require(_length(rows) == n, "X and y", f"{_length(rows):,} and {n:,} rows", "as many of both")
+        require(n > 0, "X and y", "no rows", "at least two: some are held out")
         self._seed = seed_of(clf.random_state)
         if isinstance(eval_set, float | np.floating):
             share = min(float(eval_set), MOST_HELD / n) if 0 < eval_set < 1 else float(eval_set)

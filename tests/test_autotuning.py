@@ -158,6 +158,12 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -
         slide.autotune(slide.SlideClassifier(), X, Y, **options)
 
 
+def test_no_rows_are_refused() -> None:
+    X, Y = slide.datasets.synthetic(20, 8, 5, nnz=2, labels_per_row=1)
+    with pytest.raises(ValueError, match="X and y: found 'no rows', wanted at least two"):
+        slide.autotune(slide.SlideClassifier(), X[:0], Y[:0])
+
+
 def test_the_command_line(
     tmp_path: Path, spelled: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,13 +7,8 @@ holds these numbers against the headers of csrc/.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    pass
 
 LANES = 16
 ROW_SCALARS = 16

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 from slide.checks import among, require
+from slide.engine.binding import c_core, forced_isa
 from slide.engine.guard import guard
 from slide.engine.protocol import Engine, StepRule
 from slide.engine.quantized import CompressedPairs
 from slide.engine.state import LayerState, WideState
-
-if TYPE_CHECKING:
-    pass
-from slide.engine.binding import c_core, forced_isa
 
 BACKENDS = ("c", "numba")
 
