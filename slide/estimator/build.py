@@ -39,9 +39,19 @@ class NetworkOptions(Protocol):
 
 
 def build_network(
-    options: NetworkOptions, n_features: int, n_labels: int, n_threads: int | None, wide: Wide | None, seed: int
+    options: NetworkOptions,
+    n_features: int,
+    n_labels: int,
+    n_threads: int | None,
+    wide: Wide | None,
+    seed: int,
+    *,
+    trains_elsewhere: bool = False,
 ) -> Network:
-    """Untrained; raises ValueError for options that make no sense, naming them."""
+    """Untrained; raises ValueError for options that make no sense, naming them.
+
+    trains_elsewhere : weights will come from there; until then they are zeros, whose memory nobody has touched
+    """
     hidden = widths(options.hidden)
     layers: list[Layer] = []
     if hidden:
@@ -62,6 +72,7 @@ def build_network(
         seed=seed,
         backend=options.backend,
         memory=options.memory,
+        arrays={} if trains_elsewhere else None,
     )
 
 

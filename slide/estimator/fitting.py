@@ -41,12 +41,14 @@ def begin(
     few_rows: int = 0,
     all_there: bool = False,
     repeats: bool = False,
+    trains_elsewhere: bool = False,
 ) -> TrainingRows:
     """Gives a classifier an untrained model for these data; the data as it sees them. An error leaves an earlier fit.
 
     few_rows : fewer are trained on by one thread, where their number is not given
     all_there : no others will come, so what can be chosen from them is
     repeats : whether few rows may be there as often as their weights say
+    trains_elsewhere : see build_network
     """
     check_schedule(clf.schedule)
     check_verbose(clf.verbose)
@@ -66,7 +68,8 @@ def begin(
     table = encoding.is_table(rows.X)
     plan = FitPlan.of(clf.wide, *((rows.X, rows.Y) if all_there else ()), is_table=table)
     sizes = rows.X.shape[1], rows.Y.shape[1]
-    clf.network_ = build_network(clf, *sizes, n_threads, plan.wide, seed_of(clf.random_state))
+    seed = seed_of(clf.random_state)
+    clf.network_ = build_network(clf, *sizes, n_threads, plan.wide, seed, trains_elsewhere=trains_elsewhere)
     clf.plan_, clf._encoding, clf.calibration_, clf.thresholds_ = plan, encoding, None, fixed
     return rows
 

@@ -92,9 +92,9 @@ def test_what_are_no_widths_is_refused(hidden: Any) -> None:
 @pytest.mark.parametrize(
     ("whole", "least"),
     [
-        (AdaBoostClassifier(classifier(epochs=5), n_estimators=3), 0.8),
+        (AdaBoostClassifier(classifier(epochs=5), n_estimators=3, random_state=0), 0.8),
         (CalibratedClassifierCV(classifier(epochs=5), cv=3), 0.8),
-        (BaggingClassifier(classifier(epochs=5), n_estimators=3), 0.8),
+        (BaggingClassifier(classifier(epochs=5), n_estimators=3, random_state=0), 0.8),
         (GridSearchCV(classifier(epochs=5), {"hidden": [4, (8,)], "class_weight": [None, "balanced"]}, cv=3), 0.8),
     ],
     ids=lambda value: type(value).__name__,

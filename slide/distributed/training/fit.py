@@ -23,6 +23,7 @@ from slide.distributed.training.data import BlockData, TrainingData
 from slide.distributed.training.elastic import Change
 from slide.distributed.training.judging import EvalSet
 from slide.distributed.training.loop import Fit
+from slide.distributed.training.merge import Arrays
 from slide.distributed.training.pace import LARGEST
 from slide.distributed.training.shard import Spec, check_shareable
 from slide.distributed.training.work import Block, FitWork, Found, Trouble, WorkerFacts
@@ -208,7 +209,11 @@ class ClusterFits:
 
 
 def _take_over(net: Model, found: Found, some_rows: Callable[[], TrainingRows]) -> None:
-    """The network becomes what the workers trained."""
+    """The network becomes what the workers trained, whose arrays are taken out of `found` one by one."""
+    arrays: Arrays = {}
+    came = found.arrays or {}
+    for name in list(came):  # what came in a message lies anywhere
+        arrays |= Snapshot({}, {name: came.pop(name)}).placed().arrays
     trained = type(net)(
         [net.layers[0], found.layer],
         wide=net.wide,
@@ -220,7 +225,7 @@ def _take_over(net: Model, found: Found, some_rows: Callable[[], TrainingRows]) 
         n_threads=net.n_threads,
         seed=net.seed,
         backend=net.backend,
-        arrays=Snapshot({}, found.arrays or {}).placed().arrays,  # what came in a message lies anywhere
+        arrays=arrays,
     )
     trained.step, trained.epoch, trained.n_rebuilds = found.step, found.epoch, found.n_rebuilds
     net.become(trained)
