@@ -114,7 +114,8 @@ class TextFeatures:
 def _check_pattern(pattern: Any) -> None:
     if pattern is None:
         return
-    require(isinstance(pattern, str), "TextFeatures(pattern=)", pattern, "a regular expression, or None")
+    is_some = isinstance(pattern, str) and pattern != ""  # "" finds no word, and stands for none in a file
+    require(is_some, "TextFeatures(pattern=)", pattern, "a regular expression, or None")
     try:
         n_groups = re.compile(pattern).groups
     except re.error as e:

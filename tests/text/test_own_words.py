@@ -104,6 +104,7 @@ def test_features_are_those_of_python(options: dict[str, Any], more: dict[str, A
         ({"pattern": "("}, r"TextFeatures\(pattern=\): found '\(', wanted a regular expression"),
         ({"pattern": "(a)(b)"}, "found .2 groups., wanted at most one"),
         ({"pattern": b"a"}, "found b'a', wanted a regular expression"),
+        ({"pattern": ""}, "found '', wanted a regular expression"),
         ({"tokenizer": "words"}, r"TextFeatures\(tokenizer=\): found 'words', wanted a function"),
         ({"tokenizer": len, "pattern": "a"}, "found .pattern and tokenizer., wanted one of them"),
         ({"strip_accents": "yes"}, "found 'yes', wanted True or False"),
