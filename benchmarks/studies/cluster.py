@@ -13,22 +13,14 @@ Two workers of a thread each against one process of two, at the shape of Amazon-
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import slide
 from benchmarks.harness import commands, environment, shapes, tables
 
-SAVED_AFTER = 16_384  # samples, two windows: what a lost worker's labels are set back by, at most
 SCORED = 2000  # held-out rows of a synthetic shape: how well it is learned matters little
 HEADERS = (
     "workers",
@@ -87,53 +79,12 @@ def measured(data: Any, workers: int, threads: int, seed: int, options: dict[str
     }
 
 
-class Killer(slide.Callback):
-    """Kills a worker after a share of the samples, and notes the longest time without a report after that."""
-
-    def __init__(self, share: float, worker: int, signal_: int) -> None:
-        self._share, self._worker, self._signal = share, worker, signal_
-        self._last: float | None = None  # report since the kill, or the kill
-        self.pause = 0.0
-
-    def on_chunk(self, progress: Any, network: Any) -> None:
-        if self._last is not None:
-            self.pause = max(self.pause, time.perf_counter() - self._last)
-        elif progress.done >= self._share * progress.total:
-            children = sorted(multiprocessing.active_children(), key=lambda child: child.name)
-            os.kill(children[self._worker % len(children)].pid or 0, self._signal)
-        else:
-            return
-        self._last = time.perf_counter()
-
-
-def survived(data: Any, workers: int, threads: int, times: int, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Fits of which each loses a worker at a random moment, with checkpoints in a temporary folder. The pause is the
-    longest time between two reports after that: all that anybody had to wait for, checkpoints and newcomers included.
-    """
-    X, Y, X_held, Y_held = data
-    rng, found = np.random.default_rng(0), []
-    for _ in range(times):
-        killer = Killer(float(rng.uniform(0.1, 0.9)), int(rng.integers(workers)), signal.SIGKILL)
-        clf = slide.SlideClassifier(n_threads=threads, random_state=0, **options)
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = slide.Checkpoint(f"{folder}/run", minutes=None, samples=SAVED_AFTER)
-            cluster = slide.distributed.Torch(workers=workers, threads=max(1, threads // workers))
-            clf.fit(X, Y, cluster=cluster, checkpoint=checkpoint, callback=killer)
-        changes = [str(change) for change in clf.shared_fit_.changes]
-        score = round(100 * clf.evaluate(X_held, Y_held)["p@1"], 2)
-        facts = {"at": round(killer._share, 2), "worker": killer._worker, "p@1": score}
-        found.append(facts | {"pause": round(killer.pause, 2), "changes": changes})
-        commands.say(json.dumps(found[-1]))
-    return found
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     p = commands.data_parser("studies.cluster", __doc__, f"or a synthetic shape: {', '.join(shapes.SHAPES)}")
     p.add_argument("--workers", type=int, nargs="+", default=[0, 2, 3], help="0: one process, without a cluster")
     p.add_argument("--seeds", type=int, nargs="+", default=[0])
     p.add_argument("--network-only", action="store_true", help="without the sparse part")
     p.add_argument("--epochs", type=int, help="default: as the classifier")
-    p.add_argument("--kill", type=int, default=0, metavar="N", help="instead: N fits that lose a worker each")
     commands.add_run_options(p, "cluster")
     args = p.parse_args(argv)
     X, Y, X_held, Y_held = shapes.find(args.data).held_out()
@@ -142,10 +93,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options: dict[str, Any] = {"wide": False} if args.network_only else {}
     options |= {} if args.epochs is None else {"epochs": args.epochs}
     env = environment.describe(args.threads, args.seeds, data=args.data)
-    if args.kill:
-        lost = survived(data, max(args.workers), args.threads, args.kill, options)
-        commands.say(f"written to {environment.save('cluster-kill', {'rows': lost}, env, args.out)}")
-        return 0
     for seed in args.seeds:
         for workers in args.workers:
             commands.say(f"{args.data}, seed {seed}: {workers or 'no'} workers ...")

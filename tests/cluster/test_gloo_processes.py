@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,3 +167,32 @@ def test_a_group_that_broke_says_so_at_once() -> None:
     group.break_off()
     with pytest.raises(PeerLost):
         group.all_reduce(array)
+
+
+def test_a_message_that_gloo_never_ends_is_given_up() -> None:
+    """As one to a worker that died while it was written."""
+    from slide.distributed.transport.gloo import GlooGroup
+
+    class Never:
+        def wait(self, timeout: Any) -> None:
+            ended.wait(60)
+
+    ended, group = threading.Event(), GlooGroup(None, 0, 1)
+    threading.Timer(0.1, group.break_off).start()
+    with pytest.raises(PeerLost), group._breaking():
+        group.wait_for(Never(), None)
+    assert not ended.is_set()
+    ended.set()
+
+
+def test_a_process_that_is_stuck_in_a_broken_group_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    from slide.distributed.transport import gloo
+
+    codes: list[int] = []
+    monkeypatch.setattr(gloo.os, "_exit", codes.append)
+    group = gloo.GlooGroup(None, 0, 1)
+    group._end_if_stuck()
+    assert not codes  # it waits for nobody
+    with group._breaking():
+        group._end_if_stuck()
+    assert codes == [1]

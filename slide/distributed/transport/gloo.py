@@ -8,8 +8,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import queue
 import socket
+import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -22,6 +26,7 @@ from slide.distributed.transport.group import Array, PeerLost, SendsByPosts
 
 CHUNK = 1 << 26  # bytes sent at once
 CONNECTING = 10.0  # seconds
+STUCK = 3.0  # seconds after which a call that does not return from a broken group never will
 WAITING = 1800.0  # seconds that a call waits for a peer of which nothing is heard; an engine's driver knows earlier
 _BREAKING = 0xB0FF  # a tag under which nobody sends
 _SUMMABLE = {np.dtype(name) for name in ("float16", "float32", "float64", "int8", "uint8", "int32", "int64")}
@@ -63,6 +68,8 @@ class GlooGroup(SendsByPosts):
         """
         self.rank, self.size, self.generation, self.bytes_sent = rank, size, generation, 0
         self._store, self.host, self._timeout, self._broken = store, host, timeout, False
+        self.waiting_since: float | None = None  # time.monotonic(), while a call waits for others
+        self._waiter = _Waiter()
         self._torch = _connect(store, rank, size, host, is_over) if size > 1 else None
         if self._torch is not None:
             self._torch.set_timeout(_seconds(timeout))
@@ -115,15 +122,37 @@ class GlooGroup(SendsByPosts):
 
     def break_off(self) -> None:
         """Makes all calls raise PeerLost, here and at the others, those that wait too."""
-        self._broken = True
+        first, self._broken = not self._broken, True
         if self._torch is None:
             return
-        # A receive that is out of time closes the connections of its group, which its abort() does not.
-        try:
-            never = torch.empty(1, dtype=torch.uint8)
-            self._torch.recv([never], (self.rank + 1) % self.size, _BREAKING).wait(_seconds(0.001))
-        except RuntimeError:
-            pass
+        # A receive that is out of time closes the connections of its group, which its abort() does not. One from a
+        # worker that has died is not even begun.
+        for other in range(self.size):
+            with contextlib.suppress(RuntimeError):
+                never = torch.empty(1, dtype=torch.uint8)
+                if other != self.rank:
+                    self._torch.recv([never], other, _BREAKING).wait(_seconds(0.001))
+        if first:
+            timer = threading.Timer(STUCK, self._end_if_stuck)
+            timer.daemon = True
+            timer.start()
+
+    def _end_if_stuck(self) -> None:
+        """Ends this process where gloo does not return: it does not always wake who sends to a worker that died.
+        The engine starts another."""
+        if self.waiting_since is not None:
+            sys.stderr.write(f"slide: worker {self.rank} is stuck in a group that has lost another, and ends\n")
+            sys.stderr.flush()
+            os._exit(1)
+
+    def wait_for(self, work: Any, tensor: torch.Tensor) -> None:
+        """Until a message has been sent or received. RuntimeError where the group breaks meanwhile."""
+        mail = self._waiter.begin(work, tensor, self._timeout)
+        while not mail.ended.wait(0.05):
+            if self._broken:
+                raise RuntimeError("the group has lost a worker")
+        if mail.error is not None:
+            raise mail.error
 
     def _do(self, call: str, *arguments: Any) -> None:
         with self._breaking():
@@ -140,11 +169,53 @@ class GlooGroup(SendsByPosts):
         """Turns what torch raises into PeerLost."""
         if self._broken:
             raise PeerLost("this group has lost a worker")
+        self.waiting_since = time.monotonic()
         try:
             yield
         except RuntimeError as error:
             self.break_off()
             raise PeerLost(f"a worker does not answer: {error}") from error
+        finally:
+            self.waiting_since = None
+
+
+class _Mail:
+    """A message under way."""
+
+    def __init__(self, work: Any, tensor: torch.Tensor, timeout: float) -> None:
+        self._work, self._tensor, self._timeout = work, tensor, timeout  # the memory, for as long as gloo may use it
+        self.ended, self.error = threading.Event(), None  # type: threading.Event, RuntimeError | None
+
+    def wait(self) -> None:
+        """Sets `ended`, and `error` if there was one."""
+        try:
+            self._work.wait(_seconds(self._timeout))  # else that for connecting
+        except RuntimeError as error:
+            self.error = error
+        self.ended.set()
+
+
+class _Waiter:
+    """A thread that waits for messages, because it may be for ever: see GlooGroup._end_if_stuck."""
+
+    def __init__(self) -> None:
+        self._mail: queue.SimpleQueue[_Mail | None] = queue.SimpleQueue()
+        self._begun = False
+
+    def begin(self, work: Any, tensor: torch.Tensor, timeout: float) -> _Mail:
+        """Waits for it, after those before."""
+        if not self._begun:
+            self._begun = True
+            threading.Thread(target=_wait_for_each, args=(self._mail,), name="slide-waiting", daemon=True).start()
+            weakref.finalize(self, self._mail.put, None)
+        mail = _Mail(work, tensor, timeout)
+        self._mail.put(mail)
+        return mail
+
+
+def _wait_for_each(mails: queue.SimpleQueue[_Mail | None]) -> None:
+    while (mail := mails.get()) is not None:
+        mail.wait()
 
 
 class _Posted:
@@ -157,8 +228,8 @@ class _Posted:
         """Until it has been sent or received; a second call returns at once."""
         works, self._works = self._works, []
         with self._group._breaking():
-            for work, _ in works:
-                work.wait(_seconds(self._group._timeout))  # else that for connecting
+            for work, tensor in works:
+                self._group.wait_for(work, tensor)
 
 
 def join_store(host: str, port: int, prefix: str) -> Any:

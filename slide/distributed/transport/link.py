@@ -47,6 +47,7 @@ class Link:
         self._dismissed: str | None = None
         self.pending, self.leaving = 0, ()  # type: tuple[int, tuple[str, ...]]
         self.driver_gone_at: float | None = None  # time.monotonic()
+        self.on_driver_gone: Callable[[], None] = lambda: None
 
     def send(self, message: Message) -> None:
         """To the driver; does nothing where it has gone."""
@@ -76,6 +77,7 @@ class Link:
             if self.driver_gone_at is None:
                 self.driver_gone_at = time.monotonic()
             self._heard.notify_all()
+        self.on_driver_gone()
 
     def is_over(self, generation: int) -> bool:
         """Whether the group is known to have lost a member."""

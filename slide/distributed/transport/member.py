@@ -108,6 +108,7 @@ class ElasticMember(Member):
         """
         self._link, self._make, self.name, self.threads, self.patience = link, make, link.name, threads, patience
         self._generation, self.workers = -1, ()  # type: tuple[int, tuple[str, ...]]
+        link.on_driver_gone = self._leave_if_alone
         self._enter(lost=False)
 
     def regroup(self, lost: bool = False) -> Group:
@@ -166,6 +167,17 @@ class ElasticMember(Member):
 
     def _break_off(self) -> None:
         self.group.break_off()  # type: ignore[attr-defined]
+
+    def _leave_if_alone(self) -> None:
+        """Breaks the group off once neither the driver nor the others have been heard of for longer than the patience:
+        they do without this worker, whose packets vanish. Runs in the thread that heard of the driver, to the end.
+        """
+        while hasattr(self, "group") and hasattr(self.group, "waiting_since"):
+            time.sleep(min(max(self.patience, 0.01), 1.0))
+            since = self.group.waiting_since
+            if since is not None and time.monotonic() - since >= self.patience:
+                self._break_off()
+                return
 
 
 __all__ = ["CannotRegroup", "Change", "DriverLost", "ElasticMember", "Member"]

@@ -119,6 +119,8 @@ def _child(pipe: connection.Connection, name: str, *arguments: Any) -> None:
     outcome = join_and_call(name, *arguments)
     try:
         pipe.send(outcome)
+    except OSError:  # the driver has gone, and nobody wants to know
+        pass
     except Exception as error:  # what cannot be pickled is said
         pipe.send(
             Outcome(

@@ -347,6 +347,12 @@ class PlannedGroup:
         """As the group's, with what its reordered ones have sent."""
         return int(self._group.bytes_sent + sum(group.bytes_sent for group in self._ordered.values()))
 
+    @property
+    def waiting_since(self) -> float | None:
+        """As the group's, or that of one of its reordered ones."""
+        found = [getattr(group, "waiting_since", None) for group in (self._group, *self._ordered.values())]
+        return max((since for since in found if since is not None), default=None)
+
     def break_off(self) -> None:
         """Makes all calls raise PeerLost, those that wait too."""
         for group in (self._group, *self._ordered.values()):
