@@ -111,9 +111,17 @@ def kind_in(content: Content, wanted: Sequence[str] | None) -> str | None:
         raise DataFormatError(f"{content.label}: found a JSON array, wanted JSON lines: an object a line")
     line = head.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
     for kind, delimiter in DELIMITERS.items():
-        if wanted and set(wanted) <= set(next(csv.reader([line], delimiter=delimiter), [])):
+        if wanted and set(wanted) <= _header(line, delimiter):
             return kind
     return None
+
+
+def _header(line: str, delimiter: str) -> set[str]:
+    """Of what may be a header; none in what is no csv."""
+    try:
+        return set(next(csv.reader([line], delimiter=delimiter), []))
+    except csv.Error:
+        return set()
 
 
 def _lines(content: Content) -> list[str]:

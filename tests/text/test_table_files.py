@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import slide
 from slide.text.table_files import read_columns, write_columns
+from slide.text.tables import read_texts
 
 
 @pytest.fixture
@@ -104,6 +105,11 @@ def test_files_without_an_ending_are_told_by_their_header(file: Any) -> None:
     assert slide.read_table(file("text,label\na,x\n", "rows.dat"), "text", kind="csv").texts == ["a"]
     with pytest.raises(slide.DataFormatError, match=r"rows: found no header with 'text', wanted one of \.csv"):
         slide.read_table(file("words of a text\n", "rows"), "text")
+
+
+def test_what_is_no_csv_has_no_header(file: Any) -> None:
+    """A carriage return alone ended the search for one by csv.Error."""
+    assert read_texts(file("a\rtext,b\nc\n", "rows"), "text") == ["a", "text,b", "c"]
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "arrow"])
