@@ -28,6 +28,7 @@ def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> data.Problem:
 def test_our_tables_are_measured_printed_and_drawn(
     problem: data.Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     out = tmp_path / "retrieval.json"
     monkeypatch.setattr(venvs, "ensure", lambda *_: pytest.fail("no library was asked for"))
     assert retrieval.main(["--epochs", "1", "--peers", "--out", str(out)]) == 0

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,8 @@ def test_every_verb_takes_every_kind_of_model(model: str, run: Callable[..., str
         page = verb in ("report", "card")
         if model == "network" and page:
             assert "holds a network" in run(verb, "network.slide", *more, code=2)
+        elif verb == "export" and find_spec("onnx") is None:
+            assert "ONNX files need onnx" in run(verb, f"{model}.slide", *more, code=2)
         elif model == "ranked" and verb == "export":
             assert "found 'sparse rows that rank'" in run(verb, "ranked.slide", *more, code=2)
         elif [verb, *more] in VERBS:

@@ -156,6 +156,8 @@ CHECKPOINT_FILES = [path for path in FILES if path.stem in CHECKPOINTS]
 @pytest.mark.parametrize("path", CHECKPOINT_FILES, ids=[f"{path.parent.name}/{path.stem}" for path in CHECKPOINT_FILES])
 def test_a_checkpoint_is_resumed(path: Path, tmp_path: Path) -> None:
     """The fit goes on from there and ends where the one that was not interrupted ended."""
+    if path.stem.endswith("trained") and np.lib.NumpyVersion(np.__version__) < "2.0.0":
+        pytest.skip("directions are trained by NumPy's sums, which another release orders otherwise")
     model, arguments = CHECKPOINTS[path.stem]()
     copy = Path(shutil.copy(path, tmp_path))
     model.fit(**arguments, checkpoint=slide.Checkpoint(copy, minutes=None, resume=True))
