@@ -183,7 +183,8 @@ class _Mail:
     """A message under way."""
 
     def __init__(self, work: Any, tensor: torch.Tensor, timeout: float) -> None:
-        self._work, self._tensor, self._timeout = work, tensor, timeout  # the memory, for as long as gloo may use it
+        self._work, self._tensor = work, tensor  # type: Any, Any  # the memory, for as long as gloo may use it
+        self._timeout = timeout
         self.ended, self.error = threading.Event(), None  # type: threading.Event, RuntimeError | None
 
     def wait(self) -> None:
@@ -192,6 +193,7 @@ class _Mail:
             self._work.wait(_seconds(self._timeout))  # else that for connecting
         except RuntimeError as error:
             self.error = error
+        self._work = self._tensor = None  # no thread of Python's may keep what is gloo's when the process ends
         self.ended.set()
 
 
