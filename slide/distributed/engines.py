@@ -206,7 +206,7 @@ def from_name(
 def _parsed(workers: str) -> int | tuple[int, int]:
     parts = workers.split(":")
     require(
-        len(parts) <= 2 and all(part.isdigit() for part in parts),
+        len(parts) <= 2 and all(part.isdecimal() for part in parts),
         "workers",
         workers,
         'a number, or the least and the most as "2:8"',

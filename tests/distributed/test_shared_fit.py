@@ -18,7 +18,7 @@ from slide.distributed.training import elastic, files, judging, pace, step, work
 from slide.distributed.training import loop as training_module
 from slide.distributed.training.answers import best_of
 from slide.distributed.training.loop import SharedTraining
-from slide.distributed.training.parts import Numbering, cuts
+from slide.distributed.training.parts import Numbering, check_workers, cuts
 from slide.distributed.training.ranking import own_range
 from slide.distributed.training.shard import normal
 from slide.model.sparse_rows import SolverOptions, solve
@@ -427,3 +427,10 @@ def test_ranges_that_nobody_has_are_found() -> None:
 def test_what_cannot_be_shared_is_refused(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         fitted(Local(2), **options)
+
+
+def test_more_workers_than_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"workers: found 500, wanted no more than there are features, \d+, or labels"):
+        fitted(Local((2, 500)))
+    with pytest.raises(ValueError, match=r"workers: found 4, wanted .* features, 3, or labels, 9"):
+        check_workers(4, 3, 9)

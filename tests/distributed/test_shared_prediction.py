@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,8 @@ import pytest
 import slide
 from slide.cli.main import main
 from slide.distributed import Local
-from slide.distributed.prediction import session
+from slide.distributed.prediction import part, session
+from slide.engine.protocol import Examples
 
 N = 800
 X, Y = slide.datasets.synthetic(1000, 300, 200, nnz=10, labels_per_row=2)
@@ -114,6 +119,55 @@ def test_a_worker_that_is_lost_is_done_without(
     dying.set()
     assert (parts.predict_topk(X[N:], 5)[0] == before).mean() > 0.999
     assert not dying.is_set()
+
+
+def test_who_is_interrupted_leaves_no_answer_to_the_next_question(
+    models: Any, shared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models("network").save_shards(tmp_path / "parts")
+    clf = shared(tmp_path / "parts")
+    wanted = [clf.predict_topk(X[i : i + 1], k=3)[0].tolist() for i in range(2)]
+    assert wanted[0] != wanted[1]
+    interrupted, real = threading.Event(), part.Part.best
+
+    def slow(self: part.Part, *arguments: Any) -> Any:
+        interrupted.wait(30)
+        return real(self, *arguments)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(part.Part, "best", slow)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            clf.predict_topk(X[:1], k=3)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        interrupted.set()
+    assert clf.predict_topk(X[1:2], k=3)[0].tolist() == wanted[1]
+    assert clf.predict_topk(X[:1], k=3)[0].tolist() == wanted[0]
+
+
+def test_strangers_hold_nobody_up(models: Any, tmp_path: Path) -> None:
+    """One who says nothing, one who goes, and one who has not the key come before the workers."""
+    models("network").save_shards(tmp_path / "parts")
+    came: list[Any] = []
+
+    def run(work: Any) -> None:
+        came.append(socket.create_connection(work.address))
+        socket.create_connection(work.address).close()
+        with pytest.raises(AuthenticationError):
+            Client(work.address, authkey=b"guessed")
+        Local(2).run(work)
+
+    talk = session.Session(run, str(tmp_path / "parts"), "127.0.0.1", 1)
+    assert talk.ask(Examples.of(X[:2]), 3)[0].shape == (2, 3)
+    talk.close()
+    came[0].close()
+    with pytest.raises(RuntimeError, match="have ended"):
+        talk.ask(Examples.of(X[:2]), 3)
 
 
 def test_what_is_damaged_or_no_folder_is_said(models: Any, tmp_path: Path) -> None:

@@ -10,9 +10,12 @@ import contextlib
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
 
 from slide.distributed.prediction.part import Part
@@ -23,6 +26,7 @@ from slide.engine.protocol import Examples
 
 BEAT = 5.0  # seconds after which workers that nobody asks hear of each other
 END = "end"
+ENDED = "the workers have ended: load the model again"
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,19 @@ class _Asked:
 
 
 class Session:
-    """The driver's end: the workers run until it is closed."""
+    """The driver's end: the workers run until it is closed.
+
+    One thread talks to the first worker. Who waits for an answer and is interrupted leaves it to that thread, so that
+    the next question gets its own answer.
+    """
 
     def __init__(self, run: Callable[[Any], Any], folder: str, host: str, n_threads: int) -> None:
         """run : of an engine, which calls work(member) at every worker. host : where this process listens"""
-        key = secrets.token_bytes(32)
-        self._listener = Listener((host, 0), authkey=key)
+        self._key = key = secrets.token_bytes(32)
+        self._listener = Listener((host, 0), backlog=16)
+        self._closed = False
         self._connections: queue.Queue[Connection] = queue.Queue()
+        self._questions: queue.Queue[tuple[Question, Future[Found]] | None] = queue.Queue()
         self._connection: Connection | None = None
         self._lock = threading.Lock()
         self._ended: BaseException | None = None
@@ -127,15 +137,31 @@ class Session:
         work = Answering(folder, address, key, n_threads)
         self._runner = threading.Thread(target=self._run, args=(run, work), name="slide-prediction", daemon=True)
         self._runner.start()
-        threading.Thread(target=self._accept, name="slide-prediction-accept", daemon=True).start()
+        for part in (self._accept, self._talk):
+            threading.Thread(target=part, name=f"slide-prediction{part.__name__}", daemon=True).start()
 
     def ask(self, rows: Examples, k: int, ranks: bool = True) -> Found:
         """The best labels of rows; see Part.best. What a worker raised is raised here."""
+        if self._closed:
+            raise RuntimeError(ENDED)
+        answer: Future[Found] = Future()
+        self._questions.put((Question(rows, k, ranks), answer))
+        return answer.result()
+
+    def _talk(self) -> None:
+        while asked := self._questions.get():
+            question, answer = asked
+            try:
+                answer.set_result(self._answer_of(question))
+            except Exception as error:
+                answer.set_exception(error)
+
+    def _answer_of(self, question: Question) -> Found:
         with self._lock:
             while True:
                 connection = self._connected()
                 try:
-                    connection.send(Question(rows, k, ranks))
+                    connection.send(question)
                     found: Found = connection.recv()
                     return found
                 except (EOFError, OSError):  # the first worker was lost; another one will connect
@@ -148,15 +174,19 @@ class Session:
                 with contextlib.suppress(OSError):
                     self._connected().send(END)
                 self._runner.join()
-            with contextlib.suppress(OSError):
-                self._listener.close()
+            self._stop_listening()
 
     def hang_up(self) -> None:
         """Lets the workers end, without waiting; nobody asks any more."""
-        with contextlib.suppress(OSError):
-            self._listener.close()
+        self._stop_listening()
         if self._connection is not None:
             self._connection.close()
+
+    def _stop_listening(self) -> None:
+        self._closed = True
+        self._questions.put(None)
+        with contextlib.suppress(OSError):
+            self._listener.close()
 
     def _connected(self) -> Connection:
         while self._connection is None:
@@ -164,7 +194,7 @@ class Session:
                 self._connection = self._connections.get(timeout=0.1)
             except queue.Empty:
                 if not self._runner.is_alive():
-                    raise self._ended or RuntimeError("the workers have ended: load the model again") from None
+                    raise self._ended or RuntimeError(ENDED) from None
         return self._connection
 
     def _run(self, run: Callable[[Any], Any], work: Answering) -> None:
@@ -174,10 +204,21 @@ class Session:
             self._ended = error
 
     def _accept(self) -> None:
-        while True:
+        """Each who connects has a thread, so that one who says nothing holds up nobody."""
+        while not self._closed:
             try:
-                self._connections.put(self._listener.accept())
-            except OSError:  # closed
-                return
-            except Exception:  # somebody without the key
+                connection = self._listener.accept()
+            except OSError:  # closed, or no more files can be open
+                time.sleep(0.1)
                 continue
+            threading.Thread(target=self._welcome, args=(connection,), daemon=True).start()
+
+    def _welcome(self, connection: Connection) -> None:
+        """A worker, if it has the key."""
+        try:
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
+        except (AuthenticationError, EOFError, OSError):
+            connection.close()
+        else:
+            self._connections.put(connection)

@@ -25,6 +25,7 @@ from slide.distributed.training.judging import EvalSet
 from slide.distributed.training.loop import Fit
 from slide.distributed.training.merge import Arrays
 from slide.distributed.training.pace import LARGEST
+from slide.distributed.training.parts import check_workers
 from slide.distributed.training.shard import Spec, check_shareable
 from slide.distributed.training.work import Block, FitWork, Found, Trouble, WorkerFacts
 from slide.engine.protocol import Examples
@@ -163,6 +164,7 @@ class ClusterFits:
         """some_rows : to learn leaves of"""
         net = asked.net
         check_shareable(net.layers)
+        check_workers(self._started(most=True), net.n_features, net.n_labels)
         require(net.backend == "c", "backend", net.backend, "'c': workers share no other")
         require(net.memory is None, "memory", net.memory, "None with cluster=: each worker holds its part")
         self._check(checkpoint)
@@ -203,9 +205,9 @@ class ClusterFits:
         """Whether this is the first of the processes that somebody else started; True where nobody did."""
         return True
 
-    def _started(self) -> int:
-        """Workers that share this machine, as far as is known."""
-        return self.workers[0] if isinstance(self.workers, tuple) else self.workers or 1
+    def _started(self, *, most: bool = False) -> int:
+        """Workers that share this machine, as far as is known: at first, or at most."""
+        return self.workers[most] if isinstance(self.workers, tuple) else self.workers or 1
 
 
 def _take_over(net: Model, found: Found, some_rows: Callable[[], TrainingRows]) -> None:

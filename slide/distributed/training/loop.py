@@ -19,7 +19,7 @@ import numpy.typing as npt
 from slide.distributed.training.cells import UNKNOWN, cells_of, renumbered, shared_codes
 from slide.distributed.training.data import Data
 from slide.distributed.training.pace import ClockedGroup, Pace
-from slide.distributed.training.parts import FEATURES, LABELS, Numbering, cuts
+from slide.distributed.training.parts import FEATURES, LABELS, Numbering, check_workers, cuts
 from slide.distributed.training.shard import Range, Shard, Spec
 from slide.distributed.training.step import (
     LogSums,
@@ -126,6 +126,7 @@ class SharedTraining:
     def _place(self, speeds: list[float], K: int | None) -> None:
         """Takes this worker's part, untrained, in a group whose workers have these speeds."""
         group, spec, data = self.group, self.spec, self.data
+        check_workers(group.size, spec.input.n_features, spec.output.n)
         self.feature_ranges = _ranges(cuts(spec.input.n_features, speeds))
         self.label_ranges = _ranges(cuts(spec.output.n, speeds))
         features, labels = self.feature_ranges[group.rank], self.label_ranges[group.rank]

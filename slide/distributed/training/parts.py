@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from slide.checks import require
 from slide.engine.layout import IntArray
 
 FEATURES, LABELS = 30, 31  # of random numbers
@@ -43,6 +44,12 @@ class Numbering:
         found = sp.csr_array((matrix.data[inside], new[inside] - np.int32(first), indptr), shape=shape)
         found.sort_indices()
         return found
+
+
+def check_workers(workers: int, n_features: int, n_labels: int) -> None:
+    """Raises ValueError where there is not one feature and one label for each."""
+    wanted = f"no more than there are features, {n_features:,}, or labels, {n_labels:,}"
+    require(workers <= min(n_features, n_labels), "workers", workers, wanted)
 
 
 def cuts(n: int, speeds: Sequence[float]) -> npt.NDArray[np.int64]:
