@@ -79,6 +79,8 @@ class Window:
 
     order: npt.NDArray[np.int64]
     cells: npt.NDArray[np.uint32]
+    are_new: bool  # whether no row has been trained before
+    lr: FloatArray | None = None  # of each, once it is asked for
     done: int = 0
     report: Report | None = None  # of the last block, which is yet to be said
 
@@ -177,12 +179,13 @@ class SharedTraining:
         block before, where that was of the same window, and of this one, where it was the window's last."""
         self.group.own_seconds()  # what was done between blocks does not count
         window = self._window or self._next_window()
-        at, first = self.at, window.done
-        size = min(fit.block or block_size(self.n_rows), len(window.order) - first)
-        places = at.step + first + np.arange(size)
-        lr = fit.schedule(places / (fit.epochs * self.n_rows)) * np.float32(self.spec.optimizer.lr)
-        some = slice(first, first + size)
-        known, window.report = self._trained(window, some, np.ascontiguousarray(lr, np.float32))
+        if window.lr is None:
+            places = self.at.step + np.arange(len(window.order))
+            lr = fit.schedule(places / (fit.epochs * self.n_rows)) * np.float32(self.spec.optimizer.lr)
+            window.lr = np.ascontiguousarray(lr, np.float32)
+        size = min(fit.block or block_size(self.n_rows), len(window.order) - window.done)
+        some = slice(window.done, window.done + size)
+        known, window.report = self._trained(window, some, window.lr[some])
         window.done += size
         if window.report and window.done == len(window.order):
             known.append(window.report.exchange())
@@ -217,6 +220,7 @@ class SharedTraining:
         self._follow()
         size = min(WINDOW, self.n_rows - at.first, at.next_rebuild - at.step)
         order = self._order(at.epoch)[at.first : at.first + size]
+        are_new = bool((self.known_cells[order] == UNKNOWN).all())
         cells = self._cells(order)
         if len(cells):
             alike = np.argsort(cells, kind="stable")
@@ -224,7 +228,7 @@ class SharedTraining:
             drawn = np.random.default_rng([self.spec.seed, at.step, 35]).permutation(len(batches))
             alike = np.concatenate([batches[i] for i in drawn])
             order, cells = np.ascontiguousarray(order[alike]), np.ascontiguousarray(cells[alike])
-        self._window = Window(order, cells)
+        self._window = Window(order, cells, are_new)
         return self._window
 
     def _cells(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
@@ -260,7 +264,7 @@ class SharedTraining:
         def beside(stats: TrainStats) -> TrainStats:
             return self._walked(stats, order, step, lr)
 
-        samples = Samples(order, cells, lr, step, self.batch_size, self._known_sums(order))
+        samples = Samples(order, cells, lr, step, self.batch_size, self._known_sums(order), window.are_new)
         return train_block(self.group, self.shard, self.rows, samples, window.report, beside)
 
     def _known_sums(self, order: npt.NDArray[np.int64]) -> LogSums | None:

@@ -86,7 +86,8 @@ class LogSums:
 @dataclass(frozen=True)
 class Samples:
     """Those of a block: their rows, the cell of each (empty without tables), its learning rate, and at which step they
-    begin. sums : what is known of their log-sums; None where it is not of all.
+    begin. sums : what is known of their log-sums; None where it is not of all. are_new : whether their cells were found
+    when their window began, and stay.
     """
 
     order: npt.NDArray[np.int64]
@@ -95,6 +96,7 @@ class Samples:
     first_step: int
     batch_size: int
     sums: LogSums | None
+    are_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Trained:
     seconds : float64 [workers]
         What each said of its own time.
     cells : uint32 [n]
-        Of the samples, by their hidden vectors; empty without tables.
+        Of the samples, by their hidden vectors; empty where they were not found.
     sums : LogSums or None
         As they are now, of a softmax of several workers.
     """
@@ -140,16 +142,8 @@ def train_block(
     core.shard_sums(shard.below, rows.X, some.order, some.first_step, message)
     if last:
         last.write(message[n:])
-    group.all_reduce(message)
-    known = [last.read(message[n:])] if last else []
-    if known and known[0].stats.bad_step >= 0:
-        return known, None
-    hidden = activate(kind, message[:n])
-    if not np.isfinite(hidden).all():
-        at = int(np.flatnonzero(~np.isfinite(hidden).all(axis=1))[0])
-        stats = TrainStats(0.0, 0, 0, some.first_step + at, 0)
-        return [*known, Trained(some, stats, np.zeros(group.size), some.cells)], None
-    gradient = np.zeros((n, width), np.float32)
+    adding_up = group.iall_reduce(message)
+    hidden, gradient = message[:n], np.zeros((n, width), np.float32)
     plan = core.ShardPlan(
         shard.head.engine,
         rows.no_features,
@@ -164,12 +158,21 @@ def train_block(
         1 / group.size,
         gradient,
     )
+    adding_up.wait()
+    known = [last.read(message[n:])] if last else []
+    if known and known[0].stats.bad_step >= 0:
+        return known, None
+    activate(kind, hidden)
+    if not np.isfinite(hidden).all():
+        at = int(np.flatnonzero(~np.isfinite(hidden).all(axis=1))[0])
+        stats = TrainStats(0.0, 0, 0, some.first_step + at, 0)
+        return [*known, Trained(some, stats, np.zeros(group.size), some.cells)], None
     sums = None
     if shard.spec.loss == "softmax" and group.size > 1:
         sums = some.sums or _first_sums(group, plan)
     stats = plan.train(np.full(n, -np.inf, np.float32) if sums is None else sums.others)
     adding_up = group.iall_reduce(gradient)
-    cells = own_cells(group, shard, hidden) if has_cells(shard) else None
+    cells = None if some.are_new or not has_cells(shard) else own_cells(group, shard, hidden)
     stats = beside(stats)
     adding_up.wait()
     gradient = activation_backward(kind, hidden, gradient)
