@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from slide.distributed.transport.group import Array, PeerLost, SendsByPosts
+from slide.distributed.transport.group import Array, Later, PeerLost, SendsByPosts
 
 CHUNK = 1 << 26  # bytes sent at once
 CONNECTING = 10.0  # seconds
@@ -78,16 +78,15 @@ class GlooGroup(SendsByPosts):
         """See Group. float16 to float64, int8, uint8 and integers of 32 and 64 bits."""
         self.iall_reduce(array).wait()
 
-    def iall_reduce(self, array: Array) -> _Posted:
+    def iall_reduce(self, array: Array) -> Later:
         """See Posting."""
         dtype = np.dtype(_SIGNED.get(array.dtype, array.dtype))
         if dtype not in _SUMMABLE:
             raise TypeError(f"array is {array.dtype}; all_reduce adds up {', '.join(sorted(map(str, _SUMMABLE)))}")
         self.bytes_sent += 2 * array.nbytes * (self.size - 1) // self.size
         with self._breaking():
-            tensor = _tensor(array.view(dtype))
-            works = [] if self._torch is None else [(self._torch.allreduce([tensor]), tensor)]
-            return _Posted(self, works)
+            work = None if self._torch is None else self._torch.allreduce([_tensor(array.view(dtype))])
+            return Later(lambda: self._end(work))
 
     def all_gather(self, array: Array) -> Array:
         """See Group."""
@@ -156,8 +155,14 @@ class GlooGroup(SendsByPosts):
 
     def _do(self, call: str, *arguments: Any) -> None:
         with self._breaking():
-            if self._torch is not None:
-                getattr(self._torch, call)(*arguments).wait()
+            work = None if self._torch is None else getattr(self._torch, call)(*arguments)
+        self._end(work)
+
+    def _end(self, work: Any) -> None:
+        """Waits for a collective, which a broken group ends."""
+        with self._breaking():
+            if work is not None:
+                work.wait()
 
     def _post(self, call: str, array: Array, other: int, tag: int) -> _Posted:
         with self._breaking():
