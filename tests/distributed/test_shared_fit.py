@@ -14,7 +14,7 @@ from shared_fits import N, X, Y, dies, fitted, p_at_1
 
 import slide
 from slide.distributed.engines import Local
-from slide.distributed.training import elastic, files, judging, pace, step, work
+from slide.distributed.training import elastic, files, judging, pace, scaling, step, work
 from slide.distributed.training import loop as training_module
 from slide.distributed.training.answers import best_of
 from slide.distributed.training.loop import SharedTraining
@@ -326,6 +326,7 @@ def test_workers_come_and_leave_at_the_end_of_a_window(
         return lambda training: members[0].want(workers) if training.group.rank == 0 else None
 
     monkeypatch.setattr(work._OneWorker, "__init__", noted)
+    monkeypatch.setattr(scaling.Scaling, "take", lambda *_: None)  # nobody else asks
     at_step[256], at_step[4756] = ask(3), ask(1)
     clf = fitted(Local((1, 3)), epochs=8, **options)
     sizes = [(change.before, change.after) for change in clf.shared_fit_.changes]

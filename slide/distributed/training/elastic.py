@@ -77,7 +77,7 @@ class Change:
     back_to: int | None = None
 
     def __str__(self) -> str:
-        text = f"{self.before} workers are now {self.after}"
+        text = f"{self.before} {'worker is' if self.before == 1 else 'workers are'} now {self.after}"
         if self.back_to is not None:
             return (
                 f"a worker was lost: {self.after} go on from step {self.back_to:,}, from where all is as without a loss"

@@ -26,6 +26,7 @@ from slide.distributed.training.loop import Fit
 from slide.distributed.training.merge import Arrays
 from slide.distributed.training.pace import LARGEST
 from slide.distributed.training.parts import check_workers
+from slide.distributed.training.scaling import Scaling
 from slide.distributed.training.shard import Spec, check_shareable
 from slide.distributed.training.work import Block, FitWork, Found, Trouble, WorkerFacts
 from slide.engine.protocol import Examples
@@ -179,6 +180,7 @@ class ClusterFits:
             exact=self.recovery == "exact",
             eval_set=asked.scored,
             n_threads=self.threads or max(1, net.n_threads // self._started()),
+            scaling=self._scaling(),
             reported=reports.take,
         )
         found = self.run(work)
@@ -204,6 +206,11 @@ class ClusterFits:
     def is_first(self) -> bool:
         """Whether this is the first of the processes that somebody else started; True where nobody did."""
         return True
+
+    def _scaling(self) -> Scaling | None:
+        """Where there may be more workers than at first."""
+        least, most = self._started(), self._started(most=True)
+        return Scaling(least, most) if most > least else None
 
     def _started(self, *, most: bool = False) -> int:
         """Workers that share this machine, as far as is known: at first, or at most."""

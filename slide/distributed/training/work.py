@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from slide.distributed.training.loop import Fit, SharedTraining
 from slide.distributed.training.merge import Arrays, merged_arrays, merged_layer
 from slide.distributed.training.pace import LARGEST
 from slide.distributed.training.ranking import SharedRanking
+from slide.distributed.training.scaling import Scaling
 from slide.distributed.training.shard import Range, Spec
 from slide.distributed.transport.group import PeerLost
 from slide.distributed.transport.messages import say
@@ -89,6 +91,7 @@ class FitWork:
     n_threads: int = 1
     merge: bool = True  # whether the first worker gets the whole network
     largest_share: float = LARGEST  # of the parameters, in equal ones, that a worker may come to hold
+    scaling: Scaling | None = None  # where there may be more workers than there are at first
     exact: bool = False  # whether all go back to the checkpoint when one is lost; then nothing follows from the time
     reported: Callable[[Any], None] | None = (
         None  # hears of blocks and changes, where the first worker is in its process
@@ -121,6 +124,8 @@ class _OneWorker:
         self._training.pace.largest = work.largest_share
         self._judge = Judge(self._training, work.eval_set)
         self._last: Block | None = None
+        self._scaling = None if work.scaling is None or work.exact else copy.deepcopy(work.scaling)
+        self._window_began = (0.0, 0)  # time and step
 
     def run(self) -> Found | None:
         """From the beginning, or from a checkpoint, to the end."""
@@ -186,6 +191,8 @@ class _OneWorker:
             if wish and (not work.exact or self._save()):
                 self._change(lost=False, leaving=getattr(wish, "leaving", ()))
                 continue  # as those do who have just come
+            if training.is_between_windows:
+                self._window_began = time.monotonic(), training.at.step
             for done in training.train_block(work.fit):
                 self._last = Block(done.stats, done.size, done.step, training.group.size)
                 if not self._judge.is_due or done.step < training.step:
@@ -194,6 +201,7 @@ class _OneWorker:
                     return self._found(None, None, done.stats)
             if not training.is_between_windows:
                 continue
+            self._scale()
             self._evaluate_if_due()  # before it is saved, so that who goes back there need not
             self._save_if_due()
             if not work.exact and elastic.balanced(training):
@@ -206,6 +214,17 @@ class _OneWorker:
         self._finish_tables()
         arrays = merged_arrays(training) if work.merge else None
         return self._found(arrays, self._ranked())
+
+    def _scale(self) -> None:
+        """Asks for more workers, or fewer, at the first; they come or go between two windows."""
+        began, step = self._window_began
+        if self._scaling is None or self._training.group.rank:
+            return
+        samples, seconds = self._training.at.step - step, time.monotonic() - began
+        wish = self._scaling.take(self._training.group.size, samples, seconds)
+        if wish is not None:
+            self._member.want(wish[0])
+            self._report(wish[1])
 
     def _evaluate_if_due(self) -> None:
         """Scores the held-out rows at an epoch's end, and reports its last block with that."""
