@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from shared_fits import fitted
+from shared_fits import fitted, until_heard
 
 from slide.distributed.engines import Local
-from slide.distributed.training import scaling
+from slide.distributed.training import scaling, work
 from slide.distributed.training.scaling import MEASURED, Scaling
 
 
@@ -50,6 +50,14 @@ def test_nobody_is_asked_for_again_before_somebody_came() -> None:
 def test_a_fit_asks_by_itself(worth: float, sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "WORTH", worth)
     monkeypatch.setattr(scaling, "MEASURED", 2)
+    real = work._OneWorker._scale
+
+    def scale(self: work._OneWorker) -> None:
+        real(self)
+        if self._scaling is not None and self._scaling.asked is not None and not self._training.group.rank:
+            until_heard(self._member)
+
+    monkeypatch.setattr(work._OneWorker, "_scale", scale)
     clf = fitted(Local((1, 2)), epochs=12, wide=False)
     assert [(change.before, change.after) for change in clf.shared_fit_.changes] == sizes
     assert sum(change.lost_labels for change in clf.shared_fit_.changes) == 0

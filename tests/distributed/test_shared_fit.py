@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from shared_fits import N, X, Y, dies, fitted, p_at_1
+from shared_fits import N, X, Y, dies, fitted, p_at_1, until_heard
 
 import slide
 from slide.distributed.engines import Local
@@ -323,7 +323,12 @@ def test_workers_come_and_leave_at_the_end_of_a_window(
         members.setdefault(member.group.rank, member)
 
     def ask(workers: int) -> Callable[[SharedTraining], None]:
-        return lambda training: members[0].want(workers) if training.group.rank == 0 else None
+        def want(training: SharedTraining) -> None:
+            if training.group.rank == 0:
+                members[0].want(workers)
+                until_heard(members[0])
+
+        return want
 
     monkeypatch.setattr(work._OneWorker, "__init__", noted)
     monkeypatch.setattr(scaling.Scaling, "take", lambda *_: None)  # nobody else asks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,13 @@ def fitted(cluster: Any, **options: Any) -> slide.SlideClassifier:
 
 def p_at_1(clf: slide.SlideClassifier) -> float:
     return clf.evaluate(X[N:], Y[N:])["p@1"]
+
+
+def until_heard(member: Any) -> None:
+    """Waits until the first worker has heard that somebody would come in, or is to go: a small fit may else be over."""
+    until = time.monotonic() + 60
+    while not (member._link.pending or member._link.leaving) and time.monotonic() < until:
+        time.sleep(0.001)
 
 
 def dies(rank: int) -> Callable[[SharedTraining], None]:
