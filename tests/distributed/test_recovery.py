@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,32 +90,10 @@ def test_the_best_model_comes_back_too(at_step: dict[int, Any], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("step", [512, 1500], ids=["first block after it", "later"])
-def test_workers_may_come_and_go_between_losses(
-    step: int, at_step: dict[int, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_may_come_and_go_between_losses(step: int, at_step: dict[int, Any], ask: Any, tmp_path: Path) -> None:
     """Two become three after the first window, and two again after the first epoch's."""
-    members: dict[int, Any] = {}
-    begin = work._OneWorker.__init__
-
-    def noted(self: Any, fit: Any, member: Any) -> None:
-        begin(self, fit, member)
-        members.setdefault(member.group.rank, member)
-
-    def ask(workers: int) -> Callable[[SharedTraining], None]:
-        """And waits until it can be done, so that it is done at the same step each time."""
-
-        def act(training: SharedTraining) -> None:
-            if training.group.rank == 0 and training.group.size != workers:
-                member = members[0]
-                member.want(workers)
-                wait_for(lambda: member._link.pending or member._link.leaving)
-
-        return act
-
-    monkeypatch.setattr(work._OneWorker, "__init__", noted)
 
     def fit(name: str, **events: Any) -> slide.SlideClassifier:
-        members.clear()
         at_step.clear()
         at_step.update({256: ask(3), 1756: ask(2), **events.get("at", {})})
         return fitted(exact((2, 3)), checkpoint=saved(tmp_path / name, samples=10**6), **NETWORK)
@@ -127,13 +104,6 @@ def test_workers_may_come_and_go_between_losses(
     lost = fit("lost", at={step: dies(1), 2524: dies(1)})
     assert [change.back_to for change in lost.shared_fit_.changes] == [None, 512, None, 2012]
     assert_same(whole, lost)
-
-
-def wait_for(ready: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 60
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_loss_while_workers_change_costs_no_bits(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from shared_fits import N, X, Y, dies, fitted, p_at_1, until_heard
+from shared_fits import N, X, Y, dies, fitted, p_at_1
 
 import slide
 from slide.distributed.engines import Local
-from slide.distributed.training import elastic, files, judging, pace, scaling, step, work
+from slide.distributed.training import elastic, files, judging, pace, scaling, step
 from slide.distributed.training import loop as training_module
 from slide.distributed.training.answers import best_of
 from slide.distributed.training.loop import SharedTraining
@@ -313,24 +312,8 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("options", [{}, {"wide": False}], ids=["walk", "network"])
 def test_workers_come_and_leave_at_the_end_of_a_window(
-    options: dict[str, Any], at_step: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], at_step: dict[int, Any], ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    members: dict[int, Any] = {}
-    begin = work._OneWorker.__init__
-
-    def noted(self: Any, fit: Any, member: Any) -> None:
-        begin(self, fit, member)
-        members.setdefault(member.group.rank, member)
-
-    def ask(workers: int) -> Callable[[SharedTraining], None]:
-        def want(training: SharedTraining) -> None:
-            if training.group.rank == 0:
-                members[0].want(workers)
-                until_heard(members[0])
-
-        return want
-
-    monkeypatch.setattr(work._OneWorker, "__init__", noted)
     monkeypatch.setattr(scaling.Scaling, "take", lambda *_: None)  # nobody else asks
     at_step[256], at_step[4756] = ask(3), ask(1)
     clf = fitted(Local((1, 3)), epochs=8, **options)

@@ -27,7 +27,8 @@ def p_at_1(clf: slide.SlideClassifier) -> float:
 def until_heard(member: Any) -> None:
     """Waits until the first worker has heard that somebody would come in, or is to go: a small fit may else be over."""
     until = time.monotonic() + 60
-    while not (member._link.pending or member._link.leaving) and time.monotonic() < until:
+    while not (member._link.pending or member._link.leaving):
+        assert time.monotonic() < until
         time.sleep(0.001)
 
 
