@@ -63,11 +63,11 @@ static int reserve(const slide_network *net, slide_batch *b)
     const slide_layer *layer = &net->layers[0];
     int64_t rows = (n_rows(layer) + R - 1) / R * R, wide = whole_tiles(layer);
     if (b->inputs) return 1;
-    b->inputs = slide_floats(rows * Q + n_rows(layer) * R + (Q + R) * wide);
+    b->inputs = slide_floats(rows * Q + rows * R + (Q + R) * wide); /* rows is even: what follows is whole cache lines */
     if (!b->inputs) return 0;
     memset(b->inputs + n_rows(layer) * Q, 0, (size_t)((rows - n_rows(layer)) * Q) * sizeof(float));
     b->columns = b->inputs + rows * Q;
-    b->deltas = b->columns + n_rows(layer) * R;
+    b->deltas = b->columns + rows * R;
     b->moves = b->deltas + Q * wide;
     memset(b->deltas, 0, (size_t)(Q * wide) * sizeof(float));
     return 1;
