@@ -52,6 +52,8 @@ typedef struct slide_kernels {
     /* the same for SLIDE_PROJECT_ROWS vectors at once, x and acc that many strides apart: directions are read once */
     void (*project_rows)(float *acc, int64_t acc_stride, const float *directions, const float *x, int64_t x_stride,
                          int64_t dim);
+    /* Where z[i] is larger than best[i]: best[i] = z[i], at[i] = place */
+    void (*keep_larger)(float *best, float *at, const float *z, float place, int64_t n);
     /* y = Walsh-Hadamard transform of x, which is overwritten; n is a power of two. Each sum has two terms. */
     void (*hadamard)(float *y, float *x, int64_t n);
     /* out[r][q] = sum over i < n of rows[r * row_stride + i * row_step] * queries[i * query_stride + q], for

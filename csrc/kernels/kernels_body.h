@@ -374,6 +374,17 @@ static void NAME(project_rows)(float *restrict acc, int64_t acc_stride, const fl
     }
 }
 
+static void NAME(keep_larger)(float *restrict best, float *restrict at, const float *restrict z, float place, int64_t n)
+{
+    vec here = NAME(splat)(place);
+    for (int64_t i = 0; i < n; i += V) {
+        vec *b = (vec *)(best + i), *a = (vec *)(at + i);
+        uvec new = (uvec)(*(const vec *)(z + i) > *b); /* all bits or none: a branch would be guessed wrong */
+        *b = (vec)((new & (uvec) * (const vec *)(z + i)) | (~new & (uvec)*b));
+        *a = (vec)((new & (uvec)here) | (~new & (uvec)*a));
+    }
+}
+
 /* Every pass reads halves and writes pairs (Pease, J. ACM 1968): one geometry, wide vectors in all of them. */
 static void NAME(hadamard)(float *restrict y, float *restrict x, int64_t n)
 {
@@ -504,6 +515,7 @@ const slide_kernels NAME(kernels) = {
     .max = NAME(max),
     .project = NAME(project),
     .project_rows = NAME(project_rows),
+    .keep_larger = NAME(keep_larger),
     .hadamard = NAME(hadamard),
     .tile = NAME(tile),
     .margin_violators = NAME(margin_violators),

@@ -54,7 +54,7 @@ slide_status slide_active_scratch_new(slide_active_scratch *s, const slide_layer
         tables = max64(tables, layer->lsh.L);
         buckets = max64(buckets, (int64_t)layer->lsh.L * layer->lsh.probes);
         projection = max64(projection, slide_hash_scratch(&layer->lsh));
-        query = max64(query, SLIDE_PROJECT_ROWS * slide_pad(max64(layer->lsh.dim, layer->fan_in + 1)));
+        query = max64(query, slide_hash_rows_most(&layer->lsh) * slide_pad(max64(layer->lsh.dim, layer->fan_in + 1)));
         active = max64(active, layer->n_active + layer->n_random + max_labels);
     }
     s->counter = (slide_counter){.direct = calloc((size_t)direct, sizeof(uint16_t)),

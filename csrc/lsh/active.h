@@ -14,7 +14,7 @@ typedef struct {
     uint32_t *winners;        /* candidates with enough collisions */
     uint32_t *codes;          /* [L][probes] */
     float *projection;        /* slide_hash_scratch */
-    float *query;             /* hashed vectors: dim coordinates, up to SLIDE_PROJECT_ROWS of them */
+    float *query;             /* hashed vectors: dim coordinates, up to slide_hash_rows_most of them */
     float *neg_log_q;       /* -log q of each active neuron */
 } slide_active_scratch;
 

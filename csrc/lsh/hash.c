@@ -21,6 +21,11 @@ int64_t slide_hash_scratch(const slide_lsh *lsh)
     }
 }
 
+int slide_hash_rows_most(const slide_lsh *lsh)
+{
+    return lsh->kind == SLIDE_QUERY_CELLS ? SLIDE_CELL_QUERIES : SLIDE_PROJECT_ROWS;
+}
+
 /* What comes from outside is cut to the bits that the tables were made for. */
 static void custom(const slide_lsh *lsh, const float *x, int64_t x_stride, int n, uint32_t *codes)
 {
@@ -44,7 +49,7 @@ void slide_hash_rows(const slide_kernels *kernels, const slide_lsh *lsh, const f
             slide_minhash(lsh, NULL, x + r * x_stride, lsh->dim, 0, projection, codes + (int64_t)r * lsh->L);
         return;
     case SLIDE_QUERY_CELLS:
-        slide_cells_hash(kernels, lsh, x, x_stride, n, projection, codes);
+        slide_cells_nearest(kernels, lsh, x, x_stride, n, projection, codes);
         return;
     case SLIDE_EUCLIDEAN: slide_euclidean_rows(kernels, lsh, x, x_stride, n, projection, codes); return;
     case SLIDE_CUSTOM: custom(lsh, x, x_stride, n, codes); return;
@@ -54,7 +59,10 @@ void slide_hash_rows(const slide_kernels *kernels, const slide_lsh *lsh, const f
 
 void slide_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, float *projection, uint32_t *codes)
 {
-    slide_hash_rows(kernels, lsh, x, slide_pad(lsh->dim), 1, projection, codes);
+    if (lsh->kind == SLIDE_QUERY_CELLS)
+        codes[0] = slide_cells_hash(kernels, lsh, x, projection);
+    else
+        slide_hash_rows(kernels, lsh, x, slide_pad(lsh->dim), 1, projection, codes);
 }
 
 void slide_hash_probes(const slide_lsh *lsh, const float *projection, uint32_t *codes)

@@ -16,34 +16,73 @@
 #define BLOCK SLIDE_DIRECTION_BLOCK
 #define CHUNK 8192 /* neurons whose ids are listed at a time: 32 KiB on the stack */
 
-int64_t slide_cells_scratch(const slide_lsh *lsh)
+static int64_t max64(int64_t a, int64_t b)
 {
-    return SLIDE_PROJECT_ROWS * (slide_cells_count(lsh) + slide_pad(lsh->dim));
+    return a > b ? a : b;
 }
 
-void slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
-                      float *projection, uint32_t *codes)
+/* Of slide_cells_hash: scores and the rounded vector; of slide_cells_nearest: see there. */
+int64_t slide_cells_scratch(const slide_lsh *lsh)
 {
-    int64_t cells = slide_cells_count(lsh), stride = slide_pad(lsh->dim);
-    float *rounded = projection + SLIDE_PROJECT_ROWS * cells;
-    for (int r = 0; r < n; r++)
-        for (int d = 0; d < lsh->dim; d++) rounded[r * stride + d] = slide_cells_round(x[r * x_stride + d]);
-    if (n < SLIDE_PROJECT_ROWS) memset(projection, 0, (size_t)(n * cells) * sizeof *projection);
-    for (int64_t b = 0; b < cells; b += BLOCK) {
-        const float *centres = lsh->directions + b * lsh->dim;
-        if (n == SLIDE_PROJECT_ROWS)
-            kernels->project_rows(projection + b, cells, centres, rounded, stride, lsh->dim);
-        else
-            for (int r = 0; r < n; r++)
-                kernels->project(projection + r * cells + b, centres, rounded + r * stride, lsh->dim);
+    int64_t one = slide_cells_count(lsh), many = SLIDE_PROJECT_ROWS * BLOCK + SLIDE_CELL_QUERIES * 2 * BLOCK;
+    return max64(one, many) + SLIDE_CELL_QUERIES * slide_pad(lsh->dim);
+}
+
+static void round_vector(const slide_lsh *lsh, const float *x, float *rounded)
+{
+    for (int d = 0; d < lsh->dim; d++) rounded[d] = slide_cells_round(x[d]);
+}
+
+uint32_t slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, float *projection)
+{
+    int64_t cells = slide_cells_count(lsh), best = 0;
+    float *rounded = projection + cells;
+    round_vector(lsh, x, rounded);
+    memset(projection, 0, (size_t)cells * sizeof *projection);
+    for (int64_t b = 0; b < cells; b += BLOCK)
+        kernels->project(projection + b, lsh->directions + b * lsh->dim, rounded, lsh->dim);
+    for (int64_t c = 1; c < cells; c++)
+        if (projection[c] > projection[best]) best = c;
+    return (uint32_t)best;
+}
+
+/* Scores [n][BLOCK] of up to SLIDE_PROJECT_ROWS rounded vectors with the centres of a block. */
+static void score_block(const slide_kernels *kernels, const float *centres, int64_t dim, const float *rounded, int n,
+                        float *scores)
+{
+    int64_t stride = slide_pad(dim);
+    if (n == SLIDE_PROJECT_ROWS) {
+        kernels->project_rows(scores, BLOCK, centres, rounded, stride, dim);
+        return;
     }
-    for (int r = 0; r < n; r++) {
-        const float *scores = projection + r * cells;
-        int64_t best = 0;
-        for (int64_t c = 1; c < cells; c++)
-            if (scores[c] > scores[best]) best = c;
-        codes[r] = (uint32_t)best;
-    }
+    memset(scores, 0, (size_t)(n * BLOCK) * sizeof *scores);
+    for (int r = 0; r < n; r++) kernels->project(scores + r * BLOCK, centres, rounded + r * stride, dim);
+}
+
+/* The cell of the largest score, of equals the first: best[i] is the largest of the cells 64 b + i, block[i] its b. */
+static uint32_t best_cell(const float *best, const float *block)
+{
+    int at = 0;
+    for (int i = 1; i < BLOCK; i++)
+        if (best[i] > best[at] || (best[i] == best[at] && block[i] < block[at])) at = i;
+    return (uint32_t)block[at] * BLOCK + (uint32_t)at;
+}
+
+void slide_cells_nearest(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
+                         float *scratch, uint32_t *codes)
+{
+    int64_t blocks = slide_cells_count(lsh) / BLOCK, stride = slide_pad(lsh->dim);
+    float *scores = scratch, *best = scores + SLIDE_PROJECT_ROWS * BLOCK;
+    float *block = best + SLIDE_CELL_QUERIES * BLOCK, *rounded = block + SLIDE_CELL_QUERIES * BLOCK;
+    for (int r = 0; r < n; r++) round_vector(lsh, x + r * x_stride, rounded + r * stride);
+    for (int i = 0; i < n * BLOCK; i++) best[i] = -INFINITY, block[i] = 0;
+    for (int64_t b = 0; b < blocks; b++)
+        for (int q = 0; q < n; q += SLIDE_PROJECT_ROWS) {
+            int rows = n - q < SLIDE_PROJECT_ROWS ? n - q : SLIDE_PROJECT_ROWS;
+            score_block(kernels, lsh->directions + b * BLOCK * lsh->dim, lsh->dim, rounded + q * stride, rows, scores);
+            kernels->keep_larger(best + q * BLOCK, block + q * BLOCK, scores, (float)b, rows * BLOCK);
+        }
+    for (int r = 0; r < n; r++) codes[r] = best_cell(best + r * BLOCK, block + r * BLOCK);
 }
 
 enum { LISTED = 1, LABELLED = 2 };

@@ -10,6 +10,7 @@
 #include "lsh/counter.h"
 
 #define SLIDE_CELL_PROBES 8 /* cells at most that one query's candidates are taken from */
+#define SLIDE_CELL_QUERIES 32 /* queries whose cells are found at a time */
 
 static inline int64_t slide_cells_count(const slide_lsh *lsh)
 {
@@ -30,10 +31,13 @@ static inline float slide_cells_round(float x)
 
 int64_t slide_cells_scratch(const slide_lsh *lsh);
 
-/* The nearest centre of each of n (up to SLIDE_PROJECT_ROWS) vectors {query, 1}: the largest x . c - |c|^2 / 2. The
- * scores of all cells stay in projection, [n][cells]. */
-void slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
-                      float *projection, uint32_t *codes);
+/* The nearest centre of a vector {query, 1}: the largest x . c - |c|^2 / 2. The scores of all cells stay in projection. */
+uint32_t slide_cells_hash(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, float *projection);
+
+/* The same of n (up to SLIDE_CELL_QUERIES) vectors, a block of centres after the other: it stays in the first cache while
+ * all vectors are scored with it. */
+void slide_cells_nearest(const slide_kernels *kernels, const slide_lsh *lsh, const float *x, int64_t x_stride, int n,
+                         float *scratch, uint32_t *codes);
 
 /* Fills every bucket of a layer from its current rows. refresh: looks only at neurons that can have risen (query_cells.c). */
 slide_status slide_cells_fill(const slide_kernels *kernels, const slide_layer *layer, int refresh, int n_threads);

@@ -7,7 +7,6 @@
 
 #include "core/omp.h"
 #include "lsh/active.h"
-#include "lsh/hash.h"
 #include "lsh/query_cells.h"
 #include "net/batch_below.h"
 #include "net/batch_set.h"
@@ -31,15 +30,12 @@ static void find_cells(const slide_network *net, slide_scratch *s, slide_batch_p
     slide_clock_start(&s->clock);
     slide_batch_forward(net, s, plan, i, n);
     slide_clock_stop(&s->clock, SLIDE_PHASE_INPUT);
-    for (int q = 0; q < n; q += SLIDE_PROJECT_ROWS) {
-        int rows = n - q < SLIDE_PROJECT_ROWS ? n - q : SLIDE_PROJECT_ROWS;
-        for (int r = 0; r < rows; r++) {
-            const slide_activations *query = &slide_batch_outputs(net, &s->batch, q + r)[net->n_layers - 2];
-            memcpy(s->lsh.query + r * stride, query->val, (size_t)layer->fan_in * sizeof(float));
-            s->lsh.query[r * stride + layer->fan_in] = 1;
-        }
-        slide_hash_rows(net->kernels, &layer->lsh, s->lsh.query, stride, rows, s->lsh.projection, plan->cells + i + q);
+    for (int q = 0; q < n; q++) {
+        const slide_activations *query = &slide_batch_outputs(net, &s->batch, q)[net->n_layers - 2];
+        memcpy(s->lsh.query + q * stride, query->val, (size_t)layer->fan_in * sizeof(float));
+        s->lsh.query[q * stride + layer->fan_in] = 1;
     }
+    slide_cells_nearest(net->kernels, &layer->lsh, s->lsh.query, stride, n, s->lsh.projection, plan->cells + i);
     slide_clock_stop(&s->clock, SLIDE_PHASE_HASH);
 }
 

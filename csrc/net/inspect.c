@@ -10,10 +10,10 @@ slide_status slide_hash_codes(slide_network *net, int index, const float *vector
                               uint32_t *codes)
 {
     const slide_lsh *lsh = &net->layers[index].lsh;
+    int most = slide_hash_rows_most(lsh);
 #pragma omp parallel for num_threads(net->n_threads) schedule(static)
-    for (int64_t i = 0; i < n; i += SLIDE_PROJECT_ROWS)
-        slide_hash_rows(net->kernels, lsh, vectors + i * stride, stride,
-                        n - i < SLIDE_PROJECT_ROWS ? (int)(n - i) : SLIDE_PROJECT_ROWS,
+    for (int64_t i = 0; i < n; i += most)
+        slide_hash_rows(net->kernels, lsh, vectors + i * stride, stride, n - i < most ? (int)(n - i) : most,
                         net->scratch[slide_thread()].lsh.projection, codes + i * lsh->L);
     return SLIDE_OK;
 }

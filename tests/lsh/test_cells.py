@@ -59,6 +59,20 @@ def test_a_code_is_the_nearest_centre(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("n", [1, 3, 4, 31, 32, 33, 66])
+def test_codes_are_those_of_the_largest_score_and_of_equals_the_first(engine: str, n: int) -> None:
+    """Whatever number of queries is hashed at once; every centre is there twice, in its own block and in another."""
+    net = filled(engine, 100, slide.QueryCells(K=8))
+    directions, queries = net.states[-1].lsh.directions, round_to_12_bits(queries_of(n, 5))
+    directions[2:] = directions[:2]
+    directions[:, :, 32:] = directions[:, :, :32]
+    scores = np.zeros((n, 256), np.float32)
+    for d in range(H + 1):
+        scores += with_one(queries)[:, d, None] * directions[:, d].reshape(1, -1)
+    np.testing.assert_array_equal(net.engine.hash_codes(1, with_one(queries))[:, 0], scores.argmax(axis=1))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("n", [5, 100, 501])
 def test_lists_are_the_best_neurons_in_order(engine: str, n: int) -> None:
     net = filled(engine, n, slide.QueryCells(K=6, capacity=12))
