@@ -16,6 +16,7 @@ from slide.inference import hnsw, onnx
 from slide.inference.hnsw import HnswIndex
 from slide.inference.lsh_report import LshReport, lsh_report, retrieval_recall, true_recalls
 from slide.io.model_file import save_model
+from slide.io.shard_writing import save_shards
 from slide.model.compress import quantized
 from slide.model.model import Model
 from slide.model.shortlists import at_most_all
@@ -280,6 +281,10 @@ class Network(Model):
         path : of the file, which is replaced when the new one is complete; or a file object opened for writing bytes
         """
         save_model(self, path)
+
+    def save_shards(self, folder: Any, shards: int | None = None, default: int = 2, **more: Any) -> None:
+        """Writes the network in so many parts (slide.io.shards); more: what a classifier adds."""
+        save_shards(self, folder, default if shards is None else shards, **more)
 
     def compress(self) -> Self:
         """A copy that only predicts, with weights of 8 bits: a quarter of the memory, and scores that differ slightly.

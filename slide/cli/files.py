@@ -32,6 +32,21 @@ def writable(path: str, *inputs: str | None) -> Path:
     return target
 
 
+def names_folder(path: str) -> bool:
+    """Whether a folder is meant: one that is there, or a name that ends as one."""
+    return path.endswith(("/", os.sep)) or os.path.isdir(path)
+
+
+def writable_folder(path: str) -> Path:
+    """A folder to write into, which is made where it is missing."""
+    target = Path(path)
+    with naming(target):
+        target.mkdir(parents=True, exist_ok=True)
+        if not os.access(target, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "cannot write into this folder")
+    return target
+
+
 @contextmanager
 def naming(target: Path) -> Iterator[None]:
     """Errors of writing name the file that was asked for, not a temporary one or none."""
@@ -56,8 +71,14 @@ def whole_file(target: Path) -> Iterator[IO[str]]:
 
 
 def size(path: Path) -> str:
-    """Of a file, for people; a stream has none."""
-    return "written through" if is_stream(path) else f"{path.stat().st_size / 1e6:,.1f} MB"
+    """Of a file, or of all in a folder, for people; a stream has none."""
+    return "written through" if is_stream(path) else f"{n_bytes(path) / 1e6:,.1f} MB"
+
+
+def n_bytes(path: Path) -> int:
+    """Of a file, or of all in a folder."""
+    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+    return sum(one.stat().st_size for one in files)
 
 
 @contextmanager
@@ -70,7 +91,7 @@ def said_apart(out: Any) -> Iterator[None]:
 
 def is_stream(path: Path) -> bool:
     """Whether what is written there is gone, as into a pipe: it can be written once only."""
-    return Place.of(path).is_stream
+    return not path.is_dir() and Place.of(path).is_stream
 
 
 def opened(target: Path | None) -> AbstractContextManager[IO[str]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import slide
 from slide.checks import require
 from slide.cli.data import BlockData, MatrixData, TrainingData, validation_of
-from slide.cli.files import is_stream, naming, size, writable
+from slide.cli.files import is_stream, n_bytes, names_folder, naming, size, writable, writable_folder
 from slide.cli.models import cluster_of
 from slide.cli.scoring import METRICS
 from slide.cli.text_data import TextData
@@ -118,7 +118,19 @@ def _cluster(args: Namespace) -> Any:
         raise ValueError("--autotune: found --engine too, which does not go with it yet")
     if args.recovery == "exact" and not args.checkpoint:
         raise ValueError("--recovery: found exact, and no --checkpoint to go back to, wanted both")
-    return cluster_of(args)
+    return cluster_of(args, args.out if in_parts(args) else None)
+
+
+def in_parts(args: Namespace) -> bool:
+    """Whether workers write the model into a folder, each its part."""
+    return bool(args.engine and args.out) and names_folder(args.out)
+
+
+def output(args: Namespace) -> Path | None:
+    """Where the model goes, checked before any work is done."""
+    if not args.out:
+        return None
+    return writable_folder(args.out) if in_parts(args) else writable(args.out, args.data, args.test)
 
 
 def apply_preset(args: Namespace) -> None:
@@ -219,10 +231,13 @@ def interrupted(
 
 
 def save(clf: SlideClassifier, target: Path) -> dict[str, Any]:
-    """SlideClassifier.save, with the file named in what goes wrong; facts of the file."""
+    """SlideClassifier.save, or save_shards for a folder, named in what goes wrong; facts of what was written."""
     with naming(target):
-        clf.save(target)
-    return {"model": str(target), "model_bytes": None if is_stream(target) else target.stat().st_size}
+        if target.is_dir():
+            clf.save_shards(target)
+        else:
+            clf.save(target)
+    return {"model": str(target), "model_bytes": None if is_stream(target) else n_bytes(target)}
 
 
 def training_facts(clf: SlideClassifier, data: TrainingData, seconds: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import slide
 from slide.engine.threads import resolve_threads
 from slide.estimator.classifier import SlideClassifier
+from slide.io.shards import is_folder
 from slide.network import Network
 from slide.training import bars
 
@@ -25,8 +26,8 @@ def load_model(args: Namespace) -> Model:
         return slide.load(args.model, **how)
 
 
-def cluster_of(args: Namespace) -> Any:
-    """What --engine, --workers and --address ask for, of commands that have them."""
+def cluster_of(args: Namespace, parts_to: str | None = None) -> Any:
+    """What --engine, --workers and --address ask for, of commands that have them; parts_to: see ClusterFits."""
     engine = getattr(args, "engine", None)
     if engine is None:
         for name in ("workers", "address", "recovery"):
@@ -36,7 +37,7 @@ def cluster_of(args: Namespace) -> Any:
     from slide.distributed.engines import from_name
 
     recovery = getattr(args, "recovery", None) or "partial"
-    return from_name(engine, args.workers, getattr(args, "n_threads", None), args.address, recovery)
+    return from_name(engine, args.workers, getattr(args, "n_threads", None), args.address, recovery, parts_to)
 
 
 def load_classifier(args: Namespace, purpose: str) -> SlideClassifier:
@@ -71,7 +72,10 @@ def network_rows(model: Model, X: Any) -> Any:
 
 
 def is_model(path: str) -> bool:
-    """Whether a file opens as a model does: 8 bytes of length, then JSON. Its name decides where it is too short."""
+    """Whether a file opens as a model does: 8 bytes of length, then JSON. Its name decides where it is too short. A
+    folder is one where it holds a model in parts."""
+    if is_folder(path):
+        return True
     if path in slide.datasets.names() or not os.path.isfile(path):
         return path.endswith(".slide")
     with open(path, "rb") as file:

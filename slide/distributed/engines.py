@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from slide.checks import require, whole
 from slide.distributed.training.fit import ClusterFits
 from slide.distributed.training.pace import LARGEST
+from slide.distributed.training.work import Found
 from slide.distributed.transport.link import Link
 from slide.distributed.transport.local import LocalGroup, Meeting
 from slide.distributed.transport.member import Breakable, Member
@@ -21,6 +22,7 @@ from slide.distributed.transport.membership import Membership, Message
 from slide.distributed.transport.supervise import Outcome, Workers, call, supervise
 from slide.distributed.transport.topology import planned
 from slide.engine.threads import resolve_threads
+from slide.network import Network
 
 Work = Callable[[Any], Any]
 
@@ -53,8 +55,26 @@ class Cluster(ClusterFits):
         host = self._listening_host()
         from slide.distributed.prediction.network import load
 
-        each = self.threads or max(1, resolve_threads(n_threads) // self._started())
-        return load(self.run, folder, host, each, n_threads)
+        return load(self.run, folder, host, self._each(n_threads), n_threads)
+
+    def _each(self, n_threads: int | None) -> int:
+        """Threads of a worker."""
+        return self.threads or max(1, resolve_threads(n_threads) // self._started())
+
+    @property
+    def network_class(self) -> type[Network]:
+        """What a classifier's network is while workers train it, and afterwards."""
+        from slide.distributed.prediction.network import SharedNetwork
+
+        return Network if self.parts_to is None else SharedNetwork
+
+    def left_in_parts(self, net: Any, found: Found) -> None:
+        """See ClusterFits. Whom somebody else started cannot be asked."""
+        net.left_in_parts(found)
+        if self.workers is not None:
+            from slide.distributed.prediction.session import Session
+
+            net.connect(Session(self.run, str(self.parts_to), self._listening_host(), self._each(net.n_threads)))
 
     def _listening_host(self) -> str:
         """The address of this process that workers reach."""
@@ -67,8 +87,8 @@ class Cluster(ClusterFits):
 class Local(Cluster):
     """Threads of this process, for tests and to try things out.
 
-    timeout: seconds that a call waits for the others. recovery, largest_share: see
-    ClusterFits.
+    timeout: seconds that a call waits for the others. recovery, largest_share, parts_to:
+    see ClusterFits.
     """
 
     workers: int | tuple[int, int] = 2
@@ -76,6 +96,7 @@ class Local(Cluster):
     timeout: float = 60.0
     recovery: str = "partial"
     largest_share: float = LARGEST
+    parts_to: Any = None
 
     def run(self, work: Work) -> Any:
         """See Engine. work need not be picklable; a thread that raises SystemExit counts as one that died."""
@@ -98,7 +119,7 @@ class Torch(Cluster):
 
     workers: a number, or the least and the most; None under torchrun. timeout: seconds of silence after which a worker
     counts as lost. patience: seconds that workers go on without the process that started them. recovery,
-    largest_share: see ClusterFits.
+    largest_share, parts_to: see ClusterFits.
     """
 
     workers: int | tuple[int, int] | None = None
@@ -107,6 +128,7 @@ class Torch(Cluster):
     patience: float = 30.0
     recovery: str = "partial"
     largest_share: float = LARGEST
+    parts_to: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -137,6 +159,7 @@ class MPI(Cluster):
     threads: int | None = None
     recovery: str = "partial"
     largest_share: float = LARGEST
+    parts_to: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -156,8 +179,8 @@ class Ray(Cluster):
     """Ray actors, each of `threads` processors, over torch's gloo.
 
     workers: a number, or the least and the most. address: of a Ray cluster, "auto" for the one of this machine; None
-    starts one on this machine's loopback and shuts it down. timeout, patience, recovery, largest_share: as
-    for Torch.
+    starts one on this machine's loopback and shuts it down. timeout, patience, recovery, largest_share,
+    parts_to: as for Torch.
     """
 
     workers: int | tuple[int, int] = 2
@@ -167,6 +190,7 @@ class Ray(Cluster):
     patience: float = 30.0
     recovery: str = "partial"
     largest_share: float = LARGEST
+    parts_to: Any = None
 
     def run(self, work: Work) -> Any:
         """See Engine. work has to be picklable."""
@@ -188,19 +212,21 @@ def from_name(
     threads: int | None = None,
     address: str | None = None,
     recovery: str = "partial",
+    parts_to: str | None = None,
 ) -> Engine:
     """The engine of a command line: "ray", "torch", "mpi" or "local", and "2" or "2:8" workers."""
     require(engine in ("ray", "torch", "mpi", "local"), "engine", engine, '"ray", "torch", "mpi" or "local"')
     require(address is None or engine == "ray", "address", address, "None, unless the engine is ray")
     numbers = None if workers is None else _parsed(workers)
+    how: dict[str, Any] = {"recovery": recovery, "parts_to": parts_to}
     if engine == "mpi":
         require(numbers is None, "workers", workers, "None with mpi: mpirun -n says it")
-        return MPI(threads, recovery)
+        return MPI(threads, **how)
     if engine == "ray":
-        return Ray(numbers or 2, threads, address, recovery=recovery)
+        return Ray(numbers or 2, threads, address, **how)
     if engine == "local":
-        return Local(numbers or 2, threads, recovery=recovery)
-    return Torch(numbers if numbers or "RANK" in os.environ else 2, threads, recovery=recovery)
+        return Local(numbers or 2, threads, **how)
+    return Torch(numbers if numbers or "RANK" in os.environ else 2, threads, **how)
 
 
 def _parsed(workers: str) -> int | tuple[int, int]:

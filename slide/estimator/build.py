@@ -46,11 +46,12 @@ def build_network(
     wide: Wide | None,
     seed: int,
     *,
-    trains_elsewhere: bool = False,
+    elsewhere: type[Network] | None = None,
 ) -> Network:
     """Untrained; raises ValueError for options that make no sense, naming them.
 
-    trains_elsewhere : weights will come from there; until then they are zeros, whose memory nobody has touched
+    elsewhere : of which class it is where weights will come from elsewhere; until then they are none, or zeros whose
+        memory nobody has touched
     """
     hidden = widths(options.hidden)
     layers: list[Layer] = []
@@ -60,7 +61,7 @@ def build_network(
         layers.append(DenseInput(n_features, options.dropout))
     layers += [Dense(n, options.activation) for n in hidden[1:]]
     layers.append(_output_layer(options, n_labels))
-    return Network(
+    return (elsewhere or Network)(
         layers,
         wide=wide,
         optimizer=Adagrad(options.lr) if options.optimizer is None else options.optimizer,
@@ -72,7 +73,7 @@ def build_network(
         seed=seed,
         backend=options.backend,
         memory=options.memory,
-        arrays={} if trains_elsewhere else None,
+        arrays=None if elsewhere is None else {},
     )
 
 

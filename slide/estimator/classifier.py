@@ -224,7 +224,7 @@ class SlideClassifier(FittedClassifier):
         require(whole(self.epochs) >= 1, "epochs", self.epochs, "1 or more")
         repeats = checkpoint is None and not isinstance(eval_set, float)
         data: dict[str, Any] = {"few_rows": FEW_ROWS, "all_there": True, "repeats": repeats}
-        rows = begin(self, X, y, classes, sample_weight, trains_elsewhere=cluster is not None, **data)
+        rows = begin(self, X, y, classes, sample_weight, elsewhere=cluster and cluster.network_class, **data)
         if checkpoint is not None:
             self._encoding.reader.config()  # what no file holds is said before the training
         how: dict[str, Any] = {"epochs": self.epochs, "schedule": self.schedule or Linear(), "callback": callback}
@@ -273,7 +273,7 @@ class SlideClassifier(FittedClassifier):
         first = first_of(blocks)
         if classes is None and not read_labels(first[1]).is_indicator:
             raise ValueError("classes: found None, wanted all labels: the first block may not have them all")
-        rows = begin(self, first[0], first[1], classes, trains_elsewhere=cluster is not None)
+        rows = begin(self, first[0], first[1], classes, elsewhere=cluster and cluster.network_class)
         sample = rows.X[:SAMPLE], rows.Y[:SAMPLE]
         del first, rows
         how = {"epochs": self.epochs, "schedule": self.schedule or Linear()}

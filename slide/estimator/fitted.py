@@ -309,11 +309,9 @@ class FittedClassifier(Predictions):
         >>> ids.shape
         (4, 2)
         """
-        from slide.io.shards import save_shards
-
         self._check_fitted()
         fit = getattr(self, "shared_fit_", None)
-        save_shards(self.network_, folder, shards or (2 if fit is None else len(fit.workers)), **self._stored())
+        self.network_.save_shards(folder, shards, default=2 if fit is None else len(fit.workers), **self._stored())
 
     def compress(self) -> Self:
         """A copy that only predicts, with weights of 8 bits: see ``Network.compress``. `save` takes it too."""

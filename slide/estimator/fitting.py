@@ -23,6 +23,7 @@ from slide.estimator.label_doubts import doubt_labels
 from slide.estimator.plan import FitPlan
 from slide.estimator.sklearn_api import seed_of
 from slide.inference.scores import threshold
+from slide.network import Network
 from slide.optim import check_schedule
 from slide.training import bars
 from slide.training.callbacks import Callback, Callbacks, Shown, listed
@@ -41,14 +42,14 @@ def begin(
     few_rows: int = 0,
     all_there: bool = False,
     repeats: bool = False,
-    trains_elsewhere: bool = False,
+    elsewhere: type[Network] | None = None,
 ) -> TrainingRows:
     """Gives a classifier an untrained model for these data; the data as it sees them. An error leaves an earlier fit.
 
     few_rows : fewer are trained on by one thread, where their number is not given
     all_there : no others will come, so what can be chosen from them is
     repeats : whether few rows may be there as often as their weights say
-    trains_elsewhere : see build_network
+    elsewhere : see build_network
     """
     check_schedule(clf.schedule)
     check_verbose(clf.verbose)
@@ -69,7 +70,7 @@ def begin(
     plan = FitPlan.of(clf.wide, *((rows.X, rows.Y) if all_there else ()), is_table=table)
     sizes = rows.X.shape[1], rows.Y.shape[1]
     seed = seed_of(clf.random_state)
-    clf.network_ = build_network(clf, *sizes, n_threads, plan.wide, seed, trains_elsewhere=trains_elsewhere)
+    clf.network_ = build_network(clf, *sizes, n_threads, plan.wide, seed, elsewhere=elsewhere)
     clf.plan_, clf._encoding, clf.calibration_, clf.thresholds_ = plan, encoding, None, fixed
     return rows
 
@@ -97,6 +98,8 @@ def train(
     calibrate : as SlideClassifier.fit takes it; None: probabilities and thresholds stay what they are
     """
     given = _calibration_rows(clf, calibrate)
+    if cluster is not None:
+        cluster.check_answers(calibrate)
     net, callbacks = clf.network_, [*verbose_callbacks(clf.verbose), *listed(callback)]
     net.check_trains()
     rows, held = hold_out(rows, eval_set, clf._encoding, net.seed, net.n_threads)
@@ -142,7 +145,14 @@ def train(
             how = {"weights": rows.weights, "before_held": calibrate_on_held, "between": told}
             clf.plan_.ranking = learn_ranker(net, rows.X, rows.Y, apart, rank, net.seed, **how)
         learned.learn_of_given()
+    save_parts(clf, cluster)
     say_what_was_done(clf)
+
+
+def save_parts(clf: FittedClassifier, cluster: Any) -> None:
+    """Adds to parts of a model that workers wrote what was learned of it since."""
+    if cluster is not None and cluster.parts_to is not None:
+        clf.save_shards(cluster.parts_to)
 
 
 def fit_on_cluster(
@@ -172,7 +182,11 @@ def _left_to(clf: FittedClassifier, found: Any) -> None:
     """What a fit on a cluster left; None in a process of another rank, which has done its part."""
     clf.shared_fit_ = found
     if found is None:
-        raise SystemExit(0)
+        raise _PartDone(0)
+
+
+class _PartDone(SystemExit):
+    """Of a process that is not the first."""
 
 
 def _calibration_rows(clf: FittedClassifier, calibrate: Any) -> Pair | None:
@@ -196,6 +210,8 @@ def train_on_blocks(
 
     sample : some rows as the network sees them; fit_kwargs : of Network.fit_blocks, or a cluster's
     """
+    if cluster is not None:
+        cluster.check_answers(calibrate)
     callbacks = [*verbose_callbacks(clf.verbose), *listed(callback)]
     given = _calibration_rows(clf, calibrate)
     wanted = "a pair (X, y): of blocks no share is held out"
@@ -217,6 +233,7 @@ def train_on_blocks(
             how = fit_kwargs | {"callback": callbacks, "eval_set": held}
             _left_to(clf, cluster.fit_network_blocks(clf.network_, source, **how))
         learned.learn_of_given()
+    save_parts(clf, cluster)
     say_what_was_done(clf)
 
 
@@ -226,15 +243,23 @@ def recorded(
 ) -> Iterator[None]:
     """Records how the training inside went; rows and Y are those, or some of those, that are trained on."""
     started, before = time.perf_counter(), clf.network_.step
-    try:
-        yield
-    finally:  # an interrupted fit leaves a usable model
+
+    def record() -> None:
         clf.fit_seconds_ = time.perf_counter() - started
         trained = clf.network_.step - before - clf.network_.samples_resumed
         clf.samples_per_second_ = max(trained, 0) / clf.fit_seconds_
         clf.history_ = clf.network_.history
-        clf.threshold_ = threshold(clf.network_, rows, Y)
+        clf.threshold_ = threshold(clf.network_, rows, Y) if clf.network_.is_ready else 0.0
         clf.card_ = facts().card(clf.network_, clf.fit_seconds_, clf.samples_per_second_)
+
+    try:
+        yield
+    except _PartDone:
+        raise
+    except BaseException:  # an interrupted fit leaves a usable model
+        record()
+        raise
+    record()
 
 
 # -- verbose -----------------------------------------------------------------------------------------------------------

@@ -12,9 +12,8 @@ the whole together. Arrays have the names that model files have for them (model_
 from __future__ import annotations
 
 import json
+import math
 import os
-import secrets
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,15 +26,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from slide.checks import require, whole
+from slide.checks import whole
 from slide.engine import memory
 from slide.errors import ModelFormatError
-from slide.io.atomic import replacing
 from slide.io.model_check import DTYPES, check_config, check_cost
 from slide.io.model_file import ModelFile
-from slide.layers import Sampled, SparseInput
-from slide.model.model import Model
-from slide.model.snapshot import as_json
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -45,6 +40,7 @@ FORMAT = 1
 MANIFEST = "model.json"  # a checkpoint of a shared fit has another name: neither takes the other's place
 FEATURES, LABELS = "layer0.rows", "layer1.rows"
 PAIRS = ("wide.indptr", "wide.labels", "wide.weights", "wide.bias")  # by feature
+READ_BYTES = 2**24  # of rows at a time
 RANKED = ("rank.indptr", "rank.features", "rank.weights", "rank.bias")  # by label
 
 
@@ -59,77 +55,10 @@ def ranges(n: int, parts: int) -> list[Range]:
     return list(pairwise(edges))
 
 
-# -- writing -----------------------------------------------------------------------------------------------------------
-
-
-def save_shards(
-    model: Model,
-    folder: Any,
-    shards: int,
-    extra: Mapping[str, Any] | None = None,
-    extra_arrays: Mapping[str, Array] | None = None,
-) -> None:
-    """Writes a model in so many parts, and what a classifier adds to it. What was there survives until all is written.
-
-    Raises
-    ------
-    ValueError
-        For a network that cannot be shared out.
-    OSError
-        If the folder cannot be written to, or the disk is full.
-    """
-    _check_shareable(model)
-    require(whole(shards) >= 1, "shards", shards, "an int, 1 or more")
-    folder = Path(folder)
-    with model.lock:
-        snapshot = model.snapshot()
-        arrays = snapshot.arrays | dict(extra_arrays or {})
-        n_features, n_labels = model.n_features, model.n_labels
-        into = folder / f"shards-{secrets.token_hex(4)}"
-        into.mkdir(parents=True)
-        try:
-            kept = {name: a for name, a in arrays.items() if name not in (FEATURES, LABELS, *PAIRS, *RANKED)}
-            _write(into / "whole.npz", kept)
-            parts = zip(ranges(n_features, shards), ranges(n_labels, shards), strict=True)
-            for number, (features, labels) in enumerate(parts):
-                _write(into / f"part-{number}.npz", _part_of(arrays, features, labels))
-            facts = {"format": FORMAT, "shards": shards, "folder": into.name, "network": snapshot.config}
-            text = json.dumps({**facts, **(extra or {})}, default=as_json)
-            with replacing(folder / MANIFEST) as file:
-                file.write(text.encode())
-        except BaseException:
-            shutil.rmtree(into, ignore_errors=True)
-            raise
-    for old in folder.glob("shards-*"):
-        if old.name != into.name:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_shareable(model: Model) -> None:
-    layers = model.layers
-    ok = len(layers) == 2 and isinstance(layers[0], SparseInput) and isinstance(layers[1], Sampled)
-    kinds = ", ".join(type(layer).__name__ for layer in layers)
-    require(ok, "save_shards", f"a network of {kinds}", "one hidden layer: SparseInput and Sampled")
-    assert isinstance(layers[0], SparseInput)
-    require(not layers[0].bias, "save_shards", "SparseInput(bias=True)", "False: it would be in no part")
-    require(not model.is_compressed, "save_shards", "a compressed model", "one of floats: save keeps it in one file")
-    require(model.memory is None, "save_shards", f"memory={model.memory}", "a model loaded without memory=")
-
-
-def _write(path: Path, arrays: Mapping[str, Array]) -> None:
-    with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def _part_of(arrays: Mapping[str, Array], features: Range, labels: Range) -> Arrays:
-    """What belongs to these features and labels."""
-    found = {FEATURES: arrays[FEATURES][slice(*features)], LABELS: arrays[LABELS][slice(*labels)]}
-    found |= {"features": np.array(features), "labels": np.array(labels)}
-    if PAIRS[0] in arrays:
-        found |= _pairs_of(arrays, *labels)
-    if RANKED[0] in arrays:
-        found |= _ranked_of(arrays, *labels)
-    return found
+def sparse_of(arrays: Mapping[str, Array], first: int, end: int) -> Arrays:
+    """What belongs to these labels, but for their rows."""
+    found = _pairs_of(arrays, first, end) if PAIRS[0] in arrays else {}
+    return found | (ranked_of(arrays, first, end) if RANKED[0] in arrays else {})
 
 
 def _pairs_of(arrays: Mapping[str, Array], first: int, end: int) -> Arrays:
@@ -141,15 +70,12 @@ def _pairs_of(arrays: Mapping[str, Array], first: int, end: int) -> Arrays:
     return dict(zip(PAIRS, found, strict=True))
 
 
-def _ranked_of(arrays: Mapping[str, Array], first: int, end: int) -> Arrays:
+def ranked_of(arrays: Mapping[str, Array], first: int, end: int) -> Arrays:
     """Sparse rows of labels first to end - 1."""
     indptr, features, weights, bias = (arrays[name] for name in RANKED)
     some = slice(int(indptr[first]), int(indptr[end]))
     found = indptr[first : end + 1] - indptr[first], features[some], weights[some], bias[first:end]
     return dict(zip(RANKED, found, strict=True))
-
-
-# -- reading -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -208,6 +134,46 @@ class _Part:
             raise ModelFormatError(f"{self._path}: a part of a model is damaged: {name}: {e}") from e
         return found
 
+    def n_bytes(self, name: str) -> int:
+        """Of an array."""
+        with self._member(name) as (shape, dtype, _):
+            return math.prod(shape) * dtype.itemsize
+
+    def kind_of(self, name: str) -> tuple[int, np.dtype[Any]]:
+        """How many elements a row of an array has, and of what type."""
+        with self._member(name) as (shape, dtype, _):
+            if len(shape) != 2:
+                raise ValueError(f"found an array of {shape}, wanted rows")
+            return shape[1], dtype
+
+    def fill(self, name: str, first: int, to: Array) -> None:
+        """Reads rows of an array, from `first` on, into `to`; the others are read too, for their checksum's sake."""
+        with self._member(name) as (shape, dtype, member):
+            if shape[1:] != to.shape[1:] or dtype != to.dtype or first + len(to) > shape[0]:
+                raise ValueError(f"found {shape} of {dtype}, wanted rows to {first + len(to)} as those of other parts")
+            row, at = dtype.itemsize * shape[1], 0
+            step = max(1, READ_BYTES // max(row, 1))
+            while at < shape[0]:
+                some = np.frombuffer(member.read(row * min(step, shape[0] - at)), dtype).reshape(-1, shape[1])
+                begin, end = max(at, first), min(at + len(some), first + len(to))
+                if begin < end:
+                    to[begin - first : end - first] = some[begin - at : end - at]
+                at += min(step, shape[0] - at)
+
+    @contextmanager
+    def _member(self, name: str) -> Iterator[tuple[tuple[int, ...], np.dtype[Any], Any]]:
+        """Shape, type and the bytes of an array's rows; ModelFormatError where they are not there."""
+        try:
+            with self._file.zip.open(f"{name}.npy") as member:
+                version = np.lib.format.read_magic(member)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, fortran_order, dtype = read(member)
+                if fortran_order or dtype.hasobject:
+                    raise ValueError(f"found an array of {dtype}, wanted rows of numbers")
+                yield shape, dtype, member
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+            raise ModelFormatError(f"{self._path}: a part of a model is damaged: {name}: {e}") from e
+
     def range(self, name: str) -> Range:
         """Of "features" or "labels"."""
         first, end = (int(n) for n in self[name])
@@ -236,6 +202,24 @@ def read_shards(folder: Any, *, max_bytes: int | None = None) -> ModelFile:
     return ModelFile(shards.config, arrays)
 
 
+def describe_shards(folder: Any) -> dict[str, Any]:
+    """What slide.io.model_file.describe says of a file, and how many parts there are, without reading rows."""
+    shards, sizes, n_bytes = ShardFolder.at(folder), dict[str, int](), 0
+    for path in [shards.path / "whole.npz", *(shards.path / f"part-{i}.npz" for i in range(shards.shards))]:
+        with _opened(path) as part:
+            n_bytes += path.stat().st_size
+            for name in part.names:
+                sizes[name] = sizes.get(name, 0) + part.n_bytes(name)
+    sizes = {name: n for name, n in sizes.items() if name not in ("features", "labels")}
+    return {
+        **shards.config,
+        "format_version": FORMAT,
+        "parts": shards.shards,
+        "array_bytes": sizes,
+        "file_bytes": n_bytes,
+    }
+
+
 @dataclass(frozen=True)
 class ModelPart:
     """The rows of some features and of some labels, and of these the pairs or sparse rows.
@@ -254,6 +238,20 @@ def read_part(folder: Any, rank: int, size: int) -> ModelPart:
     n_features, n_labels = _sizes(shards)
     features, labels = ranges(n_features, size)[rank], ranges(n_labels, size)[rank]
     return ModelPart(features, labels, _joined(shards, n_features, n_labels, (rank, size)))
+
+
+def read_first(folder: Any, rank: int, size: int) -> Arrays:
+    """Of the labels of one worker, what shard_writing.write_first wrote."""
+    shards = ShardFolder.at(folder)
+    first, end = ranges(_sizes(shards)[1], size)[rank]
+    found = []
+    for number in range(shards.shards):
+        with _opened(shards.path / f"first-{number}.npz") as part:
+            held = part.range("labels")
+            begin, stop = max(first, held[0]), min(end, held[1])
+            if begin < stop:
+                found.append(_sparse(part, begin - held[0], stop - held[0]))
+    return _stacked_ranked(found)
 
 
 def _sizes(shards: ShardFolder) -> tuple[int, int]:
@@ -277,10 +275,10 @@ def _joined(shards: ShardFolder, n_features: int, n_labels: int, which: tuple[in
             held = part.range("features" if name == FEATURES else "labels")
             begin, stop = max(first, held[0]), min(end, held[1])
             if name not in rows:
-                like = part[name]
-                rows[name] = memory.allocate((end - first, like.shape[1]), like.dtype, "the rows of a model in parts")
+                width, dtype = part.kind_of(name)
+                rows[name] = memory.allocate((end - first, width), dtype, "the rows of a model in parts")
             if begin < stop:
-                rows[name][begin - first : stop - first] = part[name][begin - held[0] : stop - held[0]]
+                part.fill(name, begin - held[0], rows[name][begin - first : stop - first])
                 covered[name] += stop - begin
             if name == LABELS and begin < stop:
                 sparse.append(_sparse(part, begin - held[0], stop - held[0]))
@@ -292,9 +290,7 @@ def _joined(shards: ShardFolder, n_features: int, n_labels: int, which: tuple[in
 
 def _sparse(part: _Part, first: int, end: int) -> Arrays:
     """Pairs and sparse rows of some labels of a part, by its numbers."""
-    arrays = {name: part[name] for name in (*PAIRS, *RANKED) if name in part.names}
-    found = _pairs_of(arrays, first, end) if PAIRS[0] in arrays else {}
-    return found | (_ranked_of(arrays, first, end) if RANKED[0] in arrays else {})
+    return sparse_of({name: part[name] for name in (*PAIRS, *RANKED) if name in part.names}, first, end)
 
 
 def _stacked_pairs(parts: list[Arrays]) -> Arrays:

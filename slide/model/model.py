@@ -80,6 +80,37 @@ class Model(EngineOwner):
         memory: Any = None,
         arrays: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
+        self.take_options(layers, wide, optimizer, loss, rebuild, batch_size, storage, n_threads, seed, backend)
+        self.memory = parse_memory(memory)
+        if self.memory is not None:
+            check_storable_rows(self.layers, batch_size, self.backend, memory)
+        self.states: list[LayerState] = stored_layers(
+            self.layers, self.optimizer.kind, storage, self.seed, self.rebuild.incremental, arrays, self.memory
+        )
+        sizes = self.n_features, self.n_labels, self.optimizer.lr
+        self.wide_state: WideState | CompressedPairs | None = (
+            None if wide is None else stored_pairs(wide, *sizes, arrays or {})
+        )
+        self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
+        own = {k.removeprefix("rank."): a for k, a in (arrays or {}).items() if k.startswith("rank.")}
+        self.ranker: Ranker | None = Ranker.stored(own, self.n_features, self.n_labels) if own else None
+        self.leaves: Leaves | None = stored_leaves(self.states[-1], arrays or {})
+        self.start_engine()
+
+    def take_options(
+        self,
+        layers: Sequence[Layer],
+        wide: Wide | None,
+        optimizer: Optimizer | None,
+        loss: str,
+        rebuild: Rebuild | None,
+        batch_size: int | None,
+        storage: str,
+        n_threads: int | None,
+        seed: int,
+        backend: str | None,
+    ) -> None:
+        """What a model is before it has weights; refuses what makes no sense."""
         _check_stack(layers)
         require(among(loss, LOSSES), "loss", loss, f"one of {LOSSES}")
         require(wide is None or isinstance(wide, Wide), "wide", wide, "a slide.Wide or None")
@@ -99,9 +130,6 @@ class Model(EngineOwner):
         self.batch_size, self.storage, self.loss, self.seed = batch_size, storage, loss, int(seed)
         self.n_threads = resolve_threads(n_threads)
         self.backend = select.resolve_backend(backend)
-        self.memory = parse_memory(memory)
-        if self.memory is not None:
-            check_storable_rows(self.layers, batch_size, self.backend, memory)
         self.step = self.epoch = self.n_rebuilds = self.next_rebuild = 0
         self.tables_built_at = -1  # the step whose weights a full fill turned into the tables; -1: none
         self.followed_at = 0  # the step at which tables and leaves were last made of all weights
@@ -109,18 +137,6 @@ class Model(EngineOwner):
         self.recalls: dict[int, float] = {}  # of layers whose tables were measured as they are now sized
         self.samples_resumed = 0  # of the last fit: those that a checkpoint brought
         self.history: list[dict[str, Any]] = []  # of the last fit, or of the one under way
-        self.states: list[LayerState] = stored_layers(
-            self.layers, self.optimizer.kind, storage, self.seed, self.rebuild.incremental, arrays, self.memory
-        )
-        sizes = self.n_features, self.n_labels, self.optimizer.lr
-        self.wide_state: WideState | CompressedPairs | None = (
-            None if wide is None else stored_pairs(wide, *sizes, arrays or {})
-        )
-        self.lock = threading.RLock()  # held while parameters change, chunk by chunk, and while they are saved
-        own = {k.removeprefix("rank."): a for k, a in (arrays or {}).items() if k.startswith("rank.")}
-        self.ranker: Ranker | None = Ranker.stored(own, self.n_features, self.n_labels) if own else None
-        self.leaves: Leaves | None = stored_leaves(self.states[-1], arrays or {})
-        self.start_engine()
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.layers))

@@ -21,6 +21,7 @@ from slide.engine.layout import FloatArray, IntArray
 from slide.estimator.classifier import SlideClassifier
 from slide.inference.explain import Explanation, explain
 from slide.inference.scores import Floats, label_probabilities, steepness
+from slide.io.shards import MANIFEST, is_folder
 from slide.labels.stored_names import as_texts
 from slide.loading import load
 from slide.network import Network
@@ -69,8 +70,8 @@ class Why(NamedTuple):
 
 
 def identity_of(path: str) -> Identity:
-    """What changes when a file is replaced: device, inode, size, time of its last change."""
-    found = os.stat(path)
+    """What changes when a model is replaced: device, inode, size, time of the last change of its file, or manifest."""
+    found = os.stat(os.path.join(path, MANIFEST) if is_folder(path) else path)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -106,8 +107,9 @@ class Hosted:
         n_threads: int | None = None,
         backend: str | None = None,
         memory: str | None = None,
+        cluster: Any = None,
     ) -> Hosted:
-        """The model in a file, checked and warm.
+        """The model in a file or a folder, checked and warm.
 
         Raises
         ------
@@ -117,7 +119,8 @@ class Hosted:
             If what it predicts is no number.
         """
         identity = identity_of(path)
-        hosted = cls(load(path, mmap=mmap, n_threads=n_threads, backend=backend, memory=memory), path, version)
+        how = {"n_threads": n_threads, "backend": backend, "memory": memory, "cluster": cluster}
+        hosted = cls(load(path, mmap=mmap, **how), path, version)
         hosted.identity, hosted.file_time = identity, identity[3] / 1e9
         hosted.warm()
         return hosted

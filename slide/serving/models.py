@@ -11,10 +11,11 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from slide.checks import require
+from slide.io.shards import is_folder
 from slide.serving.hosted import Hosted, Identity, identity_of
 
 logger = logging.getLogger("slide.serving")
@@ -25,15 +26,17 @@ LOADING = (OSError, ValueError, MemoryError, ArithmeticError, ImportError)  # Mo
 
 @dataclass(frozen=True)
 class Loading:
-    """How models are loaded: as in slide.load."""
+    """How models are loaded: as in slide.load; cluster: whose workers hold the parts of those that are folders."""
 
     mmap: bool = False
     n_threads: int | None = None
     backend: str | None = None
     memory: str | None = None
+    cluster: Any = None
 
     def __call__(self, path: str, version: int = 1) -> Hosted:
-        return Hosted.loaded(path, version, **asdict(self))
+        cluster = self.cluster if is_folder(path) else None
+        return Hosted.loaded(path, version, **(vars(self) | {"cluster": cluster}))
 
 
 class Slot:

@@ -78,9 +78,12 @@ ROUTES = (
 
 
 def explained(hosted: Hosted, question: Question, best: Best) -> list[list[Why]]:
-    """Why each label of each row that is given scored as it did."""
+    """Why each label of each row that is given scored as it did; Refusal of a model whose weights are elsewhere."""
     places = [given(question, best, i) for i in range(len(best.ids))]
-    return [hosted.explain(row, best.ids[i, places[i]]) for i, row in enumerate(question.rows)]
+    try:
+        return [hosted.explain(row, best.ids[i, places[i]]) for i, row in enumerate(question.rows)]
+    except ValueError as error:
+        raise Refusal(422, f"explain: {error}") from error
 
 
 def predictions(hosted: Hosted, question: Question, best: Best, whys: list[list[Why]] | None) -> list[dict[str, Any]]:

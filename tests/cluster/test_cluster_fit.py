@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ pytest.importorskip("torch", reason="needs torch: make test-cluster makes an env
 
 N = 3000
 X, Y = slide.datasets.synthetic(4000, 500, 400, nnz=10, labels_per_row=2)
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
 def fitted(cluster: Any, epochs: int = 4, **how: Any) -> slide.SlideClassifier:
@@ -86,7 +88,12 @@ def test_ray_trains_the_same_model_as_torch() -> None:
 
 
 def run(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=tmp_path, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+
+def mpirun() -> str:
+    beside = Path(sys.executable).with_name("mpirun")
+    return str(beside) if beside.exists() else shutil.which("mpirun") or pytest.skip("no mpirun")
 
 
 def written(tmp_path: Path) -> str:
@@ -100,15 +107,36 @@ def test_the_command_line_trains_with_two_workers(engine: str, tmp_path: Path) -
     train = ["-m", "slide", "train", written(tmp_path), "--engine", "torch", "--epochs", "2", "--hidden", "32"]
     train += ["--out", "m.slide", "--json"]
     if engine == "torchrun":
-        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *train]
+        command = [*TORCHRUN, *train]
     else:
-        command = [*train, "--workers", "2", "--rows-at-once", "700"]
+        command = [sys.executable, *train, "--workers", "2", "--rows-at-once", "700"]
     done = run(tmp_path, *command)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(lines) == 1  # the first worker speaks for all
     assert json.loads(lines[0])["n_trained"] > N
     assert slide.load(tmp_path / "m.slide").network_.step > N
+
+
+@pytest.mark.parametrize("engine", ["torch", "ray", "torchrun", "mpi"])
+def test_the_command_line_leaves_a_model_in_parts(engine: str, tmp_path: Path) -> None:
+    slide_train = ["-m", "slide", "train", written(tmp_path), "--epochs", "2", "--hidden", "32", "--out", "model/"]
+    slide_train += ["--json", "--engine", "torch" if engine == "torchrun" else engine]
+    train = [sys.executable, *slide_train]
+    if engine == "torchrun":
+        command = [*TORCHRUN, *slide_train, "--calibrate", "no"]
+    elif engine == "mpi":
+        command = [mpirun(), "-n", "2", *train, "--calibrate", "no"]
+    else:
+        command = [*train, "--workers", "2", "--test", "train.txt"]
+    done = run(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    clf = slide.load(tmp_path / "model")
+    assert len(list(tmp_path.glob("model/shards-*/part-*.npz"))) == 2
+    assert clf.evaluate(X[:N], Y[:N])["p@1"] > 0.1
+    if engine in ("torch", "ray"):  # scored by the workers
+        assert facts["p@1"] == pytest.approx(100 * clf.evaluate(X[:N], Y[:N], n_candidates=400)["p@1"], abs=0.1)
 
 
 def test_processes_predict_together_also_when_one_is_killed(tmp_path: Path) -> None:

@@ -208,7 +208,6 @@ def test_a_shared_model_only_predicts(models: Any, shared: Any, tmp_path: Path) 
     parts = shared(tmp_path / "model")
     for call in (
         lambda: parts.save(tmp_path / "m.slide"),
-        lambda: parts.save_shards(tmp_path / "again"),
         lambda: parts.partial_fit(X[:N], Y[:N]),
         parts.compress,
     ):

@@ -45,6 +45,32 @@ def expected(path: Path) -> dict[str, tuple[list[str], list[float]]]:
     return dict(zip(all_texts(), zip(names.tolist(), scores.tolist(), strict=True), strict=True))
 
 
+def test_a_model_in_parts_is_answered_by_workers(tmp_path: Path) -> None:
+    folder, model = tmp_path / "parts", row_model()
+    model.save_shards(folder)
+    loading = Loading(n_threads=1, cluster=slide.distributed.Local(2))
+    hosted = loading(str(folder))
+    request = {"rows": [{"1": 0.5, "4": 1.0}], "k": 3}
+
+    async def ask() -> tuple[Any, Any, Any]:
+        async with serving(hosted) as client:
+            client.service.slots[0].loading = loading
+            found = await client.predict(request)
+            why = await client.predict(request | {"explain": True})
+            hosted.model.save_shards(folder)  # the manifest is replaced
+            await client.service.slots[0].follow()
+            return found, why, await client.predict(request)
+
+    found, why, again = run(ask())
+    ids, scores = model.predict_topk(np.array([[0, 0.5, 0, 0, 1, 0]], np.float32), 3)
+    told = found.json["predictions"][0]
+    assert told["labels"] == ids[0].tolist()
+    assert told["scores"] == pytest.approx(scores[0].tolist(), abs=1e-4)
+    assert why.status == 422
+    assert "parts are at workers" in why.error
+    assert (again.json["version"], again.json["predictions"]) == ("2", found.json["predictions"])
+
+
 async def best(client: Client, text: str) -> tuple[str, list[str], list[float]]:
     """Version, labels and scores."""
     answer = await client.predict({"texts": [text], "k": 3})

@@ -21,6 +21,7 @@ from slide.estimator.card import fact_text
 from slide.estimator.planned import ServingPlan
 from slide.estimator.speed_report import SpeedReport
 from slide.io.model_file import describe
+from slide.io.shards import describe_shards, is_folder
 from slide.model.snapshot import TABLE_ARRAYS, layer_from
 from slide.model.store.size import BudgetError, Needs, parse_memory
 from slide.text.table_files import read_columns
@@ -73,11 +74,13 @@ def _format(value: Any) -> str:
 
 def describe_model(path: str, memory: int | None = None) -> dict[str, Any]:
     """Facts from a model's header; memory : bytes of a budget that it is held against."""
-    header = describe(path)
+    header = describe_shards(path) if is_folder(path) else describe(path)
     net = header["network"]
     layers = net["layers"]
+    parts = {"parts": header["parts"]} if "parts" in header else {}
     facts = {
         "model": path,
+        **parts,
         "format_version": header["format_version"],
         "n_features": layers[0]["n_features"],
         "n_labels": layers[-1]["n"],

@@ -14,13 +14,14 @@ from typing import Any
 
 from slide.autotuning import autotune
 from slide.cli.data import BlockData, TrainingData
-from slide.cli.files import is_stream, size, writable
+from slide.cli.files import is_stream, size
 from slide.cli.fitting import (
     FitOptions,
     apply_preset,
     classifier_options,
     interrupted,
     kind_of_data,
+    output,
     save,
     stoppable,
     training_facts,
@@ -51,6 +52,7 @@ examples:
   slide train data.csv --text title,body --labels tags --label-separator ';' --out tags.slide
   slide train data.csv --text title --labels tags --autotune 10 --out tags.slide   finds options by itself
   slide train train.txt --validation 0.1 --patience 2 --log run.csv --out model.slide
+  slide train train.txt --engine torch --workers 4 --out model/   each worker writes its part of the model
   slide train train.txt --test test.txt --json | tail -n 1 | jq '."p@1"'
 
 Ctrl-C and SIGTERM stop within a second; with --out the model so far is saved, with --checkpoint the state to go on
@@ -68,7 +70,8 @@ def add_options(parser: Parser) -> None:
     text = "print all options in effect as such a file, and do nothing else"
     parser.add_argument("--print-config", action="store_true", help=text)
     parser.add_argument("--test", metavar="DATA", help="score on this file (an embedded data set brings its own)")
-    parser.add_argument("--out", metavar="MODEL", help="save the model to this file")
+    text = "save the model to this file; with --engine, FOLDER/: each worker writes its part of it there"
+    parser.add_argument("--out", metavar="MODEL", help=text)
     text = "read DATA, which is XMC text, N rows at a time: for files larger than memory"
     parser.add_argument("--rows-at-once", type=int, metavar="N", help=text)
     parser.add_argument("--checkpoint", metavar="FILE", help="save the state of the training to this file")
@@ -109,7 +112,7 @@ def run(args: Namespace) -> int:
         raise ValueError(f"DATA: found none, wanted {wanted}")
     kind = kind_of_data(args)
     kind.check(args)
-    target = writable(args.out, args.data, args.test) if args.out else None
+    target = output(args)
     options = FitOptions.of(args)
     if options.cluster is not None and not options.cluster.is_first:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (to the end: the first worker speaks for all)
@@ -134,7 +137,9 @@ def run(args: Namespace) -> int:
         print(clf.plan_, flush=True)
     if target:
         print(f"model: {target} ({size(target)})", flush=True)
-    if test:
+    if test and not clf.network_.is_ready:
+        print(f"not scored, since the workers have left: slide eval {target} TEST --engine torch", flush=True)
+    elif test:
         facts |= score(clf, test.encoded(clf), data.indicator(clf), A=args.A, B=args.B)
         clf.card_.scored(facts["test"], facts)
         if target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +11,19 @@ import scipy.sparse as sp
 
 from slide.distributed.training.answers import Found, best_here, best_of_all, by_blocks, matrix_of
 from slide.distributed.training.step import activate
-from slide.distributed.transport.group import Group
+from slide.distributed.transport.group import Array, Group
 from slide.engine import select
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
-from slide.io.shards import LABELS, PAIRS, RANKED, ShardFolder, read_part
+from slide.io.shards import LABELS, PAIRS, RANKED, ShardFolder, read_first, read_part
 from slide.layers import DenseInput
 from slide.model.model import Model
 from slide.model.pairs import make_state
 from slide.model.parameters import make_layer_state
 from slide.model.ranker import Ranker, log_sums
 from slide.model.snapshot import layer_from, optimizer_from, wide_from
+
+LAST, FIRST = "last", "first"  # of the sparse rows that rank
 
 
 class Part:
@@ -62,20 +65,34 @@ class Part:
             wide = wide_from(config["wide"])
             assert wide is not None
             self._pairs = make_state(wide, self._input.n_features, n, optimizer.lr, stored)
-        self._ranker = None
+        self._folder, self._n_labels = folder, n
+        self._rankers: dict[str, Ranker] = {}
         if RANKED[0] in part.arrays:
-            kept = {name: a for name, a in shards.whole().items() if name.startswith("rank.")}
-            rank = {n.removeprefix("rank."): a for n, a in (kept | {r: part.arrays[r] for r in RANKED}).items()}
-            self._ranker = Ranker.stored(rank, self._input.n_features, n)
+            self._kept = {name: a for name, a in shards.whole().items() if name.startswith("rank.")}
+            self._rankers[LAST] = self._ranker_of(part.arrays)
 
-    def best(self, rows: Examples, k: int, ranks: bool = True) -> Found:
-        """ids int32 [n, k] and scores float32 [n, k] of the best labels, as SlideClassifier.predict_topk gives them;
-        ranks False: by the network's own scores."""
+    def _ranker_of(self, rows: Mapping[str, Array]) -> Ranker:
+        arrays = self._kept | {name: rows[name] for name in RANKED}
+        own = {name.removeprefix("rank."): array for name, array in arrays.items()}
+        return Ranker.stored(own, self._input.n_features, self._n_labels)
+
+    def _ranker(self, which: str | None) -> Ranker | None:
+        """The one of this name, if labels are ranked."""
+        if which == FIRST and FIRST not in self._rankers:
+            self._rankers[FIRST] = self._ranker_of(read_first(self._folder, self._group.rank, self._group.size))
+        return None if which is None else self._rankers.get(which)
+
+    def best(self, rows: Examples, k: int, ranks: str | None = LAST) -> Found:
+        """ids int32 [n, k] and scores float32 [n, k] of the best labels, as SlideClassifier.predict_topk gives them.
+
+        ranks : by which sparse rows, if there are some: LAST, or FIRST, as they were before they learned of rows that
+            were held out; None: by the network's own scores
+        """
         X = matrix_of(rows, self._input.n_features)
         return by_blocks(X, lambda some: self._some(some, k, ranks))
 
-    def _some(self, X: sp.csr_array, k: int, ranks: bool) -> Found:
-        ranker, (first, end) = self._ranker if ranks else None, self._labels
+    def _some(self, X: sp.csr_array, k: int, ranks: str | None) -> Found:
+        ranker, (first, end) = self._ranker(ranks), self._labels
         m = k if ranker is None else max(k, ranker.n)
         ids, scores = best_here(self._head, self._pairs, X, self._hidden(X), min(m, end - first))
         ids, scores = best_of_all(self._group, (ids + np.int32(first), scores), m)

@@ -18,7 +18,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
 
-from slide.distributed.prediction.part import Part
+from slide.distributed.prediction.part import LAST, Part
 from slide.distributed.training.answers import Found
 from slide.distributed.transport.group import PeerLost
 from slide.distributed.transport.messages import tell
@@ -35,7 +35,7 @@ class Question:
 
     rows: Examples
     k: int
-    ranks: bool
+    ranks: str | None
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Session:
         for part in (self._accept, self._talk):
             threading.Thread(target=part, name=f"slide-prediction{part.__name__}", daemon=True).start()
 
-    def ask(self, rows: Examples, k: int, ranks: bool = True) -> Found:
+    def ask(self, rows: Examples, k: int, ranks: str | None = LAST) -> Found:
         """The best labels of rows; see Part.best. What a worker raised is raised here."""
         if self._closed:
             raise RuntimeError(ENDED)

@@ -90,6 +90,9 @@ class ClusterFits:
     recovery : "partial": the others go on, with a lost worker's rows as they were at the last checkpoint. "exact": they
         wait for another in its place, and all go back to that checkpoint, so that with a thread a worker the network
         has the bits that it would have without the loss
+    parts_to : a folder that all see, where each worker writes its part of the model at the end of a fit, so that nobody
+        ever holds the whole; the classifier then asks workers for labels, who read it there. None: the first worker
+        puts the model together, and it comes here
     largest_share : how many times an equal share of the parameters a worker may come to hold, where a slower one gives
         its away; 1: none is given away
     """
@@ -98,9 +101,20 @@ class ClusterFits:
     threads: int | None = None
     recovery: str = "partial"
     largest_share: float = LARGEST
+    parts_to: Any = None
 
     def run(self, work: Any) -> Any:
         """Calls work(member) at every worker; what it returned at the first."""
+        raise NotImplementedError
+
+    def check_answers(self, calibrate: Any) -> None:
+        """Raises ValueError where probabilities are to be learned, and nobody will answer for the model."""
+        ok = self.parts_to is None or self.workers is not None or calibrate is False
+        wanted = "False (--calibrate no) with parts_to= under torchrun or mpirun: nobody is there to ask afterwards"
+        require(ok, "calibrate", calibrate, wanted)
+
+    def left_in_parts(self, net: Any, found: Found) -> None:
+        """What the workers trained is in the folder `parts_to`: whoever asks `net` for labels asks workers."""
         raise NotImplementedError
 
     def fit_network(
@@ -181,13 +195,17 @@ class ClusterFits:
             eval_set=asked.scored,
             n_threads=self.threads or max(1, net.n_threads // self._started()),
             scaling=self._scaling(),
+            parts_to=None if self.parts_to is None else Path(self.parts_to),
             reported=reports.take,
         )
         found = self.run(work)
         if found is None:
             return None
         reports.end(found)
-        _take_over(net, found, some_rows)
+        if self.parts_to is None:
+            _take_over(net, found, some_rows)
+        else:
+            self.left_in_parts(net, found)
         return SharedFit(found.facts, found.first_ranker, tuple(reports.changes), found.seconds, found.workers)
 
     def _check(self, checkpoint: Checkpoint | None) -> None:
@@ -295,3 +313,5 @@ class _Reports:
         self._callbacks.tell("on_fit_end", self.progress, self._net)
         if found.stopped is not None:
             raise NonFiniteError(what_stopped(self._net, found.stopped, self._net.optimizer.lr))
+        if found.written is not None and found.written.wrong:
+            raise OSError(f"{found.written.into.parent}: the model could not be written: {found.written.wrong}")

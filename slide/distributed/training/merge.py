@@ -29,7 +29,7 @@ def merged_arrays(training: SharedTraining) -> Arrays | None:
     pairs = None if training.pairs is None else _pairs(training)
     if rows is None or labels is None:
         return None
-    return {"layer0.rows": rows, "layer1.rows": labels} | _hash_functions(training) | (pairs or {})
+    return {"layer0.rows": rows, "layer1.rows": labels} | hash_functions(training) | (pairs or {})
 
 
 def _in_order(
@@ -45,7 +45,7 @@ def _in_order(
     return rows
 
 
-def _hash_functions(training: SharedTraining) -> Arrays:
+def hash_functions(training: SharedTraining) -> Arrays:
     """The cells' centres, which all workers have; lists are filled anew."""
     lsh = training.shard.output.lsh
     if lsh is None or not lsh.directions.any():

@@ -5,8 +5,7 @@ Shortlists are found by all together: each lists the best of its labels, and all
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,47 @@ import scipy.sparse as sp
 
 from slide.distributed.training.answers import best_of_all, by_blocks, matrix_of
 from slide.distributed.training.loop import SharedTraining
-from slide.distributed.training.shard import dense_rows
+from slide.distributed.training.shard import Range, dense_rows
 from slide.distributed.training.step import agreed
-from slide.distributed.transport.group import collect
+from slide.distributed.transport.group import Array, collect
 from slide.engine.layout import FloatArray, IntArray
 from slide.engine.protocol import Examples
-from slide.model.ranker import Ranker
+from slide.io.shards import ranked_of
+from slide.model.ranker import NO_ROWS, Ranker
 from slide.model.sparse_rows import SolverOptions, SparseRows, solve
 from slide.training.ranking import RankingSource, shortlists
 
 LEAVES_ROWS = 2**17  # rows that leaves are learned from, at most
 
 
+@dataclass(frozen=True)
+class OwnRows:
+    """A ranker, but for its rows, of which `arrays` has those of this worker's labels (slide.io.shards.RANKED)."""
+
+    ranker: Ranker
+    labels: Range
+    arrays: dict[str, Array]
+
+    @classmethod
+    def of(cls, ranker: Ranker, labels: Range) -> OwnRows:
+        """Of a ranker whose other labels have no rows here."""
+        arrays = {f"rank.{name}": array for name, array in ranker.arrays.items()}
+        return cls(replace(ranker, rows=NO_ROWS), labels, ranked_of(arrays, *labels))
+
+    def has_rows_of(self, other: OwnRows) -> bool:
+        """Whether nothing was learned in between."""
+        return self.labels == other.labels and all(np.array_equal(a, other.arrays[n]) for n, a in self.arrays.items())
+
+
 class SharedRanking(RankingSource):
     """Shortlists of a network in parts, and sparse rows in parts: called by all workers at once."""
 
-    def __init__(self, training: SharedTraining, publish: Callable[[Ranker], None]) -> None:
-        """publish : hears of rankers of all labels, at the first worker"""
-        self._training, self._publish = training, publish
+    def __init__(self, training: SharedTraining, merge: bool) -> None:
+        """merge : whether rankers of all labels are put together at the first worker, in `rankers`; else `own` has
+        this worker's. The first of them has learned nothing of held rows."""
+        self._training, self._merge = training, merge
+        self.rankers: list[Ranker] = []
+        self.own: list[OwnRows] = []
         self.n_labels, self.n_features = training.spec.output.n, training.spec.input.n_features
         self._learn_leaves()
 
@@ -92,10 +114,13 @@ class SharedRanking(RankingSource):
         return int(total[0])
 
     def rank_by(self, ranker: Ranker) -> None:
-        """Brings the sparse rows of all workers together at the first."""
+        """Brings the sparse rows of all workers together at the first, or keeps them here."""
+        if not self._merge:
+            self.own.append(OwnRows.of(ranker, self._ranges[self.n_labels]))
+            return
         whole = self._merged(ranker.rows)
         if whole is not None:
-            self._publish(replace(ranker, rows=whole))
+            self.rankers.append(replace(ranker, rows=whole))
 
     def _merged(self, rows: SparseRows) -> SparseRows | None:
         group, (first, end) = self._training.group, self._ranges[self.n_labels]

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from slide.distributed.training.data import BlockData, Data, TrainingData
 from slide.distributed.training.elastic import Held
 from slide.distributed.training.judging import EvalSet, Judge
 from slide.distributed.training.loop import Fit, SharedTraining
-from slide.distributed.training.merge import Arrays, merged_arrays, merged_layer
+from slide.distributed.training.merge import Arrays, hash_functions, merged_arrays, merged_layer
 from slide.distributed.training.pace import LARGEST
 from slide.distributed.training.ranking import SharedRanking
 from slide.distributed.training.scaling import Scaling
 from slide.distributed.training.shard import Range, Spec
+from slide.distributed.training.writing import Written, write_parts
 from slide.distributed.transport.group import PeerLost
 from slide.distributed.transport.messages import say
 from slide.engine.protocol import TrainStats
@@ -56,10 +58,11 @@ class WorkerFacts:
 class Found:
     """A fit's outcome, at the first worker.
 
-    arrays : of the merged network, by the names of files; None if it stays in parts
+    arrays : of the merged network, by the names of files; of one that stays in parts those that are not shared out
+    ranker, first_ranker : of a network that stays in parts, without their rows
     """
 
-    arrays: Arrays | None
+    arrays: Arrays | None  # None: it was stopped
     layer: Sampled
     step: int
     epoch: int
@@ -71,6 +74,7 @@ class Found:
     stopped: TrainStats | None = None  # by a loss or an update that was not finite
     seconds: float = 0.0
     workers: tuple[WorkerFacts, ...] = ()
+    written: Written | None = None  # of a network that stays in parts
 
 
 @dataclass
@@ -89,7 +93,7 @@ class FitWork:
     saving: Saving | None = None
     eval_set: EvalSet | None = None
     n_threads: int = 1
-    merge: bool = True  # whether the first worker gets the whole network
+    parts_to: Path | None = None  # where each worker writes its part; None: the first gets the whole network
     largest_share: float = LARGEST  # of the parameters, in equal ones, that a worker may come to hold
     scaling: Scaling | None = None  # where there may be more workers than there are at first
     exact: bool = False  # whether all go back to the checkpoint when one is lost; then nothing follows from the time
@@ -198,7 +202,7 @@ class _OneWorker:
                 if not self._judge.is_due or done.step < training.step:
                     self._report(self._last)
                 if done.stats.bad_step >= 0:
-                    return self._found(None, None, done.stats)
+                    return self._found(None, None, stopped=done.stats)
             if not training.is_between_windows:
                 continue
             self._scale()
@@ -212,8 +216,17 @@ class _OneWorker:
         if trouble:
             self._report(Trouble(trouble))
         self._finish_tables()
-        arrays = merged_arrays(training) if work.merge else None
-        return self._found(arrays, self._ranked())
+        if work.parts_to is not None:
+            return self._in_parts(work.parts_to)
+        arrays = merged_arrays(training)
+        facts, ranking = self._ranked()
+        return self._found(arrays, facts, ranking.rankers if ranking else ())
+
+    def _in_parts(self, folder: Path) -> Found | None:
+        facts, ranking = self._ranked()
+        own = ranking.own if ranking else []
+        written = write_parts(self._training, folder, own)
+        return self._found(hash_functions(self._training), facts, [one.ranker for one in own], written=written)
 
     def _scale(self) -> None:
         """Asks for more workers, or fewer, at the first; they come or go between two windows."""
@@ -247,21 +260,25 @@ class _OneWorker:
         else:
             training.rebuild(rows, final=True)
 
-    def _ranked(self) -> tuple[RankingFacts, list[Ranker]] | None:
+    def _ranked(self) -> tuple[RankingFacts | None, SharedRanking | None]:
         work = self._work
         if work.rank is None:
-            return None
+            return None, None
         assert isinstance(work.data, TrainingData)
-        rankers: list[Ranker] = []
         data, held = work.data, work.held
         if not len(held):
             held = np.zeros(data.X.shape[0], np.bool_)
         weights = data.weights if len(data.weights) else None
-        source = SharedRanking(self._training, rankers.append)
-        return learn_ranker(source, data.X, data.Y, held, work.rank, work.spec.seed, weights), rankers
+        ranking = SharedRanking(self._training, merge=work.parts_to is None)
+        return learn_ranker(ranking, data.X, data.Y, held, work.rank, work.spec.seed, weights), ranking
 
     def _found(
-        self, arrays: Arrays | None, ranked: tuple[RankingFacts, list[Ranker]] | None, stopped: TrainStats | None = None
+        self,
+        arrays: Arrays | None,
+        ranking: RankingFacts | None,
+        rankers: Sequence[Ranker] = (),
+        stopped: TrainStats | None = None,
+        written: Written | None = None,
     ) -> Found | None:
         training, at = self._training, self._training.at
         facts = say(training.group, WorkerFacts(training.shard.n_bytes, *self._sent, time.process_time()))
@@ -273,13 +290,14 @@ class _OneWorker:
             at.step,
             at.epoch,
             at.n_rebuilds,
-            ranked[0] if ranked else None,
-            ranked[1][0] if ranked else None,
-            ranked[1][-1] if ranked else None,
+            ranking,
+            rankers[0] if rankers else None,
+            rankers[-1] if rankers else None,
             self._first_step,
             stopped,
             time.monotonic() - self._began,
             tuple(facts),
+            written,
         )
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
