@@ -5,11 +5,7 @@ Each of `--kills` fits is on nine tenths of the training rows, in processes over
 written, while two workers become three, and while three become two; then the process that started them, after which the
 fit goes on from what the workers saved. Times are seconds since the kill: until a block was reported again, and until
 there were as many workers as there should be. P@1 is of the tenth that was held out, beside that of a fit that lost
-nobody.
-
-`--throttle`: instead, one of two workers gets half a processor (a cgroup's quota; needs root): the samples a second of
-the last half of a fit without that, and with it where no labels move, up to 1.1 equal shares, or as many as help. Needs
-torch, as studies.cluster.
+nobody. Needs torch, as studies.cluster.
 """
 
 from __future__ import annotations
@@ -40,7 +36,6 @@ from slide.training.callbacks import Shown
 SAVED_AFTER = 16_384  # samples, two windows: what a lost worker's labels are set back by, at most
 MOMENTS = "training", "saving", "growing", "shrinking", "driver"
 PATIENCE = 2.0  # seconds that workers go on without the driver
-PERIOD = 100_000  # microseconds of a cgroup's quota
 
 
 @dataclass
@@ -250,66 +245,6 @@ def _row(one: dict[str, Any]) -> list[str]:
     return [one["moment"], str(one["worker"]), *times, f"{one['p@1']:.2f}"]
 
 
-# -- a worker that is slow ---------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def quota() -> Iterator[Callable[[int, float], None]]:
-    """throttle(pid, share): a process gets a share of one processor."""
-    v1, v2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
-    group = (v1 if v1.exists() else v2) / f"slide-{os.getpid()}"
-    group.mkdir()
-
-    def throttle(pid: int, share: float) -> None:
-        some = int(share * PERIOD)
-        if v1.exists():
-            (group / "cpu.cfs_period_us").write_text(str(PERIOD))
-            (group / "cpu.cfs_quota_us").write_text(str(some))
-        else:
-            (group / "cpu.max").write_text(f"{some} {PERIOD}")
-        (group / "cgroup.procs").write_text(str(pid))
-
-    try:
-        yield throttle
-    finally:
-        while (group / "cgroup.procs").read_text().split():
-            time.sleep(0.1)
-        group.rmdir()
-
-
-def throttled(plan: Plan, largest: float, share: float) -> dict[str, Any]:
-    """A fit of two workers, of which one gets a share of a processor (1: as it is) after a fifth of the samples. The
-    rate is that of the last half.
-    """
-    X, Y = plan.data[:2]
-    began: list[float] = []
-
-    def act(watch: Watch, done: float) -> None:
-        if done >= 0.2 and not began:
-            began.append(time.monotonic())
-            if share < 1:
-                throttle(processes()[1], share)
-
-    watch = Watch(act)
-    clf = slide.SlideClassifier(n_threads=2, random_state=0, **plan.options)
-    cluster = slide.distributed.Torch(2, 1, largest_share=largest)
-    with quota() as throttle:
-        clf.fit(X, Y, cluster=cluster, callback=Shown(watch))
-    moved = [when for when, text in watch.said if "slow" in text and when > began[0]]
-    found = sum(began[0] < when <= moved[0] for when, _ in watch.reports) if moved else ""
-    half = watch.reports[-1][1] / 2
-    rate = _rate([one for one in watch.reports if one[1] >= half])
-    facts = {"processor": share, "largest share": largest, "blocks until found": found, "samples/s": round(rate)}
-    return facts | {"said": [text for _, text in watch.said]}
-
-
-def _rate(reports: Sequence[tuple[float, int]]) -> float:
-    """Samples a second."""
-    if len(reports) < 2:
-        return float("nan")
-    return (reports[-1][1] - reports[0][1]) / (reports[-1][0] - reports[0][0])
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     p = commands.data_parser("studies.survival", __doc__, f"or a synthetic shape: {', '.join(shapes.SHAPES)}")
     p.add_argument("--workers", type=int, default=2)
@@ -318,23 +253,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--recovery", choices=("partial", "exact"), default="partial")
     p.add_argument("--kills", type=int, default=20, metavar="N")
     p.add_argument("--moments", nargs="+", choices=MOMENTS, default=MOMENTS)
-    p.add_argument("--throttle", action="store_true", help="instead: a worker that gets half a processor")
     commands.add_run_options(p, "survival")
     args = p.parse_args(argv)
     options: dict[str, Any] = {"wide": False} if args.network_only else {}
     options |= {} if args.epochs is None else {"epochs": args.epochs}
     plan = Plan(shapes.find(args.data).held_out(), args.workers, args.threads, args.recovery, options)
     env = environment.describe(args.threads, [0], data=args.data, recovery=args.recovery)
-    if args.throttle:
-        found = [throttled(plan, *one) for one in ((1.0, 1.0), (1.0, 0.5), (1.1, 0.5), (2.0, 0.5))]
-        headers = [name for name in found[0] if name != "said"]
-        rows = [[str(one[name]) for name in headers] for one in found]
-    else:
-        found, headers = survived(plan, args.kills, args.moments), list(HEADERS)
-        rows = [_row(one) for one in found]
+    found = survived(plan, args.kills, args.moments)
     path = environment.save("survival", {"rows": found}, env, args.out)
     print(environment.summary(env), end="\n\n")
-    print(tables.markdown(headers, rows))
+    print(tables.markdown(HEADERS, [_row(one) for one in found]))
     commands.say(f"written to {path}")
     return 0
 

@@ -5,21 +5,46 @@ from __future__ import annotations
 import operator
 import os
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from slide.checks import require
 
 MAX_THREADS = 1024
 
 
-def _cgroup_limit(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """CPUs' worth of time the control group allows (version 2, then 1), None if it does not say."""
+def processor_limit(n_threads: int) -> float | None:
+    """CPUs' worth of time that the control groups allow as of now, None where that is enough for so many threads."""
+    limit = _cgroup_limit()
+    return limit if limit is not None and limit < n_threads else None
+
+
+def _cgroup_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
+    """CPUs' worth of time the control groups of this process allow (version 2, then 1), None if they do not say."""
+    return min((limit for group in _cgroups(root, membership) if (limit := _limit_of(group))), default=None)
+
+
+def _cgroups(root: Path, membership: Path) -> Iterator[Path]:
+    """Folders of the groups that this process is in, as far as they can be seen here: in a container often the root."""
+    yield from (root, root / "cpu")
     try:
-        quota, period = (root / "cpu.max").read_text().split()[:2]
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if not controllers or "cpu" in controllers.split(","):
+            top = root / "cpu" if controllers else root
+            own = PurePosixPath(path.lstrip("/"))
+            yield from (top / group for group in (own, *own.parents) if group.name)
+
+
+def _limit_of(group: Path) -> float | None:
+    try:
+        quota, period = (group / "cpu.max").read_text().split()[:2]
     except (OSError, ValueError):
         try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text()
-            period = (root / "cpu/cpu.cfs_period_us").read_text()
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
         except OSError:
             return None
     try:

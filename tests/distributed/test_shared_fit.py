@@ -343,28 +343,6 @@ def test_a_slow_worker_gets_less_to_do(largest: float, left: float, monkeypatch:
     assert sum(last) == sum(first)
 
 
-def test_shares_keep_within_bounds() -> None:
-    speeds = np.array([1.0, 1.0, 0.5, 0.01])
-    np.testing.assert_allclose(pace.limited(speeds, 0.0, 1.0), speeds / speeds.sum())
-    for least, most in ((0.025, 0.275), (0.025, 0.4), (0.1, 1.0), (0.0, 0.25)):
-        found = pace.limited(speeds, least, most)
-        assert found.sum() == pytest.approx(1)
-        assert found.min() >= least - 1e-12
-        assert found.max() <= most + 1e-12
-        assert (np.diff(found) <= 1e-12).all()
-    assert pace.limited(np.array([3.0, 1.0]), 0.05, 0.55).tolist() == pytest.approx([0.55, 0.45])
-
-
-def test_rows_move_only_where_something_is_won() -> None:
-    clock = pace.Pace(largest=1.1)
-    for shares, wanted in (([0.5, 0.5], [0.55, 0.45]), ([0.55, 0.45], None)):
-        for _ in range(pace.PATIENCE):
-            clock.take(np.array([1.0, 2.0]))
-        found = clock.better(np.array(shares))
-        assert found is None if wanted is None else found == pytest.approx(wanted)
-    assert clock.better(np.array([0.5, 0.5])) is None  # nothing is known
-
-
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 

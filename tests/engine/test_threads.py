@@ -77,6 +77,12 @@ def write(root: Path, **files: str) -> Path:
     return root
 
 
+def test_a_limit_counts_where_it_is_less_than_the_threads_would_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, wanted in ((None, None), (0.5, 0.5), (2.0, None), (1.5, 1.5)):
+        monkeypatch.setattr(threads, "_cgroup_limit", lambda limit=limit: limit)
+        assert threads.processor_limit(2) == wanted
+
+
 class TestControlGroupFiles:
     """The files that Linux shows; `_cgroup_limit` itself, before the fixture above replaced it."""
 
@@ -90,6 +96,22 @@ class TestControlGroupFiles:
         files = {"cpu__cpu_dot_cfs_quota_us": "400000\n", "cpu__cpu_dot_cfs_period_us": "100000\n"}
         assert self.limit(write(tmp_path, **files)) == 4
         assert self.limit(write(tmp_path, **(files | {"cpu__cpu_dot_cfs_quota_us": "-1\n"}))) is None
+
+    def test_of_groups_within_groups_the_least(self, tmp_path: Path) -> None:
+        version_2, version_1 = tmp_path / "two", tmp_path / "one"
+        for group, quota in (("a", "300000"), ("a/b", "max"), ("c", "50000")):
+            (version_2 / group).mkdir(parents=True, exist_ok=True)
+            (version_2 / group / "cpu.max").write_text(f"{quota} 100000\n")
+            (version_1 / "cpu" / group).mkdir(parents=True, exist_ok=True)
+            (version_1 / "cpu" / group / "cpu.cfs_quota_us").write_text(f"{quota.replace('max', '-1')}\n")
+            (version_1 / "cpu" / group / "cpu.cfs_period_us").write_text("100000\n")
+        own = tmp_path / "cgroup"
+        own.write_text("0::/a/b\n")
+        assert self.limit(version_2, own) == 3
+        own.write_text("2:memory:/c\n1:cpu,cpuacct:/a/b\n0::/\n")
+        assert self.limit(version_1, own) == 3
+        own.write_text("1:cpu:/gone\n\n")
+        assert self.limit(version_1, own) is None
 
     def test_none(self, tmp_path: Path) -> None:
         assert self.limit(tmp_path) is None

@@ -8,6 +8,7 @@ back to the checkpoint.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,16 @@ import numpy as np
 from slide.distributed.training.checkpoints import Parts, Saving, fill_cells, fill_from_files, part_of, remember
 from slide.distributed.training.judging import Judge
 from slide.distributed.training.loop import Counters, SharedTraining
-from slide.distributed.training.moving import Piece, Range, joined_pairs, missing, move_pairs, move_rows
+from slide.distributed.training.moving import (
+    Piece,
+    Range,
+    join_lists,
+    joined_pairs,
+    missing,
+    move_lists,
+    move_pairs,
+    move_rows,
+)
 from slide.distributed.training.pace import ClockedGroup
 from slide.distributed.training.shard import Shard
 from slide.distributed.transport.group import Array, Group
@@ -134,7 +144,7 @@ def regrouped(
     saving : where checkpoints are, or None
     held : what this worker brings; nothing if it is new. Where all are, they go on from the checkpoint
     """
-    before, training.group = training.group.size, ClockedGroup(group)
+    before, training.group = training.group.size, ClockedGroup(group, training.n_threads)
     old = training.shard if held else None
     ranges = tuple((one.features, one.labels) for one in held)
     brought = Brought(replace(training.at) if held else None, old.K if old else None, ranges, training.fingerprint())
@@ -150,6 +160,7 @@ def regrouped(
     else:
         training.resume(Counters(**manifest["at"]), manifest["K"])
     lost, pairs = _fill(training, said, held)
+    training.pace.forget()
     total = np.array([sum(end - first for first, end in lost["labels"])], np.int64)
     group.all_reduce(total)
     n_lost = int(total[0])
@@ -168,20 +179,40 @@ def regrouped(
 
 
 def balanced(training: SharedTraining) -> bool:
-    """Gives each worker as much as it is fast, by `training.pace`, where one is slow; called by all. Whether it did."""
+    """Gives each worker as much as it is fast, as the first one's `pace` says; called by all. Whether rows moved."""
     lengths = np.array([end - first for first, end in training.label_ranges], np.float64)
-    shares = training.pace.better(lengths)
-    if shares is None:
+    found = np.zeros(len(lengths))
+    if not training.group.rank:
+        found[:] = training.pace.better(lengths) or 0.0
+    training.group.broadcast(found)
+    if not found.any():
         return False
-    held = Held.of(training)
-    old, at = training.shard, replace(training.at)
-    ranges = ((held.features, held.labels),)
-    said = say(training.group, Brought(at, old.K, ranges, training.fingerprint()))
-    training.resume(at, old.K, shares)
+    shares: list[float] = found.tolist()
+    began = time.perf_counter()
+    old, held = training.shard, Held.of(training)
+    ranges = zip(training.feature_ranges, training.label_ranges, strict=True)
+    said = [Brought(training.at, old.K, (both,), {}) for both in ranges]
+    training.resume(training.at, old.K, shares)
     _, pairs = _fill(training, said, [held])
     _put(training, pairs)
-    _share_cells(training, said, old, None, None)
+    if training.at.n_rebuilds and old.output.lsh is not None:
+        _move_lists(training, said, old)
+    training.group.moving = time.perf_counter() - began
     return True
+
+
+def _move_lists(training: SharedTraining, said: Sequence[Brought], old: Shard) -> None:
+    """Tables of the labels that are here now, from the lists that they were in, in the same cells."""
+    group, shard = training.group, training.shard
+    before, now = old.output.lsh, shard.output.lsh
+    assert before is not None
+    assert now is not None
+    now.directions[...] = before.directions
+    pieces = [Piece(rank, one.ranges[0][1]) for rank, one in enumerate(said)]
+    move_rows(group, pieces, training.label_ranges, _own(pieces, group.rank, [before.label_cells]), now.label_cells)
+    parts = move_lists(group, pieces, training.label_ranges, _own(pieces, group.rank, [before.buckets[0]]))
+    join_lists(parts, shard.labels, now.capacity, now.buckets[0])
+    training.refill()
 
 
 def _check_same(said: Sequence[Brought]) -> None:

@@ -7,6 +7,7 @@ same everywhere, so that all of them come to each exchange at the same place.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -44,6 +45,7 @@ from slide.optim import Schedule
 from slide.training.tuning import grow_tables
 
 HIDDEN_ROWS = 8192  # of which hidden vectors are found at a time
+MOVING = 3.0  # times the seconds in which a worker takes an empty part: until rows have moved, what that may take
 WINDOW = 8192  # samples among which batches of like ones are sought
 
 
@@ -110,7 +112,7 @@ class SharedTraining:
         """K : bits of a cell's number, where tables have grown; None: as many as the spec says. placed : with a part of
         the network; False: `resume` follows, and takes one. more_key : what else `fingerprint` is to say, JSON values
         """
-        self.group, self.spec, self.data, self.n_threads = ClockedGroup(group), spec, data, n_threads
+        self.group, self.spec, self.data, self.n_threads = ClockedGroup(group, n_threads), spec, data, n_threads
         self.features = Numbering.of(spec.input.n_features, spec.seed, FEATURES)
         self.labels = Numbering.of(spec.output.n, spec.seed, LABELS)
         self.at, self.pace = Counters(), Pace()
@@ -127,7 +129,7 @@ class SharedTraining:
 
     def _place(self, speeds: list[float], K: int | None) -> None:
         """Takes this worker's part, untrained, in a group whose workers have these speeds."""
-        group, spec, data = self.group, self.spec, self.data
+        group, spec, data, began = self.group, self.spec, self.data, time.perf_counter()
         check_workers(group.size, spec.input.n_features, spec.output.n)
         self.feature_ranges = _ranges(cuts(spec.input.n_features, speeds))
         self.label_ranges = _ranges(cuts(spec.output.n, speeds))
@@ -138,6 +140,7 @@ class SharedTraining:
         self.pairs: OwnPairs | None = None
         if spec.wide is not None:
             self.pairs = OwnPairs(spec, labels, group.size, self.n_threads)
+        group.moving = MOVING * (time.perf_counter() - began)
 
     def resume(self, at: Counters, K: int | None, speeds: list[float] | None = None) -> None:
         """Takes a part anew, in the group as it is now, to go on from there; its rows are yet to come."""
@@ -177,8 +180,8 @@ class SharedTraining:
     def train_block(self, fit: Fit) -> list[Done]:
         """The next block, with what comes before it and, at the end of an epoch, after it. What is known now: of the
         block before, where that was of the same window, and of this one, where it was the window's last."""
-        self.group.own_seconds()  # what was done between blocks does not count
         window = self._window or self._next_window()
+        self.group.begin_block()
         if window.lr is None:
             places = self.at.step + np.arange(len(window.order))
             lr = fit.schedule(places / (fit.epochs * self.n_rows)) * np.float32(self.spec.optimizer.lr)
@@ -197,7 +200,7 @@ class SharedTraining:
     def _remembered(self, found: Trained) -> Done:
         order = found.samples.order
         if found.stats.bad_step < 0:
-            self.pace.take(found.seconds)
+            self.pace.take(found.told)
             if len(found.cells):
                 self.known_cells[order] = found.cells
             if found.sums is not None:
@@ -322,6 +325,13 @@ class SharedTraining:
             head.recalls[1] = measured_recall(self.shard.output, head.engine, 1, queries)
         if (self.known_cells != UNKNOWN).any():
             self.known_cells = renumbered(self.known_cells, before, self.shard)
+
+    def refill(self) -> None:
+        """Sorts the lists here anew from the labels that are in them, of many; else from all."""
+        head, lsh = self.shard.head, self.shard.output.lsh
+        assert lsh is not None
+        head.step, head.n_rebuilds = self.at.step, self.at.n_rebuilds
+        head.rebuild_tables(refresh=bool((lsh.label_cells >= 0).any()))
 
     def learn_centres(self, rows: npt.NDArray[np.int64], final: bool) -> FloatArray | None:
         """Those of the cells, of the hidden vectors of some rows, which are returned if they are finite: the same at

@@ -135,6 +135,61 @@ def joined_pairs(parts: Sequence[tuple[Range, dict[str, Array]]], whole: Range, 
     into.indptr, into.labels, into.weights = indptr, labels, weights
 
 
+def move_lists(
+    group: Group, pieces: Sequence[Piece], new: Sequence[Range], own: Sequence[Array | None]
+) -> list[tuple[Array, Array]]:
+    """The entries of lists that are labels of new[rank], from each piece that has some: how many of each cell, and the
+    labels, cell by cell. own[i] : int32 [cells, stride] lists of pieces[i] (QueryCells), None if it is another's
+    """
+    found = []
+
+    def send(piece: int, target: int, part: Range) -> None:
+        lists = own[piece]
+        assert lists is not None
+        entries = _entries(lists, pieces[piece].range[0], part)
+        if pieces[piece].rank == target:
+            found.append(entries)
+            return
+        for array in entries:
+            group.send(np.array([len(array)], np.int64), target)
+            if len(array):
+                group.send(array, target)
+
+    def receive(piece: int, target: int, part: Range) -> None:
+        source, length = pieces[piece].rank, np.empty(1, np.int64)
+        arrays = []
+        for _ in range(2):
+            group.recv(length, source)
+            arrays.append(np.empty(int(length[0]), np.int32))
+            if length[0]:
+                group.recv(arrays[-1], source)
+        found.append((arrays[0], arrays[1]))
+
+    _each_pair(group, pieces, new, send, receive)
+    return found
+
+
+def _entries(lists: Array, first: int, part: Range) -> tuple[Array, Array]:
+    """Those of lists of labels from `first` that are of this part, by their numbers among all."""
+    labels = lists[:, 1:] + np.int32(first)
+    inside = (np.arange(labels.shape[1]) < lists[:, :1]) & (labels >= part[0]) & (labels < part[1])
+    return inside.sum(axis=1, dtype=np.int32), labels[inside]
+
+
+def join_lists(parts: Sequence[tuple[Array, Array]], whole: Range, capacity: int, into: Array) -> None:
+    """Puts what move_lists found of the labels `whole` into lists int32 [cells, stride]: in each cell the first parts'
+    entries first, as many as there is room for."""
+    cells = np.concatenate([np.repeat(np.arange(len(counts)), counts) for counts, _ in parts])
+    labels = np.concatenate([found for _, found in parts])
+    order = np.argsort(cells, kind="stable")
+    cells, labels = cells[order], labels[order]
+    counts = np.bincount(cells, minlength=len(into))
+    place = np.arange(len(cells)) - np.repeat(np.cumsum(counts) - counts, counts)
+    fits = place < capacity
+    into[:, 0] = np.minimum(counts, capacity)
+    into[cells[fits], 1 + place[fits]] = labels[fits] - np.int32(whole[0])
+
+
 def stacked(blocks: Sequence[sp.csr_array]) -> sp.csr_array:
     """Entries of matrices that have none in common, zeros kept, columns ascending."""
     rows = np.concatenate([np.repeat(np.arange(b.shape[0]), np.diff(b.indptr)) for b in blocks])

@@ -1,32 +1,52 @@
 """Finds workers that are slower than the others, and gives them less to do.
 
-A worker's own time of a block is what it spends outside of exchanges. Whoever takes LIMIT times the median for PATIENCE
-blocks in a row gets a share by its speed, as do all; but no worker gets more than its memory was planned for.
+A worker's own time of a block is what it spends outside of exchanges. All get shares by their speed, once that pays:
+when over some last blocks the slowest would have saved as many seconds as moving rows takes, by the shares that their
+first half asks for in the second, and the other way round. A worker that seems faster with less to do may only need
+less of a processor than it is left, and be as slow as before with more: so that is doubted, each time for longer.
+
+A quota that the system says (a control group's) is believed at once. The worker's time is at least that in which the
+quota allows what it used of a processor. How often it stood still says little in so few blocks: quotas are those of
+tenths of a second. No worker gets more than its memory was planned for.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from slide.distributed.transport.group import Array, Group, Later, Posted
+from slide.engine.threads import processor_limit
 
-LIMIT, PATIENCE = 1.25, 20
+Floats = npt.NDArray[np.float64]
+
+PATIENCE, ENOUGH = 16, 10  # blocks that show who is slow, or after the system said that its quota is another
+NEWS = 64  # blocks for which what the system says is new
+MEMORY = 1024  # blocks
+GAIN = 1.08  # in the time of the slowest: what rows move for
+AGAIN = 1.2  # what they move for once more after the same news
+WAIT = 64  # blocks for which a worker that was slow gets no more; each time that this was right twice as many
 LEAST = 0.1  # of an equal share: so slow a worker is better replaced
 LARGEST = 1.1  # times an equal share: what the others may come to hold
-WORTH = 0.02  # of an equal share: moving rows for less than this costs more than it brings
+ASKED = 0.02  # seconds after which the system is asked again
+OWN, LIMITED, PROCESSORS, MOVING = range(4)  # what workers say of a block, in rows
+TOLD = 4
 
 
 class ClockedGroup:
     """A group that counts the seconds spent in it."""
 
-    def __init__(self, group: Group) -> None:
-        self.group, self.seconds = group, 0.0
-        self._asked, self._waited = time.perf_counter(), 0.0
+    def __init__(self, group: Group, n_threads: int = 1, moving: float = 0.0) -> None:
+        """n_threads : of this worker. moving : seconds that it takes to get another share"""
+        self.group, self.seconds, self.moving = group, 0.0, moving
+        self._began = self._used = self._waited = 0.0
+        self._limit = _Limit(n_threads)
+        self.begin_block()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.group, name)
@@ -46,12 +66,18 @@ class ClockedGroup:
         """See Group."""
         return self.group.generation
 
-    def own_seconds(self) -> float:
-        """Since it was last asked, those that were not spent in it."""
-        now, waited = time.perf_counter(), self.seconds - self._waited
-        found = now - self._asked - waited
-        self._asked, self._waited = now, self.seconds
-        return found
+    def begin_block(self) -> None:
+        """What was before is not counted."""
+        self._began, self._used, self._waited = time.perf_counter(), time.process_time(), self.seconds
+
+    def told(self) -> tuple[float, ...]:
+        """Of the block, what this worker says: OWN seconds, not spent in the group; the PROCESSORS that the system
+        allows, where they are too few for its threads, else 0; LIMITED seconds, in which these allow what was used; and
+        seconds of MOVING.
+        """
+        own = time.perf_counter() - self._began - (self.seconds - self._waited)
+        limit, used = self._limit.now(), time.process_time() - self._used
+        return own, used / limit if limit else 0.0, limit, self.moving
 
     def _clocked(self, call: Callable[..., Any], *arguments: Any) -> Any:
         begin = time.perf_counter()
@@ -87,62 +113,159 @@ class ClockedGroup:
         self._clocked(self.group.recv, array, source)
 
 
+class _Limit:
+    """Processors that the system allows, 0 where they are enough, as it said a moment ago."""
+
+    def __init__(self, n_threads: int) -> None:
+        self._n_threads, self._asked, self._found = n_threads, -ASKED, 0.0
+
+    def now(self) -> float:
+        if time.monotonic() - self._asked >= ASKED:
+            self._asked, self._found = time.monotonic(), processor_limit(self._n_threads) or 0.0
+        return self._found
+
+
+@dataclass
+class _Doubt:
+    """Of a worker that was slow: until which block, and for how many, it gets no more, however fast it seems."""
+
+    until: int
+    wait: int
+
+
 class Pace:
     """What blocks took of all workers, the same at each of them."""
 
     def __init__(self, largest: float = LARGEST) -> None:
         """largest : the share that a worker may come to have, in equal ones"""
         self.largest = largest
-        self.seconds: list[npt.NDArray[np.float64]] = []  # of the last blocks, by rank
+        self.forget()
 
-    def take(self, seconds: npt.NDArray[np.float64]) -> None:
-        """One block's, by rank."""
-        if self.seconds and len(self.seconds[0]) != len(seconds):
-            self.seconds.clear()
-        self.seconds = [*self.seconds[-PATIENCE + 1 :], seconds]
+    def forget(self) -> None:
+        """All that is known: the workers are others now."""
+        self._seconds: list[Floats] = []  # OWN and LIMITED of blocks, since rows moved or the system said something new
+        self._block, self._news, self._moving, self._moved = 0, -NEWS, 0.0, False
+        self._unlimited: Floats | None = None  # the shares before somebody was limited
+        self._limits: Floats | None = None
+        self._doubts: dict[int, _Doubt] = {}  # by rank
 
-    def straggles(self) -> bool:
-        """Whether one worker was too slow in each of the last blocks."""
-        if len(self.seconds) < PATIENCE or len(self.seconds[0]) < 2:
-            return False
-        recent = np.array(self.seconds)
-        slow = recent > LIMIT * _of_others(recent)
-        return bool(slow.all(axis=0).any())
+    def take(self, told: Floats) -> None:
+        """One block's, [4, workers]: see ClockedGroup.told."""
+        limits = told[PROCESSORS]
+        if self._limits is not None and len(self._limits) != len(limits):
+            self.forget()
+        if limits.any() if self._limits is None else (self._limits != limits).any():
+            self._news, self._moved = self._block, False
+            self._seconds.clear()
+            self._doubts.clear()
+        self._limits, self._moving = limits, float(told[MOVING].max())
+        self._seconds = [*self._seconds[-MEMORY + 1 :], told[[OWN, LIMITED]]]
+        self._block += 1
 
-    def better(self, shares: npt.NDArray[np.float64]) -> list[float] | None:
-        """Shares by what each worker would do in equal time, after blocks in which they had these. None where nobody
-        is slow, or nothing would be won. Sums: one.
+    def better(self, shares: Floats) -> list[float] | None:
+        """Shares by what each worker would do in equal time, after blocks in which they had these. None where too
+        little would be won. Sums: one.
         """
-        if not self.straggles():
+        if len(shares) < 2:
             return None
-        typical = np.median(np.array(self.seconds), axis=0)
-        self.seconds.clear()
         now = shares / shares.sum()
-        wanted = limited(now / np.maximum(typical, 1e-9), LEAST / len(now), max(self.largest, 1.0) / len(now))
-        return wanted.tolist() if np.abs(wanted - now).max() >= WORTH / len(now) else None
+        is_news = self._block - self._news <= NEWS
+        if is_news and self._unlimited is not None and not self._limits_somebody():
+            return self._moves(self._unlimited)
+        wanted = self._of_news(now) if is_news else self._that_pay(now)
+        return None if wanted is None else self._moves(wanted, now)
+
+    def _of_news(self, now: Floats) -> Floats | None:
+        """By the time since the system said something new."""
+        if len(self._seconds) < ENOUGH:
+            return None
+        found = _Prospect.of(now, np.array(self._seconds), self._most(now))
+        return found.wanted if found.gain >= (AGAIN if self._moved else GAIN) else None
+
+    def _that_pay(self, now: Floats) -> Floats | None:
+        """By the last blocks, or twice as many, and so on: the fewest over which moving would have paid."""
+        n, most = PATIENCE, self._most(now)
+        while n <= len(self._seconds):
+            found = _Prospect.of(now, np.array(self._seconds[-n:]), most)
+            if found.gain >= GAIN and found.saved >= self._moving:
+                self._doubt(now, found.wanted)
+                return found.wanted
+            n *= 2
+        return None
+
+    def _limits_somebody(self) -> bool:
+        return self._limits is not None and bool(self._limits.any())
+
+    def _moves(self, wanted: Floats, now: Floats | None = None) -> list[float]:
+        """now : to come back to when a limit has gone that there is"""
+        if not self._limits_somebody():
+            self._unlimited = None
+        elif self._unlimited is None:
+            self._unlimited = now
+        self._seconds.clear()
+        self._moved = True
+        return wanted.tolist()
+
+    def _most(self, now: Floats) -> Floats:
+        """That each may get: what it has, where it is doubted."""
+        most = np.maximum(now, max(self.largest, 1.0) / len(now))
+        for rank, doubt in self._doubts.items():
+            if self._block < doubt.until:
+                most[rank] = now[rank]
+        return most
+
+    def _doubt(self, now: Floats, wanted: Floats) -> None:
+        """Of who gets less than before and than an equal share."""
+        for rank in np.flatnonzero((wanted < now) & (wanted * len(now) < 1)).tolist():
+            wait = 2 * self._doubts[rank].wait if rank in self._doubts else WAIT
+            self._doubts[rank] = _Doubt(self._block + wait, wait)
 
 
-def limited(speeds: npt.NDArray[np.float64], least: float, most: float) -> npt.NDArray[np.float64]:
+@dataclass(frozen=True)
+class _Prospect:
+    """What other shares promise: in each half of some blocks, those that the other half asks for.
+
+    gain : how many times less the slowest would have taken, in the worse half
+    saved : seconds of the slowest, in both
+    wanted : shares, by both
+    """
+
+    gain: float
+    saved: float
+    wanted: Floats
+
+    @classmethod
+    def of(cls, now: Floats, blocks: Floats, most: Floats) -> _Prospect:
+        """blocks : [blocks, 2, workers] seconds OWN and LIMITED"""
+        whole, first, second = (some.sum(axis=0).max(axis=0) for some in (blocks, *np.array_split(blocks, 2)))
+        took, would, gains = 0.0, 0.0, []
+        for seconds, other in ((first, second), (second, first)):
+            then = float((seconds * wanted_shares(now, other, most) / now).max())
+            took, would = took + float(seconds.max()), would + then
+            gains.append(float(seconds.max()) / max(then, 1e-9))
+        return cls(min(gains), took - would, wanted_shares(now, whole, most))
+
+
+def wanted_shares(now: Floats, seconds: Floats, most: Floats) -> Floats:
+    """By what each did in so many seconds with the share it has now."""
+    return limited(now / np.maximum(seconds, 1e-9), np.minimum(now, LEAST / len(now)), most)
+
+
+def limited(speeds: Floats, least: npt.ArrayLike, most: npt.ArrayLike) -> Floats:
     """Shares as the speeds, but for those that would be less or more than these; their sum is one."""
     shares = np.full(len(speeds), np.nan)
+    least, most = np.broadcast_to(least, shares.shape), np.broadcast_to(most, shares.shape)
     while np.isnan(shares).any():  # whoever is out of bounds gets the bound, and the others share the rest
         free = np.isnan(shares)
         wanted = speeds[free] / speeds[free].sum() * (1 - np.nansum(shares))
-        bounded = np.clip(wanted, least, most)
+        bounded = np.clip(wanted, least[free], most[free])
         excess = (bounded - wanted).sum()
         fixed = bounded != wanted
         if excess > 0:
-            fixed &= wanted < least
+            fixed &= wanted < least[free]
         elif excess < 0:
-            fixed &= wanted > most
+            fixed &= wanted > most[free]
         shares[np.flatnonzero(free)[fixed]] = bounded[fixed]
         if not fixed.any():
             shares[free] = wanted
     return shares
-
-
-def _of_others(recent: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[blocks, workers]: of each worker, the median of the others'."""
-    n = recent.shape[1]
-    found = [np.median(np.delete(recent, worker, axis=1), axis=1) for worker in range(n)]
-    return np.stack(found, axis=1)

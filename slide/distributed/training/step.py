@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide.distributed.training.cells import edges, has_cells, own_cells
-from slide.distributed.training.pace import ClockedGroup
+from slide.distributed.training.pace import TOLD, ClockedGroup
 from slide.distributed.training.shard import Shard
 from slide.distributed.transport.group import Group
 from slide.engine.binding import c_core
@@ -108,8 +108,8 @@ class Trained:
     samples : Samples
     stats : TrainStats
         Of all workers.
-    seconds : float64 [workers]
-        What each said of its own time.
+    told : float64 [4, workers]
+        What each said of its time: see ClockedGroup.told.
     cells : uint32 [n]
         Of the samples, by their hidden vectors; empty where they were not found.
     sums : LogSums or None
@@ -118,7 +118,7 @@ class Trained:
 
     samples: Samples
     stats: TrainStats
-    seconds: npt.NDArray[np.float64]
+    told: npt.NDArray[np.float64]
     cells: npt.NDArray[np.uint32]
     sums: LogSums | None = None
 
@@ -166,7 +166,7 @@ def train_block(
     if not np.isfinite(hidden).all():
         at = int(np.flatnonzero(~np.isfinite(hidden).all(axis=1))[0])
         stats = TrainStats(0.0, 0, 0, some.first_step + at, 0)
-        return [*known, Trained(some, stats, np.zeros(group.size), some.cells)], None
+        return [*known, Trained(some, stats, np.zeros((TOLD, group.size)), some.cells)], None
     sums = None
     if shard.spec.loss == "softmax" and group.size > 1:
         sums = some.sums or _first_sums(group, plan)
@@ -179,7 +179,7 @@ def train_block(
     below = core.shard_step(shard.below, rows.X, some.order, some.first_step, some.lr, gradient)
     if below.bad_step >= 0 > stats.bad_step:
         stats = stats._replace(bad_step=below.bad_step, bad_layer=0, bad_update=True)
-    return known, Report(group, some, stats, group.own_seconds(), cells, sums, plan.log_sums)
+    return known, Report(group, some, stats, group.told(), cells, sums, plan.log_sums)
 
 
 class Report:
@@ -193,17 +193,17 @@ class Report:
         group: ClockedGroup,
         samples: Samples,
         stats: TrainStats,
-        seconds: float,
+        told: tuple[float, ...],
         cells: npt.NDArray[np.uint32] | None,
         before: LogSums | None,
         log_sums: FloatArray,
     ) -> None:
-        """stats, seconds : of this worker. cells : of its part of the samples. before : log-sums of the samples as they
+        """stats, told : of this worker. cells : of its part of the samples. before : log-sums of the samples as they
         were; log_sums : this worker's as they are now."""
-        self._group, self._samples, self._stats, self._seconds = group, samples, stats, seconds
+        self._group, self._samples, self._stats, self._told = group, samples, stats, told
         self._own_cells, self._before, self._log_sums = cells, before, log_sums
         n = len(samples.order)
-        self._times = self.COUNTS + group.size
+        self._times = self.COUNTS + TOLD * group.size
         self._cells = slice(self._times, self._times + n * (cells is not None))
         self._sums = slice(self._cells.stop, self._cells.stop + n * (before is not None))
 
@@ -225,7 +225,7 @@ class Report:
         stopped = stats.bad_step >= 0
         loss = 0.0 if stopped else stats.loss  # which need not be finite
         flat[: self.COUNTS] = loss, stats.n_active, stats.wide_loss, stats.n_wide_active, stopped
-        flat[self.COUNTS + group.rank] = self._seconds
+        flat[self.COUNTS : self._times].reshape(-1, group.size)[:, group.rank] = self._told
         if self._own_cells is not None:
             cells = flat[self._cells]
             some = edges(group, len(cells))
@@ -240,12 +240,12 @@ class Report:
         if stopped:
             own = worst(self._group, own)
         stats = own._replace(loss=loss, n_active=int(n_active), wide_loss=wide_loss, n_wide_active=int(n_wide))
-        seconds = flat[self.COUNTS : self._times].astype(np.float64)
+        told = flat[self.COUNTS : self._times].reshape(-1, self._group.size).astype(np.float64)
         cells, sums = flat[self._cells].astype(np.uint32), None
         if self._before is not None and not stopped:
             whole = self._before.whole + np.log(flat[self._sums])
             sums = LogSums(whole, without(whole, self._log_sums))
-        return Trained(self._samples, stats, seconds, cells, sums)
+        return Trained(self._samples, stats, told, cells, sums)
 
 
 def without(whole: FloatArray, own: FloatArray) -> FloatArray:

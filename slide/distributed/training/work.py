@@ -209,7 +209,7 @@ class _OneWorker:
             self._evaluate_if_due()  # before it is saved, so that who goes back there need not
             self._save_if_due()
             if not work.exact and elastic.balanced(training):
-                self._report(f"a worker is slow: labels are now {_lengths(training.label_ranges)}")
+                self._report(f"a worker is slower or faster: labels are now {_lengths(training.label_ranges)}")
                 self._judge.forget()
         self._sent = getattr(training.group, "bytes_sent", 0), training.at.step - self._group_began
         trouble = self._judge.finish()
