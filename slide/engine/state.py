@@ -112,6 +112,7 @@ class LayerState:
     lsh: LshState | None = None
     #: Where `rows` has each row, -1 for those that are in a file only (slide/model/store). Empty: row i is the i-th.
     slots: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    n_of_all: int = 0  # neurons of the layer of which a worker has these; 0: they are all
 
     @property
     def padded(self) -> int:

@@ -142,7 +142,7 @@ class QueryCells(HashFamily):
     def can_refresh(self, state: LayerState, step: int) -> bool:
         """Many neurons, of which it is known what they were labels of; or before the first of them was one."""
         assert state.lsh is not None
-        return state.n >= REFRESH_FROM and (step == 0 or bool((state.lsh.label_cells >= 0).any()))
+        return max(state.n, state.n_of_all) >= REFRESH_FROM and (step == 0 or bool((state.lsh.label_cells >= 0).any()))
 
     def n_queries(self, n: int, final: bool = False) -> int:
         """Some for every cell."""

@@ -401,3 +401,16 @@ def test_more_workers_than_labels_are_refused() -> None:
         fitted(Local((2, 500)))
     with pytest.raises(ValueError, match=r"workers: found 4, wanted .* features, 3, or labels, 9"):
         check_workers(4, 3, 9)
+
+
+def test_lists_of_some_of_many_labels_are_refreshed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of the whole are, at whose pace they are rebuilt."""
+    found: list[bool] = []
+    can_refresh = slide.QueryCells.can_refresh
+    monkeypatch.setattr(slide.QueryCells, "can_refresh", lambda *a: (found.append(can_refresh(*a)), found[-1])[1])
+    monkeypatch.setattr("slide.lsh.query_cells.REFRESH_FROM", 400)
+    X, Y = slide.datasets.synthetic(1000, 200, 400, nnz=10, labels_per_row=2)
+    options: dict[str, Any] = {"hidden": 8, "epochs": 1, "n_active": 50, "wide": False, "n_threads": 1}
+    slide.SlideClassifier(**options).fit(X, Y, cluster=Local(2))
+    assert found
+    assert all(found)

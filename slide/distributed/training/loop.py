@@ -186,7 +186,8 @@ class SharedTraining:
             places = self.at.step + np.arange(len(window.order))
             lr = fit.schedule(places / (fit.epochs * self.n_rows)) * np.float32(self.spec.optimizer.lr)
             window.lr = np.ascontiguousarray(lr, np.float32)
-        size = min(fit.block or block_size(self.n_rows), len(window.order) - window.done)
+        rate = float(window.lr[window.done]) / self.spec.optimizer.lr
+        size = min(fit.block or block_size(self.n_rows, rate), len(window.order) - window.done)
         some = slice(window.done, window.done + size)
         known, window.report = self._trained(window, some, window.lr[some])
         window.done += size

@@ -98,6 +98,7 @@ class Shard:
             backend="c",
             arrays={"layer1.rows": rows},
         )
+        self.output.n_of_all = spec.output.n  # lists are refreshed where those of the whole would be
         self.below = select.make_engine(
             "c", [self.input, self.output], None, spec.optimizer, spec.loss, spec.seed + first, n_threads
         )

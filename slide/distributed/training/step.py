@@ -29,14 +29,20 @@ from slide.engine.binding import c_core
 from slide.engine.layout import FloatArray
 from slide.engine.protocol import Examples, TrainStats
 
-#: Samples of a block: a 40th of the rows, within limits. Debian's sources, two epochs, one worker, P@1: 57.5 with 512,
-#: 56.7 with 1,024, 54.4 with 2,048, and 57.1 by one process, whose samples see all steps before them.
+#: Samples of a block at first: a 40th of the rows, within limits. Debian's sources, two epochs, one worker, P@1: 57.5
+#: with 512, 56.7 with 1,024, 54.4 with 2,048, and 57.1 by one process, whose samples see all steps before them.
 MIN_BLOCK, MAX_BLOCK, BLOCKS = 256, 512, 40
+#: Later they grow as the learning rate falls, so that what a sample does not see stays as much: to so many times that,
+#: and to a tenth of the rows. The same, five epochs, two workers, two seeds: 67.9 and 67.8 with blocks that grow, 68.0 and
+#: 67.6 with 512 to the end, 1.75 times as many; 66.7 with 1,024 from the first.
+MOST_TIMES, MOST_BLOCKS = 4, 10
 
 
-def block_size(n_rows: int) -> int:
-    """Samples that see the input rows as they were when their block began."""
-    return int(np.clip(n_rows // BLOCKS, MIN_BLOCK, MAX_BLOCK))
+def block_size(n_rows: int, rate: float) -> int:
+    """Samples that see the input rows as they were when their block began; rate : the present share of the optimizer's
+    learning rate."""
+    first = int(np.clip(n_rows // BLOCKS, MIN_BLOCK, MAX_BLOCK))
+    return int(np.clip(first / max(rate, 1e-9), first, max(first, min(MOST_TIMES * first, n_rows // MOST_BLOCKS))))
 
 
 @dataclass(frozen=True)
