@@ -199,12 +199,13 @@ static void update_rows(const slide_network *net, slide_batch *b, int n, float l
         for (int64_t d = 0; d < stride; d += Q)
             net->kernels->tile(b->gradient + d, stride, logits, Q, 1, b->queries + d, stride, n);
         for (int r = 0; r < R && k + r < b->n; r++) {
-            float bias = 0, largest = 0;
+            float bias = 0;
+            int moves = 0;
             for (int q = 0; q < n; q++) {
                 bias += logits[r * Q + q];
-                largest = fmaxf(largest, fabsf(logits[r * Q + q]));
+                moves |= logits[r * Q + q] != 0;
             }
-            if (largest == 0) continue;
+            if (!moves) continue;
             gradient.val = b->gradient + r * stride;
             slide_rank1 factor = {&gradient, net->kernels->dot(gradient.val, gradient.val, padded), bias};
             slide_update_row(net, layer, b->ids[k + r], &factor, NULL, 1, lr);
