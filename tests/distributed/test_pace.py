@@ -56,6 +56,7 @@ class Workers:
     moving: float = 0.5
     noise: float = 0.1
     hiccups: float = 0.0  # share of blocks that take 20 ms longer, more or less
+    latency: float = 0.0  # of an exchange, in which nobody computes
     says_quota: bool = True  # whether workers can ask for it
     balance: bool = True
     seed: int = 0
@@ -79,11 +80,13 @@ class Workers:
         cost = (FIXED + SHARED * self.n * self.shares) * self.slower * self.rng.lognormal(0, self.noise, self.n)
         cost += self.rng.exponential(0.02, self.n) * (self.rng.random(self.n) < self.hiccups)
         own = np.array([one.after(self.now, c) for one, c in zip(self.processors, cost, strict=True)]) - self.now
-        self.now += own.max() + EXCHANGE
+        began = self.now
+        self.now += own.max() + EXCHANGE + self.latency
         self.now = max(one.after(self.now, EXCHANGE) for one in self.processors)
+        waited = self.now - began - own
         quotas = np.array([one.quota or 0.0 for one in self.processors]) * self.says_quota
         limited = np.divide(cost + 2 * EXCHANGE, quotas, out=np.zeros(self.n), where=quotas > 0)
-        self.pace.take(np.array([own, limited, quotas, np.full(self.n, self.moving)]))
+        self.pace.take(np.array([own, limited, waited, quotas, np.full(self.n, self.moving)]))
         self.block += 1
         if self.balance and self.block % WINDOW == 0:
             found = self.pace.better(self.shares)
@@ -110,6 +113,14 @@ def test_a_worker_with_half_a_processor_is_found_and_most_is_won_back(block: int
     workers.train(200)
     assert [at <= free + 30 for at, _ in workers.moves[n:]] == [True]
     np.testing.assert_allclose(workers.shares, 0.5)
+
+
+def test_a_quota_that_leaves_enough_moves_nothing() -> None:
+    workers = Workers(latency=0.02)
+    workers.train(96)
+    workers.processors[1].quota = 0.5
+    workers.train(320)
+    assert not workers.moves
 
 
 def test_quotas_that_all_have_move_nothing_and_are_come_back_to() -> None:
@@ -189,7 +200,7 @@ def test_other_workers_are_not_judged_by_what_those_before_did() -> None:
 def told(seconds: list[float], limited: list[float] | None = None, quotas: list[float] | None = None) -> Floats:
     """Of a block."""
     nothing = [0.0] * len(seconds)
-    return np.array([seconds, limited or nothing, quotas or nothing, nothing])
+    return np.array([seconds, limited or nothing, nothing, quotas or nothing, nothing])
 
 
 def test_a_worker_says_its_own_seconds_and_those_that_its_quota_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,10 +214,11 @@ def test_a_worker_says_its_own_seconds_and_those_that_its_quota_makes_of_them(mo
         while time.process_time() - used < 0.02:
             pass
         group.all_reduce(np.zeros(1))
-        own, limited, quota, moving = group.told()
+        own, limited, waited, quota, moving = group.told()
         elapsed, computed = time.perf_counter() - began, time.process_time() - used
         assert 0 < own <= elapsed + 0.001
         assert moving == 7.0
+        assert own + waited <= elapsed + 0.001
         if group is free:
             assert (limited, quota) == (0.0, 0.0)
         else:

@@ -6,8 +6,8 @@ first half asks for in the second, and the other way round. A worker that seems 
 less of a processor than it is left, and be as slow as before with more: so that is doubted, each time for longer.
 
 A quota that the system says (a control group's) is believed at once. The worker's time is at least that in which the
-quota allows what it used of a processor. How often it stood still says little in so few blocks: quotas are those of
-tenths of a second. No worker gets more than its memory was planned for.
+quota allows what it used of a processor: one that leaves enough changes nothing. How often it stood still says little
+in so few blocks: quotas are those of tenths of a second. No worker gets more than its memory was planned for.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ FIXED = 0.25
 LEAST = 0.1  # of an equal share: so slow a worker is better replaced
 LARGEST = 1.1  # times an equal share: what the others may come to hold
 ASKED = 0.02  # seconds after which the system is asked again
-OWN, LIMITED, PROCESSORS, MOVING = range(4)  # what workers say of a block, in rows
-TOLD = 4
+OWN, LIMITED, WAITED, PROCESSORS, MOVING = range(5)  # what workers say of a block, in rows
+TOLD = 5
 
 
 class ClockedGroup:
@@ -75,13 +75,14 @@ class ClockedGroup:
         self._began, self._used, self._waited = time.perf_counter(), time.process_time(), self.seconds
 
     def told(self) -> tuple[float, ...]:
-        """Of the block, what this worker says: OWN seconds, not spent in the group; the PROCESSORS that the system
-        allows, where they are too few for its threads, else 0; LIMITED seconds, in which these allow what was used; and
-        seconds of MOVING.
+        """Of the block, what this worker says: OWN seconds, not spent in the group, and those WAITED in it; the
+        PROCESSORS that the system allows, where they are too few for its threads, else 0; LIMITED seconds, in which
+        these allow what was used, in the group too; and seconds of MOVING.
         """
-        own = time.perf_counter() - self._began - (self.seconds - self._waited)
+        waited = self.seconds - self._waited
+        own = time.perf_counter() - self._began - waited
         limit, used = self._limit.now(), time.process_time() - self._used
-        return own, used / limit if limit else 0.0, limit, self.moving
+        return own, used / limit if limit else 0.0, waited, limit, self.moving
 
     def _clocked(self, call: Callable[..., Any], *arguments: Any) -> Any:
         begin = time.perf_counter()
@@ -147,14 +148,16 @@ class Pace:
 
     def forget(self) -> None:
         """All that is known: the workers are others now."""
-        self._seconds: list[Floats] = []  # OWN and LIMITED of blocks, since rows moved or the system said something new
+        self._seconds: list[
+            Floats
+        ] = []  # OWN, LIMITED and WAITED of blocks, since rows moved or the system said something new
         self._block, self._news, self._moving, self._moved = 0, -NEWS, 0.0, False
         self._limits = np.zeros(0)  # that the system said last
         self._shares_before: Floats | None = None  # those while all had the same limits, to come back to
         self._doubts: dict[int, _Doubt] = {}  # by rank
 
     def take(self, told: Floats) -> None:
-        """One block's, [4, workers]: see ClockedGroup.told."""
+        """One block's, [5, workers]: see ClockedGroup.told."""
         limits = told[PROCESSORS]
         if len(self._limits) != len(limits):
             self.forget()
@@ -165,7 +168,7 @@ class Pace:
             self._seconds.clear()
             self._doubts.clear()
         self._limits, self._moving = limits, float(told[MOVING].max())
-        self._seconds = [*self._seconds[-MEMORY + 1 :], told[[OWN, LIMITED]]]
+        self._seconds = [*self._seconds[-MEMORY + 1 :], told[[OWN, LIMITED, WAITED]]]
         self._block += 1
 
     def better(self, shares: Floats) -> list[float] | None:
@@ -241,14 +244,21 @@ class _Prospect:
 
     @classmethod
     def of(cls, now: Floats, blocks: Floats, most: Floats) -> _Prospect:
-        """blocks : [blocks, 2, workers] seconds OWN and LIMITED"""
-        whole, first, second = (some.sum(axis=0).max(axis=0) for some in (blocks, *np.array_split(blocks, 2)))
+        """blocks : [blocks, 3, workers] seconds OWN, LIMITED and WAITED"""
+        whole, first, second = (_own_seconds(some) for some in (blocks, *np.array_split(blocks, 2)))
         took, would, gains = 0.0, 0.0, []
         for seconds, other in ((first, second), (second, first)):
             then = float((seconds * _times_as_long(wanted_shares(now, other, most) / now)).max())
             took, would = took + float(seconds.max()), would + then
             gains.append(float(seconds.max()) / max(then, 1e-9))
         return cls(min(gains), took - would, wanted_shares(now, whole, most))
+
+
+def _own_seconds(blocks: Floats) -> Floats:
+    """Of each worker, those that its quota makes of them included: what is limited is own time and the exchanges, in
+    which who is slowest waits least."""
+    own, limited, waited = blocks.sum(axis=0)
+    return np.asarray(np.maximum(own, limited - waited.min()), np.float64)
 
 
 def wanted_shares(now: Floats, seconds: Floats, most: Floats) -> Floats:

@@ -114,7 +114,7 @@ class Trained:
     samples : Samples
     stats : TrainStats
         Of all workers.
-    told : float64 [4, workers]
+    told : float64 [5, workers]
         What each said of its time: see ClockedGroup.told.
     cells : uint32 [n]
         Of the samples, by their hidden vectors; empty where they were not found.
