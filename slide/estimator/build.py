@@ -60,7 +60,7 @@ def build_network(
     else:
         layers.append(DenseInput(n_features, options.dropout))
     layers += [Dense(n, options.activation) for n in hidden[1:]]
-    layers.append(_output_layer(options, n_labels))
+    layers.append(_output_layer(options, n_labels, has_walk=wide is not None))
     return (elsewhere or Network)(
         layers,
         wide=wide,
@@ -100,11 +100,14 @@ def _is_width(n: Any) -> bool:
     return 1 <= whole(n) <= MAX_NEURONS
 
 
-def _output_layer(options: NetworkOptions, n_labels: int) -> Sampled:
+def _output_layer(options: NetworkOptions, n_labels: int, has_walk: bool) -> Sampled:
+    """has_walk : whether there is a sparse part beside it, with which predictions ask the tables."""
     require(1 <= whole(options.n_active) <= MAX_NEURONS, "n_active", options.n_active, "a whole number, 1 or more")
     n_random = options.n_random if options.n_random is not None else options.n_active // 6
     require(0 <= whole(n_random) <= options.n_active, "n_random", n_random, f"0 to n_active, {options.n_active:,}")
-    lsh = auto(n_labels, options.n_active, n_random) if among(options.lsh, ("auto",)) else options.lsh
+    lsh = options.lsh
+    if among(lsh, ("auto",)):
+        lsh = auto(n_labels, options.n_active, n_random, training_only=not has_walk)
     require(lsh is None or isinstance(lsh, HashFamily), "lsh", options.lsh, "a HashFamily, 'auto' or None")
     assert not isinstance(lsh, str)
     return Sampled(n_labels, lsh=lsh, n_active=options.n_active, n_random=n_random)

@@ -112,6 +112,11 @@ def test_auto_takes_cells_for_inputs_and_simhash_for_labels() -> None:
     assert auto(10_000, 300, 50) == slide.QueryCells()
     assert auto(10_000, 3000, 50) == slide.QueryCells(capacity=2950)
     assert auto(100, 3000, 50) == slide.QueryCells()
+    assert auto(120_000, 300, 50) == slide.QueryCells()
+    assert auto(120_000, 300, 50, training_only=True) == slide.QueryCells(capacity=512)
+    assert auto(120_000, 800, 50, training_only=True) == slide.QueryCells(capacity=1500)
+    assert auto(120_000, 3000, 50, training_only=True) == slide.QueryCells(capacity=2950)
+    assert auto(10_000, 300, 50, training_only=True) == slide.QueryCells()
     assert auto(10_000, 300, 50, memory=2**17).slots_shape(10_000)[1] < slide.QueryCells().slots_shape(10_000)[1]
     labels = auto(10_000, 300, 50, query="label", memory=2**22)
     assert isinstance(labels, slide.SimHash)
