@@ -37,7 +37,7 @@ WAIT = 64  # blocks for which a worker that was slow gets no more; each time tha
 FIXED = 0.25
 LEAST = 0.1  # of an equal share: so slow a worker is better replaced
 LARGEST = 1.1  # times an equal share: what the others may come to hold
-ASKED = 0.02  # seconds after which the system is asked again
+ASKED = 0.1  # seconds after which the system is asked again
 OWN, LIMITED, WAITED, PROCESSORS, MOVING = range(5)  # what workers say of a block, in rows
 TOLD = 5
 
@@ -148,9 +148,8 @@ class Pace:
 
     def forget(self) -> None:
         """All that is known: the workers are others now."""
-        self._seconds: list[
-            Floats
-        ] = []  # OWN, LIMITED and WAITED of blocks, since rows moved or the system said something new
+        #: OWN, LIMITED and WAITED of blocks, since rows moved or the system said something new
+        self._seconds: list[Floats] = []
         self._block, self._news, self._moving, self._moved = 0, -NEWS, 0.0, False
         self._limits = np.zeros(0)  # that the system said last
         self._shares_before: Floats | None = None  # those while all had the same limits, to come back to
@@ -205,12 +204,13 @@ class Pace:
 
     def _that_pay(self, now: Floats) -> Floats | None:
         """By the last blocks, or twice as many, and so on: the fewest over which moving would have paid."""
-        n, most = PATIENCE, self._most(now)
-        while n <= len(self._seconds):
-            found = _Prospect.of(now, np.array(self._seconds[-n:]), most)
-            if found.gain >= GAIN and found.saved >= self._moving:
-                self._doubt(now, found.wanted)
-                return found.wanted
+        n, most, blocks = PATIENCE, self._most(now), np.array(self._seconds)
+        while n <= len(blocks):
+            if _most_gain(now, blocks[-n:]) >= GAIN:
+                found = _Prospect.of(now, blocks[-n:], most)
+                if found.gain >= GAIN and found.saved >= self._moving:
+                    self._doubt(now, found.wanted)
+                    return found.wanted
             n *= 2
         return None
 
@@ -252,6 +252,12 @@ class _Prospect:
             took, would = took + float(seconds.max()), would + then
             gains.append(float(seconds.max()) / max(then, 1e-9))
         return cls(min(gains), took - would, wanted_shares(now, whole, most))
+
+
+def _most_gain(now: Floats, blocks: Floats) -> float:
+    """That any shares could bring: found in no time, and seldom enough to look closer."""
+    seconds = np.maximum(_own_seconds(blocks), 1e-9)
+    return float(seconds.max() * (now / seconds).sum())
 
 
 def _own_seconds(blocks: Floats) -> Floats:
