@@ -16,6 +16,7 @@ from slide.engine.protocol import Examples
 from slide.engine.state import LayerState
 from slide.layers import DenseInput, Layer, Sampled, SparseInput
 from slide.lsh import QueryCells
+from slide.lsh.auto import LEAST_LIST
 from slide.model.model import Model
 from slide.model.pairs import Wide
 from slide.model.parameters import make_layer_state
@@ -132,12 +133,13 @@ class Shard:
 
 
 def _own_part(layer: Sampled, n: int) -> Sampled:
-    """Of a layer's labels n: as large a share of what is active and listed; as many cells."""
+    """Of a layer's labels n: as large a share of what is active and, but for short lists, listed; as many cells."""
     share, lsh = n / layer.n, layer.lsh
     n_active = min(max(round(share * layer.n_active), 1), n)
     if isinstance(lsh, QueryCells):
-        capacity = max(round(share * lsh.resolved_capacity(layer.n)), 1)
-        lsh = replace(lsh, K=lsh.resolved_K(layer.n), capacity=min(capacity, n))
+        whole = lsh.resolved_capacity(layer.n)
+        capacity = min(max(round(share * whole), LEAST_LIST), whole, n)
+        lsh = replace(lsh, K=lsh.resolved_K(layer.n), capacity=capacity)
     return replace(layer, n=n, lsh=lsh, n_active=n_active, n_random=min(round(share * layer.n_random), n_active))
 
 
