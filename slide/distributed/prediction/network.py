@@ -21,12 +21,12 @@ from slide.io.shard_writing import publish, saved_again
 from slide.io.shards import ShardFolder
 from slide.layers import Layer
 from slide.loading import classifier_class
-from slide.model.pairs import Wide, make_state
+from slide.model.pairs import make_state
 from slide.model.ranker import NO_ROWS, Ranker
 from slide.model.shortlists import at_most_all
 from slide.model.snapshot import Snapshot, layer_from, optimizer_from, wide_from
 from slide.network import Network
-from slide.optim import Optimizer, Rebuild
+from slide.optim import Rebuild
 
 Run = Callable[[Any], Any]
 Array = npt.NDArray[Any]
@@ -49,22 +49,15 @@ class SharedNetwork(Network):
         self,
         layers: Sequence[Layer],
         *,
-        wide: Wide | None = None,
-        optimizer: Optimizer | None = None,
-        loss: str = "softmax",
-        rebuild: Rebuild | None = None,
-        batch_size: int | None = None,
-        storage: str = "float32",
-        n_threads: int | None = None,
-        seed: int = 0,
         backend: str | None = None,
         memory: Any = None,
         arrays: Any = None,
+        **options: Any,
     ) -> None:
-        """As slide.Network; arrays are none here, and memory is the workers'."""
-        self.take_options(layers, wide, optimizer, loss, rebuild, batch_size, storage, n_threads, seed, backend)
+        """options : the others of slide.Network, each of them; arrays are none here, and memory is the workers'"""
+        self.take_options(layers, backend=backend, **options)
         require(memory is None, "memory", memory, "None with cluster=: each worker holds its part")
-        self.wide_state = None if wide is None else make_state(wide, 0, 0, self.optimizer.lr, {})
+        self.wide_state = None if self.wide is None else make_state(self.wide, 0, 0, self.optimizer.lr, {})
         self.states, self.ranker, self.leaves, self.memory = AtWorkers(), None, None, None
         self.lock = threading.RLock()
 
